@@ -1,0 +1,1 @@
+"""What every other layer stands on: settings, artifacts, errors, seeds, files, progress."""

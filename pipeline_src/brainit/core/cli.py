@@ -1,0 +1,75 @@
+"""What every step's command shares: its log, its settings, its error boundary.
+
+A step is `python -m brainit.steps.<rule>`: paths are flags of their own, the settings it uses travel as
+one `--settings` JSON object `{"section": {...}, ...}`, checked by the classes of `core.settings`.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
+
+logger = logging.getLogger(__name__)
+
+EXIT_PIPELINE_ERROR = 2
+
+
+def step_parser(step: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of one step, with `--settings` already there."""
+    parser = argparse.ArgumentParser(prog=f"python -m brainit.steps.{step}", description=description)
+    parser.add_argument("--settings", required=True, help="JSON object of the settings sections used")
+    return parser
+
+
+def read_settings(text: str) -> Settings:
+    """Parse the JSON of `--settings` into settings; sections not given have the paper's values."""
+    try:
+        sections = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise PipelineError("--settings", "a JSON object", str(error), "quote it as the log shows") from error
+    return parse_sections(sections)
+
+
+def named_paths(values: Sequence[str]) -> dict[str, Path]:
+    """Turn `["subj01=path", ...]` into a dictionary in the order given."""
+    pairs: dict[str, Path] = {}
+    for value in values:
+        name, separator, path = value.partition("=")
+        if not separator or not name or not path:
+            raise PipelineError(f"argument {value!r}", "NAME=PATH", value, "write e.g. subj01=betas.npy")
+        pairs[name] = Path(path)
+    return pairs
+
+
+def run_step(step: str, main: Callable[[Sequence[str] | None], None]) -> None:
+    """Run a step's `main` with logging, a first line that says what runs, and the error boundary."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", force=True
+    )
+    logging.captureWarnings(True)
+    versions = " ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))
+    logger.info("step %s, python %s, %s", step, platform.python_version(), versions)
+    sys.exit(guarded(main))
+
+
+def guarded(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Call `main(argv)`; print a `PipelineError` as one line and return 2, or return 0.
+
+    `BRAINIT_DEBUG=1` shows the traceback as well. Any other exception is a bug and passes through.
+    """
+    try:
+        main(argv)
+    except PipelineError as error:
+        if os.environ.get("BRAINIT_DEBUG"):
+            raise
+        sys.stderr.write(f"ERROR: {error}\n")
+        return EXIT_PIPELINE_ERROR
+    return 0

@@ -1,0 +1,43 @@
+"""Progress of long work: a bar on a terminal, a line at fixed intervals in a log."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+Item = TypeVar("Item")
+
+
+def progress(
+    items: Iterable[Item], label: str, total: int | None = None, unit: str = "it"
+) -> Iterator[Item]:
+    """Yield `items`, showing count, rate and time left; `total` is taken from `len(items)` if None."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=label, total=total, unit=unit, leave=False)
+        return
+    started = last = time.monotonic()
+    n_done = 0
+    for item in items:
+        yield item
+        n_done += 1
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            logger.info(_line(label, n_done, total, unit, now - started))
+    logger.info(_line(label, n_done, total, unit, time.monotonic() - started))
+
+
+def _line(label: str, n_done: int, total: int | None, unit: str, elapsed_s: float) -> str:
+    rate = n_done / elapsed_s if elapsed_s > 0 else 0.0
+    of_total = f"/{total}" if total is not None else ""
+    left = f", {(total - n_done) / rate:.0f} s left" if total and rate and n_done < total else ""
+    return f"{label}: {n_done}{of_total} {unit}, {rate:.2f} {unit}/s{left}"

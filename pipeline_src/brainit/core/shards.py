@@ -1,0 +1,95 @@
+"""Long arrays kept as .npy shards of consecutive rows, written one at a time and read by row.
+
+A folder holds `shard_000.npy`, `shard_001.npy`, ... and `shards.json` (written last: row counts, dtype,
+shape, attributes). Rows are memory-mapped, so that no step ever holds the whole array.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.errors import PipelineError
+from brainit.core.files import atomic_path, write_text
+
+INDEX_NAME = "shards.json"
+
+
+def shard_ranges(n_rows: int, rows_per_shard: int) -> list[tuple[int, int]]:
+    """Return the (start, stop) of each shard; the last may be shorter."""
+    return [(i, min(i + rows_per_shard, n_rows)) for i in range(0, n_rows, rows_per_shard)]
+
+
+def write_shards(
+    folder: Path, blocks: Iterator[NDArray[Any]], attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Write each block of rows as one shard, then the index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    n_rows: list[int] = []
+    row_shape: list[int] = []
+    dtype = ""
+    for number, block in enumerate(blocks):
+        with atomic_path(folder / f"shard_{number:03d}.npy") as partial:
+            np.save(partial, block)
+        n_rows.append(len(block))
+        row_shape, dtype = list(block.shape[1:]), str(block.dtype)
+    index = {"n_rows": n_rows, "row_shape": row_shape, "dtype": dtype}
+    write_text(folder / INDEX_NAME, json.dumps({**index, "attributes": dict(attributes or {})}))
+
+
+class ShardedArray:
+    """Rows of a sharded array, read by number.
+
+    Raises `PipelineError` where the index or a shard is missing or has another shape or dtype.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        index_path = self.folder / INDEX_NAME
+        if not index_path.is_file():
+            raise PipelineError(
+                index_path, "the index of a sharded array", "no file", "rerun the step that writes it"
+            )
+        index = json.loads(index_path.read_text(encoding="utf-8"))
+        self.attributes: dict[str, Any] = index["attributes"]
+        self.row_shape = tuple(index["row_shape"])
+        self.dtype = np.dtype(index["dtype"])
+        self._starts = np.concatenate([[0], np.cumsum(index["n_rows"])]).astype(np.int64)
+        self._shards = [self._open(number, n) for number, n in enumerate(index["n_rows"])]
+
+    def _open(self, number: int, n_rows: int) -> NDArray[Any]:
+        path = self.folder / f"shard_{number:03d}.npy"
+        expected = (n_rows, *self.row_shape)
+        try:
+            shard: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise PipelineError(
+                path, f"a readable shard of shape {expected}", str(error), "rerun the step that writes it"
+            ) from error
+        if shard.shape != expected or shard.dtype != self.dtype:
+            found = f"shape {shard.shape} of {shard.dtype}"
+            raise PipelineError(
+                path, f"shape {expected} of {self.dtype}", found, "rerun the step that writes it"
+            )
+        return shard
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Return the rows `index` (any order, repeats allowed) as a new array."""
+        index = np.asarray(index, dtype=np.int64)
+        if index.size and (index.min() < 0 or index.max() >= len(self)):
+            found = f"{index.min()}..{index.max()}"
+            raise PipelineError(
+                self.folder, f"row numbers 0..{len(self) - 1}", found, "rerun the step that asked for them"
+            )
+        out = np.empty((len(index), *self.row_shape), dtype=self.dtype)
+        shard_of = np.searchsorted(self._starts, index, side="right") - 1
+        for number in np.unique(shard_of):
+            here = shard_of == number
+            out[here] = self._shards[number][index[here] - self._starts[number]]
+        return out

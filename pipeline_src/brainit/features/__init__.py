@@ -1,0 +1,1 @@
+"""Pretrained image networks behind one registry, and the features made with them."""

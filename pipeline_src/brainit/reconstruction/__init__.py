@@ -1,0 +1,1 @@
+"""From predicted features to images: Deep Image Prior inversion, diffusion sampling, fusion."""

@@ -1,0 +1,1 @@
+"""A simulated NSD with known ground truth: scenes, brains and files in NSD's own formats."""

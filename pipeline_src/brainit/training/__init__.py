@@ -1,0 +1,1 @@
+"""Losses, schedules, one training loop, and one file per trained thing."""
