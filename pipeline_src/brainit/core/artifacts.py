@@ -1,8 +1,8 @@
 """Contracts of the files that steps hand to each other, and the only way to read and write them.
 
-An artifact is a safetensors file: named tensors with fixed dtype and named axes, and a JSON header with
-its attributes (settings digest, seed, subjects, ...). Axes of one name have one length throughout a file.
-Tables are CSV. Nothing is pickled.
+An artifact is a safetensors file: named tensors with fixed dtype and named axes, and a JSON header
+with its attributes (settings digest, seed, subjects, ...). Axes of one name have one length
+throughout a file. Tables are CSV. Nothing is pickled.
 """
 
 import json
@@ -77,7 +77,11 @@ CONTRACTS: dict[str, Contract] = {
         made_by="train_encoder or adapt_encoder",
     ),
     "clusters": Contract(
-        {"voxel_cluster": TensorSpec("int64", ("voxels",), "cluster of each voxel, subjects in order")},
+        {
+            "voxel_cluster": TensorSpec(
+                "int64", ("voxels",), "cluster of each voxel, subjects in order"
+            )
+        },
         ("subjects", "n_voxels", "n_clusters", "method", "seed"),
         free_tensors=True,
         made_by="cluster_voxels or assign_voxels",
@@ -119,11 +123,14 @@ def write_artifact(
 def read_artifact(path: Path, contract: str) -> Artifact:
     """Read an artifact and check it against its contract.
 
-    Raises `PipelineError` for a missing, truncated or foreign file and for tensors of another dtype or shape.
+    Raises `PipelineError` for a missing, truncated or foreign file and for tensors of another dtype
+    or shape.
     """
     fix = f"delete it and rerun {CONTRACTS[contract].made_by}"
     if not Path(path).is_file():
-        raise PipelineError(path, f"a '{contract}' artifact", "no file", f"run {CONTRACTS[contract].made_by}")
+        raise PipelineError(
+            path, f"a '{contract}' artifact", "no file", f"run {CONTRACTS[contract].made_by}"
+        )
     try:
         with safe_open(path, framework="numpy") as handle:
             header = json.loads((handle.metadata() or {}).get("brainit", "{}"))
@@ -136,7 +143,9 @@ def read_artifact(path: Path, contract: str) -> Artifact:
     return Artifact(tensors, header)
 
 
-def _check(path: Path, name: str, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> None:
+def _check(
+    path: Path, name: str, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any]
+) -> None:
     contract = CONTRACTS[name]
     fix = f"delete it and rerun {contract.made_by}"
     lengths: dict[str, int] = {}
@@ -154,21 +163,30 @@ def _check(path: Path, name: str, tensors: Mapping[str, NDArray[Any]], header: M
                 raise PipelineError(path, f"{expected}, {axis} = {lengths[axis]}", found, fix)
     extra = set(tensors) - set(contract.tensors)
     if extra and not contract.free_tensors:
-        raise PipelineError(path, f"only the tensors {sorted(contract.tensors)}", f"also {sorted(extra)}", fix)
+        raise PipelineError(
+            path, f"only the tensors {sorted(contract.tensors)}", f"also {sorted(extra)}", fix
+        )
     missing = [key for key in contract.attributes if key not in header]
     if missing:
         raise PipelineError(path, f"attributes {list(contract.attributes)}", f"no {missing}", fix)
 
 
 def read_table(path: Path, columns: tuple[str, ...], made_by: str) -> pd.DataFrame:
-    """Read a CSV that must have `columns`; raises `PipelineError` where it has not or cannot be read."""
+    """Read a CSV that must have `columns`.
+
+    Raises `PipelineError` where it lacks one or cannot be read.
+    """
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise PipelineError(path, f"a table with columns {columns}", str(error), f"rerun {made_by}") from error
+        raise PipelineError(
+            path, f"a table with columns {columns}", str(error), f"rerun {made_by}"
+        ) from error
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise PipelineError(path, f"columns {columns}", f"no {missing}", f"delete it and rerun {made_by}")
+        raise PipelineError(
+            path, f"columns {columns}", f"no {missing}", f"delete it and rerun {made_by}"
+        )
     return table
 
 

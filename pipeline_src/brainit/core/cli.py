@@ -1,7 +1,7 @@
 """What every step's command shares: its log, its settings, its error boundary.
 
-A step is `python -m brainit.steps.<rule>`: paths are flags of their own, the settings it uses travel as
-one `--settings` JSON object `{"section": {...}, ...}`, checked by the classes of `core.settings`.
+A step is `python -m brainit.steps.<rule>`: paths are flags of their own, the settings it uses
+travel as one `--settings` JSON object `{"section": {...}, ...}`, checked by `core.settings`.
 """
 
 import argparse
@@ -24,8 +24,12 @@ EXIT_PIPELINE_ERROR = 2
 
 def step_parser(step: str, description: str | None) -> argparse.ArgumentParser:
     """Return the parser of one step, with `--settings` already there."""
-    parser = argparse.ArgumentParser(prog=f"python -m brainit.steps.{step}", description=description)
-    parser.add_argument("--settings", required=True, help="JSON object of the settings sections used")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m brainit.steps.{step}", description=description
+    )
+    parser.add_argument(
+        "--settings", required=True, help="JSON object of the settings sections used"
+    )
     return parser
 
 
@@ -34,7 +38,9 @@ def read_settings(text: str) -> Settings:
     try:
         sections = json.loads(text)
     except json.JSONDecodeError as error:
-        raise PipelineError("--settings", "a JSON object", str(error), "quote it as the log shows") from error
+        raise PipelineError(
+            "--settings", "a JSON object", str(error), "quote it as the log shows"
+        ) from error
     return parse_sections(sections)
 
 
@@ -44,15 +50,20 @@ def named_paths(values: Sequence[str]) -> dict[str, Path]:
     for value in values:
         name, separator, path = value.partition("=")
         if not separator or not name or not path:
-            raise PipelineError(f"argument {value!r}", "NAME=PATH", value, "write e.g. subj01=betas.npy")
+            raise PipelineError(
+                f"argument {value!r}", "NAME=PATH", value, "write e.g. subj01=betas.npy"
+            )
         pairs[name] = Path(path)
     return pairs
 
 
 def run_step(step: str, main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a step's `main` with logging, a first line that says what runs, and the error boundary."""
+    """Run a step's `main` with logging, a first line of versions, and the error boundary."""
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", force=True
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(name)s: %(message)s",
+        force=True,
     )
     logging.captureWarnings(True)
     versions = " ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))

@@ -29,9 +29,10 @@ def _import_torchvision() -> None:
             pass
         for name in [n for n in list(sys.modules) if n.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        _LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+        _LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for op in ("nms", "qnms"):
-            _LIBRARY.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            schema = f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            _LIBRARY.define(schema)  # type: ignore[no-untyped-call]
         importlib.import_module("torchvision")
 
 

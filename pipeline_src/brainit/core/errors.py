@@ -1,4 +1,4 @@
-"""The one error type: a fault in what the pipeline was given, told so that its reader can mend it."""
+"""The one error type: a fault in what the pipeline was given, and how to mend it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from pathlib import Path
 class PipelineError(Exception):
     """Say where something is wrong, what was expected, what was found and how to mend it.
 
-    Raised where outside meets inside: files, settings, downloads. Anything else that is raised is a bug.
+    Raised where outside meets inside: files, settings, downloads. Anything else raised is a bug.
     """
 
     def __init__(self, where: Path | str, expected: str, found: str, fix: str) -> None:

@@ -15,7 +15,7 @@ _CHUNK_BYTES = 1 << 20
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it onto `path` when the block ends without an error.
+    """Yield a temporary path beside `path`, renamed onto it when the block ends well.
 
     The temporary file or folder is removed if the block fails. A full disk raises `PipelineError`.
     """
@@ -32,7 +32,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _remove(partial)
         if error.errno == errno.ENOSPC:
             raise PipelineError(
-                path, "room on the disk", "a full disk", "free some space and run the same command again"
+                path,
+                "room on the disk",
+                "a full disk",
+                "free some space and run the same command again",
             ) from error
         raise
     except BaseException:

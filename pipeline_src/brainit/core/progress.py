@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -18,8 +18,8 @@ Item = TypeVar("Item")
 def progress(
     items: Iterable[Item], label: str, total: int | None = None, unit: str = "it"
 ) -> Iterator[Item]:
-    """Yield `items`, showing count, rate and time left; `total` is taken from `len(items)` if None."""
-    if total is None and hasattr(items, "__len__"):
+    """Yield `items`, showing count, rate and time left; `total` None means `len(items)`."""
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         yield from tqdm(items, desc=label, total=total, unit=unit, leave=False)

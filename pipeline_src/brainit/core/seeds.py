@@ -9,7 +9,7 @@ import torch
 
 
 def derived_seed(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed that depends on `seed` and on `names` alone, the same on every machine."""
+    """Return a 63-bit seed that depends on `seed` and `names` alone, on every machine."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -36,6 +36,6 @@ def seeded_init(seed: int, *names: str | int) -> Iterator[None]:
 
 
 def use_threads(n_threads: int) -> None:
-    """Fix torch's thread count and deterministic algorithms, so that a rerun gives the same bytes."""
+    """Fix the thread count and deterministic algorithms: a rerun gives the same bytes."""
     torch.set_num_threads(n_threads)
     torch.use_deterministic_algorithms(True, warn_only=False)

@@ -1,7 +1,7 @@
 """Long arrays kept as .npy shards of consecutive rows, written one at a time and read by row.
 
-A folder holds `shard_000.npy`, `shard_001.npy`, ... and `shards.json` (written last: row counts, dtype,
-shape, attributes). Rows are memory-mapped, so that no step ever holds the whole array.
+A folder holds `shard_000.npy`, `shard_001.npy`, ... and `shards.json` (written last: row counts,
+dtype, shape, attributes). Rows are memory-mapped, so that no step ever holds the whole array.
 """
 
 import json
@@ -51,7 +51,10 @@ class ShardedArray:
         index_path = self.folder / INDEX_NAME
         if not index_path.is_file():
             raise PipelineError(
-                index_path, "the index of a sharded array", "no file", "rerun the step that writes it"
+                index_path,
+                "the index of a sharded array",
+                "no file",
+                "rerun the step that writes it",
             )
         index = json.loads(index_path.read_text(encoding="utf-8"))
         self.attributes: dict[str, Any] = index["attributes"]
@@ -67,7 +70,10 @@ class ShardedArray:
             shard: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise PipelineError(
-                path, f"a readable shard of shape {expected}", str(error), "rerun the step that writes it"
+                path,
+                f"a readable shard of shape {expected}",
+                str(error),
+                "rerun the step that writes it",
             ) from error
         if shard.shape != expected or shard.dtype != self.dtype:
             found = f"shape {shard.shape} of {shard.dtype}"
@@ -85,7 +91,10 @@ class ShardedArray:
         if index.size and (index.min() < 0 or index.max() >= len(self)):
             found = f"{index.min()}..{index.max()}"
             raise PipelineError(
-                self.folder, f"row numbers 0..{len(self) - 1}", found, "rerun the step that asked for them"
+                self.folder,
+                f"row numbers 0..{len(self) - 1}",
+                found,
+                "rerun the step that asked for them",
             )
         out = np.empty((len(index), *self.row_shape), dtype=self.dtype)
         shard_of = np.searchsorted(self._starts, index, side="right") - 1

@@ -1,0 +1,19 @@
+"""What the sections of the settings share: strictness and common types."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Duration = Literal["15min", "30min", "1h", "40h"]
+Subject = Annotated[str, Field(pattern=r"^subj0[1-8]$")]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of the settings: frozen, strict, unknown keys refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
