@@ -1,0 +1,51 @@
+# Two commands do all: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+CORES ?= 2
+BIN := $(VENV)/bin
+SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES)
+DEMO := --configfile config/demo.yaml
+
+.PHONY: demo test setup lint backbones benchmarks schema clean clean-all
+
+demo: setup  ## the whole pipeline on a simulated NSD: tables, figures, report in results/demo
+	PATH="$(abspath $(BIN)):$$PATH" brainit measure -- snakemake --cores $(CORES) $(DEMO) all
+
+test: setup lint  ## every check: format, lint, types, layers, then all tests, cheapest first
+	$(BIN)/pytest tests/unit -n 2
+	$(BIN)/pytest tests/contract tests/workflow -n 2
+	$(BIN)/pytest tests/e2e
+
+lint: setup
+	$(BIN)/ruff format --check pipeline_src tests
+	$(BIN)/ruff check pipeline_src tests
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/codespell pipeline_src workflow config tests README.md
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: $(VENV)/installed
+
+# torch and torchvision in one command, both pinned: a CPU build of torch then satisfies torchvision.
+$(VENV)/installed: pyproject.toml envs/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torch==2.13.0 torchvision==0.28.0 -e ".[dev]" -c envs/constraints.txt
+	touch $@
+
+backbones: setup  ## train the demo's networks anew (hours); the demo itself never does
+	$(BIN)/python -m brainit.steps.train_demo_backbones --out pipeline_src/brainit/features/demo --seed 42
+
+benchmarks: setup  ## speed against the obvious way of doing it, each a ratio measured in one run
+	$(BIN)/pip install --quiet -e ".[bench]" -c envs/constraints.txt
+	for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+schema: setup  ## write the config schema and config/config.yaml from the settings classes
+	$(BIN)/brainit schema
+
+clean:  ## remove results, keep downloads, weights and work files
+	find results -mindepth 1 -maxdepth 1 ! -name .store ! -name README.md ! -name demo -exec rm -rf {} +
+	[ ! -d results/demo ] || find results/demo -mindepth 1 -maxdepth 1 ! -name .store -exec rm -rf {} +
+
+clean-all:  ## remove everything that was made or fetched; asks first
+	@printf 'Remove results/ with all downloads and weights? [y/N] ' && read answer && [ "$$answer" = y ]
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

@@ -1,0 +1,30 @@
+"""The `brainit` program: small commands around the workflow. The work itself is Snakemake's."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from brainit.commands import measure, schema
+from brainit.core.cli import guarded
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all sub-commands."""
+    parser = argparse.ArgumentParser(prog="brainit", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    schema.add_parser(commands)
+    measure.add_parser(commands)
+    return parser
+
+
+def run(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and call the chosen sub-command."""
+    args = build_parser().parse_args(argv)
+    args.run(args)
+
+
+def main() -> None:
+    """Enter the program; a `PipelineError` is printed as one line and ends with exit code 2."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    sys.exit(guarded(run))

@@ -1,0 +1,79 @@
+"""Settings: the shipped files are in sync with the classes, and what is wrong is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from brainit.commands.schema import CONFIG_PATH, SCHEMA_PATH, config_text, schema_text
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
+
+REPAIR = "run `brainit schema` (make schema) and commit what it writes"
+
+
+def merged(base: dict[str, dict[str, object]], over: dict[str, dict[str, object]]) -> dict:
+    return {name: {**base.get(name, {}), **over.get(name, {})} for name in {*base, *over}}
+
+
+def test_config_file_is_what_the_classes_say(repository: Path) -> None:
+    assert (repository / CONFIG_PATH).read_text() == config_text(), REPAIR
+
+
+def test_schema_is_what_the_classes_say(repository: Path) -> None:
+    assert (repository / SCHEMA_PATH).read_text() == schema_text(), REPAIR
+
+
+def test_config_file_holds_every_default(repository: Path) -> None:
+    values = yaml.safe_load((repository / CONFIG_PATH).read_text())
+    assert parse_sections(values) == Settings()
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "demo-full.yaml"])
+def test_shipped_overrides_are_valid(repository: Path, name: str) -> None:
+    base = yaml.safe_load((repository / CONFIG_PATH).read_text())
+    demo = yaml.safe_load((repository / "config" / "demo.yaml").read_text())
+    values = merged(base, demo)
+    if name != "demo.yaml":
+        path = repository / "config" / name
+        if not path.is_file():
+            pytest.skip(f"{name} is not shipped")
+        values = merged(values, yaml.safe_load(path.read_text()))
+    assert parse_sections(values).run.simulation
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"encoder": {"lrr": 0.1}}, "encoder.lrr"),
+        ({"encoder": {"lr": "3e-4"}}, "encoder.lr"),
+        ({"encoder": {"lr": -1.0}}, "encoder.lr"),
+        ({"nsd": {"subjects": ["subj09"]}}, "nsd.subjects.0"),
+        ({"nsd": {"accept_terms": "yes"}}, "nsd.accept_terms"),
+        ({"clusterss": {}}, "clusterss"),
+        ({"dip": {"iterations": 0}}, "dip.iterations"),
+    ],
+)
+def test_unknown_or_mistyped_key_is_named(sections: dict, named: str) -> None:
+    with pytest.raises(PipelineError, match="expected .* found .* Fix: ") as caught:
+        parse_sections(sections)
+    assert named in caught.value.found
+
+
+def test_all_faults_are_said_at_once() -> None:
+    with pytest.raises(PipelineError) as caught:
+        parse_sections({"encoder": {"lr": "x", "batch": 0}, "dip": {"unknown": 1}})
+    assert all(key in caught.value.found for key in ("encoder.lr", "encoder.batch", "dip.unknown"))
+
+
+def test_floats_of_the_config_file_are_floats_in_yaml() -> None:
+    for section in yaml.safe_load(config_text()).values():
+        for key, value in section.items():
+            assert not (isinstance(value, str) and value[:1].isdigit() and "e-" in value), key
+
+
+def test_schema_refuses_what_the_classes_refuse() -> None:
+    schema = json.loads(schema_text())
+    assert schema["additionalProperties"] is False
+    assert all(part.get("additionalProperties") is False for part in schema["$defs"].values())

@@ -1,0 +1,44 @@
+"""The error boundary and the parsing that all steps share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from brainit.core.cli import guarded, named_paths, read_settings
+from brainit.core.errors import PipelineError
+
+
+def fails(argv: Sequence[str] | None) -> None:
+    raise PipelineError("a.txt", "1 line", "2", "cut it")
+
+
+def test_pipeline_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(fails) == 2
+    assert capsys.readouterr().err == "ERROR: a.txt: expected 1 line, found 2. Fix: cut it\n"
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAINIT_DEBUG", "1")
+    with pytest.raises(PipelineError):
+        guarded(fails)
+
+
+def test_bugs_pass_through() -> None:
+    def bug(argv: Sequence[str] | None) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        guarded(bug)
+
+
+def test_named_paths() -> None:
+    assert named_paths(["b=x=1", "a=y"]) == {"b": Path("x=1"), "a": Path("y")}
+    with pytest.raises(PipelineError, match="NAME=PATH"):
+        named_paths(["x.npy"])
+
+
+def test_settings_json() -> None:
+    assert read_settings('{"dip": {"iterations": 7}}').dip.iterations == 7
+    with pytest.raises(PipelineError, match="JSON"):
+        read_settings("{dip: 7")

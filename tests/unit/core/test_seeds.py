@@ -1,0 +1,32 @@
+"""Streams are derived by name, repeat, and leave the global state alone."""
+
+import torch
+
+from brainit.core.seeds import derived_seed, numpy_generator, seeded_init, torch_generator
+
+
+def test_streams_repeat_and_differ() -> None:
+    assert numpy_generator(1, "a").random() == numpy_generator(1, "a").random()
+    draws = {
+        numpy_generator(*names).random() for names in [(1, "a"), (1, "b"), (2, "a"), (1, "a", 0)]
+    }
+    assert len(draws) == 4
+    assert torch.equal(
+        torch.rand(3, generator=torch_generator(1, "a")),
+        torch.rand(3, generator=torch_generator(1, "a")),
+    )
+
+
+def test_seed_is_fixed_for_ever() -> None:
+    assert derived_seed(42, "encoder", "subj01") == 2964944765987875813
+
+
+def test_init_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    with seeded_init(7, "net"):
+        first = torch.nn.Linear(3, 3).weight.clone()
+    assert torch.equal(torch.rand(2), expected)
+    with seeded_init(7, "net"):
+        assert torch.equal(torch.nn.Linear(3, 3).weight, first)

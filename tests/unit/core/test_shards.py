@@ -1,0 +1,55 @@
+"""Sharded arrays read back by row and refuse what is not whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from brainit.core.errors import PipelineError
+from brainit.core.shards import ShardedArray, shard_ranges, write_shards
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = np.arange(70, dtype=np.float16).reshape(10, 7)
+    write_shards(tmp_path / "a", (rows[i:j] for i, j in shard_ranges(10, 4)), {"unit": "z"})
+    return tmp_path / "a"
+
+
+def test_rows_in_any_order_with_repeats(folder: Path) -> None:
+    array = ShardedArray(folder)
+    index = np.array([9, 0, 3, 4, 4, 8])
+    expected = np.stack([np.arange(7) + 7 * i for i in index])
+    assert np.array_equal(array.rows(index), expected)
+    assert len(array) == 10
+    assert array.attributes == {"unit": "z"}
+    assert [p.name for p in sorted(folder.glob("*.npy"))] == [f"shard_00{i}.npy" for i in range(3)]
+
+
+def test_no_rows(folder: Path) -> None:
+    assert ShardedArray(folder).rows(np.array([], dtype=np.int64)).shape == (0, 7)
+
+
+@pytest.mark.parametrize("index", [-1, 10])
+def test_row_out_of_range(folder: Path, index: int) -> None:
+    with pytest.raises(PipelineError, match="0..9"):
+        ShardedArray(folder).rows(np.array([index]))
+
+
+def test_truncated_shard(folder: Path) -> None:
+    path = folder / "shard_001.npy"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(PipelineError, match="shard_001"):
+        ShardedArray(folder)
+
+
+def test_shard_of_other_shape(folder: Path) -> None:
+    np.save(folder / "shard_000.npy", np.zeros((4, 6), dtype=np.float16))
+    with pytest.raises(PipelineError, match=r"expected shape \(4, 7\)"):
+        ShardedArray(folder)
+
+
+def test_unfinished_array(folder: Path) -> None:
+    (folder / "shards.json").unlink()
+    with pytest.raises(PipelineError, match="index of a sharded array"):
+        ShardedArray(folder)

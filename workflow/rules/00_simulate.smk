@@ -1,0 +1,36 @@
+"""
+A simulated NSD with known ground truth, and the tiny networks that ship with the project.
+
+Needs    nothing
+Makes    <store>/simulated/{nsd,coco,truth,card.json}
+Steps    simulate_nsd, train_demo_backbones (never part of a run; `make backbones`)
+"""
+
+if SIMULATION:
+
+    rule simulate_nsd:
+        """Write a simulated NSD in NSD's formats, its ground truth beside it."""
+        output:
+            nsd=directory("<store>/simulated/nsd"),
+            coco="<store>/simulated/coco/unlabeled2017.zip",
+            truth=directory("<store>/simulated/truth"),
+            card="<store>/simulated/card.json",
+        log:
+            "<logs>/simulate_nsd.log",
+        benchmark:
+            "<benchmarks>/simulate_nsd.tsv"
+        conda:
+            "../../envs/pipeline.yaml"
+        threads: THREADS
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            out=SIMULATED,
+            settings=settings("nsd", "simulation"),
+            code=code_digest("brainit.steps.simulate_nsd"),
+        shell:
+            "python -m brainit.steps.simulate_nsd"
+            " --out {params.out:q}"
+            " --settings {params.settings:q}"
+            " &> {log:q}"

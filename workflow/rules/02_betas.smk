@@ -1,0 +1,108 @@
+"""
+Trials, betas and noise ceiling of each subject (paper section 5.1).
+
+Needs    <store>/nsd, and the betas at the source
+Makes    <results>/{subject}/{design,betas,noise_ceiling}
+Steps    prepare_design, prepare_betas, estimate_noise_ceiling
+"""
+
+
+rule prepare_design:
+    """Make the trial table of {wildcards.subject} and its training, validation and test split."""
+    input:
+        nsd="<store>/nsd",
+    output:
+        trials="<results>/{subject}/design/trials.csv",
+    log:
+        "<logs>/prepare_design/{subject}.log",
+    benchmark:
+        "<benchmarks>/prepare_design/{subject}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        settings=settings("nsd"),
+        code=code_digest("brainit.steps.prepare_design"),
+    shell:
+        "python -m brainit.steps.prepare_design"
+        " --subject {wildcards.subject:q}"
+        " --nsd {input.nsd:q}"
+        " --trials {output.trials:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule prepare_betas:
+    """Mask and z-score the betas of {wildcards.subject}, session by session."""
+    input:
+        nsd="<store>/nsd",
+        trials="<results>/{subject}/design/trials.csv",
+        simulated=simulated,
+    output:
+        betas="<results>/{subject}/betas/betas.npy",
+        voxels="<results>/{subject}/betas/voxels.safetensors",
+        summary="<results>/{subject}/betas/betas.json",
+    log:
+        "<logs>/prepare_betas/{subject}.log",
+    benchmark:
+        "<benchmarks>/prepare_betas/{subject}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=600,
+    params:
+        source=SOURCE,
+        work=config["paths"]["store"] + "/work/prepare_betas",
+        settings=settings("nsd"),
+        code=code_digest("brainit.steps.prepare_betas"),
+    shell:
+        "python -m brainit.steps.prepare_betas"
+        " --subject {wildcards.subject:q}"
+        " --nsd {input.nsd:q}"
+        " --source {params.source:q}"
+        " --trials {input.trials:q}"
+        " --work {params.work:q}"
+        " --betas {output.betas:q}"
+        " --voxels {output.voxels:q}"
+        " --summary {output.summary:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule estimate_noise_ceiling:
+    """Recompute the noise ceiling of {wildcards.subject} and compare it with NSD's."""
+    input:
+        betas="<results>/{subject}/betas/betas.npy",
+        voxels="<results>/{subject}/betas/voxels.safetensors",
+        trials="<results>/{subject}/design/trials.csv",
+    output:
+        ceiling="<results>/{subject}/noise_ceiling/noise_ceiling.safetensors",
+        summary="<results>/{subject}/noise_ceiling/summary.csv",
+    log:
+        "<logs>/estimate_noise_ceiling/{subject}.log",
+    benchmark:
+        "<benchmarks>/estimate_noise_ceiling/{subject}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=settings("nsd"),
+        code=code_digest("brainit.steps.estimate_noise_ceiling"),
+    shell:
+        "python -m brainit.steps.estimate_noise_ceiling"
+        " --subject {wildcards.subject:q}"
+        " --betas {input.betas:q}"
+        " --voxels {input.voxels:q}"
+        " --trials {input.trials:q}"
+        " --out {output.ceiling:q}"
+        " --summary {output.summary:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

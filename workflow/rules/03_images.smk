@@ -1,0 +1,69 @@
+"""
+Stimuli and external images, and their semantic tokens where the settings keep them (sections 5.1, D).
+
+Needs    <store>/nsd, <store>/coco/unlabeled2017.zip
+Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external}
+Steps    prepare_images, extract_features
+"""
+
+
+rule prepare_images:
+    """Keep stimuli and external images at one size, in shards."""
+    input:
+        nsd="<store>/nsd",
+        coco="<store>/coco/unlabeled2017.zip",
+    output:
+        stimuli=directory("<results>/group/images/stimuli"),
+        external=directory("<results>/group/images/external"),
+    log:
+        "<logs>/prepare_images.log",
+    benchmark:
+        "<benchmarks>/prepare_images.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=600,
+    params:
+        settings=settings("images"),
+        code=code_digest("brainit.steps.prepare_images"),
+    shell:
+        "python -m brainit.steps.prepare_images"
+        " --nsd {input.nsd:q}"
+        " --coco {input.coco:q}"
+        " --stimuli {output.stimuli:q}"
+        " --external {output.external:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule extract_features:
+    """Compute the semantic tokens of the {wildcards.image_set} images."""
+    input:
+        images="<results>/group/images/{image_set}",
+        network=network("semantic_tokens"),
+    output:
+        tokens=directory("<results>/group/tokens/{image_set}"),
+    log:
+        "<logs>/extract_features/{image_set}.log",
+    benchmark:
+        "<benchmarks>/extract_features/{image_set}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=600,
+    params:
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("images", "features"),
+        code=code_digest("brainit.steps.extract_features"),
+    shell:
+        "python -m brainit.steps.extract_features"
+        " --images {input.images:q}"
+        " --tokens {output.tokens:q}"
+        " --weights {params.weights:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -1,0 +1,49 @@
+"""
+The universal voxel encoder of all subjects of a pool (arXiv 2406.12179).
+
+Needs    betas and trials of each subject, the stimuli
+Makes    <results>/group/{pool}/main/encoder
+Steps    train_encoder
+"""
+
+
+rule train_encoder:
+    """Train the encoder of pool {wildcards.pool}: one shared network, one vector per voxel."""
+    input:
+        betas=of_pool("<results>/{subject}/betas/betas.npy"),
+        trials=of_pool("<results>/{subject}/design/trials.csv"),
+        stimuli="<results>/group/images/stimuli",
+        network=network("encoder_backbone"),
+    output:
+        encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
+        history="<results>/group/{pool}/main/encoder/history.csv",
+    log:
+        "<logs>/train_encoder/{pool}.log",
+    benchmark:
+        "<benchmarks>/train_encoder/{pool}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=1440,
+    params:
+        betas=named("betas"),
+        trials=named("trials"),
+        duration=pool_duration,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("nsd", "features", "encoder"),
+        code=code_digest("brainit.steps.train_encoder"),
+    shell:
+        "python -m brainit.steps.train_encoder"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --stimuli {input.stimuli:q}"
+        " --pool {wildcards.pool:q}"
+        " --duration {params.duration:q}"
+        " --weights {params.weights:q}"
+        " --encoder {output.encoder:q}"
+        " --history {output.history:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -1,0 +1,39 @@
+"""
+V2C: every voxel of every subject in one of the shared functional clusters (paper section 3.1).
+
+Needs    the encoder's voxel embeddings (or the voxels' positions)
+Makes    <results>/group/{pool}/main/clusters
+Steps    cluster_voxels
+"""
+
+
+rule cluster_voxels:
+    """Cluster the voxels of pool {wildcards.pool}."""
+    input:
+        encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
+        voxels=of_pool("<results>/{subject}/betas/voxels.safetensors"),
+    output:
+        clusters="<results>/group/{pool}/main/clusters/clusters.safetensors",
+        summary="<results>/group/{pool}/main/clusters/summary.csv",
+    log:
+        "<logs>/cluster_voxels/{pool}.log",
+    benchmark:
+        "<benchmarks>/cluster_voxels/{pool}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=16000,
+        runtime=600,
+    params:
+        voxels=named("voxels"),
+        settings=settings("clusters"),
+        code=code_digest("brainit.steps.cluster_voxels"),
+    shell:
+        "python -m brainit.steps.cluster_voxels"
+        " --encoder {input.encoder:q}"
+        " --voxels {params.voxels:q}"
+        " --clusters {output.clusters:q}"
+        " --summary {output.summary:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

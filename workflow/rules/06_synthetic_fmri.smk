@@ -1,0 +1,41 @@
+"""
+Predicted fMRI for the external images (paper sections 4, D.1).
+
+Needs    an encoder, the external images
+Makes    <results>/group/{pool}/main/synthetic_fmri/{subject}
+Steps    synthesize_fmri
+"""
+
+
+rule synthesize_fmri:
+    """Predict what {wildcards.subject} would have answered to the external images."""
+    input:
+        encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
+        images="<results>/group/images/external",
+        network=network("encoder_backbone"),
+    output:
+        fmri=directory("<results>/group/{pool}/main/synthetic_fmri/{subject}"),
+    log:
+        "<logs>/synthesize_fmri/{pool}/{subject}.log",
+    benchmark:
+        "<benchmarks>/synthesize_fmri/{pool}/{subject}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=600,
+    params:
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("images", "features", "encoder", "synthesis"),
+        code=code_digest("brainit.steps.synthesize_fmri"),
+    shell:
+        "python -m brainit.steps.synthesize_fmri"
+        " --encoder {input.encoder:q}"
+        " --subject {wildcards.subject:q}"
+        " --images {input.images:q}"
+        " --out {output.fmri:q}"
+        " --weights {params.weights:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -1,0 +1,110 @@
+"""
+Stage 1: the low-level BIT (VGG tokens, InfoNCE) and the semantic BIT (OpenCLIP tokens, L2), sections 3.1-3.2, D.
+
+Needs    betas and trials, V2C, images, predicted fMRI of the external images
+Makes    <results>/group/{pool}/main/{bit_lowlevel,bit_semantic}
+Steps    train_bit_lowlevel, train_bit_semantic
+"""
+
+
+rule train_bit_lowlevel:
+    """Train the low-level BIT of pool {wildcards.pool}."""
+    input:
+        betas=of_pool("<results>/{subject}/betas/betas.npy"),
+        trials=of_pool("<results>/{subject}/design/trials.csv"),
+        clusters="<results>/group/{pool}/main/clusters/clusters.safetensors",
+        stimuli="<results>/group/images/stimuli",
+        external="<results>/group/images/external",
+        synthetic=synthetic_of_pool,
+        network=network("vgg"),
+    output:
+        bit="<results>/group/{pool}/main/bit_lowlevel/bit.safetensors",
+        history="<results>/group/{pool}/main/bit_lowlevel/history.csv",
+    log:
+        "<logs>/train_bit_lowlevel/{pool}.log",
+    benchmark:
+        "<benchmarks>/train_bit_lowlevel/{pool}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=1440,
+    params:
+        betas=named("betas"),
+        trials=named("trials"),
+        synthetic=synthetic_flag,
+        duration=pool_duration,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings(
+            "nsd", "features", "clusters", "synthesis", "bit", "bit_lowlevel"
+        ),
+        code=code_digest("brainit.steps.train_bit_lowlevel"),
+    shell:
+        "python -m brainit.steps.train_bit_lowlevel"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --clusters {input.clusters:q}"
+        " --stimuli {input.stimuli:q}"
+        " --external {input.external:q}"
+        " {params.synthetic:q}"
+        " --duration {params.duration:q}"
+        " --weights {params.weights:q}"
+        " --bit {output.bit:q}"
+        " --history {output.history:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule train_bit_semantic:
+    """Train the semantic BIT of pool {wildcards.pool}."""
+    input:
+        betas=of_pool("<results>/{subject}/betas/betas.npy"),
+        trials=of_pool("<results>/{subject}/design/trials.csv"),
+        clusters="<results>/group/{pool}/main/clusters/clusters.safetensors",
+        stimuli="<results>/group/images/stimuli",
+        external="<results>/group/images/external",
+        synthetic=synthetic_of_pool,
+        tokens=token_files,
+        network=network("semantic_tokens"),
+    output:
+        bit="<results>/group/{pool}/main/bit_semantic/bit.safetensors",
+        history="<results>/group/{pool}/main/bit_semantic/history.csv",
+    log:
+        "<logs>/train_bit_semantic/{pool}.log",
+    benchmark:
+        "<benchmarks>/train_bit_semantic/{pool}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=1440,
+    params:
+        betas=named("betas"),
+        trials=named("trials"),
+        synthetic=synthetic_flag,
+        tokens=token_flags,
+        duration=pool_duration,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings(
+            "nsd", "features", "clusters", "synthesis", "bit", "bit_semantic"
+        ),
+        code=code_digest("brainit.steps.train_bit_semantic"),
+    shell:
+        "python -m brainit.steps.train_bit_semantic"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --clusters {input.clusters:q}"
+        " --stimuli {input.stimuli:q}"
+        " --external {input.external:q}"
+        " {params.synthetic:q}"
+        " {params.tokens:q}"
+        " --duration {params.duration:q}"
+        " --weights {params.weights:q}"
+        " --bit {output.bit:q}"
+        " --history {output.history:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -1,0 +1,59 @@
+"""
+Stage 2: the semantic BIT and the diffusion model trained together (paper section 3.2, D.1).
+
+Needs    the stage-1 BIT, the generator's weights, betas, images, predicted fMRI
+Makes    <results>/group/{pool}/main/joint
+Steps    train_joint
+"""
+
+
+rule train_joint:
+    """Train BIT and generator of pool {wildcards.pool} with the diffusion loss."""
+    input:
+        betas=of_pool("<results>/{subject}/betas/betas.npy"),
+        trials=of_pool("<results>/{subject}/design/trials.csv"),
+        base_bit="<results>/group/{pool}/main/bit_semantic/bit.safetensors",
+        stimuli="<results>/group/images/stimuli",
+        external="<results>/group/images/external",
+        synthetic=synthetic_of_pool,
+        network=network("generator"),
+    output:
+        bit="<results>/group/{pool}/main/joint/bit.safetensors",
+        generator="<results>/group/{pool}/main/joint/generator.safetensors",
+        history="<results>/group/{pool}/main/joint/history.csv",
+    log:
+        "<logs>/train_joint/{pool}.log",
+    benchmark:
+        "<benchmarks>/train_joint/{pool}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=64000,
+        runtime=2880,
+    params:
+        betas=named("betas"),
+        trials=named("trials"),
+        synthetic=synthetic_flag,
+        duration=pool_duration,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings(
+            "nsd", "features", "synthesis", "bit", "bit_semantic", "joint"
+        ),
+        code=code_digest("brainit.steps.train_joint"),
+    shell:
+        "python -m brainit.steps.train_joint"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --base-bit {input.base_bit:q}"
+        " --stimuli {input.stimuli:q}"
+        " --external {input.external:q}"
+        " {params.synthetic:q}"
+        " --duration {params.duration:q}"
+        " --weights {params.weights:q}"
+        " --bit {output.bit:q}"
+        " --generator {output.generator:q}"
+        " --history {output.history:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -1,0 +1,235 @@
+"""
+A new subject from 15 min, 30 min or 1 h: only its voxel embeddings are trained (paper sections 5.3, D.4).
+
+Needs    the models of the pool without the subject, the subject's betas
+Makes    <results>/{subject}/transfer_{duration}
+Steps    adapt_encoder, assign_voxels, synthesize_fmri, adapt_bit, adapt_joint
+"""
+
+
+rule adapt_encoder:
+    """Fit the encoder's voxel embeddings of {wildcards.subject} on {wildcards.duration} of data."""
+    input:
+        betas="<results>/{subject}/betas/betas.npy",
+        trials="<results>/{subject}/design/trials.csv",
+        stimuli="<results>/group/images/stimuli",
+        base="<results>/group/without_{subject}/main/encoder/encoder.safetensors",
+        network=network("encoder_backbone"),
+    output:
+        encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
+        history="<results>/{subject}/transfer_{duration}/encoder/history.csv",
+    log:
+        "<logs>/adapt_encoder/{subject}_{duration}.log",
+    benchmark:
+        "<benchmarks>/adapt_encoder/{subject}_{duration}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=600,
+    params:
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("nsd", "features", "encoder"),
+        code=code_digest("brainit.steps.adapt_encoder"),
+    shell:
+        "python -m brainit.steps.adapt_encoder"
+        " --subject {wildcards.subject:q}"
+        " --betas {input.betas:q}"
+        " --trials {input.trials:q}"
+        " --stimuli {input.stimuli:q}"
+        " --duration {wildcards.duration:q}"
+        " --base {input.base:q}"
+        " --weights {params.weights:q}"
+        " --encoder {output.encoder:q}"
+        " --history {output.history:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule assign_voxels:
+    """Give each voxel of {wildcards.subject} the cluster of its nearest base voxel."""
+    input:
+        encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
+        base_encoder="<results>/group/without_{subject}/main/encoder/encoder.safetensors",
+        base_clusters="<results>/group/without_{subject}/main/clusters/clusters.safetensors",
+    output:
+        clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
+    log:
+        "<logs>/assign_voxels/{subject}_{duration}.log",
+    benchmark:
+        "<benchmarks>/assign_voxels/{subject}_{duration}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=settings("clusters"),
+        code=code_digest("brainit.steps.assign_voxels"),
+    shell:
+        "python -m brainit.steps.assign_voxels"
+        " --encoder {input.encoder:q}"
+        " --base-encoder {input.base_encoder:q}"
+        " --base-clusters {input.base_clusters:q}"
+        " --clusters {output.clusters:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+use rule synthesize_fmri as synthesize_fmri_transfer with:
+    input:
+        encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
+        images="<results>/group/images/external",
+        network=network("encoder_backbone"),
+    output:
+        fmri=directory(
+            "<results>/{subject}/transfer_{duration}/synthetic_fmri/{subject}"
+        ),
+    log:
+        "<logs>/synthesize_fmri_transfer/{subject}_{duration}.log",
+    benchmark:
+        "<benchmarks>/synthesize_fmri_transfer/{subject}_{duration}.tsv"
+
+
+def transferred_fmri(wildcards):
+    """Return the new subject's predicted fMRI, where external images are used."""
+    pattern = "<results>/{subject}/transfer_{duration}/synthetic_fmri/{subject}"
+    return (
+        pattern.replace("{subject}", wildcards.subject).replace(
+            "{duration}", wildcards.duration
+        )
+        if EXTERNAL
+        else []
+    )
+
+
+def transferred_flag(wildcards, input):
+    """Return --synthetic and its folder, where external images are used."""
+    return ["--synthetic", str(input.synthetic)] if EXTERNAL else []
+
+
+def semantic_token_files(wildcards):
+    """Return the cached tokens for the semantic BIT, nothing for the low-level one."""
+    return token_files(wildcards) if wildcards.kind == "semantic" else []
+
+
+def target_network(wildcards):
+    """Return the network whose features the BIT of this kind predicts."""
+    return network({"lowlevel": "vgg", "semantic": "semantic_tokens"}[wildcards.kind])
+
+
+rule adapt_bit:
+    """Train the voxel embeddings of {wildcards.subject} in the {wildcards.kind} BIT."""
+    input:
+        betas="<results>/{subject}/betas/betas.npy",
+        trials="<results>/{subject}/design/trials.csv",
+        clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
+        base_bit="<results>/group/without_{subject}/main/bit_{kind}/bit.safetensors",
+        stimuli="<results>/group/images/stimuli",
+        external="<results>/group/images/external",
+        synthetic=transferred_fmri,
+        tokens=semantic_token_files,
+        network=target_network,
+    output:
+        bit="<results>/{subject}/transfer_{duration}/bit_{kind}/bit.safetensors",
+        history="<results>/{subject}/transfer_{duration}/bit_{kind}/history.csv",
+    log:
+        "<logs>/adapt_bit/{subject}_{duration}_{kind}.log",
+    benchmark:
+        "<benchmarks>/adapt_bit/{subject}_{duration}_{kind}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=600,
+    params:
+        synthetic=transferred_flag,
+        tokens=token_flags,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings(
+            "nsd",
+            "features",
+            "synthesis",
+            "bit",
+            "bit_lowlevel",
+            "bit_semantic",
+            "transfer",
+        ),
+        code=code_digest("brainit.steps.adapt_bit"),
+    shell:
+        "python -m brainit.steps.adapt_bit"
+        " --kind {wildcards.kind:q}"
+        " --subject {wildcards.subject:q}"
+        " --betas {input.betas:q}"
+        " --trials {input.trials:q}"
+        " --duration {wildcards.duration:q}"
+        " --clusters {input.clusters:q}"
+        " --base-bit {input.base_bit:q}"
+        " --stimuli {input.stimuli:q}"
+        " --external {input.external:q}"
+        " {params.synthetic:q}"
+        " {params.tokens:q}"
+        " --weights {params.weights:q}"
+        " --bit {output.bit:q}"
+        " --history {output.history:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule adapt_joint:
+    """Train the voxel embeddings of {wildcards.subject} with the diffusion loss."""
+    input:
+        betas="<results>/{subject}/betas/betas.npy",
+        trials="<results>/{subject}/design/trials.csv",
+        base_bit="<results>/{subject}/transfer_{duration}/bit_semantic/bit.safetensors",
+        base_joint_bit="<results>/group/without_{subject}/main/joint/bit.safetensors",
+        base_generator="<results>/group/without_{subject}/main/joint/generator.safetensors",
+        stimuli="<results>/group/images/stimuli",
+        external="<results>/group/images/external",
+        synthetic=transferred_fmri,
+        network=network("generator"),
+    output:
+        bit="<results>/{subject}/transfer_{duration}/joint/bit.safetensors",
+        generator="<results>/{subject}/transfer_{duration}/joint/generator.safetensors",
+        history="<results>/{subject}/transfer_{duration}/joint/history.csv",
+    log:
+        "<logs>/adapt_joint/{subject}_{duration}.log",
+    benchmark:
+        "<benchmarks>/adapt_joint/{subject}_{duration}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=64000,
+        runtime=1440,
+    params:
+        synthetic=transferred_flag,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings(
+            "nsd", "features", "synthesis", "bit", "bit_semantic", "joint", "transfer"
+        ),
+        code=code_digest("brainit.steps.adapt_joint"),
+    shell:
+        "python -m brainit.steps.adapt_joint"
+        " --subject {wildcards.subject:q}"
+        " --betas {input.betas:q}"
+        " --trials {input.trials:q}"
+        " --duration {wildcards.duration:q}"
+        " --base-bit {input.base_bit:q}"
+        " --base-joint-bit {input.base_joint_bit:q}"
+        " --base-generator {input.base_generator:q}"
+        " --stimuli {input.stimuli:q}"
+        " --external {input.external:q}"
+        " {params.synthetic:q}"
+        " --weights {params.weights:q}"
+        " --bit {output.bit:q}"
+        " --generator {output.generator:q}"
+        " --history {output.history:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -1,0 +1,190 @@
+"""
+Reconstruction: DIP image, semantic-only image, fused image, and the folder that users ask for (3.3, D.2-D.3).
+
+Shards are the long, retryable jobs; `gather_reconstructions` makes `<results>/{subject}/recon_{run}`.
+
+Needs    the BITs and the generator of the run, betas and trials of the subject
+Makes    <results>/{subject}/recon_{run}
+Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct, gather_reconstructions
+"""
+
+
+def lowlevel_bit(wildcards):
+    """Return the low-level BIT that decodes this run."""
+    return model_folder(wildcards, "bit_lowlevel") + "/bit.safetensors"
+
+
+def joint_bit(wildcards):
+    """Return the semantic BIT, after stage 2, that decodes this run."""
+    return model_folder(wildcards, "joint") + "/bit.safetensors"
+
+
+def joint_generator(wildcards):
+    """Return the generator that decodes this run."""
+    return model_folder(wildcards, "joint") + "/generator.safetensors"
+
+
+def shard_of(wildcards):
+    """Return k/n: the number of this shard, from 0, and how many there are."""
+    return f"{wildcards.shard}/{N_SHARDS}"
+
+
+def parts_of(kind):
+    """Return an input function: all shards of one kind of reconstruction."""
+    pattern = f"<results>/{{{{subject}}}}/recon_{{{{run}}}}_parts/{kind}/shard_{{shard}}.safetensors"
+    return expand(pattern, shard=range(N_SHARDS))
+
+
+rule reconstruct_lowlevel:
+    """Invert the low-level predictions of {wildcards.subject} with a Deep Image Prior."""
+    input:
+        betas="<results>/{subject}/betas/betas.npy",
+        trials="<results>/{subject}/design/trials.csv",
+        bit=lowlevel_bit,
+        network=network("vgg"),
+    output:
+        part="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
+    log:
+        "<logs>/reconstruct_lowlevel/{subject}_{run}_{shard}.log",
+    benchmark:
+        "<benchmarks>/reconstruct_lowlevel/{subject}_{run}_{shard}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=600,
+    params:
+        shard=shard_of,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("nsd", "features", "bit", "dip", "recon"),
+        code=code_digest("brainit.steps.reconstruct_lowlevel"),
+    shell:
+        "python -m brainit.steps.reconstruct_lowlevel"
+        " --subject {wildcards.subject:q}"
+        " --betas {input.betas:q}"
+        " --trials {input.trials:q}"
+        " --bit {input.bit:q}"
+        " --shard {params.shard:q}"
+        " --weights {params.weights:q}"
+        " --out {output.part:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule reconstruct_semantic:
+    """Sample images of {wildcards.subject} from the semantic tokens alone."""
+    input:
+        betas="<results>/{subject}/betas/betas.npy",
+        trials="<results>/{subject}/design/trials.csv",
+        bit=joint_bit,
+        generator=joint_generator,
+        network=network("generator"),
+    output:
+        part="<results>/{subject}/recon_{run}_parts/semantic/shard_{shard}.safetensors",
+    log:
+        "<logs>/reconstruct_semantic/{subject}_{run}_{shard}.log",
+    benchmark:
+        "<benchmarks>/reconstruct_semantic/{subject}_{run}_{shard}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=600,
+    params:
+        shard=shard_of,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("nsd", "features", "bit", "recon", "dip"),
+        code=code_digest("brainit.steps.reconstruct_semantic"),
+    shell:
+        "python -m brainit.steps.reconstruct_semantic"
+        " --subject {wildcards.subject:q}"
+        " --betas {input.betas:q}"
+        " --trials {input.trials:q}"
+        " --bit {input.bit:q}"
+        " --generator {input.generator:q}"
+        " --shard {params.shard:q}"
+        " --weights {params.weights:q}"
+        " --out {output.part:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule reconstruct:
+    """Refine the low-level images of {wildcards.subject} with the guided diffusion model."""
+    input:
+        betas="<results>/{subject}/betas/betas.npy",
+        trials="<results>/{subject}/design/trials.csv",
+        bit=joint_bit,
+        generator=joint_generator,
+        lowlevel="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
+        network=network("generator"),
+    output:
+        part="<results>/{subject}/recon_{run}_parts/fused/shard_{shard}.safetensors",
+    log:
+        "<logs>/reconstruct/{subject}_{run}_{shard}.log",
+    benchmark:
+        "<benchmarks>/reconstruct/{subject}_{run}_{shard}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=600,
+    params:
+        shard=shard_of,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("nsd", "features", "bit", "recon", "dip"),
+        code=code_digest("brainit.steps.reconstruct"),
+    shell:
+        "python -m brainit.steps.reconstruct"
+        " --subject {wildcards.subject:q}"
+        " --betas {input.betas:q}"
+        " --trials {input.trials:q}"
+        " --bit {input.bit:q}"
+        " --generator {input.generator:q}"
+        " --lowlevel {input.lowlevel:q}"
+        " --shard {params.shard:q}"
+        " --weights {params.weights:q}"
+        " --out {output.part:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule gather_reconstructions:
+    """Gather the images of {wildcards.subject}, {wildcards.run}, into the folder users ask for."""
+    input:
+        stimuli="<results>/group/images/stimuli",
+        lowlevel=parts_of("lowlevel"),
+        semantic=parts_of("semantic"),
+        fused=parts_of("fused"),
+    output:
+        recon=directory("<results>/{subject}/recon_{run}"),
+    log:
+        "<logs>/gather_reconstructions/{subject}_{run}.log",
+    benchmark:
+        "<benchmarks>/gather_reconstructions/{subject}_{run}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=settings("recon", "dip"),
+        code=code_digest("brainit.steps.gather_reconstructions"),
+    shell:
+        "python -m brainit.steps.gather_reconstructions"
+        " --subject {wildcards.subject:q}"
+        " --run {wildcards.run:q}"
+        " --stimuli {input.stimuli:q}"
+        " --lowlevel {input.lowlevel:q}"
+        " --semantic {input.semantic:q}"
+        " --fused {input.fused:q}"
+        " --out {output.recon:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

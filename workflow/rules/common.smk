@@ -1,0 +1,197 @@
+"""What the rule files share: checked settings, pools of subjects, code digests, network files."""
+
+import ast
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from snakemake.utils import validate
+
+validate(config, schema="../schemas/config.schema.json", set_default=False)
+
+PACKAGE = Path(workflow.basedir).parent / "pipeline_src" / "brainit"
+SIMULATION = config["run"]["simulation"]
+SUBJECTS = config["nsd"]["subjects"]
+EVALUATED = config["nsd"]["evaluated"]
+TRANSFER = config["nsd"]["transfer"]
+DURATIONS = config["transfer"]["durations"]
+KINDS = ["lowlevel", "semantic", "fused"]
+N_SHARDS = config["recon"]["n_shards"]
+CACHE_TOKENS = config["features"]["cache_tokens"]
+EXTERNAL = config["synthesis"]["enabled"]
+THREADS = config["run"]["threads"]
+SIMULATED = config["paths"]["store"] + "/simulated"
+SOURCE = SIMULATED + "/nsd" if SIMULATION else config["paths"]["source"]
+COCO_SOURCE = SIMULATED + "/coco" if SIMULATION else config["paths"]["coco_source"]
+
+
+pathvars:
+    results=config["paths"]["results"],
+    store=config["paths"]["store"],
+    logs=config["paths"]["results"] + "/logs",
+    benchmarks=config["paths"]["results"] + "/benchmarks",
+
+
+wildcard_constraints:
+    subject=r"subj0[1-8]",
+    pool=r"all|without_subj0[1-8]|scratch_subj0[1-8]_1h",
+    duration=r"15min|30min|1h",
+    run=r"15min|30min|1h|40h|1h_scratch",
+    kind=r"lowlevel|semantic",
+    recon_kind=r"lowlevel|semantic|fused",
+    image_set=r"stimuli|external",
+    shard=r"\d+",
+
+
+def settings(*sections):
+    """Return the params function that hands the named sections to a step as JSON."""
+    chosen = {name: config[name] for name in ("run", *sections)}
+    return lambda wildcards: json.dumps(chosen, sort_keys=True)
+
+
+@lru_cache(maxsize=None)
+def code_digest(module):
+    """Digest the syntax trees of a module and of all modules of the package that it imports."""
+    trees = {name: _tree(name) for name in sorted(_imported(module))}
+    text = "".join(f"{name}\n{ast.dump(tree)}\n" for name, tree in trees.items())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=None)
+def _tree(module):
+    path = _source(module)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        is_documented = isinstance(
+            node, (ast.Module, ast.ClassDef, ast.FunctionDef)
+        ) and ast.get_docstring(node, clean=False)
+        if is_documented:
+            node.body = body[1:]
+    return tree
+
+
+def _source(module):
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+def _imported(module, seen=None):
+    seen = set() if seen is None else seen
+    seen.add(module)
+    for node in ast.walk(_tree(module)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [
+                node.module,
+                *(f"{node.module}.{alias.name}" for alias in node.names),
+            ]
+        for name in names:
+            known = name.split(".")[0] == "brainit" and _source(name).is_file()
+            if known and name not in seen:
+                _imported(name, seen)
+    return seen
+
+
+def network(role):
+    """Return the weight file of the network that the settings name for `role`."""
+    return network_file(config["features"][role])
+
+
+def network_file(name):
+    """Return the weight file of a network: shipped for demo networks, else below the store."""
+    if name == "none":
+        return []
+    if name.startswith("demo_"):
+        return f"pipeline_src/brainit/features/demo/{name}.safetensors"
+    return f"<store>/weights/{name}.safetensors"
+
+
+def pool_subjects(pool):
+    """Return the subjects whose data train the models of a pool."""
+    if pool == "all":
+        return SUBJECTS
+    if pool.startswith("without_"):
+        return [
+            subject for subject in SUBJECTS if subject != pool.removeprefix("without_")
+        ]
+    return [pool.split("_")[1]]
+
+
+def pool_duration(wildcards):
+    """Return how much of each subject's data a pool uses."""
+    return "1h" if wildcards.pool.startswith("scratch") else "40h"
+
+
+def of_pool(pattern):
+    """Return an input function: the file `pattern` of each subject of the pool."""
+
+    def files(wildcards):
+        subjects = pool_subjects(wildcards.pool)
+        return [
+            pattern.replace("{subject}", subject).replace("{pool}", wildcards.pool)
+            for subject in subjects
+        ]
+
+    return files
+
+
+def named(key):
+    """Return a params function that writes the pool's files of input `key` as subject=path."""
+
+    def pairs(wildcards, input):
+        return [
+            f"{subject}={path}"
+            for subject, path in zip(
+                pool_subjects(wildcards.pool), input[key], strict=True
+            )
+        ]
+
+    return pairs
+
+
+def model_folder(wildcards, stage):
+    """Return the folder of the models that decode a run: the pool's, or the subject's own."""
+    if wildcards.run == "40h":
+        return f"<results>/group/all/main/{stage}"
+    if wildcards.run == "1h_scratch":
+        return f"<results>/group/scratch_{wildcards.subject}_1h/main/{stage}"
+    return f"<results>/{wildcards.subject}/transfer_{wildcards.run}/{stage}"
+
+
+def runs_of(subject):
+    """Return the runs whose reconstructions are scored for a subject."""
+    runs = ["40h"] if subject in EVALUATED else []
+    if subject in TRANSFER:
+        runs += DURATIONS
+        runs += ["1h_scratch"] if config["transfer"]["scratch"] else []
+    return runs
+
+
+ALL_RUNS = [(s, run) for s in SUBJECTS for run in runs_of(s)]
+
+
+def token_files(wildcards):
+    """Return the cached semantic tokens of both image sets, where the settings keep them."""
+    sets = ["stimuli", "external"] if EXTERNAL else ["stimuli"]
+    return [f"<results>/group/tokens/{name}" for name in sets] if CACHE_TOKENS else []
+
+
+def token_flags(wildcards, input):
+    """Return the flags of the cached tokens among the inputs."""
+    flags = ["--tokens", "--external-tokens"]
+    return [word for pair in zip(flags, input.get("tokens", [])) for word in pair]
+
+
+def synthetic_of_pool(wildcards):
+    """Return the predicted fMRI of each subject of the pool, where external images are used."""
+    pattern = "<results>/group/{pool}/main/synthetic_fmri/{subject}"
+    return of_pool(pattern)(wildcards) if EXTERNAL else []
+
+
+def synthetic_flag(wildcards, input):
+    """Return --synthetic and subject=path words, where external images are used."""
+    return ["--synthetic", *named("synthetic")(wildcards, input)] if EXTERNAL else []
