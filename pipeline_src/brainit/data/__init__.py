@@ -1,1 +1,1 @@
-"""NSD's files read, masked, normalised and split (paper section 5.1). The only layer that knows NSD's paths."""
+"""NSD's files read, masked, normalised, split (paper 5.1). Only here are NSD's paths known."""
