@@ -1,0 +1,111 @@
+"""The unCLIP generator: a U-Net conditioned on semantic tokens, over a VAE's latents (section 3.2).
+
+In the paper it is MindEye2's SDXL unCLIP. Whatever takes its seat must accept tokens of shape
+(n_tokens, token_width) and start from a latent. Noise schedule: SDXL's scaled-linear one of 1,000
+steps, noise prediction.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+import brainit.core.compat  # noqa: F401
+from brainit.core.seeds import torch_generator
+from brainit.features.resize import resize_images
+
+N_TRAIN_STEPS = 1000
+BETA_START, BETA_END = 0.00085, 0.012
+
+
+def cumulative_alphas() -> Float[Tensor, "steps"]:
+    """Return the product of (1 - beta) up to each of the 1,000 steps, float64.
+
+    beta_t = (sqrt(start) + t / 999 (sqrt(end) - sqrt(start))) ** 2, the scaled-linear schedule.
+    """
+    roots = torch.linspace(BETA_START**0.5, BETA_END**0.5, N_TRAIN_STEPS, dtype=torch.float64)
+    return torch.cumprod(1 - roots**2, dim=0)
+
+
+class Generator(nn.Module):
+    """U-Net and VAE of `diffusers`, in image units of [0, 1].
+
+    Parameters
+    ----------
+    unet, vae
+        `UNet2DConditionModel` and `AutoencoderKL`.
+    image_size
+        Side in pixels of the images that it makes (paper: 256).
+    n_tokens, token_width
+        Shape of the conditioning (paper: 256 x 1664).
+    """
+
+    alphas_cumprod: Tensor
+
+    def __init__(
+        self, *, unet: nn.Module, vae: nn.Module, image_size: int, n_tokens: int, token_width: int
+    ) -> None:
+        super().__init__()
+        self.unet, self.vae = unet, vae
+        self.image_size, self.n_tokens, self.token_width = image_size, n_tokens, token_width
+        config: Any = vae.config
+        factor = 2 ** (len(config.block_out_channels) - 1)
+        side = image_size // factor
+        self.latent_shape = (int(config.latent_channels), side, side)
+        self.scaling_factor = float(config.scaling_factor)
+        self.register_buffer("alphas_cumprod", cumulative_alphas().float(), persistent=False)
+
+    def unconditional_tokens(self, seed: int = 0) -> Float[Tensor, "1 tokens width"]:
+        """Return the fixed random-Gaussian tokens that stand for 'no condition' (MindEye2)."""
+        generator = torch_generator(seed, "unconditional_tokens")
+        tokens = torch.randn(1, self.n_tokens, self.token_width, generator=generator)
+        return tokens.to(self.alphas_cumprod.device)
+
+    def encode(
+        self, images: Float[Tensor, "batch rgb height width"]
+    ) -> Float[Tensor, "batch latent_channels latent_height latent_width"]:
+        """Return the scaled mode of the VAE's posterior for images in [0, 1]."""
+        vae: Any = self.vae
+        x = resize_images(images, self.image_size) * 2 - 1
+        return vae.encode(x).latent_dist.mode() * self.scaling_factor
+
+    def decode(
+        self, latents: Float[Tensor, "batch latent_channels latent_height latent_width"]
+    ) -> Float[Tensor, "batch rgb height width"]:
+        """Return images in [0, 1] (clipped) for scaled latents."""
+        vae: Any = self.vae
+        return (vae.decode(latents / self.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+
+    def add_noise(
+        self,
+        latents: Float[Tensor, "batch c h w"],
+        noise: Float[Tensor, "batch c h w"],
+        timesteps: Int[Tensor, "batch"],
+    ) -> Float[Tensor, "batch c h w"]:
+        """Return sqrt(alpha_t) latents + sqrt(1 - alpha_t) noise."""
+        alpha = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+
+    def predict_noise(
+        self,
+        noisy_latents: Float[Tensor, "batch c h w"],
+        timesteps: Int[Tensor, "batch"],
+        tokens: Float[Tensor, "batch tokens width"],
+    ) -> Float[Tensor, "batch c h w"]:
+        """Return the U-Net's prediction of the noise."""
+        unet: Any = self.unet
+        return unet(noisy_latents, timesteps, encoder_hidden_states=tokens).sample
+
+
+def build_generator(architecture: dict[str, Any]) -> Generator:
+    """Return a generator of the given architecture (`unet`, `vae`, sizes), untrained."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    return Generator(
+        unet=UNet2DConditionModel(**architecture["unet"]),
+        vae=AutoencoderKL(**architecture["vae"]),
+        image_size=architecture["image_size"],
+        n_tokens=architecture["n_tokens"],
+        token_width=architecture["token_width"],
+    )

@@ -1,0 +1,76 @@
+"""Semantic tokens: the patch tokens of an OpenCLIP vision tower (paper section 3.2).
+
+Tokens are taken after the final LayerNorm (`ln_post`), without the class token and before the
+projection, as open_clip returns them with `output_tokens` since 2.24. Images in [0, 1] pass through
+(x + 1) / 2 before CLIP's normalisation where `halve_contrast` is true, as in MindEye2 and the
+released code.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import brainit.core.compat  # noqa: F401
+from brainit.features.resize import resize_images
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def build_clip(architecture: dict[str, Any]) -> nn.Module:
+    """Return open_clip's own CLIP model of the given `embed_dim`, `vision_cfg` and `text_cfg`."""
+    from open_clip.model import CLIP
+
+    return CLIP(
+        embed_dim=architecture["embed_dim"],
+        vision_cfg=architecture["vision_cfg"],
+        text_cfg=architecture["text_cfg"],
+        output_dict=False,
+    )
+
+
+class SemanticTokens(nn.Module):
+    """Patch tokens of a CLIP vision tower.
+
+    Parameters
+    ----------
+    clip
+        An open_clip `CLIP`; its vision tower must have been built with `output_tokens`.
+    halve_contrast
+        Rescale images by (x + 1) / 2 first (the switch of MindEye2's embedder).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, clip: nn.Module, halve_contrast: bool = True) -> None:
+        super().__init__()
+        self.clip = clip
+        self.halve_contrast = halve_contrast
+        visual: Any = clip.visual
+        if not visual.output_tokens:
+            raise ValueError("the vision tower must be built with output_tokens=True")
+        self.image_size = int(visual.image_size[0])
+        self.n_tokens = int(visual.grid_size[0] * visual.grid_size[1])
+        self.width = int(visual.ln_post.normalized_shape[0])
+        self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+
+    def prepare(
+        self, images: Float[Tensor, "batch rgb height width"]
+    ) -> Float[Tensor, "batch rgb size size"]:
+        """Resize and normalise images in [0, 1] for the vision tower."""
+        x = resize_images(images, self.image_size)
+        if self.halve_contrast:
+            x = (x + 1) / 2
+        return (x - self.mean) / self.std
+
+    def forward(
+        self, images: Float[Tensor, "batch rgb height width"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Return the patch tokens of images in [0, 1]."""
+        visual: Any = self.clip.visual
+        _, tokens = visual(self.prepare(images))
+        return tokens

@@ -1,0 +1,63 @@
+"""VGG with batch norm and its five taps (paper section 3.2, D.2).
+
+The taps are the ReLU outputs 1_2, 2_2, 3_3, 4_3, 5_3: for VGG-16 the indices 5, 12, 22, 32, 42 of
+torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same shape, fewer channels
+and 32 px; it ends in two heads that exist only while it is trained.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from brainit.features.resize import resize_images
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CONVOLUTIONS = (2, 2, 3, 3, 3)
+
+
+class VggFeatures(nn.Module):
+    """Five stages of 3x3 convolutions with batch norm, tapped before each pooling.
+
+    Parameters
+    ----------
+    channels
+        Output channels of the five stages (VGG-16: 64, 128, 256, 512, 512).
+    image_size
+        Side in pixels at which images enter (paper: 112).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: Sequence[int], image_size: int) -> None:
+        super().__init__()
+        self.channels = tuple(channels)
+        self.image_size = image_size
+        self.map_sizes = tuple(image_size // 2**stage for stage in range(5))
+        stages: list[nn.Module] = []
+        width = 3
+        for n_convolutions, out in zip(CONVOLUTIONS, self.channels, strict=True):
+            layers: list[nn.Module] = []
+            for _ in range(n_convolutions):
+                layers += [nn.Conv2d(width, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU()]
+                width = out
+            stages.append(nn.Sequential(*layers))
+        self.stages = nn.ModuleList(stages)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(
+        self, images: Float[Tensor, "batch rgb height width"]
+    ) -> list[Float[Tensor, "batch channels map_height map_width"]]:
+        """Return the five maps of images in [0, 1] of any size; differentiable in the images."""
+        x = (resize_images(images, self.image_size) - self.mean) / self.std
+        maps = []
+        for number, stage in enumerate(self.stages):
+            if number:
+                x = nn.functional.max_pool2d(x, 2)
+            x = stage(x)
+            maps.append(x)
+        return maps
