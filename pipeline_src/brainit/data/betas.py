@@ -1,0 +1,166 @@
+"""Betas of one subject: masked, z-scored within the session, single trials in float16 (paper 5.1).
+
+Voxels that are not finite in any session are dropped and counted, as for the Algonauts mask.
+Repeats stay apart; they are averaged at use (`data.fmri`).
+
+Differs from the paper: its code sets NaN to 0; here such voxels are left out.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.core.artifacts import write_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.files import atomic_path, write_text
+from brainit.core.settings import NsdSettings
+from brainit.data import nsd_paths
+from brainit.data.masks import VoxelMask, check_surface, read_mask
+from brainit.data.mgh import read_mgh_vertices
+from brainit.data.noise_ceiling import N_REPEATS, ceiling_percent
+from brainit.data.sessions import BetaSource, SessionBetas, prepare_sessions
+from brainit.data.terms import require_terms
+from brainit.data.trials import read_trials
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_betas(
+    subject: str, nsd_root: Path, source: str, trials_path: Path, work: Path, nsd: NsdSettings
+) -> "PreparedBetas":
+    """Mask and normalise every session of `subject`, read from `source` one at a time.
+
+    `work` keeps finished sessions, so that the same call continues after an interruption. Raises
+    `PipelineError` where NSD's terms are not accepted (before any request), and where mask, trials,
+    surface, noise ceiling and betas disagree.
+    """
+    require_terms(nsd, source)
+    mask = read_mask(nsd_root, nsd.mask)
+    trials = read_trials(trials_path)
+    ncsnr = published_ncsnr(nsd_root, subject, nsd.betas_version, mask)
+    position_mm = positions(nsd_root, mask)
+    beta_source = BetaSource(subject, source, mask, nsd, work / subject)
+    sessions = prepare_sessions(beta_source, trials)
+    is_dropped = np.any([session.is_invalid for session in sessions], axis=0)
+    if is_dropped.all():
+        raise PipelineError(
+            f"{subject}", "voxels finite in every session", "none", "fetch its betas again"
+        )
+    logger.info("%s: %d voxels dropped for NaN", subject, is_dropped.sum())
+    return PreparedBetas(beta_source, trials, sessions, ~is_dropped, ncsnr, position_mm)
+
+
+def published_ncsnr(
+    nsd_root: Path, subject: str, version: str, mask: VoxelMask
+) -> NDArray[np.float32]:
+    """Return NSD's ncsnr at the masked vertices (NaN where NSD has none)."""
+    parts = []
+    for hemisphere, side in enumerate(nsd_paths.HEMISPHERES):
+        path = nsd_root / nsd_paths.ncsnr(subject, version, side)
+        check_surface(path, mask, hemisphere, 1)
+        parts.append(read_mgh_vertices(path, mask.vertices_of(hemisphere))[0])
+    return np.concatenate(parts)
+
+
+def positions(nsd_root: Path, mask: VoxelMask) -> NDArray[np.float32]:
+    """Return the place of each masked vertex on the pial surface, in mm, of axes (voxels, xyz).
+
+    Raises `PipelineError` for an unreadable surface or one of another number of vertices.
+    """
+    parts = []
+    for hemisphere, side in enumerate(nsd_paths.HEMISPHERES):
+        path = nsd_root / nsd_paths.pial(side)
+        try:
+            vertices = nib.freesurfer.read_geometry(path)[0]
+        except (OSError, ValueError, IndexError) as error:
+            raise PipelineError(
+                path, "a FreeSurfer surface", str(error), "delete it and rerun download"
+            ) from error
+        if len(vertices) != mask.n_vertices[hemisphere]:
+            raise PipelineError(
+                path,
+                f"{mask.n_vertices[hemisphere]} vertices as the mask {mask.name}",
+                f"{len(vertices)}",
+                "use the surface and masks of the same fsaverage",
+            )
+        parts.append(vertices[mask.vertices_of(hemisphere)].astype(np.float32))
+    return np.concatenate(parts)
+
+
+class PreparedBetas:
+    """Prepared sessions of one subject, ready to be written."""
+
+    def __init__(
+        self,
+        source: BetaSource,
+        trials: pd.DataFrame,
+        sessions: list[SessionBetas],
+        is_kept: NDArray[np.bool_],
+        ncsnr: NDArray[np.float32],
+        position_mm: NDArray[np.float32],
+    ) -> None:
+        self.source = source
+        self.n_trials = len(trials)
+        self.sessions = sessions
+        self.is_kept = is_kept
+        self.ncsnr = ncsnr[is_kept]
+        self.position_mm = position_mm[is_kept]
+
+    def write(self, betas: Path, voxels: Path, summary: Path) -> None:
+        """Write betas (.npy), voxel table and summary, each whole or not at all."""
+        self._write_voxels(voxels)
+        self._write_summary(summary)
+        self._write_betas(betas)
+        for session in self.sessions:
+            session.path.unlink()
+            session.path.with_suffix(".json").unlink()
+
+    def _write_betas(self, path: Path) -> None:
+        """Write the .npy session by session, so that one session is in memory at a time."""
+        shape = (self.n_trials, int(self.is_kept.sum()))
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        with atomic_path(path) as partial, partial.open("wb") as handle:
+            np.lib.format.write_array_header_1_0(handle, header)
+            for session in self.sessions:
+                scores = np.load(session.path, allow_pickle=False)
+                handle.write(np.ascontiguousarray(scores[:, self.is_kept], dtype="<f2").tobytes())
+
+    def _write_voxels(self, path: Path) -> None:
+        mask = self.source.mask
+        is_rated = np.isfinite(self.ncsnr)
+        if not is_rated.all():
+            logger.warning("%d kept voxels have no ncsnr: ceiling 0", (~is_rated).sum())
+        ceiling = ceiling_percent(np.where(is_rated, self.ncsnr, 0), {N_REPEATS: 1})
+        write_artifact(
+            path,
+            "voxels",
+            {
+                "vertex": mask.vertex[self.is_kept],
+                "hemisphere": mask.hemisphere[self.is_kept],
+                "position_mm": self.position_mm,
+                "noise_ceiling": ceiling,
+            },
+            {
+                "subject": self.source.subject,
+                "space": mask.space,
+                "mask": mask.name,
+                "n_dropped_nan": int((~self.is_kept).sum()),
+            },
+        )
+
+    def _write_summary(self, path: Path) -> None:
+        content = {
+            "subject": self.source.subject,
+            "n_trials": self.n_trials,
+            "n_voxels": int(self.is_kept.sum()),
+            "n_dropped_nan": int((~self.is_kept).sum()),
+            "n_without_ncsnr": int((~np.isfinite(self.ncsnr)).sum()),
+            "zscore": self.source.nsd.zscore,
+            "sessions": [session.checks for session in self.sessions],
+        }
+        write_text(path, json.dumps(content, indent=1) + "\n")

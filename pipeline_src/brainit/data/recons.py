@@ -1,0 +1,90 @@
+"""The folder of a run's reconstructions: written whole, read only with a provenance that agrees.
+
+`images/<nsd_id>.png` (the fused images), `recons.h5` (datasets nsd_id, lowlevel, semantic, fused;
+uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`, which holds the
+SHA-256 of every other file.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from brainit.core.errors import PipelineError
+from brainit.core.files import atomic_path, sha256_of, write_text
+
+KINDS = ("lowlevel", "semantic", "fused")
+FILE_NAME = "recons.h5"
+MONTAGE_NAME = "montage.png"
+PROVENANCE_NAME = "provenance.json"
+_FIX = "delete the folder and rerun gather_reconstructions"
+
+
+@dataclass(frozen=True)
+class Recons:
+    """Reconstructions of a run: images of each kind, uint8 (images, height, width, rgb)."""
+
+    nsd_id: NDArray[np.int64]
+    images: dict[str, NDArray[np.uint8]]
+    provenance: dict[str, Any]
+
+
+def write_recons(
+    folder: Path,
+    nsd_id: NDArray[np.int64],
+    images: Mapping[str, NDArray[np.uint8]],
+    montage: Image.Image,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the folder, whole or not at all; equal contents give equal bytes."""
+    with atomic_path(folder) as partial:
+        (partial / "images").mkdir(parents=True)
+        for number, pixels in zip(nsd_id, images["fused"], strict=True):
+            Image.fromarray(pixels).save(partial / "images" / f"{number:05d}.png")
+        montage.save(partial / MONTAGE_NAME)
+        with h5py.File(partial / FILE_NAME, "w", libver="latest") as handle:
+            handle.create_dataset("nsd_id", data=nsd_id, track_times=False)
+            for kind in KINDS:
+                handle.create_dataset(kind, data=images[kind], track_times=False)
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        digests = {str(path.relative_to(partial)): sha256_of(path) for path in files}
+        record = {"n_images": len(nsd_id), **provenance, "sha256": digests}
+        text = json.dumps(record, indent=1, sort_keys=True)
+        write_text(partial / PROVENANCE_NAME, text + "\n")
+
+
+def read_recons(folder: Path) -> Recons:
+    """Read a run's reconstructions.
+
+    Raises `PipelineError` for a folder without provenance (an unfinished one) and for files that
+    differ from it.
+    """
+    folder = Path(folder)
+    path = folder / PROVENANCE_NAME
+    try:
+        provenance = json.loads(path.read_text(encoding="utf-8"))
+        digests = provenance["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise PipelineError(path, "the provenance of a finished run", repr(error), _FIX) from error
+    for name, digest in digests.items():
+        found = sha256_of(folder / name) if (folder / name).is_file() else "no file"
+        if found != digest:
+            raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX)
+    if FILE_NAME not in digests:
+        raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX)
+    with h5py.File(folder / FILE_NAME, "r") as handle:
+        missing = [name for name in ("nsd_id", *KINDS) if name not in handle]
+        if missing:
+            raise PipelineError(folder / FILE_NAME, "all data sets", f"no {missing}", _FIX)
+        nsd_id = handle["nsd_id"][()]
+        images = {kind: handle[kind][()] for kind in KINDS}
+    counts = {provenance.get("n_images"), len(nsd_id), *(len(array) for array in images.values())}
+    if len(counts) != 1:
+        raise PipelineError(folder / FILE_NAME, "one number of images", f"{counts}", _FIX)
+    return Recons(nsd_id, images, provenance)

@@ -1,0 +1,164 @@
+"""One session of betas after the other, masked and normalised, kept as work files until all are.
+
+A work file is valid for exactly its inputs: a rerun after an interruption continues after the last
+finished session and gives the same bytes.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.core.errors import PipelineError
+from brainit.core.files import atomic_path, sha256_of, write_text
+from brainit.core.progress import progress
+from brainit.core.settings import NsdSettings
+from brainit.data import masks, mgh, nsd_paths, zscore
+from brainit.data.masks import VoxelMask
+from brainit.data.sources import local_file, opened
+from brainit.data.terms import is_remote
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SessionBetas:
+    """A finished session: its work file of float16 (trials, masked vertices), and what was seen."""
+
+    session: int
+    path: Path
+    is_invalid: NDArray[np.bool_]
+    checks: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BetaSource:
+    """Where the betas of a subject are and what is done with them."""
+
+    subject: str
+    root: str
+    mask: VoxelMask
+    nsd: NsdSettings
+    work: Path
+
+    def key(self, hemisphere: int, session: int) -> str:
+        """Return NSD's key of a session's betas."""
+        side = nsd_paths.HEMISPHERES[hemisphere]
+        return nsd_paths.betas(self.subject, self.nsd.betas_version, side, session)
+
+    def signature(self, hemisphere: int, session: int) -> list[str | int]:
+        """Return what tells one version of a source file from another."""
+        key = self.key(hemisphere, session)
+        if is_remote(self.root):
+            return [self.root, key]
+        status = local_file(self.root, key).stat()
+        return [self.root, key, status.st_size, status.st_mtime_ns]
+
+
+def prepare_sessions(source: BetaSource, trials: pd.DataFrame) -> list[SessionBetas]:
+    """Prepare every session of the trial table, or take it over from an interrupted run.
+
+    Raises `PipelineError` for a session whose file has another surface or trial count than mask and
+    trial table (before it is read), is truncated, or holds no finite voxel.
+    """
+    done = []
+    groups = list(trials.groupby("session"))
+    for session, rows in progress(groups, f"betas {source.subject}", unit="session"):
+        if source.nsd.zscore == "training_trials":
+            is_reference = (rows["split"] == "train").to_numpy(dtype=bool)
+        else:
+            is_reference = np.ones(len(rows), dtype=bool)
+        done.append(prepare_session(source, int(str(session)), is_reference))
+    return done
+
+
+def prepare_session(
+    source: BetaSource, session: int, is_reference: NDArray[np.bool_]
+) -> SessionBetas:
+    """Prepare one session; `is_reference` marks the trials that give mean and deviation."""
+    path = source.work / f"session_{session:02d}.npy"
+    digest = _digest(source, session, is_reference)
+    found = _finished(path, session, digest)
+    if found is not None:
+        logger.info("%s session %d: taken over from an earlier run", source.subject, session)
+        return found
+    if is_reference.sum() < 2:
+        raise PipelineError(
+            f"{source.subject} session {session}",
+            "at least 2 training trials for the z-score",
+            f"{is_reference.sum()}",
+            "set nsd.zscore: all_trials",
+        )
+    values = _read_session(source, session, len(is_reference))
+    scores, is_invalid = zscore.zscore_session(values, is_reference)
+    if is_invalid.all():
+        raise PipelineError(
+            f"{source.subject} session {session}",
+            "finite betas in the mask",
+            "NaN in every voxel",
+            f"fetch {source.key(0, session)} and its right hemisphere again",
+        )
+    checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum()))
+    with atomic_path(path) as partial:
+        np.save(partial, scores)
+    invalid = np.flatnonzero(is_invalid).tolist()
+    content = {"digest": digest, "sha256": sha256_of(path), "invalid": invalid, "checks": checks}
+    write_text(path.with_suffix(".json"), json.dumps(content))
+    return SessionBetas(session, path, is_invalid, checks)
+
+
+def _read_session(source: BetaSource, session: int, n_trials: int) -> NDArray[np.float32]:
+    """Read both hemispheres at the mask's vertices, of axes (trials, voxels)."""
+    parts = []
+    for hemisphere in range(len(nsd_paths.HEMISPHERES)):
+        with opened(source.root, source.key(hemisphere, session), source.work) as path:
+            masks.check_surface(path, source.mask, hemisphere, n_trials)
+            parts.append(mgh.read_mgh_vertices(path, source.mask.vertices_of(hemisphere)))
+    return np.concatenate(parts, axis=1)
+
+
+def _checks(session: int, scores: NDArray[np.float16], n_nan: int) -> dict[str, Any]:
+    """Return mean and deviation over the reference trials: 0 and 1 up to float16."""
+    mean = scores.mean(axis=0, dtype=np.float32)
+    deviation = scores.std(axis=0, dtype=np.float32)
+    varies = deviation > 0
+    return {
+        "session": session,
+        "n_reference_trials": len(scores),
+        "n_nan_voxels": n_nan,
+        "n_zero_variance": int((~varies).sum()),
+        "max_abs_mean": float(np.abs(mean).max()),
+        "max_abs_std_minus_1": float(np.abs(deviation[varies] - 1).max(initial=0.0)),
+    }
+
+
+def _digest(source: BetaSource, session: int, is_reference: NDArray[np.bool_]) -> str:
+    """Digest all that determines a work file, the code that makes it included."""
+    content = {
+        "files": [source.signature(hemisphere, session) for hemisphere in (0, 1)],
+        "mask": source.mask.digest,
+        "reference": hashlib.sha256(is_reference.tobytes()).hexdigest(),
+        "n_trials": len(is_reference),
+        "code": [sha256_of(str(module.__file__)) for module in (masks, mgh, zscore)],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(path: Path, session: int, digest: str) -> SessionBetas | None:
+    """Return the session where its work file is whole and of these inputs, else None."""
+    record = path.with_suffix(".json")
+    if not (path.is_file() and record.is_file()):
+        return None
+    content = json.loads(record.read_text(encoding="utf-8"))
+    if content["digest"] != digest or content["sha256"] != sha256_of(path):
+        return None
+    n_voxels = np.load(path, mmap_mode="r", allow_pickle=False).shape[1]
+    is_invalid = np.zeros(n_voxels, dtype=bool)
+    is_invalid[content["invalid"]] = True
+    return SessionBetas(session, path, is_invalid, content["checks"])

@@ -1,0 +1,69 @@
+"""Which images train, validate and test (paper 5.1, D.1, D.5).
+
+A subject's own images are for training, a share of them for validation; the shared images are never
+trained on, and those of the chosen test set are the test.
+
+Differs from the paper: the paper does not say which shared images; `nsd.test_set` makes it
+explicit. All sets follow from the order of presentation, which is the same for every subject.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.core.errors import PipelineError
+
+FEWEST_SESSIONS = 30
+"""Sessions that every subject completed (subj04 and subj08; NSD manual)."""
+FIRST_RELEASE_SESSIONS = 37
+"""Sessions of a 40-session subject before the last three were published in August 2023."""
+
+_TEST_SETS: dict[str, tuple[int | None, bool]] = {
+    "shared1000": (None, False),
+    "shared982": (FIRST_RELEASE_SESSIONS, False),
+    "shared907": (FEWEST_SESSIONS, False),
+    "shared515": (FEWEST_SESSIONS, True),
+}
+"""Sessions looked at (None: all) and whether every presentation must lie inside them."""
+
+
+def test_images(planned: pd.DataFrame, test_set: str) -> NDArray[np.int64]:
+    """Return the nsd_ids of a test set, ascending, from the planned trials of any subject.
+
+    shared1000 all; shared982 those shown in the first 37 sessions; shared907 those shown at least
+    once, shared515 those with all presentations, in the 30 sessions that every subject completed.
+    Raises `PipelineError` where no image is left.
+    """
+    n_sessions, must_be_complete = _TEST_SETS[test_set]
+    shared = planned[planned["is_shared"]]
+    if n_sessions is None:
+        return np.unique(shared["nsd_id"].to_numpy(dtype=np.int64))
+    n_planned = shared.groupby("nsd_id").size()
+    shown = shared[shared["session"] <= n_sessions].groupby("nsd_id").size()
+    if must_be_complete:
+        shown = shown[shown == n_planned.loc[shown.index]]
+    if shown.empty:
+        raise PipelineError(
+            "nsd.test_set", f"images of {test_set}", "none", "use nsd.test_set: shared1000"
+        )
+    return np.sort(shown.index.to_numpy(dtype=np.int64))
+
+
+def validation_images(
+    own_images: NDArray[np.int64], share: float, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw the nearest whole number of `share` x images without replacement, ascending."""
+    n_images = round(share * len(own_images))
+    return np.sort(generator.choice(np.sort(own_images), size=n_images, replace=False))
+
+
+def split_names(
+    nsd_id: NDArray[np.int64],
+    is_shared: NDArray[np.bool_],
+    test: NDArray[np.int64],
+    validation: NDArray[np.int64],
+) -> NDArray[np.str_]:
+    """Return train, val, test or unused (a shared image outside the test set) for each trial."""
+    own = np.where(np.isin(nsd_id, validation), "val", "train")
+    shared = np.where(np.isin(nsd_id, test), "test", "unused")
+    return np.where(is_shared, shared, own)

@@ -1,0 +1,40 @@
+"""NSD may be used only by those who have accepted its terms; nothing is requested before."""
+
+import logging
+from urllib.parse import urlsplit
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import NsdSettings
+
+logger = logging.getLogger(__name__)
+
+AGREEMENT_FORM = "https://forms.gle/xue2bCdM9LaFNMeb7"
+TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
+CITATIONS = (
+    "Allen et al. 2022, A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial"
+    " intelligence, Nature Neuroscience 25, 116-126",
+)
+
+
+def is_remote(source: str) -> bool:
+    """Say whether `source` is an address on a network; a path or file:// is not."""
+    return urlsplit(source).scheme not in ("", "file")
+
+
+def require_terms(nsd: NsdSettings, source: str) -> None:
+    """Stop unless NSD's terms are accepted or `source` is on this machine.
+
+    Raises `PipelineError` that names the form, the terms and the citation. Call it before any
+    request.
+    """
+    if not is_remote(source):
+        return
+    if not nsd.accept_terms:
+        raise PipelineError(
+            source,
+            "NSD's terms accepted (nsd.accept_terms: true)",
+            "nsd.accept_terms: false",
+            f"read the terms ({TERMS}), file the data access agreement ({AGREEMENT_FORM}), then set"
+            f" nsd.accept_terms: true in your config; cite {CITATIONS[0]}",
+        )
+    logger.info("NSD's terms (%s) are accepted by nsd.accept_terms; cite %s", TERMS, CITATIONS[0])
