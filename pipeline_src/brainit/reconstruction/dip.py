@@ -1,0 +1,131 @@
+"""Images from low-level features by Deep Image Prior (sections 3.2 and D.2, equal layer weights).
+
+For each image a network of its own is fitted, from noise of its own, until the VGG features of its
+output match the target features; the moving average of its outputs is the answer. Images are fitted
+in chunks of `dip.chunk`. Everything drawn for an image depends on the seed and its id alone, and
+the loss is a sum over images, so that images of one chunk do not touch each other.
+
+Differs from the paper: as in the released code the network makes images of `dip.size`, which are
+reduced (bicubic, antialiased) only for the VGG network.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from brainit.core.errors import PipelineError
+from brainit.core.progress import progress
+from brainit.core.seeds import torch_generator
+from brainit.core.settings import DipSettings
+from brainit.core.shards import shard_ranges
+from brainit.models.deep_image_prior import SkipNetStack, resize
+
+logger = logging.getLogger(__name__)
+
+
+def invert_features(
+    targets: Sequence[Float[Tensor, "images channels height width"]],
+    image_ids: Sequence[int],
+    vgg: nn.Module,
+    settings: DipSettings,
+    seed: int,
+    device: torch.device,
+) -> Float[Tensor, "images 3 size size"]:
+    """Return the images in [0, 1] whose VGG features match `targets`, one map per layer.
+
+    `image_ids` name the random streams of the images. `vgg` gives the list of maps of images in
+    [0, 1]; its parameters are not trained. The work is done in the dtype of the targets. Raises
+    `PipelineError` where the targets are not finite or disagree with `image_ids` in number.
+    """
+    _check_targets(targets, image_ids)
+    images = []
+    chunks = shard_ranges(len(image_ids), settings.chunk)
+    for start, stop in progress(chunks, "deep image prior", unit="chunk"):
+        part = [target[start:stop].to(device) for target in targets]
+        images.append(_invert_chunk(part, image_ids[start:stop], vgg, settings, seed).cpu())
+    return torch.cat(images)
+
+
+def _check_targets(targets: Sequence[Tensor], image_ids: Sequence[int]) -> None:
+    fix = "rerun the low-level BIT's training; its predictions may have diverged"
+    for layer, target in enumerate(targets):
+        if len(target) != len(image_ids) or not len(image_ids):
+            raise PipelineError(
+                f"features of layer {layer}", f"{len(image_ids)} > 0 images", f"{len(target)}", fix
+            )
+        if not bool(torch.isfinite(target).all()):
+            raise PipelineError(f"features of layer {layer}", "finite numbers", "NaN or inf", fix)
+
+
+def _invert_chunk(
+    targets: list[Float[Tensor, "images channels height width"]],
+    image_ids: Sequence[int],
+    vgg: nn.Module,
+    settings: DipSettings,
+    seed: int,
+) -> Float[Tensor, "images 3 size size"]:
+    place = targets[0]
+    nets = SkipNetStack(
+        [torch_generator(seed, "dip_network", int(i)) for i in image_ids], settings
+    ).to(place)
+    noise = _Noise(image_ids, settings, seed, place)
+    optimizer = torch.optim.Adam(nets.parameters(), lr=settings.lr, fused=True)
+    average: Tensor | None = None
+    first_loss = torch.zeros(())
+    for step in range(settings.iterations):
+        optimizer.zero_grad()
+        images = nets(noise.draw())
+        loss = feature_loss(vgg(resize(images, vgg.image_size, "bicubic")), targets)
+        loss.sum().backward()
+        optimizer.step()
+        first_loss = loss.detach().mean() if step == 0 else first_loss
+        output = images.detach()
+        average = output.clone() if average is None else average.lerp_(output, 1 - settings.ema)
+    assert average is not None
+    logger.info(
+        "mean feature loss of %d images: %.4g at first, %.4g after %d steps",
+        len(image_ids),
+        float(first_loss),
+        float(loss.detach().mean()),
+        settings.iterations,
+    )
+    return average
+
+
+def feature_loss(
+    maps: Sequence[Float[Tensor, "images channels height width"]],
+    targets: Sequence[Float[Tensor, "images channels height width"]],
+) -> Float[Tensor, "images"]:
+    """Return each image's mean over layers of the mean squared error of its maps (D.2)."""
+    errors = [
+        (found - wanted).square().mean((1, 2, 3))
+        for found, wanted in zip(maps, targets, strict=True)
+    ]
+    return torch.stack(errors).mean(0)
+
+
+class _Noise:
+    """The fixed uniform input of each network, plus Gaussian noise that is new at each step."""
+
+    def __init__(
+        self, image_ids: Sequence[int], settings: DipSettings, seed: int, place: Tensor
+    ) -> None:
+        device = place.device.type
+        shape = (settings.input_depth, settings.size, settings.size)
+        ids = [int(i) for i in image_ids]
+        self._generators = [torch_generator(seed, "dip_noise", i, device=device) for i in ids]
+        inputs = [torch.rand(shape, generator=torch_generator(seed, "dip_input", i)) for i in ids]
+        self._fixed = torch.stack(inputs).to(place) * settings.input_noise
+        self._fresh = torch.empty_like(self._fixed)
+        self._std = settings.noise_std
+
+    def draw(self) -> Float[Tensor, "images depth size size"]:
+        """Return the inputs of the next step."""
+        if not self._std:
+            return self._fixed
+        for row, generator in zip(self._fresh, self._generators, strict=True):
+            row.normal_(generator=generator)
+        return torch.add(self._fixed, self._fresh, alpha=self._std)
