@@ -1,0 +1,139 @@
+"""The demo's generator: an AutoencoderKL, then a U-Net conditioned on semantic tokens.
+
+Both are `diffusers`' own models. The U-Net learns to predict the noise of the VAE's latents; one
+condition in ten is replaced by the unconditional tokens, so that classifier-free guidance works.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from brainit.core.progress import progress
+from brainit.core.seeds import seeded_init, torch_generator
+from brainit.features.generator import N_TRAIN_STEPS, Generator, build_generator
+from brainit.features.semantic_tokens import SemanticTokens
+from brainit.training.demo_backbones import Curve, Recipe, optimise
+from brainit.training.demo_scenes import SceneSet, as_images
+
+UNCONDITIONAL_SHARE = 0.1
+EMA_DECAY = 0.999
+KL_WEIGHT = 1.0e-5
+EDGE_WEIGHT = 0.5
+
+ARCHITECTURE: dict[str, Any] = {
+    "kind": "generator",
+    "image_size": 64,
+    "n_tokens": 64,
+    "token_width": 96,
+    "vae": {
+        "block_out_channels": [16, 32, 64],
+        "down_block_types": ["DownEncoderBlock2D"] * 3,
+        "up_block_types": ["UpDecoderBlock2D"] * 3,
+        "latent_channels": 4,
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "sample_size": 64,
+        "scaling_factor": 1.0,
+        "mid_block_add_attention": False,
+    },
+    "unet": {
+        "sample_size": 16,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": [48, 80, 96],
+        "layers_per_block": 1,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "mid_block_type": None,
+        "cross_attention_dim": 96,
+        "attention_head_dim": 4,
+        "norm_num_groups": 16,
+    },
+}
+
+
+def untrained(seed: int) -> Generator:
+    """Return the generator before training, initialised from `seed`."""
+    with seeded_init(seed, "demo_unclip"):
+        return build_generator(ARCHITECTURE)
+
+
+def train_vae(generator: Generator, scenes: SceneSet, recipe: Recipe) -> Curve:
+    """Train the autoencoder: L1 of pixels and of their differences, and a small KL term.
+
+    Afterwards the scaling factor is set so that the latents of scenes have unit variance.
+    """
+    vae: Any = generator.vae
+    draws = torch_generator(recipe.seed, "vae_posterior")
+
+    def loss_of(index: Tensor) -> Tensor:
+        images = as_images(scenes.images[index.numpy()]) * 2 - 1
+        posterior = vae.encode(images).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=draws)
+        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+        edges = _differences(decoded - images)
+        kl = posterior.kl().mean()
+        return (decoded - images).abs().mean() + EDGE_WEIGHT * edges + KL_WEIGHT * kl
+
+    vae.train()
+    curve = optimise(list(vae.parameters()), loss_of, recipe, len(scenes), "demo_unclip_vae")
+    vae.eval()
+    with torch.no_grad():
+        images = as_images(scenes.images[:512]) * 2 - 1
+        std = vae.encode(images).latent_dist.mode().std().item()
+    vae.register_to_config(scaling_factor=1.0 / std)
+    generator.scaling_factor = 1.0 / std
+    return curve
+
+
+def _differences(x: Float[Tensor, "batch c h w"]) -> Float[Tensor, ""]:
+    across = (x[..., 1:] - x[..., :-1]).abs().mean()
+    down = (x[..., 1:, :] - x[..., :-1, :]).abs().mean()
+    return across + down
+
+
+def cache_inputs(
+    generator: Generator, network: SemanticTokens, scenes: SceneSet, batch: int = 128
+) -> tuple[Tensor, Tensor]:
+    """Return the latents and the semantic tokens (float16) of all scenes."""
+    latents, tokens = [], []
+    with torch.no_grad():
+        for start in progress(range(0, len(scenes), batch), "latents and tokens"):
+            images = as_images(scenes.images[start : start + batch])
+            latents.append(generator.encode(images).half())
+            tokens.append(network(images).half())
+    return torch.cat(latents), torch.cat(tokens)
+
+
+def train_unet(
+    generator: Generator, latents: Tensor, tokens: Tensor, recipe: Recipe
+) -> tuple[dict[str, Tensor], Curve]:
+    """Train the U-Net to predict noise; return the moving average of its weights and the curve."""
+    draws = torch_generator(recipe.seed, "unet_noise")
+    unconditional = generator.unconditional_tokens()
+    average = {k: v.clone() for k, v in generator.unet.state_dict().items()}
+
+    def loss_of(index: Tensor) -> Tensor:
+        _follow(average, generator.unet)
+        clean, condition = latents[index].float(), tokens[index].float()
+        noise = torch.randn(clean.shape, generator=draws)
+        timesteps = torch.randint(N_TRAIN_STEPS, (len(index),), generator=draws)
+        dropped = torch.rand(len(index), 1, 1, generator=draws) < UNCONDITIONAL_SHARE
+        condition = torch.where(dropped, unconditional, condition)
+        noisy = generator.add_noise(clean, noise, timesteps)
+        return F.mse_loss(generator.predict_noise(noisy, timesteps, condition), noise)
+
+    generator.unet.train()
+    parameters = list(generator.unet.parameters())
+    curve = optimise(parameters, loss_of, recipe, len(latents), "demo_unclip_unet")
+    _follow(average, generator.unet)
+    return average, curve
+
+
+@torch.no_grad()
+def _follow(average: dict[str, Tensor], network: nn.Module) -> None:
+    for name, value in network.state_dict().items():
+        average[name].lerp_(value, 1 - EMA_DECAY)

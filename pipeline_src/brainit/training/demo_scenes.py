@@ -1,0 +1,102 @@
+"""Scenes on which the demo's networks are trained: images, content maps, captions, attributes.
+
+Drawn from streams of their own names, so that they are disjoint from every subject's stimuli.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from brainit.core.progress import progress
+from brainit.core.seeds import numpy_generator
+from brainit.simulation.scene_drawing import content_map, render_scene
+from brainit.simulation.scenes import CONTENTS, HUE_NAMES, PLACES, Scene, caption, draw_scene
+
+IMAGE_SIZE = 64
+MAP_SIZE = 16
+CAPTION_LENGTH = 32
+_WORDS = (
+    "a", "and", "in", "small", "large", "top", "middle", "bottom", "left", "centre", "right",
+    *HUE_NAMES, *CONTENTS, *PLACES,
+)  # fmt: skip
+_FIRST_WORD = 1
+_START, _END = _FIRST_WORD + len(_WORDS), _FIRST_WORD + len(_WORDS) + 1
+VOCABULARY_SIZE = _END + 1
+_WORD_IDS = {word: _FIRST_WORD + number for number, word in enumerate(_WORDS)}
+
+
+@dataclass(frozen=True)
+class SceneSet:
+    """Scenes as arrays.
+
+    `images` (n, 64, 64, 3) uint8; `maps` (n, 16, 16) content labels; `captions` (n, 32) word ids;
+    `contents` (n, 6) share of the image that each content covers; `places` (n,) place numbers.
+    """
+
+    images: NDArray[np.uint8]
+    maps: NDArray[np.uint8]
+    captions: NDArray[np.int64]
+    contents: NDArray[np.float32]
+    places: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def tokenize(text: str) -> NDArray[np.int64]:
+    """Return the word ids of a caption between start and end marks, padded with 0.
+
+    The end mark is the largest id, where open_clip's text tower reads the caption's embedding.
+    """
+    words = [_START, *(_WORD_IDS[word] for word in text.split())][: CAPTION_LENGTH - 1]
+    ids = np.zeros(CAPTION_LENGTH, dtype=np.int64)
+    ids[: len(words) + 1] = [*words, _END]
+    return ids
+
+
+def make_scenes(n_scenes: int, seed: int, stream: str) -> SceneSet:
+    """Draw and render `n_scenes` scenes of the stream `stream`."""
+    generator = numpy_generator(seed, "backbone_scenes", stream)
+    scenes = [draw_scene(generator) for _ in range(n_scenes)]
+    images = np.empty((n_scenes, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+    maps = np.empty((n_scenes, MAP_SIZE, MAP_SIZE), dtype=np.uint8)
+    for number, scene in enumerate(progress(scenes, f"scenes ({stream})")):
+        images[number] = render_scene(scene, IMAGE_SIZE)
+        maps[number] = content_map(scene, MAP_SIZE)
+    return SceneSet(
+        images=images,
+        maps=maps,
+        captions=np.stack([tokenize(caption(scene)) for scene in scenes]),
+        contents=_shares(maps),
+        places=_places(scenes),
+    )
+
+
+def _shares(maps: NDArray[np.uint8]) -> NDArray[np.float32]:
+    labels = np.arange(1, len(CONTENTS) + 1)
+    return (maps[:, None] == labels[:, None, None]).mean(axis=(2, 3)).astype(np.float32)
+
+
+def _places(scenes: list[Scene]) -> NDArray[np.int64]:
+    return np.array([PLACES.index(scene.place) for scene in scenes], dtype=np.int64)
+
+
+def as_images(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return (n, 3, side, side) float32 in [0, 1] of (n, side, side, 3) uint8."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def random_batches(
+    n_examples: int, batch: int, n_steps: int, generator: torch.Generator
+) -> list[Int[Tensor, "batch"]]:
+    """Return `n_steps` batches of example numbers: shuffled epochs, one after the other."""
+    per_epoch = n_examples // batch
+    order: list[Tensor] = []
+    while len(order) < n_steps:
+        shuffled = torch.randperm(n_examples, generator=generator)
+        order += list(shuffled[: per_epoch * batch].split(batch))
+    return order[:n_steps]

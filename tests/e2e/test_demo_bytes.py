@@ -1,0 +1,100 @@
+"""The smallest end-to-end run: to the tables; a second run does nothing; a clean second run gives
+the same bytes; without the truth everything but checks and figures is the same.
+
+The run's results folder is moved by configuration, so the repository's own results stay untouched.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+TRUTH_READERS = ("checks.csv", "figures", "report.html", "truth")
+NOT_COMPARED = ("logs", "benchmarks", ".snakemake_timestamp", "work")
+
+
+def run(repository: Path, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the tiny configuration with its results in `root`."""
+    config = root.parent / f"{root.name}.yaml"
+    config.write_text(yaml.safe_dump({"paths": {"results": "results", "store": "results/.store"}}))
+    binaries = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = str(repository / "pipeline_src")
+    root.mkdir(exist_ok=True)
+    for name in ("config", "workflow", "pipeline_src", "profiles", "envs"):
+        link = root / name
+        if not link.exists():
+            link.symlink_to(repository / name)
+    files = ["config/demo.yaml", str(repository / "tests/e2e/tiny.yaml"), str(config)]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *files]
+    return subprocess.run(
+        [*command, "--nocolor", *words], cwd=root, env=environment, capture_output=True, text=True
+    )
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Return the digest of each result below `root`."""
+    found = {}
+    for path in sorted((root / "results").rglob("*")):
+        parts = path.relative_to(root / "results").parts
+        if path.is_file() and not set(parts) & set(NOT_COMPARED):
+            found["/".join(parts)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+@pytest.fixture(scope="module")
+def first(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("e2e") / "first"
+    result = run(repository, root, "all")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    return root
+
+
+def test_run_reaches_the_table(first: Path) -> None:
+    table = (first / "results/tables/table1/table1.md").read_text()
+    assert "simulation" in table.lower()
+    montage = first / "results/subj01/recon_1h/montage.png"
+    assert montage.stat().st_size > 1000
+    assert len(list((first / "results/subj01/recon_40h/images").glob("*.png"))) == 8
+
+
+def test_second_run_does_nothing(first: Path, repository: Path) -> None:
+    result = run(repository, first, "all", "--dry-run")
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_one_setting_reruns_what_depends_on_it(first: Path, repository: Path) -> None:
+    edit = first.parent / "edit.yaml"
+    edit.write_text(yaml.safe_dump({"dip": {"iterations": 4}}))
+    result = run(repository, first, "all", "--dry-run", "--configfile", *configs(repository, first), str(edit))
+    text = result.stdout + result.stderr
+    rules = {line.split()[0] for line in text.split("Job stats:")[1].splitlines()[3:] if line.strip()}
+    rules = rules & {"reconstruct_lowlevel", "train_encoder", "train_joint", "evaluate", "prepare_betas"}
+    assert rules == {"reconstruct_lowlevel", "evaluate"}
+
+
+def configs(repository: Path, root: Path) -> list[str]:
+    tiny = str(repository / "tests/e2e/tiny.yaml")
+    return ["config/demo.yaml", tiny, str(root.parent / f"{root.name}.yaml")]
+
+
+def test_clean_second_run_gives_the_same_bytes_even_without_the_truth(
+    first: Path, repository: Path
+) -> None:
+    second = first.parent / "second"
+    made = run(repository, second, "results/.store/simulated/card.json")
+    assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    shutil.rmtree(second / "results/.store/simulated/truth")
+    result = run(repository, second, "tables")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    one, two = digests(first), digests(second)
+    expected = {k: v for k, v in one.items() if not set(k.split("/")) & set(TRUTH_READERS)}
+    assert {k for k in expected if expected[k] != two.get(k)} == set()
+    assert any(key.endswith("recons.h5") for key in expected)

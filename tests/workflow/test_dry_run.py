@@ -1,0 +1,195 @@
+"""The DAG: what a target needs, what it does not, and what is refused before anything runs."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from brainit.steps import STEPS
+
+from .conftest import Run, job_counts
+
+DEMO = ("--configfile", "config/demo.yaml")
+DRY = ("--cores", "1", "--dry-run", "--forceall", "--workflow-profile", "none")
+
+
+@pytest.fixture(scope="session")
+def demo_jobs(snakemake: Run) -> list[dict[str, object]]:
+    """All jobs of the demo with their inputs and outputs, from the dry run's text."""
+    result = snakemake(*DRY, *DEMO, "all")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return parse_jobs(result.stdout + result.stderr)
+
+
+def parse_jobs(text: str) -> list[dict[str, object]]:
+    jobs: list[dict[str, object]] = []
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", text):
+        head = re.match(r"(?:local)?rule (\w+):", block)
+        if head:
+            job: dict[str, object] = {"rule": head[1]}
+            for key in ("input", "output"):
+                found = re.search(rf"^    {key}: (.*)$", block, flags=re.MULTILINE)
+                job[key] = found[1].split(", ") if found else []
+            jobs.append(job)
+    return jobs
+
+
+def test_demo_runs_every_step_of_the_pipeline(demo_jobs: list[dict[str, object]]) -> None:
+    rules = {str(job["rule"]).replace("_transfer", "") for job in demo_jobs}
+    missing = set(STEPS) - rules - {"train_demo_backbones", "fetch_weights"}
+    assert not missing
+
+
+def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
+    result = snakemake(*DRY, "all")
+    assert result.returncode == 0, result.stdout + result.stderr
+    jobs = job_counts(result.stdout + result.stderr)
+    assert jobs["prepare_betas"] == 8
+    assert jobs["train_encoder"] == 5, "pool all and one without each evaluated subject"
+    assert jobs["train_joint"] == 5
+    assert jobs["adapt_encoder"] == 4
+    assert jobs["gather_reconstructions"] == 8
+    assert jobs["simulate_nsd"] == 0
+    assert jobs["total"] <= 200
+
+
+def test_one_target_needs_only_its_own_pool(snakemake: Run) -> None:
+    result = snakemake(*DRY, *DEMO, "results/demo/subj01/recon_1h")
+    jobs = parse_jobs(result.stdout + result.stderr)
+    outputs = [path for job in jobs for path in job["output"]]  # type: ignore[attr-defined]
+    assert any("group/without_subj01/main/joint" in path for path in outputs)
+    assert not any("group/all/" in path for path in outputs)
+    assert job_counts(result.stdout + result.stderr)["prepare_betas"] == 4
+
+
+def test_metric_networks_are_inputs_of_evaluation_alone(
+    demo_jobs: list[dict[str, object]], repository: Path
+) -> None:
+    demo = yaml.safe_load((repository / "config" / "demo.yaml").read_text())
+    names = demo["features"]["metrics"]
+    readers = {
+        job["rule"]
+        for job in demo_jobs
+        for path in job["input"]  # type: ignore[attr-defined]
+        if any(f"{name}.safetensors" in path for name in names)
+    }
+    assert readers == {"evaluate"}
+    others = {value for key, value in demo["features"].items() if key != "metrics"}
+    assert not set(names) & {str(value) for value in others}
+
+
+def test_truth_is_read_by_checks_and_figures_alone(demo_jobs: list[dict[str, object]]) -> None:
+    readers = {
+        job["rule"]
+        for job in demo_jobs
+        for path in job["input"]  # type: ignore[attr-defined]
+        if "/simulated/truth" in path
+    }
+    assert readers == {"check_results", "make_figures"}
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ({"encoder": {"lrr": 1.0}}, "lrr"),
+        ({"encoder": {"lr": "3e-4"}}, "3e-4"),
+        ({"encodr": {"lr": 1.0}}, "encodr"),
+        ({"dip": {"iterations": -5}}, "-5"),
+    ],
+)
+def test_bad_config_stops_before_any_job(
+    snakemake: Run, tmp_path: Path, override: dict[str, object], named: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(override))
+    result = snakemake(*DRY, "--configfile", "config/demo.yaml", str(path), "--", "all")
+    assert result.returncode != 0
+    assert named in result.stdout + result.stderr
+    assert "Job stats" not in result.stdout + result.stderr
+
+
+def test_without_accepted_terms_the_run_stops_at_once(snakemake: Run, tmp_path: Path) -> None:
+    words = ["--cores", "1", "--config", f'paths={{"results":"{tmp_path}","store":"{tmp_path}/s"}}']
+    result = snakemake(*words, "--", f"{tmp_path}/subj01/design/trials.csv")
+    text = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "forms.gle" in text
+    assert "accept_terms" in text
+
+
+@pytest.mark.parametrize("profile", [(), ("--profile", "slurm")])
+def test_literal_commands_find_their_profile(snakemake: Run, profile: tuple[str, ...]) -> None:
+    result = snakemake(*profile, "--dry-run", "--cores", "1", "results/subj01/recon_1h")
+    if "slurm" in profile and "invalid choice: 'slurm'" in result.stderr:
+        pytest.skip("the SLURM executor plugin is not installed")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert job_counts(result.stdout + result.stderr)["gather_reconstructions"] == 1
+
+
+def rule_texts(repository: Path) -> dict[str, str]:
+    texts = {}
+    for path in sorted((repository / "workflow" / "rules").glob("[0-9]*.smk")):
+        for block in re.split(r"\n(?=\s*(?:use )?rule )", path.read_text()):
+            head = re.match(r"\s*rule (\w+):", block)
+            if head:
+                texts[head[1]] = block
+    return texts
+
+
+def test_rules_steps_and_readme_rows_agree(repository: Path) -> None:
+    aliases = {"tables", "figures", "report"}
+    rules = set(rule_texts(repository)) - aliases
+    files = {p.stem for p in (repository / "pipeline_src/brainit/steps").glob("[a-z]*.py")}
+    assert files == set(STEPS), "add the step to brainit.steps.STEPS or remove its file"
+    assert rules | {"train_demo_backbones"} == set(STEPS), "each step has one rule of its name"
+    readme = (repository / "README.md").read_text()
+    missing = [step for step in STEPS if f"`{step}`" not in readme]
+    assert not missing, "add a row to the README's step table"
+
+
+def test_every_rule_digests_its_code_and_logs(repository: Path) -> None:
+    for name, text in rule_texts(repository).items():
+        if "shell:" in text:
+            assert f'code_digest("brainit.steps.{name}")' in text, name
+            assert '" &> {log:q}"' in text, name
+            assert f'"python -m brainit.steps.{name}"' in text, name
+
+
+def test_rules_hand_their_step_the_settings_it_reads(repository: Path) -> None:
+    """A step that reads `settings.x` outside the sections it is given would use the paper's values."""
+    for name, text in rule_texts(repository).items():
+        given = re.search(r"settings=settings\(([^)]*)\)", text)
+        if not given:
+            continue
+        sections = {"run", *re.findall(r'"(\w+)"', given[1])}
+        step = repository / "pipeline_src/brainit/steps" / f"{name}.py"
+        used = sections_used(step)
+        assert used <= sections, f"{name} reads {used - sections}: name them in its rule"
+
+
+def sections_used(path: Path) -> set[str]:
+    """Return the sections read in a step file as `settings.<section>`."""
+    tree = ast.parse(path.read_text())
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "settings"
+    }
+
+
+def test_every_step_says_what_it_takes(repository: Path) -> None:
+    for step in STEPS:
+        text = (repository / "pipeline_src/brainit/steps" / f"{step}.py").read_text()
+        assert ast.get_docstring(ast.parse(text)), step
+        assert len(text.splitlines()) <= 80, step
+
+
+def test_json_of_settings_has_no_home(repository: Path) -> None:
+    """Settings hold relative paths only, so that results do not name the machine."""
+    demo = yaml.safe_load((repository / "config" / "demo.yaml").read_text())
+    assert str(repository) not in json.dumps(demo)
