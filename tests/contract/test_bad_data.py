@@ -1,0 +1,341 @@
+"""Each fault of NSD's files ends in one clear error before work is wasted."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.io import loadmat, savemat
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import ImageSettings, NsdSettings
+from brainit.data import sessions
+from brainit.data.betas import prepare_betas
+from brainit.data.design import prepare_design
+from brainit.data.fmri import load_subject_fmri
+from brainit.data.image_files import prepare_images
+from brainit.data.trials import write_trials
+
+NSD = NsdSettings(validation_share=0.25)
+
+
+def tiny_module() -> Any:
+    name = "brainit_tests_tiny_nsd"
+    if name not in sys.modules:
+        path = Path(__file__).parents[1] / "unit" / "data" / "tiny_nsd.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Any:
+    return tiny_module().write_tiny_nsd(tmp_path / "nsd")
+
+
+def fault(call: Callable[..., object], *args: Any) -> str:
+    """Return the text of the one error, which has the three parts of every error."""
+    with pytest.raises(PipelineError) as caught:
+        call(*args)
+    text = str(caught.value)
+    assert ": expected " in text and ", found " in text and ". Fix: " in text
+    return text
+
+
+def design(tree: Any, subject: str = "subj01") -> pd.DataFrame:
+    return prepare_design(tree.root, subject, NSD, 42)
+
+
+def betas(tree: Any, tmp_path: Path, trials: pd.DataFrame | None = None) -> Any:
+    write_trials(tmp_path / "trials.csv", design(tree) if trials is None else trials)
+    source = str(tree.root)
+    return prepare_betas(
+        "subj01", tree.root, source, tmp_path / "trials.csv", tmp_path / "work", NSD
+    )
+
+
+def truncate(path: Path, n_bytes: int) -> None:
+    os.truncate(path, path.stat().st_size - n_bytes)
+
+
+# --- betas -------------------------------------------------------------------------------------
+
+
+def test_session_with_another_trial_count(
+    tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tree.betas_path("subj01", "lh", 1)
+    tiny_module().write_mgh(path, tree.betas["subj01", "lh", 1][:-1])
+    read: list[Path] = []
+    monkeypatch.setattr(sessions.mgh, "read_mgh_vertices", lambda p, v: read.append(p))
+    text = fault(betas, tree, tmp_path)
+    assert str(path) in text and "12 frames" in text and "found 11" in text
+    assert not read  # refused by its header
+
+
+def test_betas_of_another_surface_than_the_mask(tree: Any, tmp_path: Path) -> None:
+    values = tree.betas["subj01", "rh", 1][:, :-3]
+    tiny_module().write_mgh(tree.betas_path("subj01", "rh", 1), values)
+    text = fault(betas, tree, tmp_path)
+    assert "40 vertices as the mask algonauts" in text and "found 37" in text
+
+
+def test_beta_file_of_another_shape(tree: Any, tmp_path: Path) -> None:
+    path = tree.betas_path("subj01", "lh", 1)
+    raw = bytearray(path.read_bytes())
+    raw[4:8], raw[8:12] = (20).to_bytes(4, "big"), (2).to_bytes(4, "big")
+    path.write_bytes(raw)
+    assert "dims (20, 2, 1, 12)" in fault(betas, tree, tmp_path)
+
+
+def test_beta_file_of_another_type(tree: Any, tmp_path: Path) -> None:
+    path = tree.betas_path("subj01", "lh", 1)
+    raw = bytearray(path.read_bytes())
+    raw[20:24] = (4).to_bytes(4, "big")
+    path.write_bytes(raw)
+    assert "float32" in fault(betas, tree, tmp_path)
+
+
+@pytest.mark.parametrize("left", [0, 10, 284, 1000])
+def test_truncated_mgh(tree: Any, tmp_path: Path, left: int) -> None:
+    path = tree.betas_path("subj01", "rh", 2)
+    os.truncate(path, left)
+    text = fault(betas, tree, tmp_path)
+    assert str(path) in text and "truncated" in text
+
+
+def test_missing_session(tree: Any, tmp_path: Path) -> None:
+    tree.betas_path("subj01", "lh", 3).unlink()
+    text = fault(betas, tree, tmp_path)
+    assert "lh.betas_session03.mgh" in text
+
+
+def test_all_nan_session(tree: Any, tmp_path: Path) -> None:
+    for side in ("lh", "rh"):
+        values = np.full_like(tree.betas["subj01", side, 2], np.nan)
+        tiny_module().write_mgh(tree.betas_path("subj01", side, 2), values)
+    text = fault(betas, tree, tmp_path)
+    assert "subj01 session 2" in text and "NaN in every voxel" in text
+
+
+def test_labels_of_different_surfaces(tree: Any, tmp_path: Path) -> None:
+    import nibabel as nib
+
+    image = nib.MGHImage(np.ones((39, 1, 1), dtype=np.float32), np.eye(4))
+    nib.save(image, tree.label_path("lh", "nsdgeneralRSC"))
+    assert "40 vertices as lh.nsdgeneral.mgz" in fault(betas, tree, tmp_path)
+
+
+def test_truncated_label(tree: Any, tmp_path: Path) -> None:
+    truncate(tree.label_path("rh"), 30)
+    assert "rh.nsdgeneral.mgz: expected a readable label" in fault(betas, tree, tmp_path)
+
+
+def test_truncated_surface(tree: Any, tmp_path: Path) -> None:
+    truncate(tree.path("nsddata/freesurfer/fsaverage/surf/lh.pial"), 300)
+    assert "a FreeSurfer surface" in fault(betas, tree, tmp_path)
+
+
+def test_ncsnr_of_another_surface(tree: Any, tmp_path: Path) -> None:
+    tiny_module().write_mgh(tree.ncsnr_path("subj01", "lh"), np.ones((1, 41)))
+    text = fault(betas, tree, tmp_path)
+    assert "lh.ncsnr.mgh" in text and "found 41" in text
+
+
+# --- design ------------------------------------------------------------------------------------
+
+
+def change_responses(tree: Any, change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> None:
+    path = tree.responses_path("subj01")
+    table = pd.read_csv(path, sep="\t")
+    changed = change(table)
+    (table if changed is None else changed).to_csv(path, sep="\t", index=False)
+
+
+def change_expdesign(tree: Any, **arrays: Any) -> None:
+    content = {k: v for k, v in loadmat(tree.expdesign_path).items() if not k.startswith("__")}
+    savemat(tree.expdesign_path, {**content, **arrays})
+
+
+def test_responses_of_another_image(tree: Any) -> None:
+    def swap(table: pd.DataFrame) -> None:
+        old = table["73KID"]
+        other = next(i for i in range(1, len(old)) if old[i] != old[0])
+        table.loc[[0, other], "73KID"] = old[[other, 0]].to_numpy()
+
+    change_responses(tree, swap)
+    text = fault(design, tree)
+    assert "responses.tsv trial 1" in text and "as nsd_expdesign.mat" in text
+
+
+def test_responses_of_another_run(tree: Any) -> None:
+    change_responses(tree, lambda table: table.assign(RUN=table["RUN"].where(table.index != 5, 12)))
+    assert "responses.tsv trial 6" in fault(design, tree)
+
+
+def test_responses_with_a_trial_missing(tree: Any) -> None:
+    change_responses(tree, lambda table: table.drop(index=14))
+    text = fault(design, tree)
+    assert "session 2: expected 12 trials" in text and "found 11" in text
+
+
+@pytest.mark.parametrize("image", [0, 10**6])
+def test_image_id_out_of_range(tree: Any, image: int) -> None:
+    change_responses(
+        tree, lambda table: table.assign(**{"73KID": table["73KID"].where(table.index != 3, image)})
+    )
+    assert "73KID within 1..39" in fault(design, tree)
+
+
+def test_image_id_of_the_design_out_of_range(tree: Any) -> None:
+    subjectim = loadmat(tree.expdesign_path)["subjectim"]
+    subjectim[0, 6] = 4000
+    change_expdesign(tree, subjectim=subjectim)
+    assert "image ids within 1..39" in fault(design, tree)
+
+
+def test_zero_based_stimulus_table_shifted(tree: Any) -> None:
+    table = pd.read_csv(tree.csv_path, index_col=0)
+    table["nsdId"] += 1
+    table.to_csv(tree.csv_path)
+    assert "nsdId 0..38 in order" in fault(design, tree)
+
+
+def test_stimulus_table_of_other_trials(tree: Any) -> None:
+    table = pd.read_csv(tree.csv_path, index_col=0)
+    table["subject1_rep0"], table["subject1_rep1"] = table["subject1_rep1"], table["subject1_rep0"]
+    table.to_csv(tree.csv_path)
+    assert "subj01's trials as nsd_expdesign.mat" in fault(design, tree)
+
+
+def test_stimulus_table_of_another_shared_set(tree: Any) -> None:
+    table = pd.read_csv(tree.csv_path, index_col=0)
+    table["shared1000"] = ~table["shared1000"]
+    table.to_csv(tree.csv_path)
+    assert "the shared images of nsd_expdesign.mat" in fault(design, tree)
+
+
+def test_design_of_unequal_trial_counts(tree: Any) -> None:
+    pattern = loadmat(tree.expdesign_path)["stimpattern"]
+    pattern[0, 0] = 0
+    change_expdesign(tree, stimpattern=pattern)
+    assert "60 trials as masterordering" in fault(design, tree)
+
+
+def test_order_beyond_the_list(tree: Any) -> None:
+    order = loadmat(tree.expdesign_path)["masterordering"]
+    order[0, 0] = 99
+    change_expdesign(tree, masterordering=order)
+    assert "masterordering within 1..20" in fault(design, tree)
+
+
+@pytest.mark.parametrize("n_bytes", [60, 300])
+def test_truncated_design(tree: Any, n_bytes: int) -> None:
+    truncate(tree.expdesign_path, n_bytes)
+    fault(design, tree)
+
+
+def test_subject_without_a_row(tree: Any) -> None:
+    assert "subj07" in fault(design, tree, "subj07")
+
+
+# --- images ------------------------------------------------------------------------------------
+
+
+def images(tree: Any, tmp_path: Path) -> None:
+    settings = ImageSettings(stored_size=8)
+    prepare_images(tree.root, tree.zip_path, settings, tmp_path / "s", tmp_path / "e")
+
+
+@pytest.mark.parametrize("n_bytes", [100, 9000])
+def test_truncated_hdf5(tree: Any, tmp_path: Path, n_bytes: int) -> None:
+    truncate(tree.stimuli_path, n_bytes)
+    assert "nsd_stimuli.hdf5" in fault(images, tree, tmp_path)
+    assert not (tmp_path / "s" / "shards.json").exists()
+
+
+def test_stimuli_of_another_shape(tree: Any, tmp_path: Path) -> None:
+    with h5py.File(tree.stimuli_path, "w") as handle:
+        handle["imgBrick"] = np.zeros((4, 3, 12, 12), dtype=np.uint8)
+    assert "(4, 3, 12, 12)" in fault(images, tree, tmp_path)
+
+
+def test_stimuli_of_another_name(tree: Any, tmp_path: Path) -> None:
+    with h5py.File(tree.stimuli_path, "w") as handle:
+        handle["images"] = np.zeros((4, 12, 12, 3), dtype=np.uint8)
+    assert "found ['images']" in fault(images, tree, tmp_path)
+
+
+def test_truncated_archive(tree: Any, tmp_path: Path) -> None:
+    truncate(tree.zip_path, 40)
+    assert "a readable zip archive" in fault(images, tree, tmp_path)
+
+
+# --- prepared files ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(tree: Any, tmp_path: Path) -> Path:
+    outputs = [tmp_path / name for name in ("betas.npy", "voxels.safetensors", "betas.json")]
+    betas(tree, tmp_path).write(*outputs)
+    return tmp_path
+
+
+def load(folder: Path, splits: tuple[str, ...] = ("train",)) -> object:
+    return load_subject_fmri(
+        "subj01", folder / "betas.npy", folder / "trials.csv", splits, "40h", True
+    )
+
+
+def test_truncated_npy(prepared: Path) -> None:
+    truncate(prepared / "betas.npy", 2)
+    assert "a readable .npy of betas" in fault(load, prepared)
+
+
+def test_betas_of_another_trial_table(prepared: Path) -> None:
+    np.save(prepared / "betas.npy", np.zeros((59, 3), dtype=np.float16))
+    text = fault(load, prepared)
+    assert "60 trials" in text and "(59, 3)" in text
+
+
+def test_betas_of_another_dtype(prepared: Path) -> None:
+    np.save(prepared / "betas.npy", np.zeros((60, 3), dtype=np.float32))
+    assert "float16" in fault(load, prepared)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_betas_that_are_not_finite(prepared: Path, value: float) -> None:
+    values = np.load(prepared / "betas.npy")
+    values[:, 2] = value
+    np.save(prepared / "betas.npy", values)
+    assert "finite betas" in fault(load, prepared)
+
+
+def test_no_trial_left(prepared: Path) -> None:
+    assert "nsd.validation_share" in fault(load, prepared, ("unused",))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [("trial", 7, "trials numbered"), ("split", "dev", "splits"), ("nsd_id", -1, "nsd_id from 0")],
+)
+def test_damaged_trial_table(prepared: Path, column: str, value: Any, expected: str) -> None:
+    table = pd.read_csv(prepared / "trials.csv")
+    table.loc[0, column] = value
+    table.to_csv(prepared / "trials.csv", index=False)
+    assert expected in fault(load, prepared)
+
+
+def test_trial_table_without_a_column(prepared: Path) -> None:
+    table = pd.read_csv(prepared / "trials.csv").drop(columns="repeat")
+    table.to_csv(prepared / "trials.csv", index=False)
+    assert "no ['repeat']" in fault(load, prepared)
