@@ -3,13 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 CORES ?= 2
 BIN := $(VENV)/bin
-SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES)
 DEMO := --configfile config/demo.yaml
 
 .PHONY: demo test setup lint backbones benchmarks schema clean clean-all
 
 demo: setup  ## the whole pipeline on a simulated NSD: tables, figures, report in results/demo
-	PATH="$(abspath $(BIN)):$$PATH" brainit measure -- snakemake --cores $(CORES) $(DEMO) all
+	PATH="$(abspath $(BIN)):$$PATH" brainit measure -- snakemake all --cores $(CORES) $(DEMO)
 
 test: setup lint  ## every check: format, lint, types, layers, then all tests, cheapest first
 	$(BIN)/pytest tests/unit -n 2

@@ -19,7 +19,7 @@ DRY = ("--cores", "1", "--dry-run", "--forceall", "--workflow-profile", "none")
 @pytest.fixture(scope="session")
 def demo_jobs(snakemake: Run) -> list[dict[str, object]]:
     """All jobs of the demo with their inputs and outputs, from the dry run's text."""
-    result = snakemake(*DRY, *DEMO, "all")
+    result = snakemake("all", *DRY, *DEMO)
     assert result.returncode == 0, result.stdout + result.stderr
     return parse_jobs(result.stdout + result.stderr)
 
@@ -57,7 +57,7 @@ def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
 
 
 def test_one_target_needs_only_its_own_pool(snakemake: Run) -> None:
-    result = snakemake(*DRY, *DEMO, "results/demo/subj01/recon_1h")
+    result = snakemake("results/demo/subj01/recon_1h", *DRY, *DEMO)
     jobs = parse_jobs(result.stdout + result.stderr)
     outputs = [path for job in jobs for path in job["output"]]  # type: ignore[attr-defined]
     assert any("group/without_subj01/main/joint" in path for path in outputs)

@@ -195,3 +195,70 @@ def synthetic_of_pool(wildcards):
 def synthetic_flag(wildcards, input):
     """Return --synthetic and subject=path words, where external images are used."""
     return ["--synthetic", *named("synthetic")(wildcards, input)] if EXTERNAL else []
+
+
+SCORES = [(subject, run, kind) for subject, run in ALL_RUNS for kind in KINDS]
+
+
+def score_files(suffix):
+    """Return the metric tables of every reconstruction, per image or their summaries."""
+    return [
+        f"<results>/{s}/metrics/{run}_{kind}{suffix}.csv" for s, run, kind in SCORES
+    ]
+
+
+def keyed_scores(key):
+    """Return a params function that writes the score files of input `key` as NAME=path."""
+    return lambda wildcards, input: [
+        f"{'/'.join(name)}={path}"
+        for name, path in zip(SCORES, input[key], strict=True)
+    ]
+
+
+def keyed_recons(key):
+    """Return a params function that writes the folders of input `key` as subject/run=path."""
+    return lambda wildcards, input: [
+        "/".join(Path(path).parts[-2:]).replace("recon_", "", 1) + f"={path}"
+        for path in input[key]
+    ]
+
+
+def of_subjects(pattern, subjects=tuple(SUBJECTS)):
+    """Return the file `pattern` of each subject."""
+    return [pattern.replace("{subject}", subject) for subject in subjects]
+
+
+def keyed_subjects(key, subjects=tuple(SUBJECTS)):
+    """Return a params function that writes the files of input `key` as subject=path."""
+    return lambda wildcards, input: [
+        f"{subject}={path}" for subject, path in zip(subjects, input[key], strict=True)
+    ]
+
+
+def histories():
+    """Return the training histories that the figures show: label -> file."""
+    stages = ["encoder", "bit_lowlevel", "bit_semantic", "joint"]
+    pools = ["all", *(f"without_{s}" for s in TRANSFER if DURATIONS)]
+    found = {
+        f"{p}/{s}": f"<results>/group/{p}/main/{s}/history.csv"
+        for p in pools
+        for s in stages
+    }
+    for subject in TRANSFER:
+        for duration in DURATIONS:
+            for stage in stages:
+                path = f"<results>/{subject}/transfer_{duration}/{stage}/history.csv"
+                found[f"{subject}_{duration}/{stage}"] = path
+    return found
+
+
+def truth_flags(wildcards, input):
+    """Return --truth and --card where the source is simulated."""
+    return (
+        ["--truth", str(input.truth), "--card", str(input.card)] if SIMULATION else []
+    )
+
+
+def truth_of_simulation(name):
+    """Return the simulation's truth or card as an input, or nothing."""
+    return f"<store>/simulated/{name}" if SIMULATION else []

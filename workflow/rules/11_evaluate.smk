@@ -1,0 +1,98 @@
+"""
+Metrics per image and their means (paper section 5.2), and checks against the simulation's truth.
+
+Needs    the reconstruction folders, the stimuli, the metric networks
+Makes    <results>/{subject}/metrics, <results>/checks.csv
+Steps    evaluate, check_results
+"""
+
+
+rule evaluate:
+    """Score the {wildcards.recon_kind} images of {wildcards.subject}, {wildcards.run}."""
+    input:
+        recon="<results>/{subject}/recon_{run}",
+        stimuli="<results>/group/images/stimuli",
+        networks=[network_file(name) for name in config["features"]["metrics"]],
+    output:
+        per_image="<results>/{subject}/metrics/{run}_{recon_kind}.csv",
+        summary="<results>/{subject}/metrics/{run}_{recon_kind}_summary.csv",
+    log:
+        "<logs>/evaluate/{subject}_{run}_{recon_kind}.log",
+    benchmark:
+        "<benchmarks>/evaluate/{subject}_{run}_{recon_kind}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=240,
+    params:
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("features", "evaluation"),
+        code=code_digest("brainit.steps.evaluate"),
+    shell:
+        "python -m brainit.steps.evaluate"
+        " --recon {input.recon:q}"
+        " --kind {wildcards.recon_kind:q}"
+        " --stimuli {input.stimuli:q}"
+        " --weights {params.weights:q}"
+        " --per-image {output.per_image:q}"
+        " --summary {output.summary:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+if SIMULATION:
+
+    rule check_results:
+        """Hold the results against the truth and against their nulls."""
+        input:
+            truth="<store>/simulated/truth",
+            card="<store>/simulated/card.json",
+            encoder="<results>/group/all/main/encoder/encoder.safetensors",
+            clusters="<results>/group/all/main/clusters/clusters.safetensors",
+            voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
+            betas=of_subjects("<results>/{subject}/betas/betas.npy"),
+            trials=of_subjects("<results>/{subject}/design/trials.csv"),
+            stimuli="<results>/group/images/stimuli",
+            metrics=score_files(""),
+            summaries=score_files("_summary"),
+            network=network("encoder_backbone"),
+        output:
+            checks="<results>/checks.csv",
+        log:
+            "<logs>/check_results.log",
+        benchmark:
+            "<benchmarks>/check_results.tsv"
+        conda:
+            "../../envs/pipeline.yaml"
+        threads: THREADS
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            voxels=keyed_subjects("voxels"),
+            betas=keyed_subjects("betas"),
+            trials=keyed_subjects("trials"),
+            metrics=keyed_scores("metrics"),
+            summaries=keyed_scores("summaries"),
+            weights=config["paths"]["store"] + "/weights",
+            settings=settings("nsd", "features", "encoder", "clusters", "evaluation"),
+            code=code_digest("brainit.steps.check_results"),
+        shell:
+            "python -m brainit.steps.check_results"
+            " --truth {input.truth:q}"
+            " --card {input.card:q}"
+            " --encoder {input.encoder:q}"
+            " --clusters {input.clusters:q}"
+            " --voxels {params.voxels:q}"
+            " --betas {params.betas:q}"
+            " --trials {params.trials:q}"
+            " --stimuli {input.stimuli:q}"
+            " --metrics {params.metrics:q}"
+            " --summaries {params.summaries:q}"
+            " --weights {params.weights:q}"
+            " --checks {output.checks:q}"
+            " --settings {params.settings:q}"
+            " &> {log:q}"

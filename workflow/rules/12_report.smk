@@ -1,0 +1,163 @@
+"""
+The paper's tables, figures and one HTML report (section 5, A).
+
+Needs    metric summaries, models, reconstructions
+Makes    <results>/tables, <results>/figures, <results>/report.html
+Steps    make_tables, make_figures, make_report
+"""
+
+TABLES = ["table1", "t4", "t7"]
+
+
+rule make_tables:
+    """Write Table 1, the branch table and the transfer table, beside the paper's numbers."""
+    input:
+        summaries=score_files("_summary"),
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+    output:
+        tables=expand(
+            "<results>/tables/{name}/{name}.{ext}",
+            name=TABLES,
+            ext=["csv", "md", "html", "tex"],
+        ),
+    log:
+        "<logs>/make_tables.log",
+    benchmark:
+        "<benchmarks>/make_tables.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        out=config["paths"]["results"] + "/tables",
+        summaries=keyed_scores("summaries"),
+        trials=keyed_subjects("trials"),
+        settings=settings("nsd", "features", "evaluation"),
+        code=code_digest("brainit.steps.make_tables"),
+    shell:
+        "python -m brainit.steps.make_tables"
+        " --summaries {params.summaries:q}"
+        " --trials {params.trials:q}"
+        " --out {params.out:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule make_figures:
+    """Draw montage, learning curves, encoder accuracy, clusters and attention."""
+    input:
+        voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
+        betas=of_subjects("<results>/{subject}/betas/betas.npy"),
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        stimuli="<results>/group/images/stimuli",
+        encoder="<results>/group/all/main/encoder/encoder.safetensors",
+        clusters="<results>/group/all/main/clusters/clusters.safetensors",
+        bit="<results>/group/all/main/joint/bit.safetensors",
+        histories=list(histories().values()),
+        summaries=score_files("_summary"),
+        recons=of_subjects("<results>/{subject}/recon_40h", EVALUATED),
+        truth=truth_of_simulation("truth"),
+        card=truth_of_simulation("card.json"),
+        network=network("encoder_backbone"),
+    output:
+        figures=directory("<results>/figures"),
+    log:
+        "<logs>/make_figures.log",
+    benchmark:
+        "<benchmarks>/make_figures.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        voxels=keyed_subjects("voxels"),
+        betas=keyed_subjects("betas"),
+        trials=keyed_subjects("trials"),
+        histories=lambda wildcards, input: [
+            f"{label}={path}" for label, path in zip(histories(), input.histories)
+        ],
+        summaries=keyed_scores("summaries"),
+        recons=keyed_recons("recons"),
+        truth=truth_flags,
+        weights=config["paths"]["store"] + "/weights",
+        settings=settings("nsd", "features", "encoder", "evaluation"),
+        code=code_digest("brainit.steps.make_figures"),
+    shell:
+        "python -m brainit.steps.make_figures"
+        " --voxels {params.voxels:q}"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --stimuli {input.stimuli:q}"
+        " --encoder {input.encoder:q}"
+        " --clusters {input.clusters:q}"
+        " --bit {input.bit:q}"
+        " --histories {params.histories:q}"
+        " --summaries {params.summaries:q}"
+        " --recon {params.recons:q}"
+        " {params.truth:q}"
+        " --weights {params.weights:q}"
+        " --out {output.figures:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule make_report:
+    """Put tables, checks and figures into one HTML file."""
+    input:
+        tables=rules.make_tables.output.tables,
+        figures="<results>/figures",
+        recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
+        ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
+        checks=["<results>/checks.csv"] if SIMULATION else [],
+    output:
+        report="<results>/report.html",
+    log:
+        "<logs>/make_report.log",
+    benchmark:
+        "<benchmarks>/make_report.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recons=keyed_recons("recons"),
+        ceilings=keyed_subjects("ceilings"),
+        checks=lambda wildcards, input: (
+            ["--checks", *input.checks] if SIMULATION else []
+        ),
+        settings=settings("nsd", "features", "evaluation"),
+        code=code_digest("brainit.steps.make_report"),
+    shell:
+        "python -m brainit.steps.make_report"
+        " --tables {input.tables:q}"
+        " --figures {input.figures:q}"
+        " --recon {params.recons:q}"
+        " --ceilings {params.ceilings:q}"
+        " {params.checks:q}"
+        " --out {output.report:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule tables:
+    """All tables."""
+    input:
+        rules.make_tables.output,
+
+
+rule figures:
+    """All figures."""
+    input:
+        rules.make_figures.output,
+
+
+rule report:
+    """The report, which holds tables, figures and checks."""
+    input:
+        rules.make_report.output,
