@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.io import loadmat, savemat
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings
@@ -149,103 +148,6 @@ def test_ncsnr_of_another_surface(tree: Any, tmp_path: Path) -> None:
     tiny_module().write_mgh(tree.ncsnr_path("subj01", "lh"), np.ones((1, 41)))
     text = fault(betas, tree, tmp_path)
     assert "lh.ncsnr.mgh" in text and "found 41" in text
-
-
-# --- design ------------------------------------------------------------------------------------
-
-
-def change_responses(tree: Any, change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> None:
-    path = tree.responses_path("subj01")
-    table = pd.read_csv(path, sep="\t")
-    changed = change(table)
-    (table if changed is None else changed).to_csv(path, sep="\t", index=False)
-
-
-def change_expdesign(tree: Any, **arrays: Any) -> None:
-    content = {k: v for k, v in loadmat(tree.expdesign_path).items() if not k.startswith("__")}
-    savemat(tree.expdesign_path, {**content, **arrays})
-
-
-def test_responses_of_another_image(tree: Any) -> None:
-    def swap(table: pd.DataFrame) -> None:
-        old = table["73KID"]
-        other = next(i for i in range(1, len(old)) if old[i] != old[0])
-        table.loc[[0, other], "73KID"] = old[[other, 0]].to_numpy()
-
-    change_responses(tree, swap)
-    text = fault(design, tree)
-    assert "responses.tsv trial 1" in text and "as nsd_expdesign.mat" in text
-
-
-def test_responses_of_another_run(tree: Any) -> None:
-    change_responses(tree, lambda table: table.assign(RUN=table["RUN"].where(table.index != 5, 12)))
-    assert "responses.tsv trial 6" in fault(design, tree)
-
-
-def test_responses_with_a_trial_missing(tree: Any) -> None:
-    change_responses(tree, lambda table: table.drop(index=14))
-    text = fault(design, tree)
-    assert "session 2: expected 12 trials" in text and "found 11" in text
-
-
-@pytest.mark.parametrize("image", [0, 10**6])
-def test_image_id_out_of_range(tree: Any, image: int) -> None:
-    change_responses(
-        tree, lambda table: table.assign(**{"73KID": table["73KID"].where(table.index != 3, image)})
-    )
-    assert "73KID within 1..39" in fault(design, tree)
-
-
-def test_image_id_of_the_design_out_of_range(tree: Any) -> None:
-    subjectim = loadmat(tree.expdesign_path)["subjectim"]
-    subjectim[0, 6] = 4000
-    change_expdesign(tree, subjectim=subjectim)
-    assert "image ids within 1..39" in fault(design, tree)
-
-
-def test_zero_based_stimulus_table_shifted(tree: Any) -> None:
-    table = pd.read_csv(tree.csv_path, index_col=0)
-    table["nsdId"] += 1
-    table.to_csv(tree.csv_path)
-    assert "nsdId 0..38 in order" in fault(design, tree)
-
-
-def test_stimulus_table_of_other_trials(tree: Any) -> None:
-    table = pd.read_csv(tree.csv_path, index_col=0)
-    table["subject1_rep0"], table["subject1_rep1"] = table["subject1_rep1"], table["subject1_rep0"]
-    table.to_csv(tree.csv_path)
-    assert "subj01's trials as nsd_expdesign.mat" in fault(design, tree)
-
-
-def test_stimulus_table_of_another_shared_set(tree: Any) -> None:
-    table = pd.read_csv(tree.csv_path, index_col=0)
-    table["shared1000"] = ~table["shared1000"]
-    table.to_csv(tree.csv_path)
-    assert "the shared images of nsd_expdesign.mat" in fault(design, tree)
-
-
-def test_design_of_unequal_trial_counts(tree: Any) -> None:
-    pattern = loadmat(tree.expdesign_path)["stimpattern"]
-    pattern[0, 0] = 0
-    change_expdesign(tree, stimpattern=pattern)
-    assert "60 trials as masterordering" in fault(design, tree)
-
-
-def test_order_beyond_the_list(tree: Any) -> None:
-    order = loadmat(tree.expdesign_path)["masterordering"]
-    order[0, 0] = 99
-    change_expdesign(tree, masterordering=order)
-    assert "masterordering within 1..20" in fault(design, tree)
-
-
-@pytest.mark.parametrize("n_bytes", [60, 300])
-def test_truncated_design(tree: Any, n_bytes: int) -> None:
-    truncate(tree.expdesign_path, n_bytes)
-    fault(design, tree)
-
-
-def test_subject_without_a_row(tree: Any) -> None:
-    assert "subj07" in fault(design, tree, "subj07")
 
 
 # --- images ------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def download(
         target = out / key
         _fetch_nsd(source, key, target)
         entries.append(_entry(key, target, source))
-    fetch(coco_source, nsd_paths.COCO_ARCHIVE, coco_out)
+    fetch(coco_source, nsd_paths.COCO_ARCHIVE, coco_out, link=False)
     entries.append(_entry(nsd_paths.COCO_ARCHIVE, coco_out, coco_source))
     write_text(manifest, json.dumps({"files": entries}, indent=1) + "\n")
 

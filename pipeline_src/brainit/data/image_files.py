@@ -88,6 +88,7 @@ def external_blocks(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.
     `settings.n_external` takes the first ones. Raises `PipelineError` for a broken archive or
     image, and for an archive with fewer images.
     """
+    side = settings.stored_size
     try:
         with zipfile.ZipFile(path) as archive:
             members = external_members(path, archive)[: settings.n_external]
@@ -100,9 +101,10 @@ def external_blocks(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.
                 )
             shards = shard_ranges(len(members), settings.rows_per_shard)
             for start, stop in progress(shards, "external images", unit="shard"):
-                yield np.stack(
-                    [_read_member(path, archive, m, settings) for m in members[start:stop]]
-                )
+                out = np.empty((stop - start, side, side, 3), dtype=np.uint8)
+                for number, member in enumerate(members[start:stop]):
+                    out[number] = _read_member(path, archive, member, side)
+                yield out
     except (OSError, zipfile.BadZipFile) as error:
         raise PipelineError(path, "a readable zip archive", str(error), _FIX) from error
 
@@ -127,11 +129,11 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
 
 
 def _read_member(
-    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, settings: ImageSettings
+    path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, side: int
 ) -> NDArray[np.uint8]:
     try:
         with archive.open(member) as handle, Image.open(handle) as image:
-            return square(image.convert("RGB"), settings.stored_size)
+            return square(image.convert("RGB"), side)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         where = f"{path}:{member.filename}"
         raise PipelineError(where, "a readable image", str(error), _FIX) from error

@@ -44,8 +44,11 @@ def local_file(source: str, key: str) -> Path:
     return path
 
 
-def fetch(source: str, key: str, target: Path) -> None:
+def fetch(source: str, key: str, target: Path, link: bool = True) -> None:
     """Put `key` of `source` at `target`: linked or copied from a folder, else downloaded.
+
+    Without `link` a local file is always copied: for targets whose time stamp is compared with the
+    source's, since a link has one time stamp in both places.
 
     Raises `PipelineError` for a missing or denied file and for a transfer that breaks off.
     """
@@ -54,6 +57,9 @@ def fetch(source: str, key: str, target: Path) -> None:
         return
     path = local_file(source, key)
     with atomic_path(target) as partial:
+        if not link:
+            shutil.copyfile(path, partial)
+            return
         try:
             os.link(path, partial)
         except OSError as error:

@@ -17,7 +17,10 @@ from brainit.core.settings import NsdSettings
 from brainit.data import sources
 from brainit.data.betas import prepare_betas
 from brainit.data.download import download, metadata_keys
+from brainit.data.images import ImageStore
 from brainit.data.sources import download_file, fetch, opened
+from brainit.steps import download as download_step
+from brainit.steps import prepare_images
 
 SUBJECTS = {name: ("subj01", "subj02") for name in ("subjects", "evaluated", "transfer")}
 
@@ -69,6 +72,20 @@ def test_download_from_a_folder(tiny_nsd: Any, tmp_path: Path, form: str) -> Non
         assert path.read_bytes() == (tiny_nsd.root / entry["file"]).read_bytes()
         assert entry["sha256"] == sha256_of(path) and entry["bytes"] == path.stat().st_size
     assert not list(out.rglob("*.betas_session*"))
+    # The workflow compares the time stamps of both archives: they must not be one file.
+    assert not (tmp_path / "c.zip").samefile(tiny_nsd.zip_path)
+
+
+def test_steps_from_download_to_images(tiny_nsd: Any, tmp_path: Path) -> None:
+    settings = json.dumps({"nsd": SUBJECTS, "images": {"stored_size": 8}})
+    nsd, coco = tmp_path / "nsd", tmp_path / "unlabeled2017.zip"
+    sources_of = ["--source", str(tiny_nsd.root), "--coco-source", str(tiny_nsd.root / "coco")]
+    outputs = ["--out", str(nsd), "--coco-out", str(coco), "--manifest", str(tmp_path / "m.json")]
+    download_step.main([*sources_of, *outputs, "--settings", settings])
+    stimuli, external = tmp_path / "stimuli", tmp_path / "external"
+    inputs = ["--nsd", str(nsd), "--coco", str(coco), "--settings", settings]
+    prepare_images.main([*inputs, "--stimuli", str(stimuli), "--external", str(external)])
+    assert (len(ImageStore(stimuli)), len(ImageStore(external))) == (tiny_nsd.n_images, 4)
 
 
 @pytest.mark.parametrize("source", ["https://nsd.example", "s3://nsd", "http://nsd.example"])
