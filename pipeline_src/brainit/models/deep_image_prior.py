@@ -71,10 +71,15 @@ class ConvStack(nn.Module):
 
 
 class NormStack(nn.Module):
-    """Batch norm with the statistics of each network's one image (training mode, no memory)."""
+    """Batch norm with the statistics of each network's one image (training mode, no memory).
 
-    def __init__(self, nets: int, channels: int) -> None:
+    That is group norm with a group for each channel, which torch computes several times faster.
+    `leaky` adds a LeakyReLU.
+    """
+
+    def __init__(self, nets: int, channels: int, *, leaky: bool = False) -> None:
         super().__init__()
+        self.leaky = leaky
         self.gain = nn.Parameter(torch.ones(nets, channels))
         self.shift = nn.Parameter(torch.zeros(nets, channels))
 
@@ -84,7 +89,9 @@ class NormStack(nn.Module):
         """Normalise each channel over its own pixels, then scale and shift it."""
         folded = maps.reshape(1, -1, *maps.shape[2:])
         gain, shift = self.gain.reshape(-1), self.shift.reshape(-1)
-        normed = functional.batch_norm(folded, None, None, gain, shift, True, 0.0, NORM_EPSILON)
+        normed = functional.group_norm(folded, gain.numel(), gain, shift, NORM_EPSILON)
+        if self.leaky:
+            normed = functional.leaky_relu_(normed, LEAK)
         return normed.reshape(maps.shape)
 
 
@@ -102,13 +109,13 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = ConvStack(generators, n_in, n_out, kernel, stride=stride)
-        self.norm = NormStack(len(generators), n_out)
+        self.norm = NormStack(len(generators), n_out, leaky=True)
 
     def forward(
         self, maps: Float[Tensor, "nets channels height width"]
     ) -> Float[Tensor, "nets out new_height new_width"]:
         """Apply the three in turn."""
-        return functional.leaky_relu_(self.norm(self.conv(maps)), LEAK)
+        return self.norm(self.conv(maps))
 
 
 class SkipScale(nn.Module):
@@ -129,7 +136,7 @@ class SkipScale(nn.Module):
         joined = ConvStack(generators, skip + width, width, 3).weight.detach()
         self.up_skip = _with_weight(joined[:, :, :skip])
         self.up_deep = _with_weight(joined[:, :, skip:])
-        self.norm_up = NormStack(nets, width)
+        self.norm_up = NormStack(nets, width, leaky=True)
         self.last = ConvNorm(generators, width, width, 1)
 
     def forward(
@@ -141,8 +148,7 @@ class SkipScale(nn.Module):
         if self.deeper is not None:
             deep = self.deeper(deep)
         deep = self.norm_deep(resize(deep, maps.shape[-1], "bilinear"))
-        up = self.norm_up(self.up_deep(deep).add_(self.up_skip(skip)))
-        return self.last(functional.leaky_relu_(up, LEAK))
+        return self.last(self.norm_up(self.up_deep(deep) + self.up_skip(skip)))
 
 
 class SkipNetStack(nn.Module):

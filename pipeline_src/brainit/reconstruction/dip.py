@@ -11,10 +11,11 @@ reduced (bicubic, antialiased) only for the VGG network.
 
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
@@ -26,10 +27,22 @@ from brainit.models.deep_image_prior import SkipNetStack, resize
 logger = logging.getLogger(__name__)
 
 
+class FeatureNetwork(Protocol):
+    """A network of the role `vgg`: maps of several layers of images in [0, 1]."""
+
+    image_size: int
+
+    def __call__(
+        self, images: Float[Tensor, "images 3 height width"], /
+    ) -> Sequence[Float[Tensor, "images channels map_height map_width"]]:
+        """Return the maps, differentiable in the images."""
+        ...
+
+
 def invert_features(
     targets: Sequence[Float[Tensor, "images channels height width"]],
     image_ids: Sequence[int],
-    vgg: nn.Module,
+    vgg: FeatureNetwork,
     settings: DipSettings,
     seed: int,
     device: torch.device,
@@ -63,7 +76,7 @@ def _check_targets(targets: Sequence[Tensor], image_ids: Sequence[int]) -> None:
 def _invert_chunk(
     targets: list[Float[Tensor, "images channels height width"]],
     image_ids: Sequence[int],
-    vgg: nn.Module,
+    vgg: FeatureNetwork,
     settings: DipSettings,
     seed: int,
 ) -> Float[Tensor, "images 3 size size"]:
@@ -79,7 +92,7 @@ def _invert_chunk(
         optimizer.zero_grad()
         images = nets(noise.draw())
         loss = feature_loss(vgg(resize(images, vgg.image_size, "bicubic")), targets)
-        loss.sum().backward()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         first_loss = loss.detach().mean() if step == 0 else first_loss
         output = images.detach()

@@ -1,0 +1,71 @@
+"""From the shards of a run to the folder that users ask for (results tree)."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
+from brainit.data.images import ImageStore
+from brainit.data.recons import KINDS, write_recons
+from brainit.reconstruction.montage import draw_montage
+from brainit.reconstruction.shards import Part, join_parts
+
+VERSIONS_OF = ("torch", "numpy", "diffusers", "h5py", "pillow", "safetensors")
+
+
+def gather_reconstructions(
+    subject: str,
+    run: str,
+    stimuli: Path,
+    parts: Mapping[str, Sequence[Path]],
+    out: Path,
+    settings: Settings,
+) -> None:
+    """Join the shards of each kind and write the run's folder, provenance last.
+
+    `parts` are the shard files of the kinds lowlevel, semantic and fused. Raises `PipelineError`
+    where the kinds hold other images, or other settings than each other.
+    """
+    joined = {kind: join_parts(parts[kind], kind, subject) for kind in KINDS}
+    fused = joined["fused"]
+    for kind, part in joined.items():
+        if not np.array_equal(part.nsd_id, fused.nsd_id) or _made_with(part) != _made_with(fused):
+            raise PipelineError(
+                f"{kind} shards of {subject}, run {run}",
+                f"the {len(fused.nsd_id)} images and the settings of the fused shards",
+                f"{len(part.nsd_id)} images, or other settings",
+                "rerun the reconstruction steps of this run",
+            )
+    images = {kind: part.image for kind, part in joined.items()}
+    seen = ImageStore(stimuli).pixels(fused.nsd_id[:24])
+    shown = {"seen": seen, "low-level": images["lowlevel"]}
+    shown |= {kind: images[kind] for kind in ("semantic", "fused")}
+    simulated = settings.run.simulation
+    title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
+    montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
+    write_recons(out, fused.nsd_id, images, montage, _provenance(subject, run, fused, simulated))
+
+
+def _made_with(part: Part) -> dict[str, Any]:
+    return {key: part.attributes[key] for key in ("settings", "seed", "threads")}
+
+
+def _provenance(subject: str, run: str, part: Part, simulated: bool) -> dict[str, Any]:
+    made_with = _made_with(part)
+    text = json.dumps(made_with["settings"], sort_keys=True)
+    versions = {name: metadata.version(name) for name in VERSIONS_OF}
+    return {
+        "subject": subject,
+        "run": run,
+        "simulation": simulated,
+        **made_with,
+        "settings_digest": hashlib.sha256(text.encode()).hexdigest(),
+        "versions": {"python": platform.python_version(), **versions},
+    }

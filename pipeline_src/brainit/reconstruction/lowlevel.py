@@ -1,0 +1,63 @@
+"""Low-level images: BIT's VGG tokens, put back into feature maps, inverted by DIP (3.2, D.2)."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.settings import Settings
+from brainit.features.registry import load_backbone
+from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
+from brainit.reconstruction.dip import invert_features
+from brainit.reconstruction.predictions import (
+    DecodingJob,
+    load_job_bit,
+    predict_tokens,
+    run_device,
+    shard_fmri,
+)
+from brainit.reconstruction.shards import Part, to_uint8
+
+
+def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
+    """Return the low-level images of the job's shard, of side `dip.size`.
+
+    Raises `PipelineError` where the BIT is not a low-level BIT of these voxels.
+    """
+    fmri, images = shard_fmri(job, settings)
+    attributes = part_attributes(job, "lowlevel", settings)
+    if not len(images):
+        return empty_part(settings.dip.size, attributes)
+    device = run_device(settings)
+    bit = load_job_bit(job, "lowlevel", fmri.n_voxels, device)
+    vgg: Any = load_backbone("vgg", settings.features.vgg, job.weights_dir).to(device)
+    layout = VggTokenLayout(vgg.channels, vgg.map_sizes)
+    tokens = predict_tokens(bit, fmri, images, settings.recon.batch, device)
+    pictures = invert_features(
+        tokens_to_maps(tokens, layout),
+        images.tolist(),
+        vgg,
+        settings.dip,
+        settings.run.seed,
+        device,
+    )
+    return Part(images, to_uint8(pictures), attributes)
+
+
+def part_attributes(job: DecodingJob, kind: str, settings: Settings) -> dict[str, Any]:
+    """Return what a shard says of itself: subject, kind, seed, threads and the settings used."""
+    used = {name: getattr(settings, name).model_dump() for name in ("features", "dip")}
+    used["recon"] = settings.recon.model_dump(exclude={"n_shards"})
+    return {
+        "subject": job.subject,
+        "kind": kind,
+        "seed": settings.run.seed,
+        "threads": settings.run.threads,
+        "settings": used,
+    }
+
+
+def empty_part(side: int, attributes: dict[str, Any]) -> Part:
+    """Return a shard without images, for more jobs than blocks of images."""
+    nothing: NDArray[np.uint8] = np.empty((0, side, side, 3), dtype=np.uint8)
+    return Part(np.empty(0, dtype=np.int64), nothing, attributes)

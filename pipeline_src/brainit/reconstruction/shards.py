@@ -1,0 +1,104 @@
+"""Which test images a job decodes, and the file in which it leaves them.
+
+A shard is a run of whole blocks of consecutive test images. A block is a whole number of DIP chunks
+and of sampler batches, so that the images that are computed together, and with them every rounding,
+are the same however many jobs there are.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from brainit.core.artifacts import read_artifact, write_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
+from brainit.core.shards import shard_ranges
+
+CONTRACT = "recon_shard"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Reconstructions of some test images: `image` is uint8 (images, height, width, rgb)."""
+
+    nsd_id: NDArray[np.int64]
+    image: NDArray[np.uint8]
+    attributes: Mapping[str, Any]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Turn "k/n" into (k, n): shard k, counted from 0, of n. Raises `PipelineError`."""
+    number, separator, count = text.partition("/")
+    if separator and number.isdigit() and count.isdigit() and int(number) < int(count):
+        return int(number), int(count)
+    raise PipelineError("--shard", "k/n with 0 <= k < n", repr(text), "write e.g. 0/1")
+
+
+def block_size(settings: Settings) -> int:
+    """Return the images of a block: the least common multiple of DIP chunk and sampler batch."""
+    return math.lcm(settings.dip.chunk, settings.recon.batch)
+
+
+def shard_of(
+    images: NDArray[np.int64], number: int, n_shards: int, block: int
+) -> NDArray[np.int64]:
+    """Return the images of shard `number`: whole blocks, spread evenly; may be empty."""
+    blocks = shard_ranges(len(images), block)
+    first, last = (i * len(blocks) // n_shards for i in (number, number + 1))
+    if first == last:
+        return images[:0]
+    return images[blocks[first][0] : blocks[last - 1][1]]
+
+
+def to_uint8(images: Float[Tensor, "images 3 height width"]) -> NDArray[np.uint8]:
+    """Turn images in [0, 1] into 0..255, rounded, (images, height, width, 3)."""
+    pixels = (images.clamp(0.0, 1.0) * 255.0).round().permute(0, 2, 3, 1).contiguous()
+    return pixels.cpu().numpy().astype(np.uint8)
+
+
+def write_part(path: Path, part: Part) -> None:
+    """Write the reconstructions of a shard (artifact `recon_shard`)."""
+    nsd_id = part.nsd_id.astype(np.int64)
+    tensors: dict[str, NDArray[Any]] = {"nsd_id": nsd_id, "image": part.image}
+    write_artifact(path, CONTRACT, tensors, part.attributes)
+
+
+def read_part(path: Path, kind: str, subject: str) -> Part:
+    """Read a shard that must hold reconstructions of `kind` of `subject`.
+
+    Raises `PipelineError` for any other file.
+    """
+    artifact = read_artifact(path, CONTRACT)
+    found = (artifact.attributes["kind"], artifact.attributes["subject"])
+    if found != (kind, subject):
+        raise PipelineError(
+            path,
+            f"{kind} reconstructions of {subject}",
+            f"{found[0]} reconstructions of {found[1]}",
+            "hand the step the shards of one subject and kind",
+        )
+    return Part(artifact["nsd_id"], artifact["image"], artifact.attributes)
+
+
+def join_parts(paths: Sequence[Path], kind: str, subject: str) -> Part:
+    """Join the shards of one kind, sorted by image.
+
+    Raises `PipelineError` where they hold an image twice, or differ in their attributes.
+    """
+    parts = [read_part(path, kind, subject) for path in paths]
+    nsd_id = np.concatenate([part.nsd_id for part in parts])
+    fix = f"delete the {kind} shards and rerun"
+    if len(np.unique(nsd_id)) != len(nsd_id):
+        raise PipelineError(paths[0], "each image once", "an image in two shards", fix)
+    if any(part.attributes != parts[0].attributes for part in parts):
+        raise PipelineError(paths[0], "shards of one run", "shards of different settings", fix)
+    filled = [part.image for part in parts if len(part.image)] or [parts[0].image]
+    order = np.argsort(nsd_id)
+    return Part(nsd_id[order], np.concatenate(filled)[order], parts[0].attributes)

@@ -1,0 +1,123 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import ReconSettings, RunSettings, Settings
+from brainit.core.shards import write_shards
+from brainit.data.recons import KINDS, read_recons
+from brainit.reconstruction.gather import gather_reconstructions
+from brainit.reconstruction.shards import Part, write_part
+
+SETTINGS = Settings(run=RunSettings(simulation=True))
+SIDES = {"lowlevel": 6, "semantic": 8, "fused": 8}
+
+
+def made_of(kind: str, ids: list[int]) -> np.ndarray:
+    streams = [np.random.default_rng([KINDS.index(kind), number]) for number in ids]
+    side = SIDES[kind]
+    return np.stack([stream.integers(0, 256, (side, side, 3), np.uint8) for stream in streams])
+
+
+def write_kind(folder, kind: str, shards: list[list[int]], **more):
+    recon = ReconSettings().model_dump(exclude={"n_shards"})
+    attributes = {
+        "subject": "subj01",
+        "kind": kind,
+        "seed": 42,
+        "threads": 1,
+        "settings": {"recon": recon},
+        **more,
+    }
+    paths = []
+    for number, ids in enumerate(shards):
+        path = folder / f"{kind}_{number}_of_{len(shards)}.safetensors"
+        write_part(path, Part(np.array(ids), made_of(kind, ids), attributes))
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture
+def stimuli(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
+    write_shards(tmp_path / "stimuli", iter([images]))
+    return tmp_path / "stimuli"
+
+
+def gather(tmp_path, stimuli, name: str, shards: list[list[int]]):
+    parts = {kind: write_kind(tmp_path, kind, shards) for kind in KINDS}
+    gather_reconstructions("subj01", "40h", stimuli, parts, tmp_path / name, SETTINGS)
+    return tmp_path / name
+
+
+def test_folder_holds_what_the_shards_held(tmp_path, stimuli):
+    folder = gather(tmp_path, stimuli, "recon_40h", [[3, 5], [11]])
+    recons = read_recons(folder)
+    assert recons.nsd_id.tolist() == [3, 5, 11]
+    for kind in KINDS:
+        assert np.array_equal(recons.images[kind], made_of(kind, [3, 5, 11]))
+    names = sorted(path.name for path in (folder / "images").iterdir())
+    assert names == ["00003.png", "00005.png", "00011.png"]
+    pixels = np.asarray(Image.open(folder / "images" / "00005.png"))
+    assert np.array_equal(pixels, made_of("fused", [5])[0])
+    record = recons.provenance
+    assert (record["n_images"], record["seed"], record["threads"]) == (3, 42, 1)
+    assert record["simulation"] is True
+    digest = hashlib.sha256((folder / "recons.h5").read_bytes()).hexdigest()
+    assert record["sha256"]["recons.h5"] == digest
+    assert set(record["sha256"]) == {"recons.h5", "montage.png", *(f"images/{n}" for n in names)}
+
+
+def test_bytes_do_not_depend_on_the_number_of_shards(tmp_path, stimuli):
+    first = gather(tmp_path, stimuli, "one", [[3, 5, 11]])
+    second = gather(tmp_path, stimuli, "three", [[3], [5], [11]])
+    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert len(files) == 6
+    for name in files:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_montage_shows_each_column(tmp_path, stimuli):
+    folder = gather(tmp_path, stimuli, "recon_40h", [[3, 5, 11]])
+    sheet = np.asarray(Image.open(folder / "montage.png").convert("RGB")).astype(float)
+    cell = np.asarray(
+        Image.fromarray(made_of("semantic", [3])[0]).resize((112, 112), Image.Resampling.BICUBIC)
+    )
+    left, top = 4 + 2 * 116, 40
+    assert np.array_equal(sheet[top : top + 112, left : left + 112], cell)
+    assert (sheet[:20] < 128).any()
+
+
+def test_kinds_that_disagree_are_refused(tmp_path, stimuli):
+    parts = {kind: write_kind(tmp_path, kind, [[3, 5]]) for kind in KINDS}
+    short = {**parts, "lowlevel": write_kind(tmp_path, "lowlevel", [[3], [4]])}
+    with pytest.raises(PipelineError, match="lowlevel shards of subj01, run 40h: expected the 2"):
+        gather_reconstructions("subj01", "40h", stimuli, short, tmp_path / "r", SETTINGS)
+    other = {**parts, "semantic": write_kind(tmp_path, "semantic", [[3, 5]], seed=7)}
+    with pytest.raises(PipelineError, match="semantic shards of subj01"):
+        gather_reconstructions("subj01", "40h", stimuli, other, tmp_path / "r", SETTINGS)
+    assert not (tmp_path / "r").exists()
+
+
+def test_unfinished_or_changed_folders_are_refused(tmp_path, stimuli):
+    folder = gather(tmp_path, stimuli, "recon_40h", [[3, 5]])
+    picture = folder / "images" / "00003.png"
+    kept = picture.read_bytes()
+    picture.write_bytes(kept[:-1])
+    with pytest.raises(PipelineError, match="00003.png: expected SHA-256"):
+        read_recons(folder)
+    picture.unlink()
+    with pytest.raises(PipelineError, match="00003.png: expected SHA-256 .* found no file"):
+        read_recons(folder)
+    picture.write_bytes(kept)
+    read_recons(folder)
+    record = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps({**record, "n_images": 3}))
+    with pytest.raises(PipelineError, match="expected one number of images"):
+        read_recons(folder)
+    (folder / "provenance.json").unlink()
+    with pytest.raises(PipelineError, match="provenance of a finished run"):
+        read_recons(folder)

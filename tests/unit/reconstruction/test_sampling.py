@@ -1,0 +1,134 @@
+import pytest
+import torch
+from torch import nn
+
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import torch_generator
+from brainit.core.settings import ReconSettings
+from brainit.reconstruction.noise_schedule import alphas_cumprod
+from brainit.reconstruction.sampling import sample_images
+
+SETTINGS = ReconSettings(n_steps=10, start_step=3, guidance=2.5, contrast=0.8, batch=4)
+
+
+class ToyGenerator(nn.Module):
+    """A generator small enough for plain loops; its noise prediction is not linear in anything."""
+
+    n_tokens, token_width, image_size, latent_shape = 3, 2, 8, (2, 4, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        shares = torch.from_numpy(alphas_cumprod())
+        self.register_buffer("alphas_cumprod", shares, persistent=False)
+        self.moments: list[int] = []
+        self.batches: list[int] = []
+
+    def unconditional_tokens(self, seed: int = 0):
+        return torch.randn(1, 3, 2, generator=torch_generator(seed, "none"))
+
+    def encode(self, images):
+        small = nn.functional.interpolate(images, (4, 4), mode="area")
+        return small[:, :2] * 2 - 1
+
+    def decode(self, latents):
+        images = torch.cat([latents, latents[:, :1]], 1) / 2 + 0.5
+        return nn.functional.interpolate(images, (8, 8), mode="nearest")
+
+    def predict_noise(self, noisy, timesteps, tokens):
+        self.moments.append(int(timesteps[0]))
+        self.batches.append(len(noisy))
+        pull = tokens.mean((1, 2))[:, None, None, None]
+        return torch.tanh(noisy + pull) * (1 + timesteps[:, None, None, None] / 1000)
+
+
+def random_tokens(n_images: int) -> torch.Tensor:
+    return torch.randn(n_images, 3, 2, dtype=torch.float64, generator=torch_generator(5, "t"))
+
+
+def plain_euler(tokens, image_id: int, settings: ReconSettings, seed: int, start):
+    """Sample one image by the published recipe, one number at a time where it matters."""
+    toy = ToyGenerator()
+    share = alphas_cumprod()
+    n = settings.n_steps
+    steps = [int(999 - 999 * i / n) for i in range(n)]
+    sigmas = [((1 - share[t]) / share[t]) ** 0.5 for t in steps] + [0.0]
+    noise = torch.randn(2, 4, 4, generator=torch_generator(seed, "diffusion_noise", image_id))
+    first = 0 if start is None else settings.start_step
+    if start is None:
+        x = noise.double() * (1 + sigmas[0] ** 2) ** 0.5
+    else:
+        x = toy.encode(start[None])[0] + noise.double() * sigmas[first]
+    none = toy.unconditional_tokens().double()
+    for i in range(first, n):
+        scaled = (x / (sigmas[i] ** 2 + 1) ** 0.5)[None]
+        moment = torch.tensor([steps[i]])
+        with_tokens = toy.predict_noise(scaled, moment, tokens[None])[0]
+        without = toy.predict_noise(scaled, moment, none)[0]
+        guided = without + settings.guidance * (with_tokens - without)
+        denoised = x - sigmas[i] * guided
+        slope = (x - denoised) / sigmas[i]
+        x = x + slope * (sigmas[i + 1] - sigmas[i])
+    image = (toy.decode(x[None])[0] - 0.5) * settings.contrast + 0.5
+    return image.clip(0, 1)
+
+
+@pytest.mark.parametrize("from_images", [False, True])
+def test_sampler_equals_a_plain_loop(from_images):
+    tokens = random_tokens(6)
+    ids = [4, 9, 2, 77, 31, 5]
+    start = None
+    if from_images:
+        start = torch.rand(6, 3, 8, 8, dtype=torch.float64, generator=torch_generator(8, "s"))
+    found = sample_images(ToyGenerator(), tokens, ids, SETTINGS, 42, start)
+    assert found.shape == (6, 3, 8, 8)
+    for row, image_id in enumerate(ids):
+        own = None if start is None else start[row]
+        wanted = plain_euler(tokens[row], image_id, SETTINGS, 42, own)
+        assert (found[row] - wanted).abs().max() < 1e-12
+    assert found.std() > 0.05
+
+
+def test_the_start_step_and_the_schedule_are_what_runs():
+    toy = ToyGenerator()
+    settings = ReconSettings(n_steps=50, start_step=14, batch=2)
+    sample_images(toy, random_tokens(2), [0, 1], settings, 0, torch.zeros(2, 3, 8, 8))
+    assert len(toy.moments) == 36
+    assert toy.moments[0] == 719
+    assert set(toy.batches) == {4}
+    toy = ToyGenerator()
+    sample_images(toy, random_tokens(2), [0, 1], settings, 0, None)
+    assert len(toy.moments) == 50
+    assert toy.moments[0] == 999
+
+
+def test_an_image_does_not_depend_on_its_batch():
+    tokens = random_tokens(5)
+    together = sample_images(ToyGenerator(), tokens, [0, 1, 2, 3, 4], SETTINGS, 1, None)
+    single = SETTINGS.model_copy(update={"batch": 1})
+    alone = sample_images(ToyGenerator(), tokens[[3]], [3], single, 1, None)
+    assert (together[3] - alone[0]).abs().max() < 1e-12
+    other_id = sample_images(ToyGenerator(), tokens[[3]], [2], single, 1, None)
+    assert (other_id - alone).abs().max() > 1e-3
+
+
+def test_contrast_and_guidance_do_what_they_say():
+    tokens = random_tokens(2)
+    plain = SETTINGS.model_copy(update={"contrast": 1.0})
+    full = sample_images(ToyGenerator(), tokens, [0, 1], plain, 1, None)
+    low = sample_images(
+        ToyGenerator(), tokens, [0, 1], SETTINGS.model_copy(update={"contrast": 0.1}), 1, None
+    )
+    inside = (full > 0) & (full < 1)
+    assert ((low - 0.5) - 0.1 * (full - 0.5))[inside].abs().max() < 1e-12
+    unguided = SETTINGS.model_copy(update={"guidance": 0.0})
+    first = sample_images(ToyGenerator(), tokens, [0, 1], unguided, 1, None)
+    second = sample_images(ToyGenerator(), tokens + 1, [0, 1], unguided, 1, None)
+    assert torch.equal(first, second)
+
+
+def test_misfits_are_refused():
+    with pytest.raises(PipelineError, match=r"semantic BIT: expected .*\(3, 2\), found \(4, 2\)"):
+        sample_images(ToyGenerator(), torch.zeros(1, 4, 2), [0], SETTINGS, 0, None)
+    late = SETTINGS.model_copy(update={"start_step": 10})
+    with pytest.raises(PipelineError, match="recon.start_step: expected below 10, found 10"):
+        sample_images(ToyGenerator(), random_tokens(1), [0], late, 0, torch.zeros(1, 3, 8, 8))
