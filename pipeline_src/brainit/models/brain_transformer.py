@@ -1,0 +1,188 @@
+"""The Brain Interaction Transformer, BIT (section 4, figure 2).
+
+Voxel responses become one token per functional cluster, shared by all subjects; learned query
+tokens, one per output feature, read them. Two BITs of this class exist: semantic (image tokens)
+and low-level (VGG tokens); they share nothing but the map from voxels to clusters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from brainit.core.errors import PipelineError
+from brainit.models.brain_tokenizer import (
+    BrainTokenizer,
+    VoxelGroups,
+    embedding_init,
+    group_voxels,
+)
+from brainit.models.cross_transformer import CrossTransformer
+
+
+@dataclass(frozen=True)
+class SubjectBatch:
+    """Examples of one subject: z-scored `betas`, its `voxels` in the model, and the kept ones.
+
+    `keep` None keeps all voxels.
+    """
+
+    betas: Float[Tensor, "batch subject_voxels"]
+    voxels: slice
+    keep: Bool[Tensor, "batch subject_voxels"] | None = None
+
+
+class BrainInteractionTransformer(nn.Module):
+    """Predict image features from the responses of any known subject's voxels.
+
+    Parameters
+    ----------
+    voxel_cluster
+        Cluster of every voxel, subjects one after the other; 0 .. n_clusters - 1.
+    n_clusters
+        Functional clusters (paper: 128).
+    n_queries
+        Output features (paper: 256 semantic, 7190 low-level).
+    out_width
+        Width of an output feature (paper: 1664 semantic, 512 low-level).
+    width, n_heads, n_blocks
+        Paper: 512, 8 and 5.
+
+    Raises
+    ------
+    PipelineError
+        A cluster is out of range, or `width` is no multiple of `n_heads`.
+    """
+
+    voxel_cluster: Tensor
+
+    def __init__(
+        self,
+        *,
+        voxel_cluster: Int[Tensor, "voxels"],
+        n_clusters: int,
+        n_queries: int,
+        out_width: int,
+        width: int,
+        n_heads: int,
+        n_blocks: int,
+    ) -> None:
+        super().__init__()
+        _check_sizes(voxel_cluster, n_clusters, width, n_heads)
+        self.n_clusters, self.n_queries, self.out_width = n_clusters, n_queries, out_width
+        self.width, self.n_heads, self.n_blocks = width, n_heads, n_blocks
+        self.register_buffer("voxel_cluster", voxel_cluster.to(torch.int64).clone())
+        self.voxel_embedding = nn.Parameter(embedding_init(len(voxel_cluster), width))
+        self.query_tokens = nn.Parameter(embedding_init(n_queries, width))
+        self.tokenizer = BrainTokenizer(n_clusters, width)
+        self.transformer = CrossTransformer(width, n_heads, n_blocks)
+        self.head = nn.Linear(width, out_width)
+        self._groups: dict[tuple[int, int, torch.device], VoxelGroups] = {}
+
+    def tokenize(
+        self,
+        betas: Float[Tensor, "batch subject_voxels"],
+        voxels: slice,
+        keep: Bool[Tensor, "batch subject_voxels"] | None = None,
+    ) -> Float[Tensor, "batch clusters width"]:
+        """Return the brain tokens of examples of one subject (section 4).
+
+        `betas` are z-scored responses in the order of the subject's voxels, which are `voxels` of
+        the model's. `keep` marks the voxels given per example; None gives all.
+        """
+        return self._tokenize(betas, voxels, keep, self.voxel_embedding[voxels])
+
+    def tokenize_mixed(
+        self, groups: Sequence[SubjectBatch]
+    ) -> Float[Tensor, "batch clusters width"]:
+        """Return the brain tokens of several subjects' examples, groups one after the other.
+
+        As `tokenize` of each; the gradient of the voxel embeddings is built once, not per subject.
+        """
+        pieces = _split_at(self.voxel_embedding, [group.voxels for group in groups])
+        tokens = [
+            self._tokenize(group.betas, group.voxels, group.keep, piece)
+            for group, piece in zip(groups, pieces, strict=True)
+        ]
+        return torch.cat(tokens)
+
+    def decode(
+        self,
+        brain_tokens: Float[Tensor, "batch clusters width"],
+        query_index: Int[Tensor, "batch queries"] | None = None,
+    ) -> Float[Tensor, "batch queries out"]:
+        """Return the features that the queries `query_index` predict; None asks all in order."""
+        queries = self._queries(len(brain_tokens), query_index)
+        return self.head(self.transformer(queries, brain_tokens))
+
+    def forward(
+        self,
+        betas: Float[Tensor, "batch subject_voxels"],
+        voxels: slice,
+        keep: Bool[Tensor, "batch subject_voxels"] | None = None,
+        query_index: Int[Tensor, "batch queries"] | None = None,
+    ) -> Float[Tensor, "batch queries out"]:
+        """Return predicted features of examples of one subject; see `tokenize` and `decode`."""
+        return self.decode(self.tokenize(betas, voxels, keep), query_index)
+
+    def cross_attention(
+        self, brain_tokens: Float[Tensor, "batch clusters width"]
+    ) -> Float[Tensor, "blocks batch heads queries clusters"]:
+        """Return the weights with which all queries read the clusters, in every cross block."""
+        return self.transformer.attention(self._queries(len(brain_tokens), None), brain_tokens)
+
+    def _queries(self, n_batch: int, query_index: Tensor | None) -> Tensor:
+        if query_index is None:
+            return self.query_tokens.expand(n_batch, -1, -1)
+        return nn.functional.embedding(query_index, self.query_tokens)
+
+    def _tokenize(
+        self, betas: Tensor, voxels: slice, keep: Tensor | None, embedding: Tensor
+    ) -> Tensor:
+        if betas.shape[-1] != len(embedding):
+            raise PipelineError(
+                f"betas for voxels {voxels.start}:{voxels.stop}",
+                f"{len(embedding)} voxels",
+                f"{betas.shape[-1]}",
+                "use the V2C map and the BIT of these betas",
+            )
+        return self.tokenizer(betas, embedding, self._grouping(voxels), keep)
+
+    def _grouping(self, voxels: slice) -> VoxelGroups:
+        """Return the layout of a subject's voxels, made once per subject and device."""
+        key = (voxels.start, voxels.stop, self.voxel_cluster.device)
+        if key not in self._groups:
+            with torch.inference_mode(False):
+                clusters = self.voxel_cluster[voxels].clone()
+                self._groups[key] = group_voxels(clusters, self.n_clusters)
+        return self._groups[key]
+
+
+def _split_at(table: Tensor, slices: Sequence[slice]) -> list[Tensor]:
+    """Return the rows of each slice through one split, whose backward writes one gradient."""
+    bounds = sorted({0, len(table), *(end for s in slices for end in (s.start, s.stop))})
+    sizes = [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
+    pieces = dict(
+        zip(zip(bounds, bounds[1:], strict=False), torch.split(table, sizes), strict=True)
+    )
+    return [pieces.get((s.start, s.stop), table[s]) for s in slices]
+
+
+def _check_sizes(voxel_cluster: Tensor, n_clusters: int, width: int, n_heads: int) -> None:
+    low, high = int(voxel_cluster.min()), int(voxel_cluster.max())
+    if low < 0 or high >= n_clusters:
+        raise PipelineError(
+            "V2C map",
+            f"clusters 0..{n_clusters - 1}",
+            f"clusters {low}..{high}",
+            "rerun cluster_voxels with the same clusters.n_clusters",
+        )
+    if width % n_heads:
+        raise PipelineError(
+            "settings bit",
+            "a width that is a multiple of n_heads",
+            f"width {width}, n_heads {n_heads}",
+            "correct the config file",
+        )

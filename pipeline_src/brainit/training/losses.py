@@ -1,0 +1,101 @@
+"""InfoNCE over a pool of tokens, for the low-level BIT (section D.2).
+
+All (image, position) tokens of one VGG layer in a batch are one pool; each prediction must find
+its own target among all targets, and each target its prediction. As in the released code logits
+are raw dot products without temperature; cosine over a temperature is the ablation. At the paper's
+size a pool has 32,768 tokens, so logits are made by block of rows and made again in the backward.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from brainit.core.errors import PipelineError
+
+
+class _StreamingInfoNce(torch.autograd.Function):
+    """Symmetric cross-entropy of `prediction @ target.T` against the diagonal, by row block."""
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor, target: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+        n_tokens = len(prediction)
+        row_lse = prediction.new_empty(n_tokens)
+        column_max = prediction.new_full((n_tokens,), -torch.inf)
+        column_sum = prediction.new_zeros(n_tokens)
+        diagonal = prediction.new_empty(n_tokens)
+        column_best = torch.zeros(n_tokens, dtype=torch.int64, device=prediction.device)
+        for start in range(0, n_tokens, rows):
+            block = slice(start, min(start + rows, n_tokens))
+            logits = prediction[block] @ target.T
+            diagonal[block] = logits.diagonal(start)
+            row_max = logits.amax(1)
+            block_max, best = logits.max(0)
+            column_best = torch.where(block_max > column_max, best + start, column_best)
+            higher = torch.maximum(column_max, block_max)
+            column_sum *= torch.exp(column_max - higher)
+            column_max = higher
+            exponent = torch.exp_(logits - higher)
+            column_sum += exponent.sum(0)
+            torch.exp_(torch.sub(logits, row_max[:, None], out=exponent))
+            row_lse[block] = exponent.sum(1).log_() + row_max
+        column_lse = column_sum.log_() + column_max
+        ctx.rows = rows
+        ctx.save_for_backward(prediction, target, row_lse, column_lse)
+        own = torch.arange(n_tokens, device=prediction.device)
+        top1 = (column_best == own).to(prediction.dtype).mean()
+        ctx.mark_non_differentiable(top1)
+        return (0.5 * (row_lse + column_lse) - diagonal).mean(), top1
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        prediction, target, row_lse, column_lse = ctx.saved_tensors
+        n_tokens = len(prediction)
+        grad_prediction = torch.empty_like(prediction)
+        grad_target = torch.zeros_like(target) if ctx.needs_input_grad[1] else None
+        other = prediction.new_empty(min(ctx.rows, n_tokens), n_tokens)
+        for start in range(0, n_tokens, ctx.rows):
+            block = slice(start, min(start + ctx.rows, n_tokens))
+            logits = prediction[block] @ target.T
+            by_column = torch.sub(logits, column_lse, out=other[: len(logits)])
+            weight = torch.exp_(logits.sub_(row_lse[block, None])).add_(by_column.exp_())
+            weight.diagonal(start).sub_(2.0)
+            torch.mm(weight, target, out=grad_prediction[block])
+            if grad_target is not None:
+                grad_target.addmm_(weight.T, prediction[block])
+        scale = grad * (0.5 / n_tokens)
+        if grad_target is not None:
+            grad_target.mul_(scale)
+        return grad_prediction.mul_(scale), grad_target, None
+
+
+def infonce(
+    prediction: Float[Tensor, "tokens width"],
+    target: Float[Tensor, "tokens width"],
+    *,
+    rows: int,
+    similarity: str = "dot",
+    temperature: float = 0.07,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return the InfoNCE loss in nats and the share of targets that find their prediction (D.2).
+
+    Row i of `prediction` belongs to row i of `target`; all rows are one pool. The loss is the mean
+    of the cross-entropies over rows and over columns; the share, as the released code counts it, is
+    of columns whose largest logit is their own prediction's. `rows` logits' rows are held at a time.
+    `similarity` is "dot" (raw dot products, temperature unused) or "cosine" (divided by
+    `temperature`). Only the loss has a gradient. Raises `PipelineError` for another similarity.
+    """
+    if similarity == "cosine":
+        prediction = torch.nn.functional.normalize(prediction, dim=-1) / temperature
+        target = torch.nn.functional.normalize(target, dim=-1)
+    elif similarity != "dot":
+        raise PipelineError(
+            "settings similarity", "dot or cosine", similarity, "correct the config file"
+        )
+    loss, top1 = _StreamingInfoNce.apply(  # type: ignore[no-untyped-call]
+        prediction, target.to(prediction.dtype), rows
+    )
+    return loss, top1
