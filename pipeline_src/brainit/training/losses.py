@@ -84,7 +84,7 @@ def infonce(
 
     Row i of `prediction` belongs to row i of `target`; all rows are one pool. The loss is the mean
     of the cross-entropies over rows and over columns; the share, as the released code counts it, is
-    of columns whose largest logit is their own prediction's. `rows` logits' rows are held at a time.
+    of columns whose largest logit is their own prediction's. `rows` rows of logits are held.
     `similarity` is "dot" (raw dot products, temperature unused) or "cosine" (divided by
     `temperature`). Only the loss has a gradient. Raises `PipelineError` for another similarity.
     """

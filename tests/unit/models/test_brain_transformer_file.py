@@ -1,0 +1,130 @@
+"""The file of a BIT: survives a round trip, refuses other subjects, settings and damage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from brainit.core.artifacts import read_artifact, write_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import seeded_init, torch_generator
+from brainit.core.settings import BitSettings
+from brainit.models.brain_transformer import BrainInteractionTransformer
+from brainit.models.brain_transformer_file import (
+    load_bit,
+    require_same_settings,
+    require_same_subjects,
+    save_bit,
+    subject_slices,
+)
+
+SUBJECTS = {"subj01": 12, "subj05": 18}
+SETTINGS = BitSettings(width=16, n_heads=2, n_blocks=1)
+
+
+@pytest.fixture
+def bit() -> BrainInteractionTransformer:
+    cluster = torch.randint(4, (30,), generator=torch_generator(1, "clusters"))
+    with seeded_init(1, "bit"):
+        return BrainInteractionTransformer(
+            voxel_cluster=cluster,
+            n_clusters=5,
+            n_queries=6,
+            out_width=7,
+            width=16,
+            n_heads=2,
+            n_blocks=1,
+        )
+
+
+@pytest.fixture
+def path(bit: BrainInteractionTransformer, tmp_path: Path) -> Path:
+    path = tmp_path / "bit.safetensors"
+    save_bit(path, bit, subjects=SUBJECTS, kind="semantic", settings=SETTINGS, seed=3)
+    return path
+
+
+def test_round_trip_gives_the_same_model(path: Path, bit: BrainInteractionTransformer) -> None:
+    loaded = load_bit(path)
+    assert loaded.subjects == {"subj01": slice(0, 12), "subj05": slice(12, 30)}
+    assert (loaded.kind, loaded.attributes["seed"]) == ("semantic", 3)
+    betas = torch.randn(2, 18, generator=torch_generator(1, "betas"))
+    voxels = loaded.subjects["subj05"]
+    assert torch.equal(loaded.model(betas, voxels), bit(betas, voxels))
+
+
+def test_same_model_gives_the_same_bytes(
+    path: Path, bit: BrainInteractionTransformer, tmp_path: Path
+) -> None:
+    again = tmp_path / "again.safetensors"
+    save_bit(again, bit, subjects=SUBJECTS, kind="semantic", settings=SETTINGS, seed=3)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_slices_follow_the_order_given() -> None:
+    assert subject_slices({"b": 2, "a": 3}) == {"b": slice(0, 2), "a": slice(2, 5)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"subj01": 12},
+        {"subj01": 12, "subj05": 17},
+        {"subj05": 18, "subj01": 12},
+        {"subj01": 12, "subj02": 18},
+    ],
+)
+def test_other_subjects_are_refused(path: Path, other: dict[str, int]) -> None:
+    attributes = load_bit(path).attributes
+    require_same_subjects(path, attributes, SUBJECTS)
+    with pytest.raises(PipelineError, match=r"found V2C of another subject set.*Fix: rerun"):
+        require_same_subjects(path, attributes, other)
+
+
+def test_counts_in_a_list_are_read_in_order(path: Path) -> None:
+    attributes = {"subjects": ["subj01", "subj05"], "n_voxels": [12, 18]}
+    require_same_subjects(path, attributes, SUBJECTS)
+    with pytest.raises(PipelineError, match="expected a voxel count for each subject"):
+        require_same_subjects(path, {**attributes, "n_voxels": [12]}, SUBJECTS)
+
+
+def test_other_settings_are_refused(path: Path) -> None:
+    attributes = load_bit(path).attributes
+    require_same_settings(path, attributes, SETTINGS, "semantic")
+    with pytest.raises(PipelineError, match="checkpoint of other settings"):
+        require_same_settings(path, attributes, BitSettings(width=32, n_heads=2), "semantic")
+    with pytest.raises(PipelineError, match="expected a lowlevel BIT"):
+        require_same_settings(path, attributes, SETTINGS, "lowlevel")
+
+
+def test_saving_checks_voxels_and_settings(
+    bit: BrainInteractionTransformer, tmp_path: Path
+) -> None:
+    target = tmp_path / "x.safetensors"
+    with pytest.raises(PipelineError, match="with 30 voxels"):
+        save_bit(target, bit, subjects={"subj01": 29}, kind="semantic", settings=SETTINGS, seed=0)
+    with pytest.raises(PipelineError, match="other settings"):
+        save_bit(target, bit, subjects=SUBJECTS, kind="semantic", settings=BitSettings(), seed=0)
+    assert not target.exists()
+
+
+def test_truncated_file_is_refused(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(PipelineError, match="expected a readable 'bit' artifact"):
+        load_bit(path)
+
+
+def test_weights_that_do_not_fit_the_settings_are_refused(path: Path) -> None:
+    artifact = read_artifact(path, "bit")
+    attributes = {**artifact.attributes, "settings": {"width": 16, "n_heads": 2, "n_blocks": 2}}
+    write_artifact(path, "bit", artifact.tensors, attributes)
+    with pytest.raises(PipelineError, match="expected weights that fit its settings"):
+        load_bit(path)
+
+
+def test_subjects_that_do_not_fit_the_weights_are_refused(path: Path) -> None:
+    artifact = read_artifact(path, "bit")
+    attributes = {**artifact.attributes, "subjects": ["subj01"], "n_voxels": {"subj01": 12}}
+    write_artifact(path, "bit", artifact.tensors, attributes)
+    with pytest.raises(PipelineError, match="expected 30 voxels"):
+        load_bit(path)

@@ -1,0 +1,109 @@
+"""InfoNCE by row block against the golden values, the whole matrix and plain loops."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import torch_generator
+from brainit.training.losses import infonce
+
+
+def pool(n_tokens: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    generator = torch_generator(1, "pool")
+    target = torch.randn(n_tokens, 6, generator=generator, dtype=torch.float64)
+    noise = torch.randn(n_tokens, 6, generator=generator, dtype=torch.float64)
+    prediction = (scale * (target + noise)).requires_grad_()
+    return prediction, target.requires_grad_()
+
+
+def whole_matrix(prediction: Tensor, target: Tensor) -> Tensor:
+    logits = prediction @ target.T
+    own = torch.arange(len(logits))
+    entropy = torch.nn.functional.cross_entropy
+    return 0.5 * (entropy(logits, own) + entropy(logits.T, own))
+
+
+def test_golden_loss_and_accuracy(golden_dir: Path) -> None:
+    with np.load(golden_dir / "infonce_small.npz") as file:
+        golden = dict(file)
+    losses, hits, start = [], [], 0
+    for count in golden["tokens_per_layer"]:
+        layer = slice(start, start + count)
+        prediction = torch.from_numpy(golden["prediction"][:, layer]).flatten(0, 1)
+        target = torch.from_numpy(golden["target"][:, layer]).flatten(0, 1)
+        loss, top1 = infonce(prediction, target, rows=5)
+        losses.append(loss.item())
+        hits.append(float(top1))
+        start += count
+    assert np.mean(losses) == pytest.approx(float(golden["loss"]), rel=1e-5)
+    assert np.mean(hits) == pytest.approx(float(golden["accuracy"]), rel=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 13, 17, 100])
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+def test_loss_and_gradients_equal_the_whole_matrix(rows: int, scale: float) -> None:
+    prediction, target = pool(17, scale)
+    loss, _ = infonce(prediction, target, rows=rows)
+    expected = whole_matrix(prediction, target)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(3.0 * loss, [prediction, target])
+    plain = torch.autograd.grad(3.0 * expected, [prediction, target])
+    for mine, theirs in zip(found, plain, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_equation_in_plain_loops() -> None:
+    """D.2: mean of -log p(own target | prediction) and -log p(own prediction | target)."""
+    prediction, target = pool(7)
+    total, hits = 0.0, 0
+    for i in range(7):
+        row = [math.exp((prediction[i] @ target[j]).item()) for j in range(7)]
+        column = [math.exp((prediction[j] @ target[i]).item()) for j in range(7)]
+        total -= 0.5 * (math.log(row[i] / sum(row)) + math.log(column[i] / sum(column)))
+        hits += column[i] == max(column)
+    loss, top1 = infonce(prediction, target, rows=3)
+    assert loss.item() == pytest.approx(total / 7, rel=1e-12)
+    assert float(top1) == pytest.approx(hits / 7)
+
+
+def test_cosine_is_dot_of_unit_vectors_over_temperature() -> None:
+    prediction, target = pool(9)
+    loss, _ = infonce(prediction, target, rows=4, similarity="cosine", temperature=0.2)
+    unit = [x / x.norm(dim=1, keepdim=True) for x in (prediction, target)]
+    expected = whole_matrix(unit[0] / 0.2, unit[1])
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, prediction)[0], torch.autograd.grad(expected, prediction)[0]
+    )
+
+
+def test_right_predictions_lose_nothing_and_all_find_their_target() -> None:
+    target = 10.0 * torch.eye(8)
+    loss, top1 = infonce(target, target, rows=3)
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    assert float(top1) == 1.0
+
+
+def test_equal_predictions_lose_log_n() -> None:
+    loss, _ = infonce(torch.ones(8, 4), torch.ones(8, 4), rows=3)
+    assert loss.item() == pytest.approx(math.log(8), rel=1e-6)
+
+
+def test_targets_without_gradient_are_left_alone() -> None:
+    prediction, target = pool(5)
+    loss, top1 = infonce(prediction, target.detach(), rows=2)
+    assert not top1.requires_grad
+    loss.backward()
+    assert target.grad is None
+    assert prediction.grad is not None
+
+
+def test_other_similarity_is_refused() -> None:
+    prediction, target = pool(5)
+    with pytest.raises(PipelineError, match="expected dot or cosine, found euclid"):
+        infonce(prediction, target, rows=2, similarity="euclid")
