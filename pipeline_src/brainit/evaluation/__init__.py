@@ -1,1 +1,1 @@
-"""Metrics with the field's definitions, tables beside the paper's numbers, and checks against the simulation's truth."""
+"""Metrics by the field's definitions, tables beside the paper's, checks against the truth."""

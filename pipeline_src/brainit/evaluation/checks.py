@@ -1,0 +1,152 @@
+"""Does the method work? Checks on the results of a simulation, each beside its null.
+
+What the truth of the simulated brain lets us show (design of the demo): encoder accuracy against
+the true ceiling, clusters against true areas, identification against permutations and against an
+answer that knows the truth, and the orderings that the paper reports (Tables 1, T4, T7).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.core.artifacts import read_table
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import numpy_generator
+from brainit.core.settings import Settings
+from brainit.data.images import ImageStore
+from brainit.data.trials import read_trials
+from brainit.evaluation.check import Check, as_table, at_least, for_comparison
+from brainit.evaluation.cluster_checks import LEAST_CEILING, check_clusters
+from brainit.evaluation.encoder_accuracy import (
+    EncoderPredictions,
+    predict_test_responses,
+    share_of_attainable,
+    shuffled_correlations,
+)
+from brainit.evaluation.metric_networks import (
+    load_metric_networks,
+    metric_name,
+    run_device,
+    tap_features,
+)
+from brainit.evaluation.nearest_scene import nearest_scenes
+from brainit.evaluation.score_checks import check_scores
+from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
+from brainit.evaluation.two_way import two_way_scores
+
+LEAST_SHARE_OF_ATTAINABLE = 0.75
+
+
+@dataclass(frozen=True)
+class CheckInputs:
+    """The files that the checks read; mappings are by subject, `metrics` by subject/run/kind."""
+
+    truth: Path
+    card: Path
+    encoder: Path
+    clusters: Path
+    voxels: Mapping[str, Path]
+    betas: Mapping[str, Path]
+    trials: Mapping[str, Path]
+    stimuli: Path
+    metrics: Mapping[str, Path]
+    summaries: Mapping[str, Path]
+    weights_dir: Path | None = None
+
+
+def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
+    """Return the table of checks; raises `PipelineError` where the data are not simulated."""
+    if not settings.run.simulation:
+        raise PipelineError(
+            "check_results",
+            "a simulation, whose truth is known",
+            "run.simulation: false",
+            "run it with config/demo.yaml",
+        )
+    card = read_card(inputs.card)
+    truths = {
+        subject: read_voxel_truth(inputs.truth, card, subject, path)
+        for subject, path in inputs.voxels.items()
+    }
+    found = list(truths.values())
+    checks = [
+        *_check_encoder(inputs, truths, settings),
+        *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
+        *check_scores(Summaries(inputs.summaries)),
+        *_answer_with_nearest(inputs, settings),
+    ]
+    return as_table(checks)
+
+
+def _check_encoder(
+    inputs: CheckInputs, truths: Mapping[str, VoxelTruth], settings: Settings
+) -> list[Check]:
+    """Measure encoder accuracy as a share of what the true noise ceiling allows."""
+    evaluated = [subject for subject in settings.nsd.evaluated if subject in inputs.betas]
+    betas = {subject: inputs.betas[subject] for subject in evaluated}
+    predictions = predict_test_responses(
+        inputs.encoder, betas, inputs.trials, inputs.stimuli, inputs.weights_dir, settings
+    )
+    pairs = [(found, truths[found.subject].noise_ceiling) for found in predictions]
+    values = [
+        float(share_of_attainable(found.correlation, ceiling, LEAST_CEILING))
+        for found, ceiling in pairs
+    ]
+    nulls = [_encoder_null(found, ceiling, settings) for found, ceiling in pairs]
+    medians = [
+        float(np.median(found.correlation[ceiling > LEAST_CEILING])) for found, ceiling in pairs
+    ]
+    text = (
+        "median over responsive voxels (true ceiling above 10 %) of correlation / sqrt(true "
+        "ceiling), held-out shared images; null: 99.9th percentile with images shuffled. Median "
+        f"correlation {np.mean(medians):.3f}; {', '.join(evaluated)}"
+    )
+    value, null = float(np.mean(values)), float(np.mean(nulls))
+    name = "encoder_share_of_attainable"
+    return [at_least(name, value, null, LEAST_SHARE_OF_ATTAINABLE, text)]
+
+
+def _encoder_null(
+    found: EncoderPredictions,
+    ceiling: NDArray[np.float64],
+    settings: Settings,
+) -> float:
+    generator = numpy_generator(settings.run.seed, "encoder_null", found.subject)
+    shuffled = shuffled_correlations(found, settings.evaluation.n_permutations, generator)
+    return float(np.percentile(share_of_attainable(shuffled, ceiling, LEAST_CEILING), 99.9))
+
+
+def _answer_with_nearest(inputs: CheckInputs, settings: Settings) -> list[Check]:
+    """Score the answer that names the training image whose true content is nearest."""
+    scenes = read_scenes(inputs.truth)
+    images = ImageStore(inputs.stimuli)
+    device = run_device(settings)
+    networks = load_metric_networks(settings.features.metrics, inputs.weights_dir, device)
+    scores: dict[str, list[float]] = {}
+    for name, path in inputs.metrics.items():
+        subject, run, kind = name.split("/")
+        if (run, kind) != ("40h", "fused"):
+            continue
+        test = read_table(path, ("nsd_id",), "evaluate")["nsd_id"].to_numpy(dtype=np.int64)
+        trials = read_trials(inputs.trials[subject])
+        training = np.unique(trials.loc[trials["split"] == "train", "nsd_id"].to_numpy(np.int64))
+        answers = images.images(nearest_scenes(test, training, scenes))
+        for network_name, network in networks.items():
+            size = settings.evaluation.eval_size
+            given = tap_features(network, answers, size, device)
+            sought = tap_features(network, images.images(test), size, device)
+            for tap in given:
+                metric = metric_name(network_name, tap, "two_way")
+                found = float(two_way_scores(given[tap], sought[tap]).mean())
+                scores.setdefault(metric, []).append(found)
+    text = "two-way identification when each test image is answered with the training image whose "
+    text += "true content is nearest, percent"
+    return [
+        for_comparison(f"nearest_training_image_{metric}", float(np.mean(values)), text)
+        for metric, values in scores.items()
+    ]

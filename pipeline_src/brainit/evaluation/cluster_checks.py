@@ -1,0 +1,137 @@
+"""Whether functional clusters find the true areas and are shared by subjects (section 3.1)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score
+
+from brainit.core.artifacts import Artifact, read_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import derived_seed, numpy_generator
+from brainit.core.settings import Settings
+from brainit.data.voxels import read_voxels
+from brainit.evaluation.check import Check, at_least, for_comparison
+from brainit.evaluation.truth import VoxelTruth
+from brainit.models.voxel_clusters import cluster_voxels
+
+LEAST_CEILING = 10.0
+"""A voxel is responsive above this true noise ceiling, in percent."""
+LEAST_AMI = 0.4
+N_SHUFFLES = 50
+
+
+def check_clusters(
+    clusters: Path,
+    encoder: Path,
+    voxels: Mapping[str, Path],
+    truths: Sequence[VoxelTruth],
+    settings: Settings,
+) -> list[Check]:
+    """Compare the clusters with the true areas, with shuffled embeddings and with coordinates.
+
+    `truths` and `voxels` are of the subjects of `clusters`, in its order. Raises `PipelineError`
+    where they are not.
+    """
+    found = read_artifact(clusters, "clusters")
+    _require_subjects(clusters, found, truths)
+    functional = found["voxel_cluster"]
+    positions = np.concatenate([read_voxels(path)["position_mm"] for path in voxels.values()])
+    by_position = _coordinate_clusters(encoder, positions, found, settings)
+    subject = np.repeat(np.arange(len(truths)), [len(truth.area) for truth in truths])
+    ceiling = np.concatenate([truth.noise_ceiling for truth in truths])
+    is_responsive = ceiling > LEAST_CEILING
+    area = np.concatenate([truth.area for truth in truths])[is_responsive]
+    prf = np.concatenate([truth.prf for truth in truths])[is_responsive]
+    ami = area_agreement(functional[is_responsive], area)
+    coordinates = area_agreement(by_position[is_responsive], area)
+    fields = _field_agreement(prf, area, int(found.attributes["n_clusters"]), settings.run.seed)
+    shuffled = _shuffled_agreement(functional, is_responsive, area, settings.run.seed)
+    shared, shared_by_position = (
+        share_with_all_subjects(labels, subject) for labels in (functional, by_position)
+    )
+    name, n_responsive = "clusters_vs_areas_ami", int(is_responsive.sum())
+    return [
+        at_least(
+            name,
+            ami,
+            shuffled,
+            LEAST_AMI,
+            f"adjusted mutual information of clusters and true areas over {n_responsive} "
+            f"responsive voxels; null: the largest of {N_SHUFFLES} shuffles of the embeddings",
+        ),
+        for_comparison(f"{name}_coordinates", coordinates, "the same, mixture on 3-D coordinates"),
+        for_comparison(
+            f"{name}_true_fields", fields, "the same, k-means on the true receptive fields"
+        ),
+        at_least(
+            "clusters_with_all_subjects_pct",
+            shared,
+            shared_by_position,
+            100.0,
+            "percent of clusters that hold voxels of every subject; null: clusters of 3-D "
+            "coordinates",
+        ),
+    ]
+
+
+def _require_subjects(path: Path, found: Artifact, truths: Sequence[VoxelTruth]) -> None:
+    given = {truth.subject: len(truth.area) for truth in truths}
+    if list(found.attributes["subjects"]) != list(given) or len(found["voxel_cluster"]) != sum(
+        given.values()
+    ):
+        raise PipelineError(
+            path,
+            f"clusters of the voxels {given}",
+            f"{len(found['voxel_cluster'])} voxels of {found.attributes['subjects']}",
+            "give --voxels for the subjects of the clusters, in their order",
+        )
+
+
+def area_agreement(labels: NDArray[np.int64], area: NDArray[np.int64]) -> float:
+    """Return the adjusted mutual information of two labelings: 1 equal, 0 by chance."""
+    return float(adjusted_mutual_info_score(area, labels))
+
+
+def share_with_all_subjects(labels: NDArray[np.int64], subject: NDArray[np.int64]) -> float:
+    """Return the percentage of the clusters that occur in which every subject has a voxel."""
+    n_subjects = len(np.unique(subject))
+    counts = [len(np.unique(subject[labels == label])) for label in np.unique(labels)]
+    return 100.0 * float(np.mean([count == n_subjects for count in counts]))
+
+
+def _coordinate_clusters(
+    encoder: Path, positions: NDArray[np.float32], found: Artifact, settings: Settings
+) -> NDArray[np.int64]:
+    """Cluster all voxels by 3-D position, with as many clusters and all else equal."""
+    embedding = read_artifact(encoder, "encoder")["voxel_embedding"]
+    changes = {"method": "coordinates", "n_clusters": int(found.attributes["n_clusters"])}
+    options = settings.clusters.model_copy(update=changes)
+    result = cluster_voxels(embedding, options, settings.run.seed, positions=positions)
+    return np.asarray(result.voxel_cluster, dtype=np.int64)
+
+
+def _field_agreement(
+    prf: NDArray[np.float64], area: NDArray[np.int64], n_clusters: int, seed: int
+) -> float:
+    """Return the agreement of k-means on position and log size of the true receptive fields."""
+    is_known = np.isfinite(prf).all(axis=1) & (prf[:, 2] > 0)
+    if is_known.sum() < n_clusters:
+        return float("nan")
+    fields = prf[is_known].copy()
+    fields[:, 2] = np.log(fields[:, 2])
+    fields = (fields - fields.mean(axis=0)) / fields.std(axis=0)
+    state = derived_seed(seed, "true_fields") % 2**32
+    labels = KMeans(n_clusters, n_init=4, random_state=state).fit_predict(fields)
+    return area_agreement(labels, area[is_known])
+
+
+def _shuffled_agreement(
+    labels: NDArray[np.int64], is_responsive: NDArray[np.bool_], area: NDArray[np.int64], seed: int
+) -> float:
+    """Return the largest agreement of shuffled embeddings, whose clusters are shuffled clusters."""
+    generator = numpy_generator(seed, "shuffled_embeddings")
+    shuffles = (generator.permutation(labels)[is_responsive] for _ in range(N_SHUFFLES))
+    return max(area_agreement(shuffled, area) for shuffled in shuffles)

@@ -1,0 +1,76 @@
+"""The networks that score, their features, and what the scores are called (paper section 5.2).
+
+Scores of the paper's networks carry its names (`Alex(2)`, ...); any other is
+`<network>.<tap>.<quantity>`. The quantities are two_way (percent), distance (1 - correlation),
+unit_distance, image_retrieval_<n>way and brain_retrieval_<n>way (percent).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from brainit.core.progress import progress
+from brainit.core.settings import Settings
+from brainit.core.shards import shard_ranges
+from brainit.features.registry import load_backbone
+from brainit.features.resize import resize_images
+
+PAPER_NAMES: dict[tuple[str, str, str], str] = {
+    ("alexnet", "features.4", "two_way"): "Alex(2)",
+    ("alexnet", "features.11", "two_way"): "Alex(5)",
+    ("inception_v3", "avgpool", "two_way"): "Incep",
+    ("clip_vit_l14", "embedding", "two_way"): "CLIP",
+    ("efficientnet_b1", "avgpool", "distance"): "Eff",
+    ("swav_resnet50", "avgpool", "distance"): "SwAV",
+}
+"""(network, tap, quantity) of the paper's metrics."""
+
+BATCH = 64
+
+_LOWER_IS_BETTER = ("distance", "Eff", "SwAV")
+
+
+def metric_name(network: str, tap: str, quantity: str) -> str:
+    """Return the column of a score."""
+    return PAPER_NAMES.get((network, tap, quantity), f"{network}.{tap}.{quantity}")
+
+
+def direction_of(metric: str) -> str:
+    """Return "lower" where a lower value of `metric` is better, else "higher"."""
+    return "lower" if metric.endswith(_LOWER_IS_BETTER) else "higher"
+
+
+def run_device(settings: Settings) -> torch.device:
+    """Return the device of `run.device`; "auto" takes a GPU where there is one."""
+    name = settings.run.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def load_metric_networks(
+    names: Sequence[str], weights_dir: Path | None, device: torch.device
+) -> dict[str, nn.Module]:
+    """Load the networks of the role `metric` that `features.metrics` names."""
+    return {name: load_backbone("metric", name, weights_dir).to(device) for name in names}
+
+
+@torch.inference_mode()
+def tap_features(
+    network: nn.Module,
+    images: Float[Tensor, "images 3 height width"],
+    eval_size: int,
+    device: torch.device,
+) -> dict[str, Float[Tensor, "images features"]]:
+    """Return the features of images in [0, 1] at each tap, float32, on the CPU.
+
+    Images are first resized to `eval_size`; the network resizes to its own size.
+    """
+    blocks: list[dict[str, Tensor]] = []
+    for start, stop in progress(shard_ranges(len(images), BATCH), "features", unit="batch"):
+        batch = resize_images(images[start:stop], eval_size).to(device)
+        blocks.append({tap: found.flatten(1).cpu() for tap, found in network(batch).items()})
+    return {tap: torch.cat([block[tap] for block in blocks]) for tap in blocks[0]}

@@ -1,0 +1,66 @@
+"""The published numbers, read from the one file that holds them (`paper_tables.yaml`)."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PAPER_FILE = Path(__file__).with_name("paper_tables.yaml")
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One row of a published table; `values` by metric name."""
+
+    method: str
+    data: str
+    n_test: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A published table; `subjects` are those over which its rows are means."""
+
+    title: str
+    metrics: tuple[str, ...]
+    lower_is_better: tuple[str, ...]
+    subjects: tuple[str, ...]
+    rows: tuple[PaperRow, ...]
+
+    def row(self, method: str, data: str = "40h") -> PaperRow:
+        """Return the row of a method and amount of data; raises `KeyError` where there is none."""
+        for row in self.rows:
+            if (row.method, row.data) == (method, data):
+                return row
+        raise KeyError(f"{self.title}: {method}, {data}")
+
+
+@cache
+def _numbers() -> dict[str, Any]:
+    return dict(yaml.safe_load(PAPER_FILE.read_text(encoding="utf-8")))
+
+
+def paper_table(name: str) -> PaperTable:
+    """Return the published table `name`: table1, t1, ..., t7."""
+    numbers = _numbers()
+    entry = numbers[name]
+    metrics = tuple(entry.get("metrics", numbers["metrics"]))
+    rows = tuple(
+        PaperRow(
+            row["method"],
+            row["data"],
+            row["n_test"],
+            dict(zip(metrics, row["values"], strict=True)),
+        )
+        for row in entry["rows"]
+    )
+    return PaperTable(
+        title=entry["title"],
+        metrics=metrics,
+        lower_is_better=tuple(entry.get("lower_is_better", numbers["lower_is_better"])),
+        subjects=tuple(entry.get("subjects", ("subj01", "subj02", "subj05", "subj07"))),
+        rows=rows,
+    )

@@ -1,0 +1,68 @@
+"""PixCorr and SSIM, one number per image (paper section 5.2; MindEye2's protocol).
+
+Both images are first resized to `evaluation.eval_size`, then to `evaluation.pixel_size` (425),
+bilinear with antialiasing.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from brainit.evaluation.two_way import row_correlations
+from brainit.features.resize import resize_images
+
+
+def to_evaluation_size(
+    images: Float[Tensor, "images rgb height width"], eval_size: int, pixel_size: int
+) -> Float[Tensor, "images rgb side side"]:
+    """Resize images in [0, 1] to `eval_size` pixels a side, then to `pixel_size`."""
+    return resize_images(resize_images(images, eval_size), pixel_size)
+
+
+def pixel_correlations(
+    recons: Float[Tensor, "images rgb height width"],
+    targets: Float[Tensor, "images rgb height width"],
+) -> Float[Tensor, "images"]:
+    """Correlate all RGB values of each reconstruction with those of its target (PixCorr).
+
+    In [-1, 1], float64. An image without variance has correlation 0, not NaN.
+    """
+    return row_correlations(recons.flatten(1), targets.flatten(1))
+
+
+def structural_similarities(
+    recons: Float[Tensor, "images rgb height width"],
+    targets: Float[Tensor, "images rgb height width"],
+    in_colour: bool = False,
+) -> Float[Tensor, "images"]:
+    """Return SSIM of each reconstruction, on grey values or, `in_colour`, as the mean over RGB.
+
+    Images in [0, 1]; Gaussian weights of sigma 1.5, population covariance, data range 1
+    (scikit-image's `structural_similarity`, as MindEye2 calls it). At most 1.
+    """
+    pairs = zip(_channels_last(recons), _channels_last(targets), strict=True)
+    values = [_similarity(recon, target, in_colour) for recon, target in pairs]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _channels_last(images: Tensor) -> NDArray[np.float32]:
+    return images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _similarity(recon: NDArray[np.float32], target: NDArray[np.float32], in_colour: bool) -> float:
+    if not in_colour:
+        recon, target = rgb2gray(recon), rgb2gray(target)
+    value = structural_similarity(
+        recon,
+        target,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1.0,
+        channel_axis=-1 if in_colour else None,
+    )
+    return float(value)

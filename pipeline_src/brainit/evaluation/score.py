@@ -1,0 +1,202 @@
+"""All metrics of one run: a table per image, and means with intervals and chance (section 5.2).
+
+Differs from the paper: intervals, chance levels and `unit_distance` are our own additions.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from brainit.core.errors import PipelineError
+from brainit.core.progress import progress
+from brainit.core.seeds import numpy_generator
+from brainit.core.settings import Settings
+from brainit.core.shards import shard_ranges
+from brainit.data.images import ImageStore
+from brainit.data.recons import KINDS, read_recons
+from brainit.evaluation.bootstrap import bootstrap_interval
+from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
+from brainit.evaluation.metric_networks import (
+    direction_of,
+    load_metric_networks,
+    metric_name,
+    run_device,
+    tap_features,
+)
+from brainit.evaluation.null import permutation_two_way, shuffled_pairing
+from brainit.evaluation.pixel_metrics import (
+    pixel_correlations,
+    structural_similarities,
+    to_evaluation_size,
+)
+from brainit.evaluation.retrieval import retrieval_scores
+from brainit.evaluation.two_way import correlation_matrix, two_way_scores
+
+logger = logging.getLogger(__name__)
+
+SUMMARY_COLUMNS = (
+    "metric",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "n_images",
+    "direction",
+    "null_mean",
+    "null_p999",
+)
+"""`null_mean` and `null_p999`: mean and 99.9th percentile with reconstructions shuffled."""
+
+_IMAGES_PER_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Mean and 99.9th percentile of a score with shuffled reconstructions; NaN where not known."""
+
+    mean: float = float("nan")
+    p999: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`per_image` has nsd_id and a column per metric; `chance` what each metric's mean is then."""
+
+    per_image: pd.DataFrame
+    chance: dict[str, Chance]
+
+
+def evaluate_run(
+    recon: Path, kind: str, stimuli: Path, weights_dir: Path | None, settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score the reconstructions of `kind` in a run's folder; return per-image and summary tables.
+
+    Raises `PipelineError` for an unknown kind and for fewer than two images.
+    """
+    if kind not in KINDS:
+        raise PipelineError("--kind", f"one of {KINDS}", repr(kind), "name one of them")
+    recons = read_recons(recon)
+    if len(recons.nsd_id) < 2:
+        raise PipelineError(
+            recon,
+            "at least two images",
+            f"{len(recons.nsd_id)}",
+            "raise recon.max_images: identification needs rivals",
+        )
+    networks = load_metric_networks(settings.features.metrics, weights_dir, run_device(settings))
+    scores = score_images(
+        as_images(recons.images[kind]),
+        ImageStore(stimuli).images(recons.nsd_id),
+        networks,
+        settings,
+    )
+    scores.per_image.insert(0, "nsd_id", recons.nsd_id)
+    return scores.per_image, summarise(scores, settings)
+
+
+def as_images(pixels: NDArray[np.uint8]) -> Float[Tensor, "images 3 height width"]:
+    """Turn (images, height, width, rgb) pixels into float32 images in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float().div_(255.0)
+
+
+def score_images(
+    recons: Float[Tensor, "images 3 height width"],
+    targets: Float[Tensor, "images 3 side side"],
+    networks: Mapping[str, nn.Module],
+    settings: Settings,
+) -> Scores:
+    """Score reconstructions against their targets, images in [0, 1], on every metric."""
+    columns, chance = _pixel_scores(recons, targets, settings)
+    size, device = settings.evaluation.eval_size, run_device(settings)
+    for name, network in networks.items():
+        recon_taps, target_taps = (
+            tap_features(network, images, size, device) for images in (recons, targets)
+        )
+        for tap in recon_taps:
+            scores = score_features(name, tap, recon_taps[tap], target_taps[tap], settings)
+            columns |= {str(c): scores.per_image[c].to_numpy() for c in scores.per_image}
+            chance.update(scores.chance)
+    return Scores(pd.DataFrame(columns), chance)
+
+
+def _pixel_scores(
+    recons: Float[Tensor, "images 3 height width"],
+    targets: Float[Tensor, "images 3 side side"],
+    settings: Settings,
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, Chance]]:
+    sizes = (settings.evaluation.eval_size, settings.evaluation.pixel_size)
+    pairing = shuffled_pairing(len(recons), numpy_generator(settings.run.seed, "shuffled_pairing"))
+    found: dict[str, list[Tensor]] = {"PixCorr": [], "SSIM": [], "SSIM_RGB": []}
+    shuffled = []
+    blocks = shard_ranges(len(recons), _IMAGES_PER_BLOCK)
+    for start, stop in progress(blocks, "pixel metrics", unit="block"):
+        recon = to_evaluation_size(recons[start:stop], *sizes)
+        target = to_evaluation_size(targets[start:stop], *sizes)
+        rivals = to_evaluation_size(targets[torch.from_numpy(pairing[start:stop])], *sizes)
+        found["PixCorr"].append(pixel_correlations(recon, target))
+        found["SSIM"].append(structural_similarities(recon, target))
+        found["SSIM_RGB"].append(structural_similarities(recon, target, in_colour=True))
+        shuffled.append(pixel_correlations(recon, rivals))
+    columns = {name: torch.cat(values).numpy() for name, values in found.items()}
+    return columns, {"PixCorr": Chance(float(torch.cat(shuffled).mean()))}
+
+
+def score_features(
+    network: str,
+    tap: str,
+    recons: Float[Tensor, "images features"],
+    targets: Float[Tensor, "images features"],
+    settings: Settings,
+) -> Scores:
+    """Score the features of one tap: two-way, distances, retrieval, each with its chance."""
+    seed, options = settings.run.seed, settings.evaluation
+    names = {q: metric_name(network, tap, q) for q in ("two_way", "distance", "unit_distance")}
+    matrix = correlation_matrix(recons, targets)
+    means = permutation_two_way(matrix, options.n_permutations, numpy_generator(seed, "null", tap))
+    pool = options.retrieval_pool
+    found = retrieval_scores(recons, targets, pool, numpy_generator(seed, "retrieval"))
+    if found.n_pool < pool:
+        logger.info("retrieval: %d images, fewer than the pool of %d", found.n_pool, pool)
+    image, brain = (
+        metric_name(network, tap, f"{way}_retrieval_{found.n_pool}way")
+        for way in ("image", "brain")
+    )
+    pairing = shuffled_pairing(len(recons), numpy_generator(seed, "shuffled_pairing"))
+    rivals = targets[torch.from_numpy(pairing)]
+    columns = {
+        names["two_way"]: two_way_scores(recons, targets, matrix).numpy(),
+        names["distance"]: correlation_distances(recons, targets).numpy(),
+        names["unit_distance"]: unit_distances(recons, targets).numpy(),
+        image: found.image,
+        brain: found.brain,
+    }
+    chance = {
+        names["two_way"]: Chance(float(means.mean()), float(np.percentile(means, 99.9))),
+        names["distance"]: Chance(float(correlation_distances(recons, rivals).mean())),
+        names["unit_distance"]: Chance(float(unit_distances(recons, rivals).mean())),
+        image: Chance(100.0 / found.n_pool),
+        brain: Chance(100.0 / found.n_pool),
+    }
+    return Scores(pd.DataFrame(columns), chance)
+
+
+def summarise(scores: Scores, settings: Settings) -> pd.DataFrame:
+    """Return mean, bootstrap 95 % interval over images and chance of each metric."""
+    rows = []
+    for name in scores.per_image.columns.drop("nsd_id", errors="ignore"):
+        values = scores.per_image[name].to_numpy(dtype=np.float64)
+        generator = numpy_generator(settings.run.seed, "bootstrap", str(name))
+        low, high = bootstrap_interval(values, settings.evaluation.n_bootstrap, generator)
+        known = values[np.isfinite(values)]
+        mean = float(known.mean()) if len(known) else float("nan")
+        chance = scores.chance.get(str(name), Chance())
+        direction = direction_of(str(name))
+        rows.append((name, mean, low, high, len(known), direction, chance.mean, chance.p999))
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))

@@ -1,0 +1,104 @@
+"""One table as .csv (tidy), .md, .html and .tex, all from the same cells."""
+
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from brainit.core.artifacts import write_table
+from brainit.core.files import write_text
+
+
+@dataclass(frozen=True)
+class Block:
+    """A grid of text: `rows` have as many cells as `columns`; the first column names the row."""
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Grids for reading under one title, and the same numbers as tidy `records`."""
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...]
+    records: pd.DataFrame
+    notes: tuple[str, ...] = field(default=())
+
+
+def write_table_files(folder: Path, table: Table) -> None:
+    """Write `<folder>/<name>/<name>.{csv,md,html,tex}`."""
+    stem = folder / table.name / table.name
+    write_table(stem.with_suffix(".csv"), table.records)
+    write_text(stem.with_suffix(".md"), as_markdown(table))
+    write_text(stem.with_suffix(".html"), as_html(table))
+    write_text(stem.with_suffix(".tex"), as_latex(table))
+
+
+def as_markdown(table: Table) -> str:
+    """Return the table as GitHub Markdown; numbers are right-aligned."""
+    lines = [f"# {table.title}", ""]
+    for block in table.blocks:
+        lines += [f"**{block.heading}**", "", _markdown_row(block.columns)]
+        lines.append("| :-- |" + " --: |" * (len(block.columns) - 1))
+        lines += [_markdown_row(row) for row in block.rows]
+        lines.append("")
+    lines += [f"- {note}" for note in table.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def as_html(table: Table) -> str:
+    """Return the table as one HTML section, to be read alone or put into the report."""
+    parts = ["<section>", f"<h2>{html.escape(table.title)}</h2>"]
+    for block in table.blocks:
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.columns)
+        parts += [f"<h3>{html.escape(block.heading)}</h3>", "<table>", f"<tr>{head}</tr>"]
+        for row in block.rows:
+            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+            parts.append(f"<tr>{cells}</tr>")
+        parts.append("</table>")
+    if table.notes:
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+        parts.append(f"<ul>{notes}</ul>")
+    return "\n".join([*parts, "</section>"]) + "\n"
+
+
+def as_latex(table: Table) -> str:
+    """Return the table for a LaTeX document that loads booktabs."""
+    parts = [r"\begin{table}", r"\centering", rf"\caption{{{_latex(table.title)}}}"]
+    for block in table.blocks:
+        layout = "l" + "r" * (len(block.columns) - 1)
+        parts += [rf"\par\medskip {_latex(block.heading)}\par", rf"\begin{{tabular}}{{{layout}}}"]
+        parts += [r"\toprule", _latex_row(block.columns), r"\midrule"]
+        parts += [_latex_row(row) for row in block.rows]
+        parts += [r"\bottomrule", r"\end{tabular}"]
+    parts += [rf"\par\footnotesize {_latex(note)}" for note in table.notes]
+    return "\n".join([*parts, r"\end{table}"]) + "\n"
+
+
+def _latex_row(cells: tuple[str, ...]) -> str:
+    return " & ".join(_latex(cell) for cell in cells) + r" \\"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "−": "$-$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "±": r"$\pm$",
+    "–": "--",
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in text)

@@ -1,0 +1,104 @@
+"""Two-way identification over all pairs (paper section 5.2; MindEye2's protocol).
+
+For each reconstruction, the share of the other targets whose features correlate with it strictly
+less than those of its own target. Chance is 50 %.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from brainit.core.shards import shard_ranges
+
+_NEAR_TIE = 1.0e-6
+_FLAT = 1.0e-2
+_ROWS_PER_BLOCK = 64
+
+
+def correlation_matrix(
+    recons: Float[Tensor, "recons features"], targets: Float[Tensor, "targets features"]
+) -> Float[Tensor, "recons targets"]:
+    """Return the Pearson correlation of each reconstruction with each target, float32.
+
+    One float32 product of standardised rows. A row without variance has correlation 0 with
+    everything.
+    """
+    first, first_scale = _centred(recons)
+    second, second_scale = _centred(targets)
+    return (first @ second.T).mul_(first_scale[:, None]).mul_(second_scale)
+
+
+def row_correlations(
+    first: Float[Tensor, "rows features"], second: Float[Tensor, "rows features"]
+) -> Float[Tensor, "rows"]:
+    """Correlate row with row in float64; a row without variance has correlation 0."""
+    found = torch.empty(len(first), dtype=torch.float64)
+    for start, stop in shard_ranges(len(first), _ROWS_PER_BLOCK):
+        products = standardised(first[start:stop]) * standardised(second[start:stop])
+        found[start:stop] = products.sum(dim=1)
+    return found
+
+
+def two_way_scores(
+    recons: Float[Tensor, "images features"],
+    targets: Float[Tensor, "images features"],
+    matrix: Float[Tensor, "images images"] | None = None,
+) -> Float[Tensor, "images"]:
+    """Return the two-way identification of each reconstruction in percent, float64.
+
+    Row i of `targets` is what row i of `recons` should be. Rivals closer than float32 can tell from
+    the own target are compared in float64, so equal targets tie and are not counted as lower. Needs
+    at least two images. `matrix` is their `correlation_matrix`, computed where None.
+    """
+    if matrix is None:
+        matrix = correlation_matrix(recons, targets)
+    own = matrix.diagonal()[:, None]
+    is_lower = matrix < own
+    is_near = (matrix - own).abs() < _NEAR_TIE
+    is_near.fill_diagonal_(False)
+    rows, rivals = is_near.nonzero(as_tuple=True)
+    is_lower[rows, rivals] = _is_lower_exactly(recons, targets, rows, rivals)
+    return 100.0 * is_lower.double().sum(dim=1) / (len(recons) - 1)
+
+
+def _is_lower_exactly(
+    recons: Float[Tensor, "images features"],
+    targets: Float[Tensor, "images features"],
+    rows: Int[Tensor, "pairs"],
+    rivals: Int[Tensor, "pairs"],
+) -> Bool[Tensor, "pairs"]:
+    """Tell in float64 whether each rival correlates less than the own target does."""
+    found = torch.zeros(len(rows), dtype=torch.bool)
+    for start, stop in shard_ranges(len(rows), _ROWS_PER_BLOCK):
+        row, rival = rows[start:stop], rivals[start:stop]
+        own = row_correlations(recons[row], targets[row])
+        found[start:stop] = row_correlations(recons[row], targets[rival]) < own
+    return found
+
+
+def standardised(rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
+    """Return rows of mean 0 and norm 1 in float64; rows without variance become 0."""
+    centred = rows.double()
+    rounding = 1.0e-12 * centred.norm(dim=1, keepdim=True)
+    centred = centred - centred.mean(dim=1, keepdim=True)
+    norm = centred.norm(dim=1, keepdim=True)
+    scale = torch.where(norm > rounding, norm.reciprocal(), 0.0)
+    return centred * scale
+
+
+def _centred(
+    rows: Float[Tensor, "rows features"],
+) -> tuple[Float[Tensor, "rows features"], Float[Tensor, "rows"]]:
+    """Return float32 rows of mean 0 and one over their norms (0 for a row without variance).
+
+    Rows whose mean drowns their variance are standardised in float64.
+    """
+    mean = rows.mean(dim=1, keepdim=True, dtype=torch.float32)
+    centred = rows.float() - mean
+    norm = centred.norm(dim=1)
+    scale = torch.where(norm > 0, norm.reciprocal(), 0.0)
+    is_flat = norm < _FLAT * mean[:, 0].abs() * rows.shape[1] ** 0.5
+    if is_flat.any():
+        centred[is_flat] = standardised(rows[is_flat]).float()
+        scale[is_flat] = 1.0
+    return centred, scale
