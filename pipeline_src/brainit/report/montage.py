@@ -1,0 +1,42 @@
+"""Montage over subjects: seen images above the low-level, semantic and fused reconstructions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.data.images import ImageStore
+from brainit.data.recons import Recons
+from brainit.report.style import new_figure, save_figure
+
+N_SHOWN = 10
+ROWS = ("seen", "lowlevel", "semantic", "fused")
+LABELS = {"lowlevel": "low-level"}
+
+
+def draw_montage(recons: Mapping[str, Recons], stimuli: Path, path: Path, simulated: bool) -> None:
+    """Draw the first test images that all runs share; `recons` by "subject/run"."""
+    shared = sorted(set.intersection(*(set(found.nsd_id.tolist()) for found in recons.values())))
+    shown = np.array(shared[:N_SHOWN], dtype=np.int64)
+    seen = ImageStore(stimuli).pixels(shown)
+    lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
+    for name, found in recons.items():
+        row = {int(nsd_id): number for number, nsd_id in enumerate(found.nsd_id)}
+        rows = [row[int(nsd_id)] for nsd_id in shown]
+        subject = name.split("/")[0]
+        for kind in ROWS[1:]:
+            label = f"{subject}\n{LABELS.get(kind, kind)}"
+            lines.append((label, found.images[kind][rows]))
+    n_columns = max(len(shown), 1)
+    figure, axes = new_figure(len(lines), n_columns, 1.0 * n_columns + 0.9, 1.02 * len(lines) + 0.5)
+    for number, ax in enumerate(axes):
+        line, column = divmod(number, n_columns)
+        label, images = lines[line]
+        ax.axis("off")
+        if column < len(images):
+            ax.imshow(images[column], interpolation="nearest")
+        if column == 0:
+            ax.text(-0.12, 0.5, label, transform=ax.transAxes, ha="right", va="center", fontsize=8)
+    runs = sorted({name.split("/")[1] for name in recons})
+    save_figure(figure, path, f"First shared test images, run {', '.join(runs)}", simulated)
