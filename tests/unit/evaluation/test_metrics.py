@@ -1,0 +1,157 @@
+"""Pixel metrics, distances, retrieval and intervals against scipy, scikit-image and plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import correlation as scipy_correlation
+from scipy.stats import pearsonr
+
+from brainit.evaluation.bootstrap import bootstrap_interval
+from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
+from brainit.evaluation.metric_networks import direction_of, metric_name
+from brainit.evaluation.pixel_metrics import (
+    pixel_correlations,
+    structural_similarities,
+    to_evaluation_size,
+)
+from brainit.evaluation.retrieval import retrieval_scores
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.rand(3, 3, 40, 40, generator=generator)
+    return first, (0.6 * first + 0.4 * torch.rand(3, 3, 40, 40, generator=generator))
+
+
+def test_pixcorr_equals_pearson(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    first, second = pair
+    found = pixel_correlations(first, second)
+    for i in range(3):
+        expected = pearsonr(first[i].double().flatten(), second[i].double().flatten()).statistic
+        assert float(found[i]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_pixcorr_of_a_flat_image_is_zero(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    flat = torch.full_like(pair[0], 0.3)
+    assert pixel_correlations(flat, pair[1]).tolist() == [0.0, 0.0, 0.0]
+
+
+def ssim_by_definition(first: np.ndarray, second: np.ndarray) -> float:
+    """Wang et al. 2004, Gaussian weights of sigma 1.5 cut at 3.5 sigma, mean inside the border."""
+
+    def blur(image: np.ndarray) -> np.ndarray:
+        return gaussian_filter(image, 1.5, truncate=3.5)
+
+    c1, c2 = 0.01**2, 0.03**2
+    mean_1, mean_2 = blur(first), blur(second)
+    var_1 = blur(first * first) - mean_1**2
+    var_2 = blur(second * second) - mean_2**2
+    cov = blur(first * second) - mean_1 * mean_2
+    top = (2 * mean_1 * mean_2 + c1) * (2 * cov + c2)
+    ssim = top / ((mean_1**2 + mean_2**2 + c1) * (var_1 + var_2 + c2))
+    return float(ssim[5:-5, 5:-5].mean())
+
+
+def test_ssim_equals_its_definition(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    first, second = pair
+    weights = np.array([0.2125, 0.7154, 0.0721])  # scikit-image's luminance
+    grey = structural_similarities(first, second)
+    colour = structural_similarities(first, second, in_colour=True)
+    for i in range(3):
+        a, b = (image[i].double().permute(1, 2, 0).numpy() for image in (first, second))
+        assert float(grey[i]) == pytest.approx(
+            ssim_by_definition(a @ weights, b @ weights), abs=1e-5
+        )
+        expected = np.mean([ssim_by_definition(a[..., c], b[..., c]) for c in range(3)])
+        assert float(colour[i]) == pytest.approx(expected, abs=1e-5)
+    assert structural_similarities(first, first).tolist() == pytest.approx([1.0] * 3, abs=1e-6)
+
+
+def test_resizing_is_torchvisions_bilinear_with_antialias() -> None:
+    import brainit.core.compat  # noqa: F401
+    from torchvision.transforms.functional import resize
+
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    expected = resize(resize(images, [24, 24], antialias=True), [37, 37], antialias=True)
+    assert torch.equal(to_evaluation_size(images, 24, 37), expected)
+
+
+def test_correlation_distance_equals_scipys() -> None:
+    rng = np.random.default_rng(2)
+    first, second = rng.normal(size=(2, 5, 33))
+    found = correlation_distances(torch.from_numpy(first), torch.from_numpy(second))
+    expected = [scipy_correlation(a, b) for a, b in zip(first, second, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_unit_distance_by_loops_and_its_range() -> None:
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=(2, 4, 9))
+    found = unit_distances(torch.from_numpy(first), torch.from_numpy(second))
+    for i in range(4):
+        a, b = (
+            first[i] / np.sqrt((first[i] ** 2).sum()),
+            second[i] / np.sqrt((second[i] ** 2).sum()),
+        )
+        assert float(found[i]) == pytest.approx(((a - b) ** 2).sum(), abs=1e-12)
+    opposite = unit_distances(torch.from_numpy(first), torch.from_numpy(-3 * first))
+    np.testing.assert_allclose(opposite, 4.0, atol=1e-12)
+
+
+def test_retrieval_by_loops() -> None:
+    rng = np.random.default_rng(4)
+    targets = rng.normal(size=(20, 12))
+    recons = targets + 1.5 * rng.normal(size=targets.shape)
+    found = retrieval_scores(
+        torch.from_numpy(recons), torch.from_numpy(targets), 8, np.random.default_rng(0)
+    )
+    draws = np.random.default_rng(0)
+    hits = {way: {i: [] for i in range(20)} for way in ("image", "brain")}
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (recons, targets)]
+    for _ in range(30):
+        pool = draws.choice(20, size=8, replace=False)
+        for i in pool:
+            image = max(pool, key=lambda j: unit[0][i] @ unit[1][j])
+            brain = max(pool, key=lambda j: unit[0][j] @ unit[1][i])
+            hits["image"][i].append(image == i)
+            hits["brain"][i].append(brain == i)
+    assert found.n_pool == 8
+    for way in ("image", "brain"):
+        expected = [100.0 * np.mean(hits[way][i]) for i in range(20)]
+        np.testing.assert_allclose(getattr(found, way), expected, atol=1e-12)
+
+
+def test_retrieval_says_how_many_images_there_were() -> None:
+    rows = torch.eye(5)
+    found = retrieval_scores(rows, rows, 300, np.random.default_rng(0))
+    assert found.n_pool == 5
+    assert found.image.tolist() == [100.0] * 5
+
+
+def test_bootstrap_is_seeded_and_covers_the_mean() -> None:
+    values = np.random.default_rng(5).normal(3.0, 2.0, size=400)
+    first = bootstrap_interval(values, 500, np.random.default_rng(1))
+    assert first == bootstrap_interval(values, 500, np.random.default_rng(1))
+    half = 1.96 * values.std() / 20
+    assert first[0] == pytest.approx(values.mean() - half, abs=0.05)
+    assert first[1] == pytest.approx(values.mean() + half, abs=0.05)
+
+
+def test_bootstrap_by_loops_leaves_out_nan() -> None:
+    values = np.array([1.0, np.nan, 4.0, 2.0])
+    rng = np.random.default_rng(7)
+    means = [np.mean([(1.0, 4.0, 2.0)[i] for i in rng.integers(3, size=3)]) for _ in range(50)]
+    found = bootstrap_interval(values, 50, np.random.default_rng(7))
+    assert found == pytest.approx(tuple(np.percentile(means, (2.5, 97.5))), abs=1e-12)
+    assert np.isnan(bootstrap_interval(np.array([np.nan]), 5, rng)).all()
+
+
+def test_names_and_directions() -> None:
+    assert metric_name("alexnet", "features.4", "two_way") == "Alex(2)"
+    assert metric_name("demo_resnet", "mid", "two_way") == "demo_resnet.mid.two_way"
+    lower = ("Eff", "SwAV", "a.b.distance", "a.b.unit_distance")
+    assert [direction_of(name) for name in lower] == ["lower"] * 4
+    higher = ("PixCorr", "SSIM", "CLIP", "a.b.two_way", "a.b.image_retrieval_9way")
+    assert [direction_of(name) for name in higher] == ["higher"] * 5
