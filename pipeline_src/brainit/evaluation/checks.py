@@ -8,6 +8,7 @@ answer that knows the truth, and the orderings that the paper reports (Tables 1,
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings
 from brainit.data.images import ImageStore
 from brainit.data.trials import read_trials
-from brainit.evaluation.check import Check, as_table, at_least, for_comparison
+from brainit.evaluation.check import Check, as_table, at_least, for_comparison, within
 from brainit.evaluation.cluster_checks import LEAST_CEILING, check_clusters
 from brainit.evaluation.encoder_accuracy import (
     EncoderPredictions,
@@ -40,6 +41,9 @@ from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_vo
 from brainit.evaluation.two_way import two_way_scores
 
 LEAST_SHARE_OF_ATTAINABLE = 0.75
+PUBLISHED_MEDIAN_CEILINGS = (23.8, 46.9)
+"""Percent, the range of NSD's subjects (Allen et al. 2022)."""
+LEAST_SILENT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,36 @@ def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
             "run.simulation: false",
             "run it with config/demo.yaml",
         )
-    card = read_card(inputs.card)
     truths = {
-        subject: read_voxel_truth(inputs.truth, card, subject, path)
+        subject: read_voxel_truth(inputs.truth, subject, path)
         for subject, path in inputs.voxels.items()
     }
     found = list(truths.values())
     checks = [
+        *check_difficulty(read_card(inputs.card)),
         *_check_encoder(inputs, truths, settings),
         *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
         *check_scores(Summaries(inputs.summaries)),
         *_answer_with_nearest(inputs, settings),
     ]
     return as_table(checks)
+
+
+def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
+    """Check that the simulated brain is as hard as NSD's: noise ceilings and silent voxels."""
+    low, high = PUBLISHED_MEDIAN_CEILINGS
+    centre, reach = (low + high) / 2, (high - low) / 2
+    medians = [float(subject["median_ceiling_pct"]) for subject in card["subjects"]]
+    furthest = max(medians, key=lambda median: abs(median - centre))
+    text = (
+        f"the most unusual subject's median noise ceiling, percent; NSD publishes {low} to {high}"
+    )
+    silent = "least share of voxels that carry nothing, of the simulated subjects"
+    share = min(float(subject["silent_share"]) for subject in card["subjects"])
+    return [
+        within("difficulty_median_ceiling_pct", furthest, centre, reach, text),
+        at_least("difficulty_silent_share", share, float("nan"), LEAST_SILENT_SHARE, silent),
+    ]
 
 
 def _check_encoder(

@@ -1,22 +1,19 @@
 """The ground truth of a simulation, read by `check_results` and `make_figures` alone."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
+from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
 from brainit.data.voxels import read_voxels
 from brainit.simulation.scenes import Scene, scene_from_dict
 
 _FIX = "delete the simulation's folder and rerun simulate_nsd"
-_TENSORS = ("vertex", "hemisphere", "area", "prf_x", "prf_y", "prf_sigma", "noise_ceiling_true")
 
 
 @dataclass(frozen=True)
@@ -34,23 +31,15 @@ class VoxelTruth:
     noise_ceiling: NDArray[np.float64]
 
 
-def read_voxel_truth(
-    folder: Path, card: Mapping[str, Any], subject: str, voxels: Path
-) -> VoxelTruth:
+def read_voxel_truth(folder: Path, subject: str, voxels: Path) -> VoxelTruth:
     """Read the truth of a subject's voxels, matched to its voxel table by hemisphere and vertex.
 
     Raises `PipelineError` where a voxel has no truth or the file is not one.
     """
     path = folder / f"{subject}.safetensors"
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise PipelineError(path, "the truth of a simulated subject", str(error), _FIX) from error
-    missing = [name for name in _TENSORS if name not in tensors]
-    if missing:
-        raise PipelineError(path, f"tensors {_TENSORS}", f"no {missing}", _FIX)
+    truth = read_artifact(path, "truth")
     table = read_voxels(voxels)
-    true_keys = zip(tensors["hemisphere"].tolist(), tensors["vertex"].tolist(), strict=True)
+    true_keys = zip(truth["hemisphere"].tolist(), truth["vertex"].tolist(), strict=True)
     row_of = {key: row for row, key in enumerate(true_keys)}
     keys = list(zip(table["hemisphere"].tolist(), table["vertex"].tolist(), strict=True))
     unknown = [key for key in keys if key not in row_of]
@@ -58,21 +47,22 @@ def read_voxel_truth(
         found = f"{len(unknown)} voxels without truth, the first {unknown[0]}"
         raise PipelineError(path, f"the {len(keys)} voxels of {voxels}", found, _FIX)
     rows = np.array([row_of[key] for key in keys], dtype=np.int64)
-    prf = np.stack([tensors[name] for name in ("prf_x", "prf_y", "prf_sigma")], axis=1)
+    prf = np.stack([truth[name] for name in ("prf_x", "prf_y", "prf_sigma")], axis=1)
     return VoxelTruth(
         subject,
-        tuple(str(name) for name in card["areas"]),
-        tensors["area"][rows].astype(np.int64),
+        tuple(str(name) for name in truth.attributes["areas"]),
+        truth["area"][rows].astype(np.int64),
         prf[rows].astype(np.float64),
-        tensors["noise_ceiling_true"][rows].astype(np.float64),
+        truth["noise_ceiling_true"][rows].astype(np.float64),
     )
 
 
 def read_card(path: Path) -> dict[str, Any]:
     """Read the card that states the simulation's difficulty; raises `PipelineError`."""
     card = _read_json(path)
-    if not isinstance(card, dict) or "areas" not in card:
-        raise PipelineError(path, "a simulation's card with its areas", "another file", _FIX)
+    if not isinstance(card, dict) or not {"silent_share", "subjects"} <= set(card):
+        expected = "a simulation's card with silent_share and subjects"
+        raise PipelineError(path, expected, "another file", _FIX)
     return card
 
 

@@ -13,7 +13,7 @@ from brainit.data.recons import read_recons
 from brainit.data.voxels import read_voxels
 from brainit.evaluation.encoder_accuracy import predict_test_responses
 from brainit.evaluation.summaries import Summaries
-from brainit.evaluation.truth import read_card, read_voxel_truth
+from brainit.evaluation.truth import read_voxel_truth
 from brainit.models.brain_transformer_file import load_bit
 from brainit.report.attention_figure import cluster_attention, draw_attention
 from brainit.report.cluster_figure import draw_clusters_by_area
@@ -25,7 +25,7 @@ from brainit.report.montage import draw_montage
 
 @dataclass(frozen=True)
 class FigureInputs:
-    """The files that figures show; `truth` and `card` are None where the data are real."""
+    """The files that figures show; `truth` is None where the data are real."""
 
     voxels: Mapping[str, Path]
     betas: Mapping[str, Path]
@@ -38,7 +38,6 @@ class FigureInputs:
     summaries: Mapping[str, Path]
     recons: Mapping[str, Path]
     truth: Path | None
-    card: Path | None
     weights_dir: Path | None
 
 
@@ -60,8 +59,8 @@ def make_figures(inputs: FigureInputs, out: Path, settings: Settings) -> None:
         draw_data_scaling(Summaries(inputs.summaries), folder / "data_scaling.png", simulated)
         _draw_encoder(inputs, folder / "encoder_accuracy.png", settings)
         _draw_attention(inputs, folder / "attention_maps.png", settings)
-        if inputs.truth is not None and inputs.card is not None:
-            _draw_clusters(inputs, inputs.truth, inputs.card, folder / "clusters_by_area.png")
+        if inputs.truth is not None:
+            _draw_clusters(inputs, inputs.truth, folder / "clusters_by_area.png")
 
 
 def _evaluated(inputs: FigureInputs, settings: Settings) -> list[str]:
@@ -88,9 +87,8 @@ def _draw_attention(inputs: FigureInputs, path: Path, settings: Settings) -> Non
     draw_attention(cluster_attention(bit, fmri, hemisphere), subject, path, settings.run.simulation)
 
 
-def _draw_clusters(inputs: FigureInputs, truth: Path, card: Path, path: Path) -> None:
-    areas = read_card(card)
-    truths = [read_voxel_truth(truth, areas, s, table) for s, table in inputs.voxels.items()]
+def _draw_clusters(inputs: FigureInputs, truth: Path, path: Path) -> None:
+    truths = [read_voxel_truth(truth, s, table) for s, table in inputs.voxels.items()]
     clusters = read_artifact(inputs.clusters, "clusters")
     if list(clusters.attributes["subjects"]) != list(inputs.voxels):
         expected = f"clusters of the subjects {list(inputs.voxels)}, in this order"

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--summaries", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--recon", nargs="+", required=True, help="subj01/40h=FOLDER ...")
     parser.add_argument("--truth", type=Path, help="truth of a simulation")
-    parser.add_argument("--card", type=Path, help="card of a simulation")
+    parser.add_argument("--card", type=Path, help="card of a simulation (not drawn)")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
@@ -36,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         bit=args.bit,
         recons=named_paths(args.recon),
         truth=args.truth,
-        card=args.card,
         weights_dir=args.weights,
     )
     make_figures(inputs, args.out, settings)

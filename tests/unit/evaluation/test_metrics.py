@@ -70,7 +70,7 @@ def test_ssim_equals_its_definition(pair: tuple[torch.Tensor, torch.Tensor]) -> 
 
 
 def test_resizing_is_torchvisions_bilinear_with_antialias() -> None:
-    import brainit.core.compat  # noqa: F401
+    import brainit.core.compat  # noqa: F401, I001
     from torchvision.transforms.functional import resize
 
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
