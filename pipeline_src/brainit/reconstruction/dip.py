@@ -50,15 +50,16 @@ def invert_features(
     """Return the images in [0, 1] whose VGG features match `targets`, one map per layer.
 
     `image_ids` name the random streams of the images. `vgg` gives the list of maps of images in
-    [0, 1]; its parameters are not trained. The work is done in the dtype of the targets. Raises
-    `PipelineError` where the targets are not finite or disagree with `image_ids` in number.
+    [0, 1]; its parameters are not trained. The work is done in the dtype of the targets, in chunks
+    of `dip.chunk`; the images come back to the CPU. Raises `PipelineError` where the targets are
+    not finite or disagree with `image_ids` in number.
     """
     _check_targets(targets, image_ids)
     images = []
     chunks = shard_ranges(len(image_ids), settings.chunk)
     for start, stop in progress(chunks, "deep image prior", unit="chunk"):
-        part = [target[start:stop].to(device) for target in targets]
-        images.append(_invert_chunk(part, image_ids[start:stop], vgg, settings, seed).cpu())
+        part = [target[start:stop] for target in targets]
+        images.append(invert_chunk(part, image_ids[start:stop], vgg, settings, seed, device))
     return torch.cat(images)
 
 
@@ -73,13 +74,17 @@ def _check_targets(targets: Sequence[Tensor], image_ids: Sequence[int]) -> None:
             raise PipelineError(f"features of layer {layer}", "finite numbers", "NaN or inf", fix)
 
 
-def _invert_chunk(
-    targets: list[Float[Tensor, "images channels height width"]],
+def invert_chunk(
+    targets: Sequence[Float[Tensor, "images channels height width"]],
     image_ids: Sequence[int],
     vgg: FeatureNetwork,
     settings: DipSettings,
     seed: int,
+    device: torch.device,
 ) -> Float[Tensor, "images 3 size size"]:
+    """Invert the features of the images of one chunk, all at once; else as `invert_features`."""
+    _check_targets(targets, image_ids)
+    targets = [target.to(device) for target in targets]
     place = targets[0]
     nets = SkipNetStack(
         [torch_generator(seed, "dip_network", int(i)) for i in image_ids], settings
@@ -105,7 +110,7 @@ def _invert_chunk(
         float(loss.detach().mean()),
         settings.iterations,
     )
-    return average
+    return average.cpu()
 
 
 def feature_loss(

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainit.core.progress import progress
 from brainit.core.settings import Settings
+from brainit.core.shards import shard_ranges
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
-from brainit.reconstruction.dip import invert_features
+from brainit.reconstruction.dip import invert_chunk
 from brainit.reconstruction.predictions import (
     DecodingJob,
     load_job_bit,
@@ -22,6 +24,7 @@ from brainit.reconstruction.shards import Part, to_uint8
 def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
     """Return the low-level images of the job's shard, of side `dip.size`.
 
+    Tokens are predicted and inverted chunk by chunk: those of all images would fill the memory.
     Raises `PipelineError` where the BIT is not a low-level BIT of these voxels.
     """
     fmri, images = shard_fmri(job, settings)
@@ -29,19 +32,18 @@ def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
     if not len(images):
         return empty_part(settings.dip.size, attributes)
     device = run_device(settings)
-    bit = load_job_bit(job, "lowlevel", fmri.n_voxels, device)
+    bit = load_job_bit(job, "lowlevel", fmri.n_voxels, settings)
     vgg: Any = load_backbone("vgg", settings.features.vgg, job.weights_dir).to(device)
     layout = VggTokenLayout(vgg.channels, vgg.map_sizes)
-    tokens = predict_tokens(bit, fmri, images, settings.recon.batch, device)
-    pictures = invert_features(
-        tokens_to_maps(tokens, layout),
-        images.tolist(),
-        vgg,
-        settings.dip,
-        settings.run.seed,
-        device,
-    )
-    return Part(images, to_uint8(pictures), attributes)
+    pictures = []
+    chunks = shard_ranges(len(images), settings.dip.chunk)
+    for start, stop in progress(chunks, "low-level images", unit="chunk"):
+        ids = images[start:stop]
+        tokens = predict_tokens(bit, fmri, ids, settings.recon.batch, device)
+        maps = tokens_to_maps(tokens, layout)
+        inverted = invert_chunk(maps, ids.tolist(), vgg, settings.dip, settings.run.seed, device)
+        pictures.append(to_uint8(inverted))
+    return Part(images, np.concatenate(pictures), attributes)
 
 
 def part_attributes(job: DecodingJob, kind: str, settings: Settings) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri, load_subject_fmri
-from brainit.models.brain_transformer_file import LoadedBit, load_bit
+from brainit.models.brain_transformer_file import LoadedBit, load_bit, require_same_settings
 from brainit.reconstruction.shards import block_size, parse_shard, shard_of
 
 
@@ -56,23 +56,25 @@ def shard_fmri(job: DecodingJob, settings: Settings) -> tuple[SubjectFmri, NDArr
     return fmri, shard_of(images, number, n_shards, block_size(settings))
 
 
-def load_job_bit(job: DecodingJob, kind: str, n_voxels: int, device: torch.device) -> LoadedBit:
-    """Load the job's BIT.
+def load_job_bit(job: DecodingJob, kind: str, n_voxels: int, settings: Settings) -> LoadedBit:
+    """Load the job's BIT onto the run's device.
 
-    Raises `PipelineError` where it is of another kind, or does not know the subject's voxels.
+    Raises `PipelineError` where it is of another kind or of other settings, or does not know the
+    subject's voxels.
     """
     bit = load_bit(job.bit)
+    require_same_settings(job.bit, bit.attributes, settings.bit, kind)
     voxels = bit.subjects.get(job.subject)
     found = None if voxels is None else voxels.stop - voxels.start
     known = {name: place.stop - place.start for name, place in bit.subjects.items()}
-    if bit.kind != kind or found != n_voxels:
+    if found != n_voxels:
         raise PipelineError(
             job.bit,
             f"a {kind} BIT of {job.subject} with {n_voxels} voxels",
-            f"a {bit.kind} BIT of {known}",
+            f"a BIT of {known}",
             "rerun the training of this BIT on these betas",
         )
-    bit.model.to(device).eval()
+    bit.model.to(run_device(settings)).eval()
     return bit
 
 
@@ -94,7 +96,7 @@ def predict_tokens(
     return torch.cat(tokens)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _predict_batch(
     bit: LoadedBit, fmri: SubjectFmri, images: NDArray[np.int64], device: torch.device
 ) -> Float[Tensor, "images queries out"]:

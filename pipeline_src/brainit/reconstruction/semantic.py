@@ -22,7 +22,7 @@ from brainit.reconstruction.predictions import (
 )
 from brainit.reconstruction.sampling import sample_images
 from brainit.reconstruction.shards import Part, read_part, to_uint8
-from brainit.training.generator_file import load_generator
+from brainit.training.joint import load_generator
 
 
 def reconstruct_semantic(
@@ -45,7 +45,7 @@ def reconstruct_semantic(
         load_backbone("refiner", settings.features.refiner, job.weights_dir)
     if not len(images):
         return empty_part(generator.image_size, attributes)
-    bit = load_job_bit(job, "semantic", fmri.n_voxels, device)
+    bit = load_job_bit(job, "semantic", fmri.n_voxels, settings)
     tokens = predict_tokens(bit, fmri, images, settings.recon.batch, device)
     pictures = sample_images(
         generator, tokens, images.tolist(), settings.recon, settings.run.seed, start

@@ -1,0 +1,202 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import seeded_init
+from brainit.core.settings import (
+    BitSettings,
+    DipSettings,
+    FeatureSettings,
+    NsdSettings,
+    ReconSettings,
+    RunSettings,
+    Settings,
+)
+from brainit.features.registry import load_backbone
+from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
+from brainit.models.brain_transformer import BrainInteractionTransformer
+from brainit.models.brain_transformer_file import load_bit, save_bit
+from brainit.reconstruction import semantic
+from brainit.reconstruction.dip import invert_features
+from brainit.reconstruction.lowlevel import reconstruct_lowlevel
+from brainit.reconstruction.predictions import (
+    DecodingJob,
+    load_job_bit,
+    predict_tokens,
+    shard_fmri,
+)
+from brainit.reconstruction.semantic import reconstruct_semantic
+from brainit.reconstruction.shards import to_uint8, write_part
+
+CPU = torch.device("cpu")
+N_VOXELS = 12
+TEST_IDS = (40, 7, 19, 3, 25)
+SETTINGS = Settings(
+    run=RunSettings(device="cpu", threads=1),
+    features=FeatureSettings(vgg="demo_vgg_bn", generator="demo_unclip"),
+    bit=BitSettings(width=8, n_heads=2, n_blocks=1),
+    dip=DipSettings(
+        iterations=3, size=32, input_depth=4, width=4, n_scales=1, chunk=2, noise_std=0.01
+    ),
+    recon=ReconSettings(batch=2, n_steps=4, start_step=1),
+)
+
+
+def write_subject(folder: Path) -> tuple[Path, Path]:
+    """Write three trials of each test image, out of order, among training trials."""
+    generator = np.random.default_rng(0)
+    ids = generator.permutation(np.repeat([*TEST_IDS, 100, 101, 102], 3))
+    table = pd.DataFrame({"trial": np.arange(len(ids)), "nsd_id": ids, "session": 1, "run": 1})
+    table["trial_in_session"] = table["trial"]
+    table["repeat"] = table.groupby("nsd_id").cumcount()
+    table["is_shared"] = table["nsd_id"] < 100
+    table["split"] = np.where(table["is_shared"], "test", "train")
+    table.to_csv(folder / "trials.csv", index=False)
+    betas = generator.normal(size=(len(ids), N_VOXELS)).astype(np.float16)
+    np.save(folder / "betas.npy", betas)
+    return folder / "betas.npy", folder / "trials.csv"
+
+
+def write_bit(path: Path, kind: str, n_queries: int, out_width: int) -> None:
+    """Write a BIT of two subjects; the decoded one comes second."""
+    with seeded_init(0, kind):
+        model = BrainInteractionTransformer(
+            voxel_cluster=torch.arange(N_VOXELS + 5) % 3,
+            n_clusters=3,
+            n_queries=n_queries,
+            out_width=out_width,
+            width=8,
+            n_heads=2,
+            n_blocks=1,
+        )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    subjects = {"subj05": 5, "subj02": N_VOXELS}
+    save_bit(path, model, subjects=subjects, kind=kind, settings=SETTINGS.bit, seed=0)
+
+
+@pytest.fixture
+def job(tmp_path) -> DecodingJob:
+    betas, trials = write_subject(tmp_path)
+    write_bit(tmp_path / "bit.safetensors", "lowlevel", 565, 64)
+    return DecodingJob("subj02", betas, trials, tmp_path / "bit.safetensors", "0/1")
+
+
+def plain_tokens(job: DecodingJob, average_betas: bool) -> dict[int, torch.Tensor]:
+    """Decode image by image, averaging the responses or the tokens, in plain loops."""
+    trials = pd.read_csv(job.trials)
+    betas = np.load(job.betas).astype(np.float64)
+    model = load_bit(job.bit).model.double()
+    tokens = {}
+    for nsd_id in TEST_IDS:
+        rows = torch.from_numpy(betas[trials.index[trials["nsd_id"] == nsd_id]])
+        voxels = slice(5, 5 + N_VOXELS)
+        with torch.no_grad():
+            if average_betas:
+                mean = (rows[0] + rows[1] + rows[2]) / 3
+                tokens[nsd_id] = model(mean[None], voxels)[0]
+            else:
+                outputs = [model(row[None], voxels)[0] for row in rows]
+                tokens[nsd_id] = (outputs[0] + outputs[1] + outputs[2]) / 3
+    return tokens
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_tokens_are_those_of_averaged_trials_or_averages_over_trials(job, average):
+    nsd = NsdSettings(average_test_repeats=average)
+    settings = SETTINGS.model_copy(update={"nsd": nsd})
+    fmri, images = shard_fmri(job, settings)
+    assert images.tolist() == sorted(TEST_IDS)
+    bit = load_job_bit(job, "lowlevel", fmri.n_voxels, settings)
+    tokens = predict_tokens(bit, fmri, images, 2, CPU)
+    wanted = plain_tokens(job, average)
+    for row, nsd_id in enumerate(images):
+        error = (tokens[row] - wanted[int(nsd_id)]).abs().max()
+        assert error < 2e-3 * wanted[int(nsd_id)].abs().max()
+    other = plain_tokens(job, not average)
+    assert (tokens[0] - other[int(images[0])]).abs().max() > 1e-2
+
+
+def test_shards_and_max_images_choose_whole_blocks(job):
+    settings = SETTINGS.model_copy(update={"recon": ReconSettings(batch=2, max_images=3)})
+    chosen = []
+    for shard in ("0/2", "1/2"):
+        part = DecodingJob(job.subject, job.betas, job.trials, job.bit, shard)
+        chosen.append(shard_fmri(part, settings)[1].tolist())
+    assert chosen == [[3, 7], [19]]
+
+
+def test_lowlevel_images_are_the_inverted_predictions_whatever_the_shards(job):
+    whole = reconstruct_lowlevel(job, SETTINGS)
+    vgg = load_backbone("vgg", "demo_vgg_bn")
+    fmri, images = shard_fmri(job, SETTINGS)
+    bit = load_job_bit(job, "lowlevel", fmri.n_voxels, SETTINGS)
+    tokens = predict_tokens(bit, fmri, images, 2, CPU)
+    maps = tokens_to_maps(tokens, VggTokenLayout(vgg.channels, vgg.map_sizes))
+    wanted = invert_features(maps, images.tolist(), vgg, SETTINGS.dip, 42, CPU)
+    assert np.array_equal(whole.nsd_id, images)
+    assert np.array_equal(whole.image, to_uint8(wanted))
+    shards = [
+        reconstruct_lowlevel(
+            DecodingJob(job.subject, job.betas, job.trials, job.bit, f"{k}/4"), SETTINGS
+        )
+        for k in range(4)
+    ]
+    assert np.array_equal(np.concatenate([part.image for part in shards]), whole.image)
+    assert min(len(part.image) for part in shards) == 0
+    assert whole.attributes["kind"] == "lowlevel"
+
+
+class FlatGenerator(torch.nn.Module):
+    """Predicts no noise at all, so that the start decides."""
+
+    n_tokens, token_width, image_size, latent_shape = 4, 6, 8, (3, 8, 8)
+    alphas_cumprod = torch.linspace(0.999, 0.005, 1000)
+
+    def unconditional_tokens(self):
+        return torch.zeros(1, 4, 6)
+
+    def encode(self, images):
+        return torch.nn.functional.interpolate(images, (8, 8), mode="area")
+
+    def decode(self, latents):
+        return latents
+
+    def predict_noise(self, noisy, timesteps, tokens):
+        return torch.zeros_like(noisy)
+
+
+def test_fused_images_start_from_the_low_level_shard(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(semantic, "load_generator", lambda *_: FlatGenerator())
+    write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
+    lowlevel = reconstruct_lowlevel(job, SETTINGS)
+    write_part(tmp_path / "low.safetensors", lowlevel)
+    job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
+    fused = reconstruct_semantic(job, tmp_path / "g", SETTINGS, tmp_path / "low.safetensors")
+    assert fused.attributes["kind"] == "fused"
+    assert fused.nsd_id.tolist() == sorted(TEST_IDS)
+    bare = reconstruct_semantic(job, tmp_path / "g", SETTINGS)
+    assert bare.attributes["kind"] == "semantic"
+    assert not np.array_equal(bare.image, fused.image)
+    with pytest.raises(PipelineError, match="low-level images of the 2 test images of this shard"):
+        one = DecodingJob(job.subject, job.betas, job.trials, job.bit, "0/2")
+        two = SETTINGS.model_copy(update={"dip": DipSettings(chunk=2, size=32)})
+        reconstruct_semantic(one, tmp_path / "g", two, tmp_path / "low.safetensors")
+
+
+def test_bits_that_do_not_fit_are_refused(job, tmp_path):
+    with pytest.raises(PipelineError, match="semantic BIT"):
+        load_job_bit(job, "semantic", N_VOXELS, SETTINGS)
+    with pytest.raises(PipelineError, match="a lowlevel BIT of subj02 with 13 voxels"):
+        load_job_bit(job, "lowlevel", 13, SETTINGS)
+    other = DecodingJob("subj07", job.betas, job.trials, job.bit, "0/1")
+    with pytest.raises(PipelineError, match="a lowlevel BIT of subj07 with 12 voxels, found a BIT"):
+        load_job_bit(other, "lowlevel", N_VOXELS, SETTINGS)
+    wider = SETTINGS.model_copy(update={"bit": BitSettings(width=16, n_heads=2, n_blocks=1)})
+    with pytest.raises(PipelineError, match="a checkpoint of other settings"):
+        load_job_bit(job, "lowlevel", N_VOXELS, wider)
