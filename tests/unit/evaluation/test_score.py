@@ -1,0 +1,121 @@
+"""Scores of a run: made-up images and a stand-in network, against the single metrics in loops."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
+from brainit.core.shards import write_shards
+from brainit.data.recons import write_recons
+from brainit.evaluation import score
+from brainit.evaluation.score import evaluate_run, score_images, summarise
+
+N_IMAGES = 12
+
+
+class Thumbnail(torch.nn.Module):
+    """A stand-in metric network: two poolings of the image."""
+
+    taps = ("mid", "final")
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        pooled = [torch.nn.functional.adaptive_avg_pool2d(images, n) for n in (4, 2)]
+        return {"mid": pooled[0].flatten(1), "final": pooled[1].flatten(1)}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    evaluation = {
+        "eval_size": 16,
+        "pixel_size": 20,
+        "n_bootstrap": 40,
+        "n_permutations": 200,
+        "retrieval_pool": 6,
+    }
+    features = {"metrics": ["thumbnail"]}
+    run = {"device": "cpu"}
+    return parse_sections({"run": run, "evaluation": evaluation, "features": features})
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 256, size=(N_IMAGES, 16, 16, 3))
+    recons = np.clip(0.7 * targets + 80 * rng.random(targets.shape), 0, 255)
+    return recons.astype(np.uint8), targets.astype(np.uint8)
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, pair: tuple[np.ndarray, np.ndarray]) -> Path:
+    """Reconstructions of the images 3, 5, 7, ... of a longer list of stimuli."""
+    recons, targets = pair
+    nsd_id = 3 + 2 * np.arange(N_IMAGES, dtype=np.int64)
+    stimuli = np.zeros((30, 16, 16, 3), dtype=np.uint8)
+    stimuli[nsd_id] = targets
+    write_shards(tmp_path / "stimuli", iter([stimuli]))
+    images = {kind: recons for kind in ("lowlevel", "semantic", "fused")}
+    write_recons(tmp_path / "recon", nsd_id, images, Image.new("RGB", (4, 4)), {"seed": 1})
+    return tmp_path
+
+
+def test_scores_of_a_run(
+    run_folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "load_metric_networks", lambda *_: {"thumbnail": Thumbnail()})
+    folders = (run_folder / "recon", "fused", run_folder / "stimuli")
+    per_image, summary = evaluate_run(*folders, None, settings)
+    assert per_image["nsd_id"].tolist() == list(range(3, 27, 2))
+    assert list(per_image)[:4] == ["nsd_id", "PixCorr", "SSIM", "SSIM_RGB"]
+    assert "thumbnail.final.image_retrieval_6way" in per_image
+    rows = summary.set_index("metric")
+    for name in per_image.columns.drop("nsd_id"):
+        assert rows.loc[name, "mean"] == pytest.approx(per_image[name].mean(), abs=1e-12)
+        assert rows.loc[name, "ci_low"] <= rows.loc[name, "mean"] <= rows.loc[name, "ci_high"]
+    assert rows.loc["thumbnail.mid.two_way", "null_mean"] == pytest.approx(50.0, abs=3.0)
+    assert rows.loc["thumbnail.mid.two_way", "null_p999"] > 50.0
+    assert rows.loc["thumbnail.mid.distance", "direction"] == "lower"
+    assert abs(rows.loc["PixCorr", "null_mean"]) < 0.2 < rows.loc["PixCorr", "mean"]
+    again = evaluate_run(*folders, None, settings)
+    pd.testing.assert_frame_equal(again[1], summary)
+
+
+def test_scores_equal_loops_over_features(
+    pair: tuple[np.ndarray, np.ndarray], settings: Settings
+) -> None:
+    recons, targets = (score.as_images(pixels) for pixels in pair)
+    found = score_images(recons, targets, {"thumbnail": Thumbnail()}, settings)
+    first, second = (Thumbnail()(images)["mid"].double().numpy() for images in (recons, targets))
+    matrix = np.corrcoef(first, second)[:N_IMAGES, N_IMAGES:]
+    two_way = [
+        100.0 * np.mean([matrix[i, j] < matrix[i, i] for j in range(N_IMAGES) if j != i])
+        for i in range(N_IMAGES)
+    ]
+    np.testing.assert_array_equal(found.per_image["thumbnail.mid.two_way"], two_way)
+    distance = found.per_image["thumbnail.mid.distance"]
+    np.testing.assert_allclose(distance, 1 - np.diag(matrix), atol=1e-6)
+
+
+def test_perfect_reconstructions(pair: tuple[np.ndarray, np.ndarray], settings: Settings) -> None:
+    targets = score.as_images(pair[1])
+    found = score_images(targets, targets, {"thumbnail": Thumbnail()}, settings)
+    rows = summarise(found, settings).set_index("metric")["mean"]
+    assert rows["PixCorr"] == pytest.approx(1.0, abs=1e-9)
+    assert rows["SSIM"] == pytest.approx(1.0, abs=1e-6)
+    assert rows["thumbnail.final.two_way"] == 100.0
+    assert rows["thumbnail.final.distance"] == pytest.approx(0.0, abs=1e-9)
+    assert rows["thumbnail.mid.brain_retrieval_6way"] == 100.0
+
+
+def test_refuses_an_unknown_kind_and_a_folder_without_provenance(
+    run_folder: Path, settings: Settings
+) -> None:
+    with pytest.raises(PipelineError, match="expected one of .*found 'best'. Fix"):
+        evaluate_run(run_folder / "recon", "best", run_folder / "stimuli", None, settings)
+    (run_folder / "recon" / "provenance.json").unlink()
+    with pytest.raises(PipelineError, match="provenance"):
+        evaluate_run(run_folder / "recon", "fused", run_folder / "stimuli", None, settings)
