@@ -1,0 +1,181 @@
+"""Checks against a made-up truth: clusters, encoder, difficulty, the nearest training scene."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from brainit.core.artifacts import write_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import numpy_generator
+from brainit.core.settings import Settings, parse_sections
+from brainit.evaluation.check import FAILS, HOLDS
+from brainit.evaluation.checks import check_difficulty
+from brainit.evaluation.cluster_checks import (
+    area_agreement,
+    check_clusters,
+    share_with_all_subjects,
+)
+from brainit.evaluation.encoder_accuracy import (
+    EncoderPredictions,
+    share_of_attainable,
+    shuffled_correlations,
+)
+from brainit.evaluation.nearest_scene import nearest_scenes, scene_labels
+from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
+from brainit.simulation.scenes import draw_scene, scene_to_dict
+
+N_VOXELS, N_AREAS = 120, 4
+
+
+def write_voxels(path: Path, hemisphere: np.ndarray, vertex: np.ndarray) -> None:
+    n_voxels = len(vertex)
+    rng = np.random.default_rng(n_voxels)
+    tensors = {
+        "vertex": vertex.astype(np.int64),
+        "hemisphere": hemisphere.astype(np.int64),
+        "position_mm": rng.normal(size=(n_voxels, 3)).astype(np.float32),
+        "noise_ceiling": np.full(n_voxels, 30.0, dtype=np.float32),
+    }
+    attributes = {"subject": "subj01", "space": "fsaverage", "mask": "all", "n_dropped_nan": 0}
+    write_artifact(path, "voxels", tensors, attributes)
+
+
+def write_truth(folder: Path, hemisphere: np.ndarray, vertex: np.ndarray) -> None:
+    n_voxels = len(vertex)
+    numbers = np.arange(n_voxels, dtype=np.float32)
+    tensors = {
+        "hemisphere": hemisphere.astype(np.int64),
+        "vertex": vertex.astype(np.int64),
+        "area": (vertex % N_AREAS).astype(np.int64),
+        "prf_x": numbers,
+        "prf_y": numbers,
+        "prf_sigma": numbers,
+        "channel_weight": np.zeros((n_voxels, 2), dtype=np.float32),
+        "content_weight": np.zeros((n_voxels, 2), dtype=np.float32),
+        "noise_ceiling_true": 10.0 * hemisphere.astype(np.float32) + numbers,
+    }
+    attributes = {"subject": "subj01", "areas": ["a", "b", "c", "d"]}
+    write_artifact(folder / "subj01.safetensors", "truth", tensors, attributes)
+
+
+def test_truth_is_matched_by_hemisphere_and_vertex(tmp_path: Path) -> None:
+    hemisphere, vertex = np.array([0, 0, 1, 1]), np.array([5, 7, 5, 6])
+    write_truth(tmp_path, hemisphere, vertex)
+    write_voxels(tmp_path / "v.safetensors", hemisphere[[3, 0, 2]], vertex[[3, 0, 2]])
+    found = read_voxel_truth(tmp_path, "subj01", tmp_path / "v.safetensors")
+    assert found.area.tolist() == [2, 1, 1]
+    assert found.noise_ceiling.tolist() == [13.0, 0.0, 12.0]
+    assert found.prf[:, 0].tolist() == [3.0, 0.0, 2.0]
+    assert found.areas == ("a", "b", "c", "d")
+    write_voxels(tmp_path / "v.safetensors", np.array([1]), np.array([7]))
+    with pytest.raises(PipelineError, match="1 voxels without truth, the first .1, 7."):
+        read_voxel_truth(tmp_path, "subj01", tmp_path / "v.safetensors")
+
+
+def test_card_and_scenes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scenes = [draw_scene(rng) for _ in range(3)]
+    text = json.dumps({str(i): scene_to_dict(scene) for i, scene in enumerate(scenes)})
+    (tmp_path / "scenes.json").write_text(text)
+    assert read_scenes(tmp_path) == dict(enumerate(scenes))
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(PipelineError, match="JSON"):
+        read_card(tmp_path / "card.json")
+    (tmp_path / "card.json").write_text("{}")
+    with pytest.raises(PipelineError, match="card with silent_share"):
+        read_card(tmp_path / "card.json")
+
+
+def test_difficulty_holds_and_fails() -> None:
+    easy = {"median_ceiling_pct": 60.0, "silent_share": 0.1}
+    fair = {"median_ceiling_pct": 30.0, "silent_share": 0.25}
+    verdicts = [c.verdict for c in check_difficulty({"subjects": [fair, fair]})]
+    assert verdicts == [HOLDS, HOLDS]
+    checks = check_difficulty({"subjects": [fair, easy]})
+    assert [c.verdict for c in checks] == [FAILS, FAILS]
+    assert [c.value for c in checks] == [60.0, 0.1]
+
+
+def test_agreement_and_sharing() -> None:
+    area = np.repeat(np.arange(4), 50)
+    assert area_agreement((area + 1) % 4, area) == pytest.approx(1.0)
+    shuffled = np.random.default_rng(0).permutation(area)
+    assert abs(area_agreement(shuffled, area)) < 0.05
+    labels, subject = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 1])
+    assert share_with_all_subjects(labels, subject) == pytest.approx(200 / 3)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    clusters = {"n_clusters": N_AREAS, "covariance": "diag"}
+    return parse_sections({"clusters": clusters, "run": {"simulation": True}})
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good: bool) -> None:
+    """Clusters equal to areas hold; shuffled ones do not. Positions carry nothing in both."""
+    rng = np.random.default_rng(1)
+    subjects = ("subj01", "subj02")
+    area = rng.integers(0, N_AREAS, size=2 * N_VOXELS)
+    labels = area if is_good else rng.permutation(area)
+    truths, voxels = [], {}
+    for i, subject in enumerate(subjects):
+        mine = area[i * N_VOXELS : (i + 1) * N_VOXELS]
+        prf = np.abs(rng.normal(size=(N_VOXELS, 3))) + 0.1
+        truths.append(VoxelTruth(subject, ("a", "b", "c", "d"), mine, prf, np.full(N_VOXELS, 40.0)))
+        voxels[subject] = tmp_path / f"{subject}.safetensors"
+        write_voxels(voxels[subject], np.zeros(N_VOXELS), np.arange(N_VOXELS))
+    shared = {"subjects": list(subjects), "n_voxels": [N_VOXELS, N_VOXELS], "seed": 0}
+    embedding = rng.normal(size=(2 * N_VOXELS, 5)).astype(np.float32)
+    encoder, clusters = tmp_path / "encoder.safetensors", tmp_path / "clusters.safetensors"
+    attributes = {**shared, "settings": {}, "backbone": "b", "pool": "all"}
+    write_artifact(encoder, "encoder", {"voxel_embedding": embedding}, attributes)
+    attributes = {**shared, "n_clusters": N_AREAS, "method": "gmm"}
+    write_artifact(clusters, "clusters", {"voxel_cluster": labels.astype(np.int64)}, attributes)
+    checks = check_clusters(clusters, encoder, voxels, truths, settings)
+    found = {check.check: check for check in checks}
+    ami = found["clusters_vs_areas_ami"]
+    assert ami.verdict == (HOLDS if is_good else FAILS)
+    assert ami.value == pytest.approx(1.0 if is_good else 0.0, abs=0.05)
+    assert abs(ami.null) < 0.1
+    assert abs(found["clusters_vs_areas_ami_coordinates"].value) < 0.1
+    assert found["clusters_with_all_subjects_pct"].value == 100.0
+    with pytest.raises(PipelineError, match="clusters of the voxels"):
+        check_clusters(clusters, encoder, voxels, truths[::-1], settings)
+
+
+def test_share_of_attainable_by_loops() -> None:
+    correlation = np.array([0.5, 0.2, 0.9, 0.3])
+    ceiling = np.array([25.0, 9.0, 81.0, 36.0])
+    expected = np.median([0.5 / 0.5, 0.9 / 0.9, 0.3 / 0.6])
+    assert float(share_of_attainable(correlation, ceiling, 10.0)) == pytest.approx(expected)
+
+
+def test_encoder_correlation_and_its_null() -> None:
+    generator = torch.Generator().manual_seed(0)
+    measured = torch.randn(80, 30, generator=generator)
+    predicted = measured + torch.randn(80, 30, generator=generator)
+    found = EncoderPredictions("subj01", predicted, measured)
+    expected = [np.corrcoef(predicted[:, v], measured[:, v])[0, 1] for v in range(30)]
+    np.testing.assert_allclose(found.correlation, expected, atol=1e-6)
+    shuffled = shuffled_correlations(found, 40, numpy_generator(0, "null"))
+    assert shuffled.shape == (40, 30)
+    assert abs(shuffled.mean()) < 0.02
+    order = numpy_generator(0, "null").permutation(80)
+    first = [np.corrcoef(predicted[:, v], measured[order, v])[0, 1] for v in range(30)]
+    np.testing.assert_allclose(shuffled[0], first, atol=1e-6)
+
+
+def test_nearest_scene_by_loops() -> None:
+    rng = np.random.default_rng(2)
+    scenes = {i: draw_scene(rng) for i in range(12)}
+    scenes[3] = scenes[10]
+    training, test = np.arange(9), np.array([10, 11])
+    found = nearest_scenes(test, training, scenes)
+    assert found[0] == 3
+    labels = {i: scene_labels(scene).tolist() for i, scene in scenes.items()}
+    common = [sum(a == b for a, b in zip(labels[i], labels[11], strict=True)) for i in training]
+    assert found[1] == training[int(np.argmax(common))]
