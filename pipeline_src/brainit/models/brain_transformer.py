@@ -7,6 +7,7 @@ and low-level (VGG tokens); they share nothing but the map from voxels to cluste
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -80,6 +81,7 @@ class BrainInteractionTransformer(nn.Module):
         self.transformer = CrossTransformer(width, n_heads, n_blocks)
         self.head = nn.Linear(width, out_width)
         self._groups: dict[tuple[int, int, torch.device], VoxelGroups] = {}
+        self.register_load_state_dict_post_hook(_forget_groups)  # type: ignore[no-untyped-call]
 
     def tokenize(
         self,
@@ -158,6 +160,12 @@ class BrainInteractionTransformer(nn.Module):
                 clusters = self.voxel_cluster[voxels].clone()
                 self._groups[key] = group_voxels(clusters, self.n_clusters)
         return self._groups[key]
+
+
+def _forget_groups(model: nn.Module, _: Any) -> None:
+    """Drop the layouts of the V2C map that the model had before it was loaded."""
+    assert isinstance(model, BrainInteractionTransformer)
+    model._groups.clear()
 
 
 def _split_at(table: Tensor, slices: Sequence[slice]) -> list[Tensor]:

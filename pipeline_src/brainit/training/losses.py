@@ -86,7 +86,8 @@ def infonce(
     of the cross-entropies over rows and over columns; the share, as the released code counts it, is
     of columns whose largest logit is their own prediction's. `rows` rows of logits are held.
     `similarity` is "dot" (raw dot products, temperature unused) or "cosine" (divided by
-    `temperature`). Only the loss has a gradient. Raises `PipelineError` for another similarity.
+    `temperature`). Half precision is raised to float32. Only the loss has a gradient. Raises
+    `PipelineError` for another similarity.
     """
     if similarity == "cosine":
         prediction = torch.nn.functional.normalize(prediction, dim=-1) / temperature
@@ -95,7 +96,9 @@ def infonce(
         raise PipelineError(
             "settings similarity", "dot or cosine", similarity, "correct the config file"
         )
-    loss, top1 = _StreamingInfoNce.apply(  # type: ignore[no-untyped-call]
-        prediction, target.to(prediction.dtype), rows
-    )
+    dtype = torch.promote_types(prediction.dtype, torch.float32)
+    with torch.autocast(prediction.device.type, enabled=False):
+        loss, top1 = _StreamingInfoNce.apply(  # type: ignore[no-untyped-call]
+            prediction.to(dtype), target.to(dtype), rows
+        )
     return loss, top1

@@ -152,6 +152,26 @@ def test_first_use_in_inference_mode_does_not_spoil_training(
     assert bit.voxel_embedding.grad is not None
 
 
+def test_loading_another_map_regroups_the_voxels(bit: BrainInteractionTransformer) -> None:
+    betas = draws(3, 40, "first")
+    other = small_bit((bit.voxel_cluster + 1) % 8)
+    expected = other(betas, slice(0, 40))
+    assert not torch.allclose(expected, bit(betas, slice(0, 40)))
+    bit.load_state_dict(other.state_dict())
+    assert torch.equal(expected, bit(betas, slice(0, 40)))
+
+
+def test_mixed_precision_stays_close(bit: BrainInteractionTransformer) -> None:
+    betas = draws(3, 40, "first")
+    exact = bit(betas, slice(0, 40))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = bit(betas, slice(0, 40))
+    assert float((rough - exact).detach().abs().max() / exact.detach().abs().max()) < 0.03
+    rough.float().sum().backward()
+    assert bit.voxel_embedding.grad is not None
+    assert bit.voxel_embedding.grad.dtype == torch.float32
+
+
 def test_overfits_one_tiny_batch(bit: BrainInteractionTransformer) -> None:
     betas = draws(4, 40, "first")
     target = torch.randn(4, 10, 24, generator=torch_generator(2, "target"))

@@ -103,6 +103,16 @@ def test_targets_without_gradient_are_left_alone() -> None:
     assert prediction.grad is not None
 
 
+def test_half_precision_predictions_are_summed_in_float32() -> None:
+    prediction, target = (x.detach().bfloat16() for x in pool(40))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = infonce(prediction.requires_grad_(), target, rows=7)
+    torch.testing.assert_close(loss, whole_matrix(prediction.float(), target.float()))
+    loss.backward()
+    assert prediction.grad is not None
+    assert prediction.grad.dtype == torch.bfloat16
+
+
 def test_other_similarity_is_refused() -> None:
     prediction, target = pool(5)
     with pytest.raises(PipelineError, match="expected dot or cosine, found euclid"):

@@ -1,0 +1,90 @@
+"""Streaming InfoNCE against the whole logit matrix at 8,192 tokens x 512, one thread.
+
+Forward and backward to both sides. Memory is the peak of a process each, without what the imports
+alone take; loss and gradients must agree.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from brainit.core.seeds import torch_generator
+from brainit.training.losses import infonce
+
+N_TOKENS, WIDTH, ROWS = 8192, 512, 512
+N_ROUNDS, SPEED_BAR, MEMORY_BAR, TOLERANCE = 5, 0.9, 3.0, 1e-5
+
+
+def whole(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the loss from the whole matrix, as the released code does."""
+    logits = prediction @ target.T
+    own = torch.arange(len(logits))
+    entropy = torch.nn.functional.cross_entropy
+    return 0.5 * (entropy(logits, own) + entropy(logits.T, own))
+
+
+def tokens() -> tuple[Tensor, Tensor]:
+    """Draw predictions near their targets."""
+    generator = torch_generator(0, "bench_infonce")
+    target = torch.randn(N_TOKENS, WIDTH, generator=generator)
+    noise = torch.randn(N_TOKENS, WIDTH, generator=generator)
+    return (0.02 * (target + noise)).requires_grad_(), target.requires_grad_()
+
+
+def run(kind: str, prediction: Tensor, target: Tensor) -> tuple[float, Tensor, list[Tensor]]:
+    """Return seconds of forward and backward, the loss and both gradients."""
+    started = time.perf_counter()
+    if kind == "whole":
+        loss = whole(prediction, target)
+    else:
+        loss, _ = infonce(prediction, target, rows=ROWS)
+    gradients = torch.autograd.grad(loss, [prediction, target])
+    return time.perf_counter() - started, loss.detach(), list(gradients)
+
+
+def peak_mb() -> float:
+    """Return this process's peak resident memory in MB (`ru_maxrss` would count its parent's)."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def memory_of(kind: str) -> float:
+    """Return the peak memory in MB of a process that computes the loss once."""
+    command = [sys.executable, __file__, kind]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def main() -> int:
+    """Print both ratios; return 1 where one is under its bar or results differ."""
+    torch.set_num_threads(1)
+    if sys.argv[1:]:
+        before = peak_mb()
+        run(sys.argv[1], *tokens())
+        print(peak_mb() - before)  # noqa: T201
+        return 0
+    prediction, target = tokens()
+    whole_s, streaming_s = [], []
+    for _ in range(N_ROUNDS):
+        seconds, expected, plain = run("whole", prediction, target)
+        whole_s.append(seconds)
+        seconds, loss, ours = run("streaming", prediction, target)
+        streaming_s.append(seconds)
+    apart = [float((loss - expected).abs() / expected)]
+    apart += [float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, plain, strict=True)]
+    speed = min(whole_s) / min(streaming_s)
+    detail = f"{min(whole_s):.2f} s, {min(streaming_s):.2f} s; {max(apart):.1e} apart"
+    print(f"InfoNCE speed: ratio {speed:.2f} (bar {SPEED_BAR}) [{detail}]")  # noqa: T201
+    whole_mb, streaming_mb = memory_of("whole"), memory_of("streaming")
+    memory = whole_mb / streaming_mb
+    detail = f"{whole_mb:.0f} MB, {streaming_mb:.0f} MB"
+    print(f"InfoNCE memory: ratio {memory:.1f} (bar {MEMORY_BAR}) [{detail}]")  # noqa: T201
+    return int(speed < SPEED_BAR or memory < MEMORY_BAR or max(apart) > TOLERANCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
