@@ -77,8 +77,9 @@ def draw_attention(found: ClusterAttention, subject: str, path: Path, simulated:
         ax.remove()
     places = [*axes[:half], *axes[half + 2 : 2 * half + 2]]
     relative = found.maps / found.maps.mean(axis=0)
+    low, high = (float(value) for value in np.percentile(relative, (1, 99)))
     for ax, cluster in zip(places, shown, strict=True):
-        ax.imshow(relative[cluster], cmap="magma", vmin=0, vmax=float(np.percentile(relative, 99)))
+        ax.imshow(relative[cluster], cmap="magma", vmin=low, vmax=high)
         ax.set(xticks=[], yticks=[])
         ax.set_title(f"{cluster}: {100 * found.right_share[cluster]:.0f} % right", fontsize=7)
     if grid is not None:
@@ -92,5 +93,5 @@ def draw_attention(found: ClusterAttention, subject: str, path: Path, simulated:
             ylabel="left   <   attention   >   right",
             title=f"all clusters, r = {r:.2f}",
         )
-    title = f"Where clusters are read, {subject}: attention relative to the mean over clusters"
+    title = f"Attention to clusters, {subject}, relative to the mean"
     save_figure(figure, path, title, simulated)

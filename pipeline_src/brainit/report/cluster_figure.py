@@ -39,4 +39,5 @@ def draw_clusters_by_area(
         xlabel="cluster (sorted by area)", ylabel="subjects in it", xlim=(-0.5, len(order) - 0.5)
     )
     axes[1].set_yticks(range(len(truths) + 1))
+    axes[1].set_xticks(range(0, len(order), max(len(order) // 16, 1)))
     save_figure(figure, path, "Functional clusters and true areas", True)

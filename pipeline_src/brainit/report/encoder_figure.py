@@ -20,7 +20,7 @@ def draw_encoder_accuracy(
 
     The line is the root of the ceiling, the most that any model can reach in expectation.
     """
-    figure, axes = new_figure(1, len(predictions), 3.2 * len(predictions), 3.2)
+    figure, axes = new_figure(1, len(predictions), max(3.2 * len(predictions), 4.5), 3.4)
     line = np.linspace(0, 100, 200)
     for ax, found in zip(axes, predictions, strict=True):
         correlation = found.correlation
@@ -36,4 +36,4 @@ def draw_encoder_accuracy(
         )
         ax.legend(loc="lower right")
     axes[0].set_ylabel("correlation, held-out images")
-    save_figure(figure, path, "Encoder: predicted against measured responses", simulated)
+    save_figure(figure, path, "Encoder accuracy by voxel", simulated)

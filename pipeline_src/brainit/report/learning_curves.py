@@ -1,4 +1,4 @@
-"""Learning curves of everything that was trained, one panel per stage."""
+"""Learning curves of everything that was trained, by stage."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,27 +10,36 @@ from brainit.core.artifacts import read_table
 from brainit.report.style import COLOURS, new_figure, save_figure
 
 _VALIDATION = ("val_loss", "val_median_r")
+_PANELS_PER_ROW = 4
 
 
 def draw_learning_curves(histories: Mapping[str, Path], path: Path, simulated: bool) -> None:
-    """Draw `histories`, named "<model>/<stage>": training loss and what validation measures."""
-    stages: dict[str, list[tuple[str, pd.DataFrame]]] = {}
+    """Draw `histories`, named "<model>/<stage>", a panel per stage and measured quantity.
+
+    Lines are what validation measures, or the training loss where nothing was validated; dotted
+    lines are the training loss beside a validation loss.
+    """
+    panels: dict[tuple[str, str], list[tuple[str, pd.DataFrame]]] = {}
     for name, file in histories.items():
         model, _, stage = name.rpartition("/")
-        stages.setdefault(stage, []).append((model, read_table(file, ("epoch",), "the training")))
-    figure, axes = new_figure(1, max(len(stages), 1), 3.4 * max(len(stages), 1), 3.0)
-    for ax, (stage, found) in zip(axes, stages.items(), strict=False):
-        names: set[str] = set()
-        for number, (model, table) in enumerate(found):
-            colour = COLOURS[number % len(COLOURS)]
-            column = next((c for c in _VALIDATION if _is_known(table, c)), "train_loss")
-            names.add(column)
-            if column == "val_loss" and _is_known(table, "train_loss"):
+        table = read_table(file, ("epoch", "train_loss"), "the training")
+        column = next((c for c in _VALIDATION if _is_known(table, c)), "train_loss")
+        panels.setdefault((stage, column), []).append((model, table))
+    n_columns = min(max(len(panels), 1), _PANELS_PER_ROW)
+    n_rows = -(-max(len(panels), 1) // n_columns)
+    figure, axes = new_figure(n_rows, n_columns, 3.1 * n_columns, 2.7 * n_rows)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    models = list(dict.fromkeys(name.rpartition("/")[0] for name in histories))
+    for ax, ((stage, column), found) in zip(axes, panels.items(), strict=False):
+        for model, table in found:
+            colour = COLOURS[models.index(model) % len(COLOURS)]
+            if column == "val_loss":
                 ax.plot(table["epoch"], table["train_loss"], ":", color=colour, linewidth=1)
-            if _is_known(table, column):
-                ax.plot(table["epoch"], table[column], "-", color=colour, label=model)
-        dotted = " (dotted: train_loss)" if "val_loss" in names else ""
-        ax.set(title=stage, xlabel="epoch", ylabel=" | ".join(sorted(names)) + dotted)
+            marker = "o" if len(table) == 1 else ""
+            ax.plot(table["epoch"], table[column], "-", marker=marker, color=colour, label=model)
+        dotted = " (dotted: train)" if column == "val_loss" else ""
+        ax.set(title=stage, xlabel="epoch", ylabel=column + dotted)
         ax.legend()
     save_figure(figure, path, "Learning curves", simulated)
 

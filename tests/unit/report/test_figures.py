@@ -16,7 +16,7 @@ from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
 from brainit.data.recons import read_recons, write_recons
-from brainit.evaluation.check import at_least, as_table
+from brainit.evaluation.check import as_table, at_least
 from brainit.evaluation.encoder_accuracy import EncoderPredictions
 from brainit.evaluation.score import SUMMARY_COLUMNS
 from brainit.evaluation.summaries import Summaries
