@@ -1,8 +1,8 @@
 """The encoder's backbone: a vision transformer with register tokens, open between its blocks.
 
-In the paper it is DINOv2 ViT-L/14 with registers, tapped after blocks 1, 6, 12, 18 and 24. The voxel
-encoder runs the blocks itself, with its low-rank adapters between them. Token order: class token,
-register tokens, patches.
+In the paper it is DINOv2 ViT-L/14 with registers, tapped after blocks 1, 6, 12, 18 and 24. The
+voxel encoder runs the blocks itself, with its low-rank adapters between them. Token order: class
+token, register tokens, patches.
 """
 
 from collections.abc import Sequence

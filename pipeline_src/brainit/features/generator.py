@@ -3,8 +3,13 @@
 In the paper it is MindEye2's SDXL unCLIP. Whatever takes its seat must accept tokens of shape
 (n_tokens, token_width) and start from a latent. Noise schedule: SDXL's scaled-linear one of 1,000
 steps, noise prediction.
+
+Differs from the paper: the demo's U-Net is told where each latent and each token stands (sines and
+cosines of its coordinates, as further channels), so that a short training finds which token is
+where.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -28,6 +33,15 @@ def cumulative_alphas() -> Float[Tensor, "steps"]:
     return torch.cumprod(1 - roots**2, dim=0)
 
 
+def position_channels(side: int, n_frequencies: int) -> Float[Tensor, "channels side side"]:
+    """Return sin and cos of pi 2**f u for u = x, y and f below `n_frequencies`, pixel centres."""
+    centres = (torch.arange(side) + 0.5) / side
+    down, across = torch.meshgrid(centres, centres, indexing="ij")
+    angles = [math.pi * 2**f * axis for f in range(n_frequencies) for axis in (across, down)]
+    waves = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
+    return torch.stack(waves) if waves else torch.zeros(0, side, side)
+
+
 class Generator(nn.Module):
     """U-Net and VAE of `diffusers`, in image units of [0, 1].
 
@@ -39,12 +53,23 @@ class Generator(nn.Module):
         Side in pixels of the images that it makes (paper: 256).
     n_tokens, token_width
         Shape of the conditioning (paper: 256 x 1664).
+    n_frequencies
+        Position channels that the U-Net gets beside latents and tokens, 4 a frequency (0: none).
     """
 
     alphas_cumprod: Tensor
+    latent_position: Tensor
+    token_position: Tensor
 
     def __init__(
-        self, *, unet: nn.Module, vae: nn.Module, image_size: int, n_tokens: int, token_width: int
+        self,
+        *,
+        unet: nn.Module,
+        vae: nn.Module,
+        image_size: int,
+        n_tokens: int,
+        token_width: int,
+        n_frequencies: int = 0,
     ) -> None:
         super().__init__()
         self.unet, self.vae = unet, vae
@@ -55,6 +80,10 @@ class Generator(nn.Module):
         self.latent_shape = (int(config.latent_channels), side, side)
         self.scaling_factor = float(config.scaling_factor)
         self.register_buffer("alphas_cumprod", cumulative_alphas().float(), persistent=False)
+        latent_position = position_channels(side, n_frequencies)
+        token_position = position_channels(math.isqrt(n_tokens), n_frequencies).flatten(1).T
+        self.register_buffer("latent_position", latent_position, persistent=False)
+        self.register_buffer("token_position", token_position.contiguous(), persistent=False)
 
     def unconditional_tokens(self, seed: int = 0) -> Float[Tensor, "1 tokens width"]:
         """Return the fixed random-Gaussian tokens that stand for 'no condition' (MindEye2)."""
@@ -95,6 +124,11 @@ class Generator(nn.Module):
     ) -> Float[Tensor, "batch c h w"]:
         """Return the U-Net's prediction of the noise."""
         unet: Any = self.unet
+        if self.latent_position.numel():
+            batch = len(noisy_latents)
+            positions = self.latent_position.expand(batch, -1, -1, -1)
+            noisy_latents = torch.cat([noisy_latents, positions], dim=1)
+            tokens = torch.cat([tokens, self.token_position.expand(batch, -1, -1)], dim=2)
         return unet(noisy_latents, timesteps, encoder_hidden_states=tokens).sample
 
 
@@ -108,4 +142,5 @@ def build_generator(architecture: dict[str, Any]) -> Generator:
         image_size=architecture["image_size"],
         n_tokens=architecture["n_tokens"],
         token_width=architecture["token_width"],
+        n_frequencies=architecture.get("n_frequencies", 0),
     )

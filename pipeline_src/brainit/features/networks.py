@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -32,6 +33,8 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "metric": _metric,
 }
 
+BIGG14 = "ViT-bigG-14"
+
 VGG16_CHANNELS = (64, 128, 256, 512, 512)
 VGG16_IMAGE_SIZE = 112
 
@@ -44,6 +47,26 @@ def load_vgg16_bn(path: Path) -> VggFeatures:
     network = VggFeatures(VGG16_CHANNELS, VGG16_IMAGE_SIZE)
     load_state(path, network, vgg16_bn_state(load_file(path)))
     return network
+
+
+def openclip_config(model: str) -> dict[str, Any]:
+    """Return open_clip's own architecture of a model that it names."""
+    import open_clip
+
+    return dict(open_clip.get_model_config(model))
+
+
+def load_openclip(path: Path, architecture: dict[str, Any]) -> SemanticTokens:
+    """Return the tokens' network from an open_clip state dict, kept as safetensors.
+
+    Built without memory of its own, so that the weights are in memory once. Raises `PipelineError`
+    that lists missing and unknown keys.
+    """
+    vision = {**architecture["vision_cfg"], "output_tokens": True}
+    with torch.device("meta"):
+        clip: Any = build_clip({**architecture, "vision_cfg": vision})
+    load_state(path, clip, load_file(path), assign=True)
+    return SemanticTokens(clip)
 
 
 def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,13 @@ from pathlib import Path
 from torch import nn
 
 from brainit.core.errors import PipelineError
-from brainit.features.networks import BUILDERS, load_vgg16_bn
+from brainit.features.networks import (
+    BIGG14,
+    BUILDERS,
+    load_openclip,
+    load_vgg16_bn,
+    openclip_config,
+)
 from brainit.features.weights_file import freeze, load_state, read_network
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
@@ -147,7 +153,7 @@ def find_entry(name: str, role: str | None = None) -> BackboneEntry:
 
 
 def require_weights(entry: BackboneEntry, folder: Path | None) -> Path:
-    """Return the weights file of a network; raises `PipelineError` that says where it comes from."""
+    """Return the weights file of a network; raises `PipelineError` that names its source."""
     path = DEMO_FOLDER / entry.file if entry.is_demo else (folder or Path("weights")) / entry.file
     if not path.is_file():
         fix = f"put it there as safetensors; source: {entry.source} ({entry.size_mb:g} MB)"
@@ -170,9 +176,12 @@ def load_backbone(role: str, name: str, weights_dir: Path | None = None) -> nn.M
         return freeze(network)
     if name == "vgg16_bn":
         return freeze(load_vgg16_bn(require_weights(entry, weights_dir)))
+    if name == "openclip_vit_bigg14":
+        path = require_weights(entry, weights_dir)
+        return freeze(load_openclip(path, openclip_config(BIGG14)))
     raise PipelineError(
         f"features.{role}: {name}",
         "a network that this version loads",
         "one whose loader is still to come",
-        "use config/demo.yaml, or vgg16_bn for the vgg role",
+        "use config/demo.yaml, or vgg16_bn and openclip_vit_bigg14",
     )

@@ -1,8 +1,8 @@
 """VGG with batch norm and its five taps (paper section 3.2, D.2).
 
 The taps are the ReLU outputs 1_2, 2_2, 3_3, 4_3, 5_3: for VGG-16 the indices 5, 12, 22, 32, 42 of
-torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same shape, fewer channels
-and 32 px; it ends in two heads that exist only while it is trained.
+torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same shape, fewer
+channels and 32 px; its heads exist only while it is trained.
 """
 
 from collections.abc import Sequence

@@ -48,9 +48,14 @@ def read_network(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
     }
 
 
-def load_state(path: Path, network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load `state` strictly; raises `PipelineError` that lists missing and unknown keys."""
-    missing, unknown = network.load_state_dict(state, strict=False)
+def load_state(
+    path: Path, network: nn.Module, state: dict[str, Tensor], assign: bool = False
+) -> None:
+    """Load `state` strictly; raises `PipelineError` that lists missing and unknown keys.
+
+    `assign` puts the tensors in the place of the network's own, which may then be on `meta`.
+    """
+    missing, unknown = network.load_state_dict(state, strict=False, assign=assign)
     if missing or unknown:
         found = f"missing {sorted(missing)}, unknown {sorted(unknown)}"
         raise PipelineError(path, "exactly the network's parameters", found, _FIX)

@@ -14,7 +14,7 @@ _SUPERSAMPLING = 3
 
 
 def render_scene(scene: Scene, size: int) -> NDArray[np.uint8]:
-    """Return the scene as (size, size, 3) pixels, 0..255, drawn three times as large and averaged."""
+    """Return the scene as (size, size, 3) pixels, 0..255, drawn three times as large, averaged."""
     side = size * _SUPERSAMPLING
     image = Image.fromarray(_background(scene, side))
     _draw_place(scene, image)

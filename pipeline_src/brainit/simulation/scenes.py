@@ -29,9 +29,9 @@ _PLACEMENT_TRIALS = 30
 class SceneObject:
     """One object of a scene.
 
-    `x`, `y` are the centre as fractions of the image, to the right and down; `size` is the height as
-    a fraction of the side; `hue` is in [0, 1); `variant` and `detail` (six numbers in [0, 1)) fix
-    the shape.
+    `x`, `y` are the centre as fractions of the image, to the right and down; `size` is the height
+    as a fraction of the side; `hue` is in [0, 1); `variant` and `detail` (six numbers in [0, 1))
+    fix the shape.
     """
 
     content: str
@@ -47,8 +47,8 @@ class SceneObject:
 class Scene:
     """Objects, back to front, before a background.
 
-    `horizon` is a fraction of the height; `texture_angle` is in radians, `texture_cycles` per image,
-    `texture_contrast` in [0, 1]; `noise_seed` fixes the scattered details of the place.
+    `horizon` is a fraction of the height; `texture_angle` is in radians, `texture_cycles` per
+    image, `texture_contrast` in [0, 1]; `noise_seed` fixes the scattered details of the place.
     """
 
     objects: tuple[SceneObject, ...]

@@ -1,8 +1,8 @@
 """The demo's own networks and how each is trained (never part of the demo; `make backbones`).
 
 Each function trains one network for a fixed number of steps on `SceneSet`s and returns it with its
-curve. Objectives differ on purpose: content maps and colours for the VGG, contrast with captions for
-OpenCLIP, masked patches for the encoder's backbone, and scene contents for the metric network.
+curve. Objectives differ on purpose: content maps and colours for the VGG, contrast with captions
+for OpenCLIP, masked patches for the encoder's backbone, scene contents for the metric network.
 """
 
 import logging
@@ -116,7 +116,7 @@ def optimise(
     for step, index in enumerate(batches, start=1):
         optimiser.zero_grad(set_to_none=True)
         loss = loss_of(index)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()
@@ -135,7 +135,7 @@ def train_vgg(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
     """Train the VGG to name the content and colour of each place from every one of its taps.
 
     Heads (1x1 convolutions on the five taps, upsampled to 16 px) predict the content map by
-    cross-entropy and the 16 px thumbnail by L2; they are dropped afterwards. Each tap so keeps both.
+    cross-entropy and the 16 px thumbnail by L2; they are dropped afterwards. Each tap keeps both.
     """
     network = build("demo_vgg_bn", recipe.seed)
     assert isinstance(network, VggFeatures)

@@ -4,6 +4,7 @@ Both are `diffusers`' own models. The U-Net learns to predict the noise of the V
 condition in ten is replaced by the unconditional tokens, so that classifier-free guidance works.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ ARCHITECTURE: dict[str, Any] = {
     "image_size": 64,
     "n_tokens": 64,
     "token_width": 96,
+    "n_frequencies": 3,
     "vae": {
         "block_out_channels": [16, 32, 64],
         "down_block_types": ["DownEncoderBlock2D"] * 3,
@@ -41,14 +43,14 @@ ARCHITECTURE: dict[str, Any] = {
     },
     "unet": {
         "sample_size": 16,
-        "in_channels": 4,
+        "in_channels": 16,  # 4 of the latents, 12 of the position
         "out_channels": 4,
         "block_out_channels": [48, 80, 96],
         "layers_per_block": 1,
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
         "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "mid_block_type": None,
-        "cross_attention_dim": 96,
+        "cross_attention_dim": 108,
         "attention_head_dim": 4,
         "norm_num_groups": 16,
     },
@@ -114,10 +116,13 @@ def train_unet(
     """Train the U-Net to predict noise; return the moving average of its weights and the curve."""
     draws = torch_generator(recipe.seed, "unet_noise")
     unconditional = generator.unconditional_tokens()
-    average = {k: v.clone() for k, v in generator.unet.state_dict().items()}
+    unet: Any = generator.unet
+    average = {k: v.clone() for k, v in unet.state_dict().items()}
+    unet.to(memory_format=torch.channels_last)  # a fifth faster on CPUs
+    n_done = itertools.count()
 
     def loss_of(index: Tensor) -> Tensor:
-        _follow(average, generator.unet)
+        _follow(average, unet, next(n_done))
         clean, condition = latents[index].float(), tokens[index].float()
         noise = torch.randn(clean.shape, generator=draws)
         timesteps = torch.randint(N_TRAIN_STEPS, (len(index),), generator=draws)
@@ -126,14 +131,16 @@ def train_unet(
         noisy = generator.add_noise(clean, noise, timesteps)
         return F.mse_loss(generator.predict_noise(noisy, timesteps, condition), noise)
 
-    generator.unet.train()
-    parameters = list(generator.unet.parameters())
+    unet.train()
+    parameters = list(unet.parameters())
     curve = optimise(parameters, loss_of, recipe, len(latents), "demo_unclip_unet")
-    _follow(average, generator.unet)
+    _follow(average, unet, next(n_done))
     return average, curve
 
 
 @torch.no_grad()
-def _follow(average: dict[str, Tensor], network: nn.Module) -> None:
+def _follow(average: dict[str, Tensor], network: nn.Module, n_done: int) -> None:
+    """Move the average towards the weights; the first steps, far from the end, count for less."""
+    decay = min(EMA_DECAY, (1 + n_done) / (10 + n_done))
     for name, value in network.state_dict().items():
-        average[name].lerp_(value, 1 - EMA_DECAY)
+        average[name].lerp_(value, 1 - decay)

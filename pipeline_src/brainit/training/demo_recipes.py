@@ -46,7 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "demo_resnet": {"steps": 800, "batch": 64, "lr": 3.0e-3},
     "demo_unclip": {
         "vae": {"steps": 1500, "batch": 16, "lr": 2.5e-3},
-        "unet": {"steps": 6000, "batch": 32, "lr": 1.0e-3},
+        "unet": {"steps": 4200, "batch": 16, "lr": 1.0e-3},
     },
 }
 

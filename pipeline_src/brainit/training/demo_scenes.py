@@ -98,5 +98,5 @@ def random_batches(
     order: list[Tensor] = []
     while len(order) < n_steps:
         shuffled = torch.randperm(n_examples, generator=generator)
-        order += list(shuffled[: per_epoch * batch].split(batch))
+        order += list(torch.split(shuffled[: per_epoch * batch], batch))
     return order[:n_steps]

@@ -9,8 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from brainit.core.errors import PipelineError
-from brainit.features.generator import Generator, cumulative_alphas
-from brainit.features.networks import vgg16_bn_state
+from brainit.features.generator import Generator, cumulative_alphas, position_channels
+from brainit.features.networks import (
+    BIGG14,
+    load_openclip,
+    openclip_config,
+    vgg16_bn_state,
+)
 from brainit.features.registry import DEMO_FOLDER, ENTRIES, find_entry, load_backbone
 from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, SemanticTokens
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, VggFeatures
@@ -136,6 +141,36 @@ def test_vgg16_taps_are_the_papers(tmp_path: Path) -> None:
         y = layer(y)
         if index in taps:
             assert torch.allclose(maps[taps[index]], y, atol=1e-4), index
+
+
+def test_openclip_weights_give_the_tokens_of_their_model(
+    tmp_path: Path, images: torch.Tensor
+) -> None:
+    from safetensors.torch import save_file
+
+    network = load_backbone("semantic_tokens", "demo_openclip")
+    assert isinstance(network, SemanticTokens)
+    save_file(network.clip.state_dict(), tmp_path / "clip.safetensors")
+    architecture, _ = read_network(DEMO_FOLDER / "demo_openclip.safetensors", "semantic_tokens")
+    vision = {k: v for k, v in architecture["vision_cfg"].items() if k != "output_tokens"}
+    again = load_openclip(tmp_path / "clip.safetensors", {**architecture, "vision_cfg": vision})
+    assert torch.allclose(again.eval()(images[:2]), network(images[:2]), atol=1e-4)
+
+
+def test_bigg14_is_the_papers_shape() -> None:
+    vision = openclip_config(BIGG14)["vision_cfg"]
+    assert (vision["image_size"] // vision["patch_size"]) ** 2 == 256
+    assert vision["width"] == 1664
+
+
+def test_generator_sees_positions_as_sines() -> None:
+    waves = position_channels(4, 2)
+    for row in range(4):
+        for column in range(4):
+            x, y = (column + 0.5) / 4, (row + 0.5) / 4
+            angles = [np.pi * x, np.pi * y, 2 * np.pi * x, 2 * np.pi * y]
+            expected = [wave(a) for a in angles for wave in (np.sin, np.cos)]
+            assert np.allclose(waves[:, row, column].numpy(), expected, atol=1e-6)
 
 
 def test_noise_schedule_is_scaled_linear() -> None:
