@@ -98,6 +98,21 @@ CONTRACTS: dict[str, Contract] = {
     "generator": Contract(
         {}, ("name", "seed"), free_tensors=True, made_by="train_joint or adapt_joint"
     ),
+    "truth": Contract(
+        {
+            "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right"),
+            "vertex": TensorSpec("int64", ("voxels",), "fsaverage vertex of its hemisphere"),
+            "area": TensorSpec("int64", ("voxels",), "place in the attribute `areas`"),
+            "prf_x": TensorSpec("float32", ("voxels",), "fraction of the image, to the right"),
+            "prf_y": TensorSpec("float32", ("voxels",), "fraction of the image, down"),
+            "prf_sigma": TensorSpec("float32", ("voxels",), "fraction of the image"),
+            "channel_weight": TensorSpec("float32", ("voxels", "channels")),
+            "content_weight": TensorSpec("float32", ("voxels", "contents")),
+            "noise_ceiling_true": TensorSpec("float32", ("voxels",), "percent, 3 repeats"),
+        },
+        ("subject", "areas"),
+        made_by="simulate_nsd",
+    ),
     "recon_shard": Contract(
         {
             "nsd_id": TensorSpec("int64", ("images",), "0-based"),

@@ -1,0 +1,178 @@
+"""The simulated brain: what each voxel answers to an image, before noise.
+
+Retinotopic voxels pool a filter bank through a contralateral receptive field. Category voxels answer
+to how much of their content lies in a coarser field, and weakly to the rest. A share of voxels
+carries nothing. The noise of a voxel follows from its drawn noise ceiling.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.simulation.filter_bank import MAP_SIZE, N_CHANNELS
+from brainit.simulation.geometry import AREAS, RETINOTOPIC, individual_map
+from brainit.simulation.scenes import CONTENTS, PLACES
+
+SILENT_SHARE = 0.22
+N_REPEATS_OF_CEILING = 3
+_SIZE_FACTOR = (1.0, 1.3, 1.7, 2.3)
+_EXPONENT = 0.6
+_PREFERRED = {"face": 0, "body": 1, "place": 2, "word": 3, "food": 4, "tool": 5}
+_ENERGY_SHARE = (0.62, 0.58, 0.52, 0.25)
+_MEDIAN_CEILINGS = (52.0, 49.0, 46.0, 43.0)
+
+
+@dataclass(frozen=True)
+class Brain:
+    """A subject's voxels, left hemisphere first, and all that fixes their answers.
+
+    `field` (voxels, 24 x 24) sums to one; `channel_weight` (voxels, channels); `content_weight`
+    (voxels, contents); `place_weight` (voxels, places); `ceiling` in percent for three repeats.
+    """
+
+    hemisphere: NDArray[np.int64]
+    vertex: NDArray[np.int64]
+    area: NDArray[np.int64]
+    is_silent: NDArray[np.bool_]
+    prf: NDArray[np.float64]
+    field: NDArray[np.float32]
+    channel_weight: NDArray[np.float32]
+    content_weight: NDArray[np.float32]
+    place_weight: NDArray[np.float32]
+    ceiling: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.vertex)
+
+
+def draw_brain(
+    vertices: tuple[NDArray[np.int64], NDArray[np.int64]],
+    number: int,
+    generator: np.random.Generator,
+) -> Brain:
+    """Draw the brain of subject `number` (from 0) over the masked vertices of both hemispheres."""
+    maps = [individual_map(side, vertices[side], generator) for side in (0, 1)]
+    hemisphere = np.repeat([0, 1], [len(v) for v in vertices])
+    area = np.concatenate([m.area for m in maps])
+    around = np.concatenate([m.around for m in maps])
+    outward = np.concatenate([m.outward for m in maps])
+    prf = _receptive_fields(hemisphere, area, around, outward, generator)
+    n_voxels = len(area)
+    is_silent = generator.random(n_voxels) < SILENT_SHARE
+    channel_weight, content_weight, place_weight = _tuning(area, generator)
+    median = _MEDIAN_CEILINGS[number % len(_MEDIAN_CEILINGS)]
+    ceiling = np.clip(generator.normal(median, 17.0, n_voxels), 4.0, 88.0)
+    return Brain(
+        hemisphere=hemisphere,
+        vertex=np.concatenate(vertices),
+        area=area,
+        is_silent=is_silent,
+        prf=prf,
+        field=gaussian_fields(prf),
+        channel_weight=channel_weight,
+        content_weight=content_weight,
+        place_weight=place_weight,
+        ceiling=np.where(is_silent, 0.0, ceiling),
+    )
+
+
+def _receptive_fields(
+    hemisphere: NDArray[np.int64],
+    area: NDArray[np.int64],
+    around: NDArray[np.float64],
+    outward: NDArray[np.float64],
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return x, y (fractions of the image, y down) and sigma of each voxel's field.
+
+    The left hemisphere sees the right half; upper cortex sees the lower field; neighbouring
+    retinotopic areas mirror each other.
+    """
+    is_early = area < RETINOTOPIC
+    mirrored = np.where(area % 2 == 0, 1.0, -1.0)
+    polar = around * mirrored * (np.pi / 2)
+    eccentricity = np.where(is_early, 0.04 + 0.46 * outward, 0.05 + 0.30 * outward)
+    eccentricity = eccentricity + generator.normal(0, 0.02, len(area))
+    side = np.where(hemisphere == 0, 1.0, -1.0)
+    x = 0.5 + side * np.abs(eccentricity) * np.cos(polar)
+    y = 0.5 + eccentricity * np.sin(polar)
+    factor = np.array([*_SIZE_FACTOR, *[0.0] * (len(AREAS) - RETINOTOPIC)])[area]
+    sigma = np.where(is_early, factor * (0.035 + 0.10 * np.abs(eccentricity)), 0.24)
+    sigma = sigma * np.exp(generator.normal(0, 0.15, len(area)))
+    return np.stack([x, y, sigma], axis=1)
+
+
+def gaussian_fields(prf: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return (voxels, 24 x 24) Gaussians of x, y, sigma; each sums to one."""
+    axis = (np.arange(MAP_SIZE) + 0.5) / MAP_SIZE
+    x, y, sigma = (prf[:, [i]] for i in range(3))
+    across = np.exp(-((axis - x) ** 2) / (2 * sigma**2))
+    down = np.exp(-((axis - y) ** 2) / (2 * sigma**2))
+    field = (down[:, :, None] * across[:, None, :]).reshape(len(prf), -1)
+    return (field / field.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _tuning(
+    area: NDArray[np.int64], generator: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Draw weights of channels, contents and places, area-typical with individual spread."""
+    n_voxels = len(area)
+    n_energies = N_CHANNELS - 6
+    energy = generator.dirichlet(np.full(n_energies, 0.25), n_voxels)
+    colour = generator.dirichlet(np.full(6, 0.35), n_voxels)
+    share = np.array([*_ENERGY_SHARE, *[0.4] * (len(AREAS) - RETINOTOPIC)])[area][:, None]
+    channel = np.concatenate([share * energy, (1 - share) * colour], axis=1)
+    is_early = (area < RETINOTOPIC)[:, None]
+    channel = channel * np.where(is_early, 1.0, 0.12)
+    content = 0.15 * generator.random((n_voxels, len(CONTENTS)))
+    for name, preferred in _PREFERRED.items():
+        content[area == AREAS.index(name), preferred] = generator.uniform(
+            0.8, 1.2, (area == AREAS.index(name)).sum()
+        )
+    place = generator.normal(0, 1, (n_voxels, len(PLACES)))
+    place = place * np.where(area == AREAS.index("place"), 0.22, 0.04)[:, None]
+    late = np.where(is_early, 0.0, 1.0)
+    return (
+        channel.astype(np.float32),
+        (content * late).astype(np.float32),
+        (place * late).astype(np.float32),
+    )
+
+
+def signals(
+    brain: Brain,
+    maps: NDArray[np.float32],
+    contents: NDArray[np.float32],
+    places: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Return the noiseless answers (images, voxels), not yet standardised.
+
+    `maps` (images, channels, 24, 24), `contents` (images, contents, 24, 24) in 0..1, `places`
+    (images,) place numbers, -1 for none.
+    """
+    answers = np.zeros((len(maps), len(brain)), dtype=np.float32)
+    for channel in range(N_CHANNELS):
+        pooled = maps[:, channel].reshape(len(maps), -1) @ brain.field.T
+        answers += brain.channel_weight[:, channel] * _compress(pooled) * _CHANNEL_GAIN[channel]
+    for content in range(len(CONTENTS)):
+        covered = contents[:, content].reshape(len(maps), -1) @ brain.field.T
+        answers += brain.content_weight[:, content] * np.tanh(3.0 * covered)
+    one_hot = (places[:, None] == np.arange(len(PLACES))).astype(np.float32)
+    answers += one_hot @ brain.place_weight.T
+    return np.where(brain.is_silent, np.float32(0), answers)
+
+
+_CHANNEL_GAIN = np.array([6.0] * (N_CHANNELS - 6) + [1.6] * 6, dtype=np.float32)
+
+
+def _compress(pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.power(np.maximum(pooled, 0), _EXPONENT, dtype=np.float32)
+
+
+def signal_share(ceiling: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the signal's share of a single trial's variance, from the ceiling in percent.
+
+    NC = 100 s / (s + (1 - s) / 3) for a share s, hence s = NC / (3 (100 - NC) + NC).
+    """
+    return ceiling / (N_REPEATS_OF_CEILING * (100.0 - ceiling) + ceiling)

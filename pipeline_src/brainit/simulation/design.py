@@ -1,0 +1,88 @@
+"""The simulated experiment: who sees which image when, in NSD's own structure, scaled.
+
+Own images of each subject and shared images of all; each shown three times in an order that all
+subjects share (as indices into their own lists); sessions of twelve runs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import SimulationSettings
+
+N_RUNS = 12
+TRIALS_OF_RUN = 75
+
+
+@dataclass(frozen=True)
+class Design:
+    """NSD's design arrays; image ids and list places are 0-based here, 1-based in the files.
+
+    `shared` ascending ids; `own` (subjects, images) ids; `order` places in a subject's list (shared
+    images first) in time order; `trials_of_run` (12,) trials of each run of a session.
+    """
+
+    shared: NDArray[np.int64]
+    own: NDArray[np.int64]
+    order: NDArray[np.int64]
+    trials_of_run: NDArray[np.int64]
+    n_images: int
+
+    @property
+    def lists(self) -> NDArray[np.int64]:
+        """Each subject's list of ids, shared images first: (subjects, images)."""
+        shared = np.broadcast_to(self.shared, (len(self.own), len(self.shared)))
+        return np.concatenate([shared, self.own], axis=1)
+
+    @property
+    def trials_per_session(self) -> int:
+        """Trials of one session."""
+        return int(self.trials_of_run.sum())
+
+    @property
+    def n_sessions(self) -> int:
+        """Sessions of each subject."""
+        return len(self.order) // self.trials_per_session
+
+    def nsd_ids(self, number: int) -> NDArray[np.int64]:
+        """Return the image of each trial of subject `number` (from 0), in time order."""
+        return self.lists[number][self.order]
+
+
+def draw_design(
+    sizes: SimulationSettings, n_subjects: int, generator: np.random.Generator
+) -> Design:
+    """Draw ids, lists and order; raises `PipelineError` where trials do not fill the sessions."""
+    n_list = sizes.n_own_images + sizes.n_shared_images
+    n_trials = n_list * sizes.n_repeats
+    if n_trials % sizes.trials_per_session:
+        raise PipelineError(
+            "simulation.trials_per_session",
+            f"a divisor of the {n_trials} trials of a subject",
+            str(sizes.trials_per_session),
+            "change it, or the number of images or repeats",
+        )
+    per_run, rest = divmod(sizes.trials_per_session, N_RUNS)
+    if per_run + (rest > 0) > TRIALS_OF_RUN:
+        found = str(sizes.trials_per_session)
+        raise PipelineError("simulation.trials_per_session", "at most 900", found, "lower it")
+    # Runs alternate between one trial more and one less, as NSD's 63 and 62 do.
+    longer = np.argsort(np.arange(N_RUNS) % 2, kind="stable")[:rest]
+    trials_of_run = np.full(N_RUNS, per_run)
+    trials_of_run[longer] += 1
+    n_images = sizes.n_shared_images + n_subjects * sizes.n_own_images
+    ids = generator.permutation(n_images)
+    shared = np.sort(ids[: sizes.n_shared_images])
+    own = np.sort(ids[sizes.n_shared_images :].reshape(n_subjects, sizes.n_own_images), axis=1)
+    order = generator.permutation(np.repeat(np.arange(n_list), sizes.n_repeats))
+    return Design(shared, own, order, trials_of_run, n_images)
+
+
+def stimulus_pattern(design: Design) -> NDArray[np.uint8]:
+    """Return (sessions, runs, 75): 1 where a run's slot shows an image."""
+    pattern = np.zeros((design.n_sessions, N_RUNS, TRIALS_OF_RUN), dtype=np.uint8)
+    for run, n_trials in enumerate(design.trials_of_run):
+        pattern[:, run, :n_trials] = 1
+    return pattern

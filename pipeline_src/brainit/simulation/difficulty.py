@@ -1,0 +1,39 @@
+"""How hard the simulated stimuli are: how near a test scene's nearest training scene is."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.simulation.design import Design
+from brainit.simulation.scenes import Scene
+
+_SMALL = 8
+
+
+def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return standardised 8 x 8 averages (images, 192) of (images, side, side, 3) pixels."""
+    n_images, side = pixels.shape[:2]
+    block = side // _SMALL
+    cut = pixels[:, : block * _SMALL, : block * _SMALL].astype(np.float64)
+    small = cut.reshape(n_images, _SMALL, block, _SMALL, block, 3).mean(axis=(2, 4))
+    flat = small.reshape(n_images, -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+def difficulty(design: Design, scenes: list[Scene], pixels: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return figures of the nearest training scene of each test scene, over all subjects' images."""
+    small = thumbnails(pixels)
+    own = design.own.ravel()
+    nearest = (small[design.shared] @ small[own].T).max(axis=1)
+    contents = [tuple(sorted(item.content for item in scene.objects)) for scene in scenes]
+    training = {(contents[i], scenes[i].place) for i in own}
+    known = [(contents[i], scenes[i].place) in training for i in design.shared]
+    return {
+        "n_images": design.n_images,
+        "n_test": len(design.shared),
+        "nearest_training_thumbnail_r_median": round(float(np.median(nearest)), 4),
+        "nearest_training_thumbnail_r_max": round(float(nearest.max()), 4),
+        "share_with_same_contents_and_place_in_training": round(float(np.mean(known)), 4),
+    }

@@ -1,0 +1,206 @@
+"""Write a whole simulated NSD: files in NSD's formats, a COCO-style archive, truth and card."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.artifacts import write_artifact
+from brainit.core.files import write_text
+from brainit.core.progress import progress
+from brainit.core.seeds import numpy_generator
+from brainit.core.settings import Settings
+from brainit.data import nsd_paths
+from brainit.simulation import nsd_files
+from brainit.simulation.brain import SILENT_SHARE, Brain, draw_brain, signals
+from brainit.simulation.design import Design, draw_design
+from brainit.simulation.difficulty import difficulty
+from brainit.simulation.filter_bank import MAP_SIZE, channel_maps
+from brainit.simulation.geometry import AREAS, hemisphere, visual_vertices
+from brainit.simulation.recording import ncsnr, record, standardise
+from brainit.simulation.scene_drawing import content_map, render_scene
+from brainit.simulation.scenes import CONTENTS, PLACES, Scene, draw_scene, scene_to_dict
+from brainit.simulation.synthetic_session import write_synthetic_session
+
+logger = logging.getLogger(__name__)
+
+_RSC_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the brains see of the stimuli: filter bank, content maps (0 or 1) and places."""
+
+    maps: NDArray[np.float32]
+    contents: NDArray[np.bool_]
+    places: NDArray[np.int64]
+
+    def answers(self, brain: Brain, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return a brain's noiseless answers to the images `index`."""
+        contents = self.contents[index].astype(np.float32)
+        return signals(brain, self.maps[index], contents, self.places[index])
+
+
+def simulate(settings: Settings, out: Path) -> None:
+    """Write `nsd/`, `coco/`, `truth/` and `card.json` below `out`; every draw follows the seed."""
+    seed, sizes, subjects = settings.run.seed, settings.simulation, settings.nsd.subjects
+    design = draw_design(sizes, len(subjects), numpy_generator(seed, "design"))
+    generator = numpy_generator(seed, "stimuli")
+    scenes = [draw_scene(generator) for _ in range(design.n_images)]
+    pixels = np.stack(
+        [render_scene(scene, sizes.image_size) for scene in progress(scenes, "stimuli")]
+    )
+    seen = see(scenes, pixels)
+    root = out / "nsd"
+    nsd_files.write_expdesign(root / nsd_paths.EXPDESIGN, design)
+    nsd_files.write_stim_info(root / nsd_paths.STIM_INFO, design, sizes.n_repeats)
+    nsd_files.write_stimuli(root / nsd_paths.STIMULI, pixels)
+    vertices = _write_anatomy(root, sizes.voxels_per_hemisphere)
+    cards = []
+    for number, subject in enumerate(progress(subjects, "subjects")):
+        draw = numpy_generator(seed, "brain", subject)
+        brain = draw_brain(vertices, number, draw)
+        cards.append(_write_subject(root, settings, design, brain, seen, number, subject))
+        _write_truth(out / "truth" / f"{subject}.safetensors", brain, subject)
+    archive = nsd_paths.COCO_ARCHIVE
+    nsd_files.write_archive(out / "coco" / archive, _external(settings))
+    truth = {str(number): scene_to_dict(scene) for number, scene in enumerate(scenes)}
+    write_text(out / "truth" / "scenes.json", json.dumps(truth))
+    card = _card(settings, difficulty(design, scenes, pixels), cards)
+    write_text(out / "card.json", json.dumps(card, indent=2) + "\n")
+
+
+def see(scenes: list[Scene], pixels: NDArray[np.uint8]) -> Seen:
+    """Return what the brains see of rendered scenes."""
+    labels = np.stack([content_map(scene, MAP_SIZE) for scene in scenes])
+    kinds = np.arange(1, len(CONTENTS) + 1, dtype=np.uint8)
+    return Seen(
+        maps=np.stack([channel_maps(image) for image in progress(pixels, "filter bank")]),
+        contents=labels[:, None] == kinds[:, None, None],
+        places=np.array([PLACES.index(scene.place) for scene in scenes]),
+    )
+
+
+def _external(settings: Settings) -> Iterator[NDArray[np.uint8]]:
+    generator = numpy_generator(settings.run.seed, "external_images")
+    numbers = range(settings.simulation.n_external_images)
+    for _ in progress(numbers, "external images"):
+        yield render_scene(draw_scene(generator), settings.simulation.image_size)
+
+
+def _write_anatomy(root: Path, n_voxels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Write surfaces and masks (values -1, 0, 1); return the masked vertices of each hemisphere."""
+    found = []
+    for side, name in enumerate(nsd_paths.HEMISPHERES):
+        surface = hemisphere(side)
+        vertices = visual_vertices(side, n_voxels)
+        n_rsc = max(1, round(_RSC_SHARE * n_voxels))
+        rsc = vertices[:: max(1, len(vertices) // n_rsc)][:n_rsc]
+        general = np.full(len(surface.flat), -1.0, dtype=np.float32)
+        general[visual_vertices(side, 2 * n_voxels)] = 0
+        general[vertices] = 1
+        general[rsc] = 0
+        is_rsc = np.zeros(len(surface.flat), dtype=np.float32)
+        is_rsc[rsc] = 1
+        labels = (("nsdgeneral", general), ("nsdgeneralRSC", is_rsc))
+        for label, values in labels:
+            nsd_files.write_mgh(root / nsd_paths.label(name, label), values[None])
+        nsd_files.write_surface(root / nsd_paths.pial(name), surface.position_mm, surface.faces)
+        found.append(vertices)
+    return found[0], found[1]
+
+
+def _write_subject(
+    root: Path,
+    settings: Settings,
+    design: Design,
+    brain: Brain,
+    seen: Seen,
+    number: int,
+    subject: str,
+) -> dict[str, Any]:
+    """Write a subject's responses, betas, ncsnr and NSD-synthetic session; return its card."""
+    nsd_files.write_responses(root / nsd_paths.responses(subject), design, number)
+    draw = numpy_generator(settings.run.seed, "recording", subject)
+    listed = design.lists[number]
+    answers = standardise(seen.answers(brain, listed))
+    recording = record(brain, answers[design.order], design.trials_per_session, number, draw)
+    version = settings.nsd.betas_version
+    n_trials = design.trials_per_session
+    for session in range(1, design.n_sessions + 1):
+        rows = slice((session - 1) * n_trials, session * n_trials)
+        for side, name in enumerate(nsd_paths.HEMISPHERES):
+            frames = _on_surface(brain, recording.betas[rows], side, draw)
+            path = root / nsd_paths.betas(subject, version, name, session)
+            nsd_files.write_mgh(path, frames)
+    snr = ncsnr(recording.betas, design.nsd_ids(number), n_trials)
+    for side, name in enumerate(nsd_paths.HEMISPHERES):
+        values = np.full((1, len(hemisphere(side).flat)), np.nan, dtype=np.float32)
+        mine = brain.hemisphere == side
+        values[0, brain.vertex[mine]] = snr[mine]
+        nsd_files.write_mgh(root / nsd_paths.ncsnr(subject, version, name), values)
+    write_synthetic_session(root, settings, brain, number, subject)
+    first = recording.betas[: 2 * n_trials]
+    return {
+        "subject": subject,
+        "n_voxels": int((~recording.is_missing).sum()),
+        "n_missing": int(recording.is_missing.sum()),
+        "median_ceiling_pct": round(float(np.median(brain.ceiling)), 2),
+        "median_ceiling_responsive_pct": round(
+            float(np.median(brain.ceiling[~brain.is_silent])), 2
+        ),
+        "silent_share": round(float(brain.is_silent.mean()), 4),
+        "single_trial_r": round(_single_trial_r(brain), 4),
+        "median_beta_psc": round(float(np.nanmedian(first)), 3),
+    }
+
+
+def _single_trial_r(brain: Brain) -> float:
+    """Return the median expected correlation of two trials of one image, responsive voxels."""
+    ceiling = brain.ceiling[~brain.is_silent]
+    return float(np.median(ceiling / (3 * (100 - ceiling) + ceiling)))
+
+
+def _on_surface(
+    brain: Brain, betas: NDArray[np.float32], side: int, draw: np.random.Generator
+) -> NDArray[np.float32]:
+    """Place masked betas on all vertices of a hemisphere; the rest is noise."""
+    n_vertices = len(hemisphere(side).flat)
+    frames = draw.standard_normal((len(betas), n_vertices), dtype=np.float32)
+    mine = brain.hemisphere == side
+    frames[:, brain.vertex[mine]] = betas[:, mine]
+    return frames
+
+
+def _write_truth(path: Path, brain: Brain, subject: str) -> None:
+    tensors = {
+        "hemisphere": brain.hemisphere.astype(np.int64),
+        "vertex": brain.vertex.astype(np.int64),
+        "area": brain.area.astype(np.int64),
+        "prf_x": brain.prf[:, 0].astype(np.float32),
+        "prf_y": brain.prf[:, 1].astype(np.float32),
+        "prf_sigma": brain.prf[:, 2].astype(np.float32),
+        "channel_weight": brain.channel_weight,
+        "content_weight": brain.content_weight,
+        "noise_ceiling_true": brain.ceiling.astype(np.float32),
+    }
+    write_artifact(path, "truth", tensors, {"subject": subject, "areas": list(AREAS)})
+
+
+def _card(
+    settings: Settings, stimuli: dict[str, Any], subjects: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "what": "simulation of the Natural Scenes Dataset; nobody's data",
+        "seed": settings.run.seed,
+        "sizes": settings.simulation.model_dump(),
+        "areas": list(AREAS),
+        "silent_share": SILENT_SHARE,
+        "stimuli": stimuli,
+        "subjects": subjects,
+    }
