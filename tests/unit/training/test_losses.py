@@ -89,9 +89,10 @@ def test_right_predictions_lose_nothing_and_all_find_their_target() -> None:
     assert float(top1) == 1.0
 
 
-def test_equal_predictions_lose_log_n() -> None:
-    loss, _ = infonce(torch.ones(8, 4), torch.ones(8, 4), rows=3)
+def test_equal_predictions_lose_log_n_and_find_nothing() -> None:
+    loss, top1 = infonce(torch.ones(8, 4), torch.ones(8, 4), rows=3)
     assert loss.item() == pytest.approx(math.log(8), rel=1e-6)
+    assert float(top1) == 0.0
 
 
 def test_targets_without_gradient_are_left_alone() -> None:
