@@ -33,9 +33,9 @@ def retrieval_scores(
     """Draw `pool_size` images `N_DRAWS` times and find each one's nearest by cosine similarity.
 
     With fewer images than `pool_size` all of them are the pool: `n_pool` says so, and belongs
-    beside the score. Of equal similarities the first counts.
+    beside the score. Similarities are float32; of equal ones the first drawn counts.
     """
-    first, second = (F.normalize(rows.double(), dim=1) for rows in (recons, targets))
+    first, second = (F.normalize(rows.float(), dim=1) for rows in (recons, targets))
     similarity = (first @ second.T).cpu().numpy()
     n_images = len(similarity)
     n_pool = min(pool_size, n_images)
