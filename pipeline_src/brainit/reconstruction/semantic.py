@@ -22,7 +22,7 @@ from brainit.reconstruction.predictions import (
 )
 from brainit.reconstruction.sampling import sample_images
 from brainit.reconstruction.shards import Part, read_part, to_uint8
-from brainit.training.joint import load_generator
+from brainit.models.generator_file import load_generator
 
 
 def reconstruct_semantic(

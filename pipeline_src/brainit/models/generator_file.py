@@ -1,0 +1,42 @@
+"""The file of a generator after stage 2: the weights of its U-Net (section 3.2).
+
+The VAE is frozen and stays in the network's own file.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from brainit.core.artifacts import read_artifact, write_artifact
+from brainit.core.errors import PipelineError
+from brainit.features.generator import Generator
+from brainit.features.registry import load_backbone
+
+
+def save_generator(path: Path, generator: Generator, *, name: str, seed: int) -> None:
+    """Write the U-Net's weights; `name` is the generator's entry of the registry."""
+    state = generator.unet.state_dict()
+    tensors = {key: value.detach().cpu().numpy() for key, value in state.items()}
+    write_artifact(path, "generator", tensors, {"name": name, "seed": seed})
+
+
+def load_generator(name: str, path: Path | None, weights_dir: Path | None = None) -> Generator:
+    """Return the generator `name`, on the CPU, with the U-Net's weights at `path`.
+
+    `path` None leaves the pretrained weights. Raises `PipelineError` where the file is of another
+    generator or its weights do not fit.
+    """
+    generator: Any = load_backbone("generator", name, weights_dir)
+    if path is None:
+        return generator
+    artifact = read_artifact(path, "generator")
+    fix = "delete it and rerun train_joint"
+    if artifact.attributes["name"] != name:
+        raise PipelineError(path, f"generator {name}", f"{artifact.attributes['name']}", fix)
+    state = {key: torch.from_numpy(array) for key, array in artifact.tensors.items()}
+    try:
+        generator.unet.load_state_dict(state)
+    except RuntimeError as error:
+        raise PipelineError(path, f"weights of {name}", str(error), fix) from error
+    return generator
