@@ -1,0 +1,228 @@
+"""V2C: every voxel of every subject in one of the shared functional clusters (paper section 3.1).
+
+A Gaussian mixture on the encoder's voxel vectors of all subjects, each scaled to length one; hard
+assignment. Ablations (Table T2): the same mixture on 3-D positions, or a given parcellation. A new
+subject's voxel takes the cluster of its nearest base voxel (D.4), or the mixture's own choice.
+
+Differs from the paper: the mixture is seeded; it may be fitted on a subsample; a cluster that gets
+no voxel takes the least likely voxel of the others, because an empty cluster has no brain token.
+"""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import derived_seed, numpy_generator
+from brainit.core.settings import ClusterSettings
+
+logger = logging.getLogger(__name__)
+
+_ROWS_PER_BLOCK = 1024
+_MIXTURE_TENSORS = ("weights", "means", "covariances", "precisions_cholesky")
+
+
+@dataclass(frozen=True)
+class ClusterResult:
+    """Cluster of each voxel, the mixture's parameters (none for an atlas) and how it went."""
+
+    voxel_cluster: Int[NDArray[np.int64], "voxels"]
+    tensors: dict[str, NDArray[Any]]
+    n_clusters: int
+    n_refilled: int
+    """Clusters that the mixture left empty."""
+    has_converged: bool
+
+    def summary(self, n_voxels: Mapping[str, int]) -> pd.DataFrame:
+        """Return voxels and subjects of each cluster; the last two columns hold for all rows."""
+        subject = np.repeat(np.arange(len(n_voxels)), list(n_voxels.values()))
+        members = [self.voxel_cluster == number for number in range(self.n_clusters)]
+        table = {
+            "cluster": np.arange(self.n_clusters),
+            "n_voxels": [int(member.sum()) for member in members],
+            "n_subjects": [len(np.unique(subject[member])) for member in members],
+        }
+        return pd.DataFrame(table).assign(
+            n_refilled=self.n_refilled, has_converged=self.has_converged
+        )
+
+
+def cluster_voxels(
+    embedding: Float[NDArray[np.float32], "voxels width"],
+    settings: ClusterSettings,
+    seed: int,
+    positions: Float[NDArray[np.float32], "voxels xyz"] | None = None,
+    atlas: Int[NDArray[np.int64], "voxels"] | None = None,
+) -> ClusterResult:
+    """Assign the voxels of all subjects to clusters by `settings.method`.
+
+    `embedding` holds the encoder's voxel vectors; `positions` (mm) are needed by the method
+    coordinates and `atlas` (a label per voxel) by the method atlas. Raises `PipelineError` where
+    these are missing or of another length, values are not finite, or voxels are fewer than
+    clusters.
+    """
+    if settings.method == "atlas":
+        labels = _required(atlas, "atlas", "a parcel number of each voxel", len(embedding))
+        parcels, clusters = np.unique(labels, return_inverse=True)
+        return ClusterResult(clusters.astype(np.int64), {}, len(parcels), 0, True)
+    if settings.method == "coordinates":
+        found = _required(positions, "coordinates", "position_mm of each voxel", len(embedding))
+        points = _standardised(found)
+    else:
+        points = unit_rows(embedding)
+    if len(points) < settings.n_clusters or not np.isfinite(points).all():
+        raise PipelineError(
+            "cluster_voxels",
+            f"at least {settings.n_clusters} voxels with finite values",
+            f"{len(points)} voxels, {int((~np.isfinite(points)).any(axis=1).sum())} not finite",
+            "lower clusters.n_clusters, or rerun train_encoder",
+        )
+    mixture = _fit(points, settings, seed)
+    clusters = mixture.predict(points).astype(np.int64)
+    clusters, n_refilled = refill_empty(clusters, mixture.score_samples(points), settings)
+    tensors = {name: np.asarray(getattr(mixture, f"{name}_")) for name in _MIXTURE_TENSORS}
+    return ClusterResult(
+        clusters, tensors, settings.n_clusters, n_refilled, bool(mixture.converged_)
+    )
+
+
+def unit_rows(
+    embedding: Float[NDArray[np.float32], "voxels width"],
+) -> Float[NDArray[np.float32], "voxels width"]:
+    """Scale each row to length one; a row of zeros stays."""
+    lengths = np.linalg.norm(embedding, axis=1, keepdims=True)
+    return np.asarray(embedding / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+
+
+def _standardised(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return positions with mean 0 and deviation 1 along each axis."""
+    spread = np.maximum(positions.std(axis=0), np.finfo(np.float32).tiny)
+    return np.asarray((positions - positions.mean(axis=0)) / spread, np.float32)
+
+
+def _required(values: NDArray[Any] | None, method: str, what: str, n_voxels: int) -> NDArray[Any]:
+    if values is None or len(values) != n_voxels:
+        found = "nothing" if values is None else f"{len(values)} rows"
+        raise PipelineError(
+            f"clusters.method: {method}",
+            f"{what} ({n_voxels} voxels)",
+            found,
+            "set clusters.method to gmm, or give them",
+        )
+    return values
+
+
+def _fit(points: NDArray[np.float32], settings: ClusterSettings, seed: int) -> GaussianMixture:
+    """Fit the mixture: k-means start, library defaults (released code)."""
+    mixture = GaussianMixture(
+        settings.n_clusters,
+        covariance_type=settings.covariance,
+        max_iter=settings.max_iterations,
+        random_state=derived_seed(seed, "clusters") % 2**32,
+    )
+    limit = settings.max_fit_voxels
+    chosen = points
+    if limit is not None and limit < len(points):
+        drawn = numpy_generator(seed, "clusters_fit").permutation(len(points))
+        chosen = points[np.sort(drawn[: max(limit, settings.n_clusters)])]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        mixture.fit(chosen)
+    for warning in caught:
+        logger.warning("mixture of %d: %s", settings.n_clusters, warning.message)
+    logger.info("mixture fitted on %d voxels in %d iterations", len(chosen), mixture.n_iter_)
+    return mixture
+
+
+def refill_empty(
+    clusters: Int[NDArray[np.int64], "voxels"],
+    log_likelihood: Float[NDArray[np.float64], "voxels"],
+    settings: ClusterSettings,
+) -> tuple[Int[NDArray[np.int64], "voxels"], int]:
+    """Give each empty cluster the least likely voxel that is not its cluster's only one.
+
+    Returns the clusters, none of them empty, and how many were.
+    """
+    clusters = clusters.copy()
+    counts = np.bincount(clusters, minlength=settings.n_clusters)
+    empty = np.flatnonzero(counts == 0)
+    candidates = iter(np.argsort(log_likelihood, kind="stable"))
+    for cluster in empty:
+        voxel = next(v for v in candidates if counts[clusters[v]] > 1)
+        counts[clusters[voxel]] -= 1
+        counts[cluster] += 1
+        clusters[voxel] = cluster
+    if len(empty):
+        logger.warning("%d empty clusters took the least likely voxels", len(empty))
+    return clusters, len(empty)
+
+
+def assign_voxels(
+    new_embedding: Float[NDArray[np.float32], "new_voxels width"],
+    base_embedding: Float[NDArray[np.float32], "voxels width"],
+    base_cluster: Int[NDArray[np.int64], "voxels"],
+    settings: ClusterSettings,
+    mixture: Mapping[str, NDArray[Any]],
+) -> tuple[Int[NDArray[np.int64], "new_voxels"], Int[NDArray[np.int64], "new_voxels"]]:
+    """Return cluster and nearest base voxel (L2 between unit vectors) of each new voxel (D.4).
+
+    With `settings.new_voxel` gmm the cluster is the mixture's choice (`mixture` holds the tensors
+    of the base's clusters). Raises `PipelineError` where widths or lengths differ, or the mixture
+    is missing.
+    """
+    if new_embedding.shape[1] != base_embedding.shape[1] or len(base_embedding) != len(
+        base_cluster
+    ):
+        raise PipelineError(
+            "assign_voxels",
+            f"vectors of width {base_embedding.shape[1]} and a cluster for each base voxel",
+            f"width {new_embedding.shape[1]}, {len(base_cluster)} clusters "
+            f"of {len(base_embedding)} voxels",
+            "give encoder, base encoder and base clusters of one pool",
+        )
+    new, base = unit_rows(new_embedding), unit_rows(base_embedding)
+    nearest = _nearest_rows(new, base)
+    if settings.new_voxel == "nearest_voxel":
+        return base_cluster[nearest], nearest
+    return predict_mixture(new, mixture, settings.covariance), nearest
+
+
+def _nearest_rows(new: NDArray[np.float32], base: NDArray[np.float32]) -> NDArray[np.int64]:
+    half_squares = 0.5 * (base**2).sum(axis=1)
+    blocks = [
+        np.argmax(new[start : start + _ROWS_PER_BLOCK] @ base.T - half_squares, axis=1)
+        for start in range(0, len(new), _ROWS_PER_BLOCK)
+    ]
+    return np.concatenate(blocks).astype(np.int64)
+
+
+def predict_mixture(
+    points: Float[NDArray[np.float32], "voxels width"],
+    tensors: Mapping[str, NDArray[Any]],
+    covariance: str,
+) -> Int[NDArray[np.int64], "voxels"]:
+    """Return the cluster of each point by a mixture kept as tensors.
+
+    Raises `PipelineError` where the tensors are no mixture of points of that width.
+    """
+    missing = [name for name in _MIXTURE_TENSORS if name not in tensors]
+    if missing or tensors["means"].shape[1] != points.shape[1]:
+        raise PipelineError(
+            "clusters.new_voxel: gmm",
+            f"a mixture on vectors of width {points.shape[1]}",
+            f"no {missing}" if missing else f"width {tensors['means'].shape[1]}",
+            "set clusters.new_voxel to nearest_voxel, or cluster with the method gmm",
+        )
+    mixture = GaussianMixture(len(tensors["means"]), covariance_type=covariance)
+    for name in _MIXTURE_TENSORS:
+        setattr(mixture, f"{name}_", tensors[name])
+    return mixture.predict(points).astype(np.int64)

@@ -1,0 +1,108 @@
+"""V2C files: made from an encoder's file, and for a new subject from the base's (3.1, D.4)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainit.core.artifacts import Artifact, read_artifact, write_artifact, write_table
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
+from brainit.data.voxels import read_voxels
+from brainit.models.voxel_clusters import assign_voxels, cluster_voxels
+
+
+def write_clusters(
+    encoder_path: Path,
+    voxels: Mapping[str, Path],
+    settings: Settings,
+    clusters_path: Path,
+    summary_path: Path,
+) -> None:
+    """Cluster the voxels of an encoder's subjects and write V2C and its summary.
+
+    `voxels` are their voxel tables. Raises `PipelineError` where these are of other subjects or
+    voxel counts.
+    """
+    encoder = read_artifact(encoder_path, "encoder")
+    n_voxels = _voxel_counts(encoder)
+    tables = {subject: read_voxels(path) for subject, path in voxels.items()}
+    counts = {subject: len(table["position_mm"]) for subject, table in tables.items()}
+    if list(counts.items()) != list(n_voxels.items()):
+        raise PipelineError(
+            "--voxels", f"the voxels of {n_voxels}", f"{counts}", "rerun train_encoder"
+        )
+    if settings.clusters.method == "atlas":
+        raise PipelineError(
+            "clusters.method: atlas",
+            "a parcel number for each voxel beside the voxel tables",
+            "voxel tables without parcels",
+            "set clusters.method to gmm or coordinates",
+        )
+    positions = np.concatenate([table["position_mm"] for table in tables.values()])
+    embedding = encoder["voxel_embedding"]
+    result = cluster_voxels(embedding, settings.clusters, settings.run.seed, positions=positions)
+    attributes = {
+        "subjects": list(n_voxels),
+        "n_voxels": n_voxels,
+        "n_clusters": result.n_clusters,
+        "method": settings.clusters.method,
+        "covariance": settings.clusters.covariance,
+        "n_refilled": result.n_refilled,
+        "seed": settings.run.seed,
+    }
+    tensors = {"voxel_cluster": result.voxel_cluster, **result.tensors}
+    write_artifact(clusters_path, "clusters", tensors, attributes)
+    write_table(summary_path, result.summary(n_voxels))
+
+
+def write_assigned(
+    encoder_path: Path,
+    base_encoder_path: Path,
+    base_clusters_path: Path,
+    settings: Settings,
+    clusters_path: Path,
+) -> None:
+    """Assign a new subject's voxels to the base's clusters and write its V2C.
+
+    The file also holds `nearest_voxel`, the base voxel whose BIT embedding a voxel starts from.
+    Raises `PipelineError` where base encoder and base clusters are of other subjects.
+    """
+    new = read_artifact(encoder_path, "encoder")
+    base = read_artifact(base_encoder_path, "encoder")
+    clusters = read_artifact(base_clusters_path, "clusters")
+    if _voxel_counts(base) != _voxel_counts(clusters):
+        raise PipelineError(
+            base_clusters_path,
+            f"clusters of {_voxel_counts(base)}",
+            f"V2C of another subject set: {_voxel_counts(clusters)}",
+            "rerun cluster_voxels",
+        )
+    options = settings.clusters.model_copy(
+        update={"covariance": clusters.attributes.get("covariance", settings.clusters.covariance)}
+    )
+    cluster, nearest = assign_voxels(
+        new["voxel_embedding"],
+        base["voxel_embedding"],
+        clusters["voxel_cluster"],
+        options,
+        clusters.tensors,
+    )
+    kept = ("n_clusters", "method", "covariance")
+    attributes: dict[str, Any] = {
+        **{name: clusters.attributes[name] for name in kept if name in clusters.attributes},
+        "subjects": new.attributes["subjects"],
+        "n_voxels": _voxel_counts(new),
+        "new_voxel": options.new_voxel,
+        "base_n_voxels": _voxel_counts(base),
+        "seed": settings.run.seed,
+    }
+    tensors = {"voxel_cluster": cluster, "nearest_voxel": nearest}
+    write_artifact(clusters_path, "clusters", tensors, attributes)
+
+
+def _voxel_counts(artifact: Artifact) -> dict[str, int]:
+    """Return voxels per subject in order (attributes are kept with sorted keys)."""
+    counts = artifact.attributes["n_voxels"]
+    return {subject: int(counts[subject]) for subject in artifact.attributes["subjects"]}

@@ -1,0 +1,50 @@
+"""Fit the encoder's voxel vectors of a new subject, all else frozen (paper 5.3, D.4)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from brainit.core.artifacts import write_table
+from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.device import torch_device
+from brainit.core.seeds import use_threads
+from brainit.data.fmri import load_subject_fmri
+from brainit.data.images import ImageStore
+from brainit.models.voxel_encoder import load_encoder, require_encoder_settings, save_encoder
+from brainit.training.encoder import adapt_encoder
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the step."""
+    parser = step_parser("adapt_encoder", __doc__)
+    parser.add_argument("--subject", required=True)
+    parser.add_argument("--betas", type=Path, required=True)
+    parser.add_argument("--trials", type=Path, required=True)
+    parser.add_argument("--stimuli", type=Path, required=True, help="folder of the stimuli")
+    parser.add_argument("--duration", required=True, help="1h, 30min or 15min")
+    parser.add_argument("--base", type=Path, required=True, help="encoder of the other subjects")
+    parser.add_argument("--weights", type=Path, help="folder of published weights")
+    parser.add_argument("--encoder", type=Path, required=True, help="encoder to write")
+    parser.add_argument("--history", type=Path, required=True, help="table of epochs to write")
+    args = parser.parse_args(argv)
+    settings = read_settings(args.settings)
+    use_threads(settings.run.threads)
+    base = load_encoder(args.base, settings.features, args.weights)
+    require_encoder_settings(args.base, base, settings.encoder)
+    fmri = load_subject_fmri(
+        args.subject, args.betas, args.trials, ("train",), args.duration, average=False
+    )
+    device = torch_device(settings.run.device)
+    encoder, history = adapt_encoder(base, fmri, ImageStore(args.stimuli), settings, device)
+    save_encoder(
+        args.encoder,
+        encoder,
+        settings=settings.encoder,
+        backbone_name=settings.features.encoder_backbone,
+        pool=f"{args.subject}_{args.duration}",
+        seed=settings.run.seed,
+    )
+    write_table(args.history, history)
+
+
+if __name__ == "__main__":
+    run_step("adapt_encoder", main)
