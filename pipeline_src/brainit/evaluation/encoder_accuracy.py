@@ -77,7 +77,7 @@ def _require_subject(path: Path, model: VoxelEncoder, fmri: SubjectFmri) -> None
 def _predict(
     model: VoxelEncoder, fmri: SubjectFmri, images: ImageStore, device: torch.device
 ) -> Float[Tensor, "images voxels"]:
-    voxels = model.voxel_slice(fmri.subject)
+    voxels = model.hoist(model.voxel_slice(fmri.subject))
     blocks = [
         model.predict(images.images(fmri.nsd_id[start:stop]).to(device), voxels).cpu()
         for start, stop in shard_ranges(len(fmri.nsd_id), _BATCH)

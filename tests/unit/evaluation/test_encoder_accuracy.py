@@ -1,0 +1,72 @@
+"""Predictions of an encoder for held-out images, with a stand-in encoder and real files."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import parse_sections
+from brainit.core.shards import write_shards
+from brainit.data.trials import TRIAL_COLUMNS
+from brainit.evaluation import encoder_accuracy
+from brainit.evaluation.encoder_accuracy import predict_test_responses
+
+
+class MeanEncoder(torch.nn.Module):
+    """Predict each voxel as its number times the image's mean."""
+
+    subjects = ("subj02", "subj01")
+
+    def voxel_slice(self, subject: str) -> slice:
+        return {"subj02": slice(0, 2), "subj01": slice(2, 5)}[subject]
+
+    def hoist(self, voxels: slice) -> slice:
+        return voxels
+
+    def predict(self, images: torch.Tensor, voxels: slice) -> torch.Tensor:
+        return images.mean(dim=(1, 2, 3))[:, None] * torch.arange(voxels.start, voxels.stop)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six trials: test images 7 (twice) and 2, training images between them."""
+    rows = [
+        (trial, 1, 1, trial, nsd_id, 0, split == "test", split)
+        for trial, (nsd_id, split) in enumerate(
+            [(7, "test"), (1, "train"), (2, "test"), (7, "test"), (3, "val"), (4, "train")]
+        )
+    ]
+    pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).to_csv(tmp_path / "trials.csv", index=False)
+    betas = np.arange(18, dtype=np.float16).reshape(6, 3)
+    np.save(tmp_path / "betas.npy", betas)
+    stimuli = np.random.default_rng(0).integers(0, 256, size=(8, 4, 4, 3)).astype(np.uint8)
+    write_shards(tmp_path / "stimuli", iter([stimuli]))
+    monkeypatch.setattr(encoder_accuracy, "load_encoder", lambda *_: MeanEncoder())
+    return tmp_path
+
+
+def predict(folder: Path, subject: str) -> encoder_accuracy.EncoderPredictions:
+    return predict_test_responses(
+        folder / "encoder",
+        {subject: folder / "betas.npy"},
+        {subject: folder / "trials.csv"},
+        folder / "stimuli",
+        None,
+        parse_sections({"run": {"device": "cpu"}}),
+    )[0]
+
+
+def test_only_test_images_with_repeats_averaged(files: Path) -> None:
+    found = predict(files, "subj01")
+    assert found.measured.tolist() == [[6.0, 7.0, 8.0], [4.5, 5.5, 6.5]]  # images 2 and 7
+    stimuli = np.load(files / "stimuli" / "shard_000.npy") / 255.0
+    expected = [[stimuli[i].mean() * voxel for voxel in (2, 3, 4)] for i in (2, 7)]
+    np.testing.assert_allclose(found.predicted, expected, rtol=1e-5)
+
+
+def test_an_encoder_of_other_voxels_is_refused(files: Path) -> None:
+    with pytest.raises(PipelineError, match="an encoder of subj02 with 3 voxels.*'subj02': 2"):
+        predict(files, "subj02")
