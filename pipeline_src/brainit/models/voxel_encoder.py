@@ -26,7 +26,7 @@ from brainit.models.voxel_attention import HoistedQuery, VoxelAttention, scaled_
 SIZE_SETTINGS = ("feature_width", "voxel_width", "adapter_rank", "adapter_alpha", "dropout")
 """Settings that an encoder's weights depend on; they stand in its file."""
 
-_ROWS_PER_BLOCK = 1 << 15
+_ROWS_PER_BLOCK = 1 << 13
 """Pairs of image and voxel predicted at once, which bounds the memory of the MLPs."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from brainit.core.artifacts import write_table
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.core.device import torch_device
+from brainit.core.device import run_device
 from brainit.core.seeds import use_threads
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     fmri = load_subject_fmri(
         args.subject, args.betas, args.trials, ("train",), args.duration, average=False
     )
-    device = torch_device(settings.run.device)
+    device = run_device(settings)
     encoder, history = adapt_encoder(base, fmri, ImageStore(args.stimuli), settings, device)
     save_encoder(
         args.encoder,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.core.device import torch_device
+from brainit.core.device import run_device
 from brainit.core.seeds import use_threads
 from brainit.data.images import ImageStore
 from brainit.models.voxel_encoder import load_encoder, require_encoder_settings
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     use_threads(settings.run.threads)
     encoder = load_encoder(args.encoder, settings.features, args.weights)
     require_encoder_settings(args.encoder, encoder, settings.encoder)
-    device = torch_device(settings.run.device)
+    device = run_device(settings)
     synthesize_fmri(encoder, args.subject, ImageStore(args.images), settings, device, args.out)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from brainit.core.artifacts import write_table
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
-from brainit.core.device import torch_device
+from brainit.core.device import run_device
 from brainit.core.seeds import use_threads
 from brainit.data.fmri import load_pool
 from brainit.data.images import ImageStore
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pool = load_pool(betas, trials, settings.nsd, args.duration)
     name = settings.features.encoder_backbone
     backbone = load_backbone("encoder_backbone", name, args.weights)
-    device = torch_device(settings.run.device)
+    device = run_device(settings)
     encoder, history = train_encoder(pool, ImageStore(args.stimuli), backbone, settings, device)
     save_encoder(
         args.encoder,
