@@ -1,6 +1,6 @@
 """The encoder's hoisted form against the literal one over all voxels of a subject, one thread.
 
-2,000 voxels, 16 images, five layers of 257 tokens at the published widths, on an identity backbone.
+2,000 voxels, 32 images, five layers of 257 tokens at the published widths, on an identity backbone.
 The hoisted form's time holds what it computes once for all images.
 """
 
@@ -15,7 +15,7 @@ from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import EncoderSettings
 from brainit.models.voxel_encoder import VoxelEncoder
 
-N_VOXELS, N_IMAGES, WIDTH = 2000, 16, 1024
+N_VOXELS, N_IMAGES, WIDTH = 2000, 32, 1024
 N_ROUNDS, BAR, TOLERANCE = 5, 1.4, 1e-4
 
 

@@ -1,5 +1,7 @@
-"""The smallest end-to-end run: to the tables; a second run does nothing; a clean second run gives
-the same bytes; without the truth everything but checks and figures is the same.
+"""The smallest end-to-end run, to the tables.
+
+A second run does nothing; a clean second run gives the same bytes; without the truth everything but
+checks and figures is the same.
 
 The run's results folder is moved by configuration, so the repository's own results stay untouched.
 """
@@ -73,10 +75,26 @@ def test_second_run_does_nothing(first: Path, repository: Path) -> None:
 def test_one_setting_reruns_what_depends_on_it(first: Path, repository: Path) -> None:
     edit = first.parent / "edit.yaml"
     edit.write_text(yaml.safe_dump({"dip": {"iterations": 4}}))
-    result = run(repository, first, "all", "--dry-run", "--configfile", *configs(repository, first), str(edit))
+    result = run(
+        repository,
+        first,
+        "all",
+        "--dry-run",
+        "--configfile",
+        *configs(repository, first),
+        str(edit),
+    )
     text = result.stdout + result.stderr
-    rules = {line.split()[0] for line in text.split("Job stats:")[1].splitlines()[3:] if line.strip()}
-    rules = rules & {"reconstruct_lowlevel", "train_encoder", "train_joint", "evaluate", "prepare_betas"}
+    rules = {
+        line.split()[0] for line in text.split("Job stats:")[1].splitlines()[3:] if line.strip()
+    }
+    rules = rules & {
+        "reconstruct_lowlevel",
+        "train_encoder",
+        "train_joint",
+        "evaluate",
+        "prepare_betas",
+    }
     assert rules == {"reconstruct_lowlevel", "evaluate"}
 
 

@@ -65,7 +65,7 @@ def test_one_target_needs_only_its_own_pool(snakemake: Run) -> None:
     assert job_counts(result.stdout + result.stderr)["prepare_betas"] == 4
 
 
-def test_metric_networks_are_inputs_of_evaluation_alone(
+def test_metric_networks_are_inputs_of_scores_and_checks_alone(
     demo_jobs: list[dict[str, object]], repository: Path
 ) -> None:
     demo = yaml.safe_load((repository / "config" / "demo.yaml").read_text())
@@ -76,7 +76,7 @@ def test_metric_networks_are_inputs_of_evaluation_alone(
         for path in job["input"]  # type: ignore[attr-defined]
         if any(f"{name}.safetensors" in path for name in names)
     }
-    assert readers == {"evaluate"}
+    assert readers == {"evaluate", "check_results"}
     others = {value for key, value in demo["features"].items() if key != "metrics"}
     assert not set(names) & {str(value) for value in others}
 
@@ -159,7 +159,7 @@ def test_every_rule_digests_its_code_and_logs(repository: Path) -> None:
 
 
 def test_rules_hand_their_step_the_settings_it_reads(repository: Path) -> None:
-    """A step that reads `settings.x` outside the sections it is given would use the paper's values."""
+    """A section that a step reads but is not given would have the paper's values."""
     for name, text in rule_texts(repository).items():
         given = re.search(r"settings=settings\(([^)]*)\)", text)
         if not given:

@@ -26,7 +26,7 @@ if SIMULATION:
             mem_mb=4000,
             runtime=60,
         params:
-            out=SIMULATED,
+            out=lambda wildcards, output: str(Path(output.card).parent),
             settings=settings("nsd", "simulation"),
             code=code_digest("brainit.steps.simulate_nsd"),
         shell:

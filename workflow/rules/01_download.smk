@@ -9,17 +9,10 @@ Steps    download, fetch_weights
 """
 
 
-def simulated(wildcards):
-    """Return the simulator's output where the source is simulated."""
-    if not SIMULATION:
-        return []
-    return [rules.simulate_nsd.output.nsd, rules.simulate_nsd.output.coco]
-
-
 rule download:
     """Fetch and verify everything but the betas."""
     input:
-        simulated=simulated,
+        simulated=simulated_files("nsd", "coco/unlabeled2017.zip"),
     output:
         nsd=directory("<store>/nsd"),
         coco="<store>/coco/unlabeled2017.zip",

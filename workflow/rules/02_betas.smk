@@ -40,7 +40,7 @@ rule prepare_betas:
     input:
         nsd="<store>/nsd",
         trials="<results>/{subject}/design/trials.csv",
-        simulated=simulated,
+        simulated=simulated_files("nsd"),
     output:
         betas="<results>/{subject}/betas/betas.npy",
         voxels="<results>/{subject}/betas/voxels.safetensors",
@@ -57,7 +57,7 @@ rule prepare_betas:
         runtime=600,
     params:
         source=SOURCE,
-        work=config["paths"]["store"] + "/work/prepare_betas",
+        work=WORK,
         settings=settings("nsd"),
         code=code_digest("brainit.steps.prepare_betas"),
     shell:

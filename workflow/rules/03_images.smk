@@ -57,7 +57,7 @@ rule extract_features:
         mem_mb=16000,
         runtime=600,
     params:
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("images", "features"),
         code=code_digest("brainit.steps.extract_features"),
     shell:

@@ -32,7 +32,7 @@ rule train_encoder:
         betas=named("betas"),
         trials=named("trials"),
         duration=pool_duration,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("nsd", "features", "encoder"),
         code=code_digest("brainit.steps.train_encoder"),
     shell:

@@ -27,7 +27,7 @@ rule synthesize_fmri:
         mem_mb=16000,
         runtime=600,
     params:
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("images", "features", "encoder", "synthesis"),
         code=code_digest("brainit.steps.synthesize_fmri"),
     shell:

@@ -36,7 +36,7 @@ rule train_bit_lowlevel:
         trials=named("trials"),
         synthetic=synthetic_flag,
         duration=pool_duration,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings(
             "nsd", "features", "clusters", "synthesis", "bit", "bit_lowlevel"
         ),
@@ -88,7 +88,7 @@ rule train_bit_semantic:
         synthetic=synthetic_flag,
         tokens=token_flags,
         duration=pool_duration,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings(
             "nsd", "features", "clusters", "synthesis", "bit", "bit_semantic"
         ),

@@ -37,7 +37,7 @@ rule train_joint:
         trials=named("trials"),
         synthetic=synthetic_flag,
         duration=pool_duration,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings(
             "nsd", "features", "synthesis", "bit", "bit_semantic", "joint"
         ),

@@ -30,7 +30,7 @@ rule adapt_encoder:
         mem_mb=16000,
         runtime=600,
     params:
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("nsd", "features", "encoder"),
         code=code_digest("brainit.steps.adapt_encoder"),
     shell:
@@ -94,33 +94,6 @@ use rule synthesize_fmri as synthesize_fmri_transfer with:
         "<benchmarks>/synthesize_fmri_transfer/{subject}_{duration}.tsv"
 
 
-def transferred_fmri(wildcards):
-    """Return the new subject's predicted fMRI, where external images are used."""
-    pattern = "<results>/{subject}/transfer_{duration}/synthetic_fmri/{subject}"
-    return (
-        pattern.replace("{subject}", wildcards.subject).replace(
-            "{duration}", wildcards.duration
-        )
-        if EXTERNAL
-        else []
-    )
-
-
-def transferred_flag(wildcards, input):
-    """Return --synthetic and its folder, where external images are used."""
-    return ["--synthetic", str(input.synthetic)] if EXTERNAL else []
-
-
-def semantic_token_files(wildcards):
-    """Return the cached tokens for the semantic BIT, nothing for the low-level one."""
-    return token_files(wildcards) if wildcards.kind == "semantic" else []
-
-
-def target_network(wildcards):
-    """Return the network whose features the BIT of this kind predicts."""
-    return network({"lowlevel": "vgg", "semantic": "semantic_tokens"}[wildcards.kind])
-
-
 rule adapt_bit:
     """Train the voxel embeddings of {wildcards.subject} in the {wildcards.kind} BIT."""
     input:
@@ -150,7 +123,7 @@ rule adapt_bit:
     params:
         synthetic=transferred_flag,
         tokens=token_flags,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings(
             "nsd",
             "features",
@@ -210,7 +183,7 @@ rule adapt_joint:
         runtime=1440,
     params:
         synthetic=transferred_flag,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings(
             "nsd", "features", "synthesis", "bit", "bit_semantic", "joint", "transfer"
         ),

@@ -9,38 +9,12 @@ Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct, gather_reconst
 """
 
 
-def lowlevel_bit(wildcards):
-    """Return the low-level BIT that decodes this run."""
-    return model_folder(wildcards, "bit_lowlevel") + "/bit.safetensors"
-
-
-def joint_bit(wildcards):
-    """Return the semantic BIT, after stage 2, that decodes this run."""
-    return model_folder(wildcards, "joint") + "/bit.safetensors"
-
-
-def joint_generator(wildcards):
-    """Return the generator that decodes this run."""
-    return model_folder(wildcards, "joint") + "/generator.safetensors"
-
-
-def shard_of(wildcards):
-    """Return k/n: the number of this shard, from 0, and how many there are."""
-    return f"{wildcards.shard}/{N_SHARDS}"
-
-
-def parts_of(kind):
-    """Return an input function: all shards of one kind of reconstruction."""
-    pattern = f"<results>/{{{{subject}}}}/recon_{{{{run}}}}_parts/{kind}/shard_{{shard}}.safetensors"
-    return expand(pattern, shard=range(N_SHARDS))
-
-
 rule reconstruct_lowlevel:
     """Invert the low-level predictions of {wildcards.subject} with a Deep Image Prior."""
     input:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
-        bit=lowlevel_bit,
+        bit=model_of("bit_lowlevel", "bit.safetensors"),
         network=network("vgg"),
     output:
         part="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
@@ -57,7 +31,7 @@ rule reconstruct_lowlevel:
         runtime=600,
     params:
         shard=shard_of,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("nsd", "features", "bit", "dip", "recon"),
         code=code_digest("brainit.steps.reconstruct_lowlevel"),
     shell:
@@ -78,8 +52,8 @@ rule reconstruct_semantic:
     input:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
-        bit=joint_bit,
-        generator=joint_generator,
+        bit=model_of("joint", "bit.safetensors"),
+        generator=model_of("joint", "generator.safetensors"),
         network=network("generator"),
     output:
         part="<results>/{subject}/recon_{run}_parts/semantic/shard_{shard}.safetensors",
@@ -96,7 +70,7 @@ rule reconstruct_semantic:
         runtime=600,
     params:
         shard=shard_of,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("nsd", "features", "bit", "recon", "dip"),
         code=code_digest("brainit.steps.reconstruct_semantic"),
     shell:
@@ -118,8 +92,8 @@ rule reconstruct:
     input:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
-        bit=joint_bit,
-        generator=joint_generator,
+        bit=model_of("joint", "bit.safetensors"),
+        generator=model_of("joint", "generator.safetensors"),
         lowlevel="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
         network=network("generator"),
     output:
@@ -137,7 +111,7 @@ rule reconstruct:
         runtime=600,
     params:
         shard=shard_of,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("nsd", "features", "bit", "recon", "dip"),
         code=code_digest("brainit.steps.reconstruct"),
     shell:

@@ -28,7 +28,7 @@ rule evaluate:
         mem_mb=16000,
         runtime=240,
     params:
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("features", "evaluation"),
         code=code_digest("brainit.steps.evaluate"),
     shell:
@@ -59,6 +59,7 @@ if SIMULATION:
             metrics=score_files(""),
             summaries=score_files("_summary"),
             network=network("encoder_backbone"),
+            networks=[network_file(name) for name in config["features"]["metrics"]],
         output:
             checks="<results>/checks.csv",
         log:
@@ -77,7 +78,7 @@ if SIMULATION:
             trials=keyed_subjects("trials"),
             metrics=keyed_scores("metrics"),
             summaries=keyed_scores("summaries"),
-            weights=config["paths"]["store"] + "/weights",
+            weights=WEIGHTS,
             settings=settings("nsd", "features", "encoder", "clusters", "evaluation"),
             code=code_digest("brainit.steps.check_results"),
         shell:

@@ -31,7 +31,7 @@ rule make_tables:
         mem_mb=1000,
         runtime=10,
     params:
-        out=config["paths"]["results"] + "/tables",
+        out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         summaries=keyed_scores("summaries"),
         trials=keyed_subjects("trials"),
         settings=settings("nsd", "features", "evaluation"),
@@ -58,8 +58,8 @@ rule make_figures:
         histories=list(histories().values()),
         summaries=score_files("_summary"),
         recons=of_subjects("<results>/{subject}/recon_40h", EVALUATED),
-        truth=truth_of_simulation("truth"),
-        card=truth_of_simulation("card.json"),
+        truth=simulated_files("truth"),
+        card=simulated_files("card.json"),
         network=network("encoder_backbone"),
     output:
         figures=directory("<results>/figures"),
@@ -83,7 +83,7 @@ rule make_figures:
         summaries=keyed_scores("summaries"),
         recons=keyed_recons("recons"),
         truth=truth_flags,
-        weights=config["paths"]["store"] + "/weights",
+        weights=WEIGHTS,
         settings=settings("nsd", "features", "encoder", "evaluation"),
         code=code_digest("brainit.steps.make_figures"),
     shell:

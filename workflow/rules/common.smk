@@ -21,16 +21,21 @@ N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
 EXTERNAL = config["synthesis"]["enabled"]
 THREADS = config["run"]["threads"]
-SIMULATED = config["paths"]["store"] + "/simulated"
-SOURCE = SIMULATED + "/nsd" if SIMULATION else config["paths"]["source"]
-COCO_SOURCE = SIMULATED + "/coco" if SIMULATION else config["paths"]["coco_source"]
+STORE = Path(config["paths"]["store"])
+RESULTS = Path(config["paths"]["results"])
+WEIGHTS = str(STORE / "weights")
+WORK = str(STORE / "work")
+SOURCE = str(STORE / "simulated" / "nsd") if SIMULATION else config["paths"]["source"]
+COCO_SOURCE = (
+    str(STORE / "simulated" / "coco") if SIMULATION else config["paths"]["coco_source"]
+)
 
 
 pathvars:
     results=config["paths"]["results"],
     store=config["paths"]["store"],
-    logs=config["paths"]["results"] + "/logs",
-    benchmarks=config["paths"]["results"] + "/benchmarks",
+    logs=str(RESULTS / "logs"),
+    benchmarks=str(RESULTS / "benchmarks"),
 
 
 wildcard_constraints:
@@ -153,13 +158,34 @@ def named(key):
     return pairs
 
 
-def model_folder(wildcards, stage):
-    """Return the folder of the models that decode a run: the pool's, or the subject's own."""
-    if wildcards.run == "40h":
-        return f"<results>/group/all/main/{stage}"
-    if wildcards.run == "1h_scratch":
-        return f"<results>/group/scratch_{wildcards.subject}_1h/main/{stage}"
-    return f"<results>/{wildcards.subject}/transfer_{wildcards.run}/{stage}"
+def model_of(stage, name):
+    """Return an input function: the model that decodes a run, the pool's or the subject's own."""
+
+    def path(wildcards):
+        folder = f"<results>/{wildcards.subject}/transfer_{wildcards.run}"
+        if wildcards.run == "40h":
+            folder = "<results>/group/all/main"
+        if wildcards.run == "1h_scratch":
+            folder = f"<results>/group/scratch_{wildcards.subject}_1h/main"
+        return f"{folder}/{stage}/{name}"
+
+    return path
+
+
+def shard_of(wildcards):
+    """Return k/n: the number of this shard, from 0, and how many there are."""
+    return f"{wildcards.shard}/{N_SHARDS}"
+
+
+def parts_of(kind):
+    """Return all shards of one kind of reconstruction."""
+    pattern = f"<results>/{{{{subject}}}}/recon_{{{{run}}}}_parts/{kind}/shard_{{shard}}.safetensors"
+    return expand(pattern, shard=range(N_SHARDS))
+
+
+def simulated_files(*names):
+    """Return files of the simulator's output, or none where the source is not simulated."""
+    return [f"<store>/simulated/{name}" for name in names] if SIMULATION else []
 
 
 def runs_of(subject):
@@ -259,6 +285,28 @@ def truth_flags(wildcards, input):
     )
 
 
-def truth_of_simulation(name):
-    """Return the simulation's truth or card as an input, or nothing."""
-    return f"<store>/simulated/{name}" if SIMULATION else []
+def transferred_fmri(wildcards):
+    """Return the new subject's predicted fMRI, where external images are used."""
+    pattern = "<results>/{subject}/transfer_{duration}/synthetic_fmri/{subject}"
+    return (
+        pattern.replace("{subject}", wildcards.subject).replace(
+            "{duration}", wildcards.duration
+        )
+        if EXTERNAL
+        else []
+    )
+
+
+def transferred_flag(wildcards, input):
+    """Return --synthetic and its folder, where external images are used."""
+    return ["--synthetic", str(input.synthetic)] if EXTERNAL else []
+
+
+def semantic_token_files(wildcards):
+    """Return the cached tokens for the semantic BIT, nothing for the low-level one."""
+    return token_files(wildcards) if wildcards.kind == "semantic" else []
+
+
+def target_network(wildcards):
+    """Return the network whose features the BIT of this kind predicts."""
+    return network({"lowlevel": "vgg", "semantic": "semantic_tokens"}[wildcards.kind])

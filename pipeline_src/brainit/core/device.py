@@ -1,16 +1,19 @@
-"""The device of the torch steps."""
+"""The device that the settings name."""
 
 import torch
 
 from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
 
 
-def torch_device(name: str) -> torch.device:
-    """Return the device of the setting `run.device`: cpu, cuda, or auto (a GPU where there is one).
+def run_device(settings: Settings) -> torch.device:
+    """Return the device of `run.device`; auto takes a GPU where there is one.
 
-    Raises `PipelineError` where cuda is asked for and there is none.
+    Raises `PipelineError` where a GPU is asked for and there is none.
     """
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
-        raise PipelineError("run.device", "a CUDA device", "none", "set run.device to cpu or auto")
-    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
+    name = settings.run.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise PipelineError("run.device", "a CUDA device", "none", "set run.device: auto")
+    return torch.device(name)

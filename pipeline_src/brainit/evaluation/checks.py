@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.artifacts import read_table
+from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings
@@ -31,7 +32,6 @@ from brainit.evaluation.encoder_accuracy import (
 from brainit.evaluation.metric_networks import (
     load_metric_networks,
     metric_name,
-    run_device,
     tap_features,
 )
 from brainit.evaluation.nearest_scene import nearest_scenes

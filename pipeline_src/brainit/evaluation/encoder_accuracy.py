@@ -14,12 +14,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri, load_subject_fmri
 from brainit.data.images import ImageStore
-from brainit.evaluation.metric_networks import run_device
 from brainit.evaluation.two_way import row_correlations, standardised
 from brainit.models.voxel_encoder import VoxelEncoder, load_encoder
 

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from brainit.core.progress import progress
-from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.features.registry import load_backbone
 from brainit.features.resize import resize_images
@@ -41,14 +40,6 @@ def metric_name(network: str, tap: str, quantity: str) -> str:
 def direction_of(metric: str) -> str:
     """Return "lower" where a lower value of `metric` is better, else "higher"."""
     return "lower" if metric.endswith(_LOWER_IS_BETTER) else "higher"
-
-
-def run_device(settings: Settings) -> torch.device:
-    """Return the device of `run.device`; "auto" takes a GPU where there is one."""
-    name = settings.run.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def load_metric_networks(

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.seeds import numpy_generator
@@ -28,7 +29,6 @@ from brainit.evaluation.metric_networks import (
     direction_of,
     load_metric_networks,
     metric_name,
-    run_device,
     tap_features,
 )
 from brainit.evaluation.null import permutation_two_way, shuffled_pairing

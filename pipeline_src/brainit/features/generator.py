@@ -6,7 +6,7 @@ steps, noise prediction.
 
 Differs from the paper: the demo's U-Net is told where each latent and each token stands (sines and
 cosines of its coordinates, as further channels), so that a short training finds which token is
-where.
+where; and its VAE takes an image as 4 x 4 pixel patches (48 channels) instead of convolving pixels.
 """
 
 import math
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import brainit.core.compat  # noqa: F401
 from brainit.core.seeds import torch_generator
@@ -55,6 +56,8 @@ class Generator(nn.Module):
         Shape of the conditioning (paper: 256 x 1664).
     n_frequencies
         Position channels that the U-Net gets beside latents and tokens, 4 a frequency (0: none).
+    patch
+        Side in pixels of the patches whose pixels are the VAE's channels (1: plain images).
     """
 
     alphas_cumprod: Tensor
@@ -70,12 +73,14 @@ class Generator(nn.Module):
         n_tokens: int,
         token_width: int,
         n_frequencies: int = 0,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         self.unet, self.vae = unet, vae
         self.image_size, self.n_tokens, self.token_width = image_size, n_tokens, token_width
         config: Any = vae.config
-        factor = 2 ** (len(config.block_out_channels) - 1)
+        self.patch = patch
+        factor = patch * 2 ** (len(config.block_out_channels) - 1)
         side = image_size // factor
         self.latent_shape = (int(config.latent_channels), side, side)
         self.scaling_factor = float(config.scaling_factor)
@@ -97,14 +102,15 @@ class Generator(nn.Module):
         """Return the scaled mode of the VAE's posterior for images in [0, 1]."""
         vae: Any = self.vae
         x = resize_images(images, self.image_size) * 2 - 1
-        return vae.encode(x).latent_dist.mode() * self.scaling_factor
+        return vae.encode(F.pixel_unshuffle(x, self.patch)).latent_dist.mode() * self.scaling_factor
 
     def decode(
         self, latents: Float[Tensor, "batch latent_channels latent_height latent_width"]
     ) -> Float[Tensor, "batch rgb height width"]:
         """Return images in [0, 1] (clipped) for scaled latents."""
         vae: Any = self.vae
-        return (vae.decode(latents / self.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+        decoded = F.pixel_shuffle(vae.decode(latents / self.scaling_factor).sample, self.patch)
+        return (decoded / 2 + 0.5).clamp(0, 1)
 
     def add_noise(
         self,
@@ -143,4 +149,5 @@ def build_generator(architecture: dict[str, Any]) -> Generator:
         n_tokens=architecture["n_tokens"],
         token_width=architecture["token_width"],
         n_frequencies=architecture.get("n_frequencies", 0),
+        patch=architecture.get("patch", 1),
     )

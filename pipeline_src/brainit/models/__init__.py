@@ -1,1 +1,1 @@
-"""The boxes of the paper's figures: voxel encoder, voxel clusters, Brain Interaction Transformer, Deep Image Prior."""
+"""The boxes of the paper's figures: encoder, clusters, BIT and Deep Image Prior."""

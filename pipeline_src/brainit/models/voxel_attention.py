@@ -95,7 +95,7 @@ class VoxelAttention(nn.Module):
     def _mix(
         self, attended: Float[Tensor, "batch voxels feature"]
     ) -> Float[Tensor, "batch voxels feature"]:
-        return attended + self.narrow(F.gelu(self.widen(attended)))
+        return self.narrow(F.gelu(self.widen(attended))).add_(attended)
 
 
 def scaled_normal(*shape: int, width: int) -> Tensor:

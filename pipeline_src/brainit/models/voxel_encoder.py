@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from brainit.core.artifacts import Artifact, read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import EncoderSettings, FeatureSettings
+from brainit.core.shards import shard_ranges
 from brainit.features.registry import load_backbone
 from brainit.models.adapters import LowRankAdapter
 from brainit.models.voxel_attention import HoistedQuery, VoxelAttention, scaled_normal
@@ -26,8 +27,11 @@ from brainit.models.voxel_attention import HoistedQuery, VoxelAttention, scaled_
 SIZE_SETTINGS = ("feature_width", "voxel_width", "adapter_rank", "adapter_alpha", "dropout")
 """Settings that an encoder's weights depend on; they stand in its file."""
 
-_ROWS_PER_BLOCK = 1 << 13
-"""Pairs of image and voxel predicted at once, which bounds the memory of the MLPs."""
+_VOXELS_PER_BLOCK = 512
+"""Voxels predicted at once: enough for the fused attention's largest tiles."""
+
+_IMAGES_PER_BLOCK = 4
+"""Images predicted at once: the widened features of a block stay in cache."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ class VoxelEncoder(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, images: Float[Tensor, "batch 3 height width"], voxels: "slice | HoistedVoxels"
+        self, images: Float[Tensor, "batch 3 height width"], voxels: slice | HoistedVoxels
     ) -> Float[Tensor, "batch voxels"]:
         """Predict the same voxels for every image, in z-scores, without dropout or gradients.
 
@@ -162,16 +166,25 @@ class VoxelEncoder(nn.Module):
         """
         hoisted = self.hoist(voxels) if isinstance(voxels, slice) else voxels
         features = self.image_features(images)
-        step = max(1, _ROWS_PER_BLOCK // len(images))
-        blocks = []
-        for start in range(0, len(hoisted), step):
-            block = slice(start, start + step)
-            total = torch.zeros(1, device=images.device)
-            for number, layer in enumerate(self._attentions()):
-                seen = layer.attend_hoisted(features[number], hoisted.layers[number].rows(block))
-                total = total + torch.einsum("bvf,vf->bv", seen, hoisted.weights[number, block])
-            blocks.append(total)
-        return torch.cat(blocks, dim=1)
+        predicted = torch.empty(len(images), len(hoisted), device=images.device)
+        for first, last in shard_ranges(len(hoisted), _VOXELS_PER_BLOCK):
+            voxels = slice(first, last)
+            for start, stop in shard_ranges(len(images), _IMAGES_PER_BLOCK):
+                part = [layer[start:stop] for layer in features]
+                predicted[start:stop, voxels] = self._respond_hoisted(part, hoisted, voxels)
+        return predicted
+
+    def _respond_hoisted(
+        self,
+        features: list[Float[Tensor, "batch tokens feature"]],
+        hoisted: HoistedVoxels,
+        voxels: slice,
+    ) -> Float[Tensor, "batch voxels"]:
+        total = torch.zeros(1, device=hoisted.weights.device)
+        for number, layer in enumerate(self._attentions()):
+            seen = layer.attend_hoisted(features[number], hoisted.layers[number].rows(voxels))
+            total = total + (seen * hoisted.weights[number, voxels]).sum(dim=-1)
+        return total
 
     def _attentions(self) -> list[VoxelAttention]:
         return [layer for layer in self.layers if isinstance(layer, VoxelAttention)]

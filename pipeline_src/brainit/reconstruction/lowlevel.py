@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainit.core.device import run_device
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
@@ -15,7 +16,6 @@ from brainit.reconstruction.predictions import (
     DecodingJob,
     load_job_bit,
     predict_tokens,
-    run_device,
     shard_fmri,
 )
 from brainit.reconstruction.shards import Part, to_uint8

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
@@ -31,14 +32,6 @@ class DecodingJob:
     bit: Path
     shard: str
     weights_dir: Path | None = None
-
-
-def run_device(settings: Settings) -> torch.device:
-    """Return the device of `run.device`; "auto" takes a GPU where there is one."""
-    name = settings.run.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def shard_fmri(job: DecodingJob, settings: Settings) -> tuple[SubjectFmri, NDArray[np.int64]]:

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.features.registry import load_backbone
+from brainit.models.generator_file import load_generator
 from brainit.reconstruction.lowlevel import empty_part, part_attributes
 from brainit.reconstruction.predictions import (
     DecodingJob,
     load_job_bit,
     predict_tokens,
-    run_device,
     shard_fmri,
 )
 from brainit.reconstruction.sampling import sample_images
 from brainit.reconstruction.shards import Part, read_part, to_uint8
-from brainit.models.generator_file import load_generator
 
 
 def reconstruct_semantic(

@@ -1,8 +1,8 @@
 """The simulated brain: what each voxel answers to an image, before noise.
 
-Retinotopic voxels pool a filter bank through a contralateral receptive field. Category voxels answer
-to how much of their content lies in a coarser field, and weakly to the rest. A share of voxels
-carries nothing. The noise of a voxel follows from its drawn noise ceiling.
+Retinotopic voxels pool a filter bank through a contralateral receptive field. Category voxels
+answer to how much of their content lies in a coarser field, and weakly to the rest. A share of
+voxels carries nothing. The noise of a voxel follows from its drawn noise ceiling.
 """
 
 from dataclasses import dataclass

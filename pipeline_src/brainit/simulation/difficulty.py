@@ -23,7 +23,7 @@ def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def difficulty(design: Design, scenes: list[Scene], pixels: NDArray[np.uint8]) -> dict[str, Any]:
-    """Return figures of the nearest training scene of each test scene, over all subjects' images."""
+    """Return figures of the nearest training scene, of any subject, of each test scene."""
     small = thumbnails(pixels)
     own = design.own.ravel()
     nearest = (small[design.shared] @ small[own].T).max(axis=1)

@@ -77,14 +77,11 @@ def write_stim_info(path: Path, design: Design, n_repeats: int) -> None:
         }
     )
     columns: dict[str, NDArray[np.int64]] = {}
+    nobody = np.zeros((design.n_images, n_repeats), dtype=np.int64)
     for number in range(_N_SUBJECTS):
         is_real = number < len(design.own)
-        shown = (
-            trial_numbers(design, number, n_repeats)
-            if is_real
-            else np.zeros((design.n_images, n_repeats), dtype=np.int64)
-        )
-        columns[f"subject{number + 1}"] = (shown > 0).any(axis=1).astype(np.int64)
+        shown = trial_numbers(design, number, n_repeats) if is_real else nobody
+        columns[f"subject{number + 1}"] = np.asarray(np.any(shown > 0, axis=1), dtype=np.int64)
         for repeat in range(n_repeats):
             columns[f"subject{number + 1}_rep{repeat}"] = shown[:, repeat]
     order = [f"subject{n + 1}" for n in range(_N_SUBJECTS)]
@@ -93,7 +90,7 @@ def write_stim_info(path: Path, design: Design, n_repeats: int) -> None:
 
 
 def write_responses(path: Path, design: Design, number: int) -> None:
-    """Write a subject's `responses.tsv`: one row per trial, ids 1-based; no behaviour is simulated."""
+    """Write a subject's `responses.tsv`: one row per trial, ids 1-based, no behaviour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     n_trials = len(design.order)
     in_session = np.arange(n_trials) % design.trials_per_session

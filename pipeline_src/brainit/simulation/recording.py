@@ -1,4 +1,4 @@
-"""The simulated recording: trials with noise, drift and missing vertices, and NSD's ncsnr of them."""
+"""The simulated recording: trials with noise, drift and missing vertices, and their ncsnr."""
 
 from dataclasses import dataclass
 
@@ -35,25 +35,25 @@ def record(
 ) -> Recording:
     """Turn standardised answers (trials, voxels) into betas.
 
-    beta = mean + amplitude x gain (sqrt(s) signal + sqrt(1 - s) noise) + drift, for a signal share s
-    of the variance, a gain and offset per session and a slow drift within it. Some vertices are
+    beta = mean + amplitude x gain (sqrt(s) signal + sqrt(1 - s) noise) + drift, for a signal share
+    s of the variance, a gain and offset per session and a slow drift within it. Some vertices are
     missing (NaN), as where a volume does not reach them: more in later subjects.
     """
     n_trials, n_voxels = answers.shape
     share = signal_share(brain.ceiling).astype(np.float32)
-    mean = generator.normal(0.6, 0.5, n_voxels).astype(np.float32)
-    amplitude = np.exp(generator.normal(0.4, 0.4, n_voxels)).astype(np.float32)
+    mean = generator.normal(0.6, 0.5, (n_voxels,)).astype(np.float32)
+    amplitude = np.exp(generator.normal(0.4, 0.4, (n_voxels,))).astype(np.float32)
     betas = np.empty((n_trials, n_voxels), dtype=np.float32)
     for start in range(0, n_trials, trials_per_session):
         rows = slice(start, start + trials_per_session)
         noise = generator.standard_normal((trials_per_session, n_voxels), dtype=np.float32)
         mixed = np.sqrt(share) * answers[rows] + np.sqrt(1 - share) * noise
         gain = np.float32(np.exp(generator.normal(0, 0.1)))
-        offset = generator.normal(0, 0.3, n_voxels).astype(np.float32)
+        offset = generator.normal(0, 0.3, (n_voxels,)).astype(np.float32)
         time = np.linspace(-1, 1, trials_per_session, dtype=np.float32)[:, None]
-        drift = time * generator.normal(0, _DRIFT, n_voxels).astype(np.float32)
+        drift = time * generator.normal(0, _DRIFT, (n_voxels,)).astype(np.float32)
         betas[rows] = mean + amplitude * gain * (mixed + drift * 0.5) + offset
-    missing = generator.random(n_voxels) < _MISSING_SHARE[number % len(_MISSING_SHARE)]
+    missing = generator.random((n_voxels,)) < _MISSING_SHARE[number % len(_MISSING_SHARE)]
     betas[:, missing] = np.nan
     return Recording(betas=betas, is_missing=missing)
 

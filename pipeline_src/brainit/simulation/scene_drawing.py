@@ -37,9 +37,9 @@ def content_map(scene: Scene, size: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _grid(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    axis = (np.arange(side, dtype=np.float32) + 0.5) / side
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    return x, y
+    axis = ((np.arange(side) + 0.5) / side).astype(np.float32)
+    ones = np.ones((side, side), dtype=np.float32)
+    return ones * axis[None, :], ones * axis[:, None]
 
 
 _SKY_AND_GROUND: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {

@@ -178,7 +178,7 @@ def _on_surface(
 
 
 def _write_truth(path: Path, brain: Brain, subject: str) -> None:
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         "hemisphere": brain.hemisphere.astype(np.int64),
         "vertex": brain.vertex.astype(np.int64),
         "area": brain.area.astype(np.int64),

@@ -1,6 +1,6 @@
 """One thin step per rule of the workflow, in the paper's order.
 
-Each is `python -m brainit.steps.<name>`: it reads artifacts, calls one function and writes artifacts.
+Each is `python -m brainit.steps.<name>`: it reads artifacts, calls one function, writes artifacts.
 """
 
 STEPS: tuple[str, ...] = (

@@ -1,7 +1,7 @@
 """Put the published weights of one network where the steps look for them.
 
-This version does not download them: a file `<network>.safetensors` is taken from the folder that the
-environment variable BRAINIT_WEIGHTS names, after its header has been read.
+This version does not download them: a file `<network>.safetensors` is taken from the folder that
+the environment variable BRAINIT_WEIGHTS names.
 """
 
 import os

@@ -21,8 +21,10 @@ from brainit.training.demo_scenes import SceneSet, as_images
 
 UNCONDITIONAL_SHARE = 0.1
 EMA_DECAY = 0.999
-KL_WEIGHT = 1.0e-5
+KL_WEIGHT = 1.0e-6
 EDGE_WEIGHT = 0.5
+SQUARE_WEIGHT = 5.0
+FIRST_LOG_VARIANCE = -6.0
 
 ARCHITECTURE: dict[str, Any] = {
     "kind": "generator",
@@ -30,21 +32,24 @@ ARCHITECTURE: dict[str, Any] = {
     "n_tokens": 64,
     "token_width": 96,
     "n_frequencies": 3,
+    "patch": 4,
     "vae": {
-        "block_out_channels": [16, 32, 64],
-        "down_block_types": ["DownEncoderBlock2D"] * 3,
-        "up_block_types": ["UpDecoderBlock2D"] * 3,
-        "latent_channels": 4,
+        "in_channels": 48,
+        "out_channels": 48,
+        "block_out_channels": [64],
+        "down_block_types": ["DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D"],
+        "latent_channels": 6,
         "layers_per_block": 1,
         "norm_num_groups": 8,
-        "sample_size": 64,
+        "sample_size": 16,
         "scaling_factor": 1.0,
         "mid_block_add_attention": False,
     },
     "unet": {
         "sample_size": 16,
-        "in_channels": 16,  # 4 of the latents, 12 of the position
-        "out_channels": 4,
+        "in_channels": 18,  # 6 of the latents, 12 of the position
+        "out_channels": 6,
         "block_out_channels": [48, 80, 96],
         "layers_per_block": 1,
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
@@ -58,13 +63,20 @@ ARCHITECTURE: dict[str, Any] = {
 
 
 def untrained(seed: int) -> Generator:
-    """Return the generator before training, initialised from `seed`."""
+    """Return the generator before training, initialised from `seed`.
+
+    The posterior starts narrow, for noise as wide as the latents lets channels die at once.
+    """
     with seeded_init(seed, "demo_unclip"):
-        return build_generator(ARCHITECTURE)
+        generator = build_generator(ARCHITECTURE)
+    vae: Any = generator.vae
+    with torch.no_grad():
+        vae.quant_conv.bias[vae.config.latent_channels :] = FIRST_LOG_VARIANCE
+    return generator
 
 
 def train_vae(generator: Generator, scenes: SceneSet, recipe: Recipe) -> Curve:
-    """Train the autoencoder: L1 of pixels and of their differences, and a small KL term.
+    """Train the autoencoder: L1 and L2 of pixels, L1 of their differences, and a small KL term.
 
     Afterwards the scaling factor is set so that the latents of scenes have unit variance.
     """
@@ -73,19 +85,19 @@ def train_vae(generator: Generator, scenes: SceneSet, recipe: Recipe) -> Curve:
 
     def loss_of(index: Tensor) -> Tensor:
         images = as_images(scenes.images[index.numpy()]) * 2 - 1
-        posterior = vae.encode(images).latent_dist
+        posterior = vae.encode(F.pixel_unshuffle(images, generator.patch)).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=draws)
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-        edges = _differences(decoded - images)
-        kl = posterior.kl().mean()
-        return (decoded - images).abs().mean() + EDGE_WEIGHT * edges + KL_WEIGHT * kl
+        error = F.pixel_shuffle(decoded, generator.patch) - images
+        pixels = error.abs().mean() + SQUARE_WEIGHT * error.square().mean()
+        return pixels + EDGE_WEIGHT * _differences(error) + KL_WEIGHT * posterior.kl().mean()
 
     vae.train()
     curve = optimise(list(vae.parameters()), loss_of, recipe, len(scenes), "demo_unclip_vae")
     vae.eval()
     with torch.no_grad():
-        images = as_images(scenes.images[:512]) * 2 - 1
-        std = vae.encode(images).latent_dist.mode().std().item()
+        generator.scaling_factor = 1.0
+        std = generator.encode(as_images(scenes.images[:512])).std().item()
     vae.register_to_config(scaling_factor=1.0 / std)
     generator.scaling_factor = 1.0 / std
     return curve

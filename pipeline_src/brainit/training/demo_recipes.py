@@ -45,8 +45,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "demo_vit": {"steps": 1200, "batch": 64, "lr": 1.5e-3},
     "demo_resnet": {"steps": 800, "batch": 64, "lr": 3.0e-3},
     "demo_unclip": {
-        "vae": {"steps": 1500, "batch": 16, "lr": 2.5e-3},
-        "unet": {"steps": 4200, "batch": 16, "lr": 1.0e-3},
+        "vae": {"steps": 1200, "batch": 16, "lr": 2.5e-3},
+        "unet": {"steps": 2400, "batch": 32, "lr": 1.5e-3},
     },
 }
 

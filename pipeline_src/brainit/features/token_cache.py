@@ -1,0 +1,39 @@
+"""Semantic tokens of all images, kept in shards where the settings ask for it (section D.2)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from brainit.core.progress import progress
+from brainit.core.shards import shard_ranges, write_shards
+from brainit.data.images import ImageStore
+
+_BATCH = 64
+
+
+def extract_tokens(
+    images: ImageStore, network: nn.Module, out: Path, rows_per_shard: int, device: torch.device
+) -> None:
+    """Write the tokens of all images as float16 shards (images, tokens, width), one at a time."""
+    network = network.to(device)
+    ranges = shard_ranges(len(images), rows_per_shard)
+    blocks = (
+        np.concatenate(list(_tokens(images, network, start, stop, device)))
+        for start, stop in progress(ranges, "semantic tokens", unit="shard")
+    )
+    write_shards(out, blocks, {"halve_contrast": bool(getattr(network, "halve_contrast", False))})
+
+
+@torch.inference_mode()
+def _tokens(
+    images: ImageStore, network: nn.Module, start: int, stop: int, device: torch.device
+) -> Iterator[NDArray[Any]]:
+    for first in range(start, stop, _BATCH):
+        index = np.arange(first, min(first + _BATCH, stop))
+        tokens = network(images.images(index).to(device))
+        yield tokens.cpu().numpy().astype(np.float16)

@@ -1,0 +1,131 @@
+"""Stage 2: BIT and diffusion model trained together with the diffusion loss (sections 3.2, D.1).
+
+The BIT's tokens condition the U-Net, which predicts the noise of the image's latent; alignment with
+OpenCLIP's tokens is no longer enforced. The VAE stays frozen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from brainit.core.seeds import torch_generator
+from brainit.core.settings import JointSettings, Stage1Settings
+from brainit.features.generator import N_TRAIN_STEPS, Generator
+from brainit.models.brain_transformer import BrainInteractionTransformer
+from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
+from brainit.training.loop import LoopPlan, fit
+from brainit.training.stage1 import N_VALIDATION, half_on_gpu, to_device
+from brainit.training.targets import BatchImages
+
+UNCONDITIONAL_SHARE = 0.1
+"""Share of examples whose tokens are replaced by the unconditional ones, so that classifier-free
+guidance keeps working (as in the generator's own training)."""
+
+
+@dataclass
+class JointTask:
+    """Diffusion loss of BIT and generator on batches of a source."""
+
+    model: BrainInteractionTransformer
+    generator: Generator
+    train: ExampleSource
+    validation: ExampleSource | None
+    images: BatchImages
+    stage1: Stage1Settings
+    settings: JointSettings
+    seed: int
+    device: torch.device
+
+    def n_batches(self) -> int:
+        """Return the batches of an epoch."""
+        return self.train.n_batches(self.settings.batch)
+
+    def losses(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the loss of each batch of an epoch."""
+        self.model.train()
+        draws = torch_generator(self.seed, "joint", "epoch", epoch)
+        dropout = VoxelDropout(self.stage1.voxels_per_example, self.stage1.voxel_sampling)
+        for batch in self.train.epoch(self.settings.batch, draws, dropout):
+            yield self.loss(batch, draws, UNCONDITIONAL_SHARE)
+
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        """Return the loss on validation examples, with the same noise and steps at every call."""
+        if self.validation is None or self.validation.n_real == 0:
+            return None
+        self.model.eval()
+        draws = torch_generator(self.seed, "joint", "validation")
+        sums, n_seen = 0.0, 0
+        for batch in self.validation.epoch(self.settings.batch, draws, None):
+            sums += self.loss(batch, draws, 0.0).item() * len(batch)
+            n_seen += len(batch)
+            if n_seen >= N_VALIDATION:
+                break
+        return sums / n_seen
+
+    def loss(
+        self, batch: ExampleBatch, draws: torch.Generator, unconditional_share: float
+    ) -> Tensor:
+        """Return the mean squared error of the predicted noise."""
+        generator = self.generator
+        with torch.no_grad():
+            latents = generator.encode(self.images.of(batch).to(self.device))
+        noise = noise_with_offset(latents.shape, self.settings.offset_noise, draws)
+        timesteps = torch.randint(N_TRAIN_STEPS, (len(batch),), generator=draws)
+        dropped = torch.rand(len(batch), 1, 1, generator=draws) < unconditional_share
+        with half_on_gpu(self.device):
+            tokens = self.model.decode(self.model.tokenize_mixed(to_device(batch, self.device)))
+            condition = torch.where(
+                dropped.to(self.device), generator.unconditional_tokens(), tokens
+            )
+            return diffusion_loss(
+                generator, latents, noise.to(self.device), timesteps.to(self.device), condition
+            )
+
+
+def noise_with_offset(
+    shape: torch.Size, offset: float, draws: torch.Generator
+) -> Float[Tensor, "batch c h w"]:
+    """Return Gaussian noise plus `offset` times one Gaussian number per image and channel."""
+    noise = torch.randn(shape, generator=draws)
+    return noise + offset * torch.randn(*shape[:2], 1, 1, generator=draws)
+
+
+def diffusion_loss(
+    generator: Generator,
+    latents: Float[Tensor, "batch c h w"],
+    noise: Float[Tensor, "batch c h w"],
+    timesteps: Int[Tensor, "batch"],
+    condition: Float[Tensor, "batch tokens width"],
+) -> Float[Tensor, ""]:
+    """Return |noise - predicted noise|^2, averaged (the standard diffusion loss)."""
+    noisy = generator.add_noise(latents, noise, timesteps)
+    predicted = generator.predict_noise(noisy, timesteps, condition)
+    return F.mse_loss(predicted.float(), noise)
+
+
+def train_joint(task: JointTask) -> pd.DataFrame:
+    """Train BIT and U-Net and return the history; both keep their best state on validation."""
+    task.generator.unet.requires_grad_(True)
+    parameters: list[nn.Parameter] = [
+        *task.model.parameters(),
+        *(p for p in task.generator.unet.parameters()),
+    ]
+    return fit(parameters, task, joint_plan(task.settings), "joint")
+
+
+def joint_plan(settings: JointSettings) -> LoopPlan:
+    """Return the loop's plan for stage 2."""
+    return LoopPlan(
+        epochs=settings.epochs,
+        lr=settings.lr,
+        warmup_steps=float(settings.warmup_steps),
+        warmup="linear",
+        accumulation=settings.accumulation,
+        max_steps=settings.max_steps,
+    )
