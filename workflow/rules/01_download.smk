@@ -28,8 +28,8 @@ rule download:
         mem_mb=1000,
         runtime=600,
     params:
-        source=SOURCE,
-        coco_source=COCO_SOURCE,
+        source=source_root,
+        coco_source=coco_root,
         settings=settings("nsd"),
         code=code_digest("brainit.steps.download"),
     shell:

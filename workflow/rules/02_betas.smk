@@ -56,7 +56,7 @@ rule prepare_betas:
         mem_mb=2000,
         runtime=600,
     params:
-        source=SOURCE,
+        source=source_root,
         work=WORK,
         settings=settings("nsd"),
         code=code_digest("brainit.steps.prepare_betas"),

@@ -1,4 +1,4 @@
-"""What the rule files share: checked settings, pools of subjects, code digests, network files."""
+"""Shared by all: checked settings, pools of subjects, code digests, network files."""
 
 import ast
 import hashlib
@@ -236,7 +236,7 @@ def score_files(suffix):
 def keyed_scores(key):
     """Return a params function that writes the score files of input `key` as NAME=path."""
     return lambda wildcards, input: [
-        f"{'/'.join(name)}={path}"
+        "{}/{}/{}={}".format(*name, path)
         for name, path in zip(SCORES, input[key], strict=True)
     ]
 
@@ -244,7 +244,7 @@ def keyed_scores(key):
 def keyed_recons(key):
     """Return a params function that writes the folders of input `key` as subject/run=path."""
     return lambda wildcards, input: [
-        "/".join(Path(path).parts[-2:]).replace("recon_", "", 1) + f"={path}"
+        f"{Path(path).parent.name}/{Path(path).name.removeprefix('recon_')}={path}"
         for path in input[key]
     ]
 
@@ -310,3 +310,13 @@ def semantic_token_files(wildcards):
 def target_network(wildcards):
     """Return the network whose features the BIT of this kind predicts."""
     return network({"lowlevel": "vgg", "semantic": "semantic_tokens"}[wildcards.kind])
+
+
+def source_root(wildcards):
+    """Return the root of NSD's tree: the simulator's folder or what the settings name."""
+    return SOURCE
+
+
+def coco_root(wildcards):
+    """Return the folder of COCO's archive: the simulator's or what the settings name."""
+    return COCO_SOURCE
