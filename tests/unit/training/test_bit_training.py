@@ -155,7 +155,7 @@ def test_lowlevel_loss_is_infonce_per_layer_in_plain_loops(
     )
     everything = task.model.decode(task.model.tokenize_mixed(batch.groups))
     tables = task.targets.of(batch, torch.device("cpu"))
-    total = 0.0
+    total = torch.zeros(())
     for layer, place in enumerate(layout.layer_slices):
         pairs = [
             (everything[i, place.start + int(p)], tables[layer][i, int(p)])
@@ -167,7 +167,7 @@ def test_lowlevel_loss_is_infonce_per_layer_in_plain_loops(
         logits = predicted @ target.T
         own = torch.arange(len(pairs))
         total += (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    assert found.item() == pytest.approx(float(total) / 5, rel=1e-4)
+    assert found.item() == pytest.approx(total.item() / 5, rel=1e-4)
 
 
 def test_semantic_loss_is_the_mean_square_to_the_tokens(
@@ -186,7 +186,7 @@ def test_semantic_loss_is_the_mean_square_to_the_tokens(
         assert store is not None
         with torch.no_grad():
             tokens = network(store.images(batch.image[row : row + 1]))[0]
-        total += float((predicted[row] - tokens).square().mean())
+        total += float((predicted[row] - tokens).detach().square().mean())
     found = task.loss(batch, torch_generator(0, "x")).item()
     assert found == pytest.approx(total / len(batch), rel=1e-4)
 
@@ -238,7 +238,7 @@ def test_joint_loss_is_the_noise_predictions_error(
         a = generator.alphas_cumprod[steps[i]]
         noisy = a.sqrt() * latents[i] + (1 - a).sqrt() * noise[i]
         predicted = generator.predict_noise(noisy[None], steps[i : i + 1], tokens[i : i + 1])
-        errors.append(float((predicted[0] - noise[i]).square().mean()))
+        errors.append(float((predicted[0] - noise[i]).detach().square().mean()))
     assert found == pytest.approx(np.mean(errors), rel=1e-4)
 
 
