@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel as nib
@@ -17,6 +18,7 @@ from brainit.core.files import atomic_path
 from brainit.simulation.design import N_RUNS, Design, stimulus_pattern
 
 _N_SUBJECTS = 8
+_MAT_HEADER_BYTES = 116
 _ZIP_DATE = (2017, 1, 1, 0, 0, 0)
 
 
@@ -34,11 +36,18 @@ def write_surface(path: Path, position_mm: NDArray[np.float32], faces: NDArray[n
     nib.freesurfer.write_geometry(path, position_mm, faces, create_stamp="simulation")
 
 
+def write_mat(path: Path, values: dict[str, NDArray[Any]]) -> None:
+    """Write a MATLAB 5 file whose header names no date, so that its bytes repeat."""
+    savemat(path, values)
+    with path.open("r+b") as handle:
+        handle.write(b"MATLAB 5.0 MAT-file, simulation".ljust(_MAT_HEADER_BYTES))
+
+
 def write_expdesign(path: Path, design: Design) -> None:
     """Write `nsd_expdesign.mat`; all indices are 1-based."""
     path.parent.mkdir(parents=True, exist_ok=True)
     counts = np.tile(np.arange(1, 4)[:, None], (1, design.n_sessions))
-    savemat(
+    write_mat(
         path,
         {
             "basiccnt": counts.astype(np.float64),

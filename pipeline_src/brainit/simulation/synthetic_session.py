@@ -1,12 +1,12 @@
 """An NSD-synthetic-style session: gratings, noise and colour fields, outside the natural scenes."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.io import savemat
 
 from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings
@@ -72,8 +72,11 @@ def _write_design(root: Path, pixels: NDArray[np.uint8], order: NDArray[np.int64
     folder = root / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     pattern = np.ones((1, 1, len(order)), dtype=np.uint8)
-    design = {"masterordering": (order + 1)[None].astype(np.uint16), "stimpattern": pattern}
-    savemat(folder / "nsdsynthetic_expdesign.mat", design)
+    design: dict[str, NDArray[Any]] = {
+        "masterordering": (order + 1)[None].astype(np.uint16),
+        "stimpattern": pattern,
+    }
+    nsd_files.write_mat(folder / "nsdsynthetic_expdesign.mat", design)
     names = np.repeat(CLASSES, _N_PER_CLASS)
     pd.DataFrame({"Image number": np.arange(1, len(names) + 1), "Image class": names}).to_csv(
         folder / "nsdsyntheticimageinformation.csv", index=False
