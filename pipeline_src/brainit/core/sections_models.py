@@ -109,6 +109,8 @@ class Stage1Settings(Section):
     """InfoNCE logits: raw dot products (C), or cosine over `temperature`."""
     temperature: Rate = 0.07
     """Temperature of the cosine variant."""
+    calibration: Literal["none", "affine"] = "none"
+    """affine: per-layer map of predicted to true VGG tokens, by least squares on validation."""
     logit_rows: Positive = 2048
     """Rows of logits held at a time by the streaming InfoNCE."""
     external_per_real: Annotated[float, Field(ge=0)] | None = None

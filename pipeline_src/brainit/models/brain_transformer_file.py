@@ -12,6 +12,7 @@ from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings
 from brainit.models.brain_transformer import BrainInteractionTransformer
+from brainit.models.token_calibration import TokenCalibration, take_calibration
 
 KINDS = ("lowlevel", "semantic")
 
@@ -24,6 +25,7 @@ class LoadedBit:
     subjects: dict[str, slice]
     kind: str
     attributes: dict[str, Any]
+    calibration: TokenCalibration | None = None
 
 
 def subject_slices(subjects: Mapping[str, int]) -> dict[str, slice]:
@@ -43,6 +45,7 @@ def save_bit(
     kind: str,
     settings: BitSettings,
     seed: int,
+    calibration: TokenCalibration | None = None,
 ) -> None:
     """Write a BIT of `kind` "lowlevel" or "semantic", whole or not at all.
 
@@ -68,7 +71,8 @@ def save_bit(
         "out_width": model.out_width,
     }
     require_same_settings(path, attributes, settings, kind)
-    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    state = {**model.state_dict(), **(calibration.tensors() if calibration else {})}
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
     write_artifact(path, "bit", tensors, attributes)
 
 
@@ -82,6 +86,7 @@ def load_bit(path: Path) -> LoadedBit:
     attributes = artifact.attributes
     subjects = _voxel_counts(path, attributes)
     state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
+    calibration = take_calibration(state)
     try:
         model = BrainInteractionTransformer(
             voxel_cluster=state["voxel_cluster"],
@@ -95,7 +100,7 @@ def load_bit(path: Path) -> LoadedBit:
         raise _misfit(path, "weights that fit its settings", str(error)) from error
     if sum(subjects.values()) != len(model.voxel_cluster):
         raise _misfit(path, f"{len(model.voxel_cluster)} voxels", f"{subjects}")
-    return LoadedBit(model, subject_slices(subjects), attributes["kind"], attributes)
+    return LoadedBit(model, subject_slices(subjects), attributes["kind"], attributes, calibration)
 
 
 def require_same_subjects(

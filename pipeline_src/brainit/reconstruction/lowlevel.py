@@ -40,6 +40,8 @@ def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
     for start, stop in progress(chunks, "low-level images", unit="chunk"):
         ids = images[start:stop]
         tokens = predict_tokens(bit, fmri, ids, settings.recon.batch, device)
+        if bit.calibration is not None:
+            tokens = bit.calibration.apply(tokens, layout.layer_slices)
         maps = tokens_to_maps(tokens, layout)
         inverted = invert_chunk(maps, ids.tolist(), vgg, settings.dip, settings.run.seed, device)
         pictures.append(to_uint8(inverted))

@@ -4,9 +4,11 @@ A plain filter bank in NumPy, so that the problem is not circular: no network th
 takes part in the brain's responses.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
+from scipy import fft
 
 ORIENTATIONS = (0.0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
 CYCLES_PER_IMAGE = (4.0, 8.0, 14.0)
@@ -23,9 +25,7 @@ def channel_maps(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     rgb = pixels.astype(np.float64) / 255
     luminance = rgb @ np.array([0.299, 0.587, 0.114])
-    energies = [
-        _energy(luminance, cycles, angle) for cycles in CYCLES_PER_IMAGE for angle in ORIENTATIONS
-    ]
+    energies = [energy for cycles in CYCLES_PER_IMAGE for energy in _energies(luminance, cycles)]
     maps = [*energies, *_colours(rgb, luminance)]
     return np.stack([_shrink(channel) for channel in maps]).astype(np.float32)
 
@@ -46,11 +46,25 @@ def gabor(side: int, cycles: float, angle: float) -> NDArray[np.complex128]:
     return wave / np.abs(wave).sum()
 
 
-def _energy(luminance: NDArray[np.float64], cycles: float, angle: float) -> NDArray[np.float64]:
-    kernel = gabor(luminance.shape[0], cycles, angle)
-    radius = kernel.shape[0] // 2
-    padded = np.pad(luminance, radius, mode="edge")
-    return np.abs(fftconvolve(padded, kernel, mode="valid"))
+def _energies(luminance: NDArray[np.float64], cycles: float) -> list[NDArray[np.float64]]:
+    """Return the energy at each orientation, the image continued by its edge pixels.
+
+    The transform is as long as the continued image: what wraps around stays outside the image.
+    """
+    side = luminance.shape[0]
+    radius, length, kernels = _spectra(side, cycles)
+    spectrum = fft.fft2(np.pad(luminance, radius, mode="edge"), (length, length))
+    inner = slice(2 * radius, 2 * radius + side)
+    return list(np.abs(fft.ifft2(spectrum * kernels)[:, inner, inner]))
+
+
+@lru_cache(maxsize=8)
+def _spectra(side: int, cycles: float) -> tuple[int, int, NDArray[np.complex128]]:
+    """Return the Gabors' radius, the transform's length and their spectra, for all orientations."""
+    kernels = [gabor(side, cycles, angle) for angle in ORIENTATIONS]
+    radius = kernels[0].shape[0] // 2
+    length: int = fft.next_fast_len(side + 2 * radius)
+    return radius, length, np.stack([fft.fft2(kernel, (length, length)) for kernel in kernels])
 
 
 def _colours(rgb: NDArray[np.float64], luminance: NDArray[np.float64]) -> list[NDArray[np.float64]]:

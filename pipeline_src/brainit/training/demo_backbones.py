@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -136,27 +137,53 @@ def train_vgg(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
 
     Heads (1x1 convolutions on the five taps, upsampled to 16 px) predict the content map by
     cross-entropy and the 16 px thumbnail by L2; they are dropped afterwards. Each tap keeps both.
+    A second copy of the batch, of foreign colours and textures, has only its thumbnail predicted:
+    else images far from all scenes share the features of a scene, and inverting features finds
+    those (a published VGG has seen a million photographs).
     """
     network = build("demo_vgg_bn", recipe.seed)
     assert isinstance(network, VggFeatures)
     n_labels = len(CONTENTS) + 1
     with seeded_init(recipe.seed, "vgg_heads"):
         heads = nn.ModuleList(nn.Conv2d(c, n_labels + 3, 1) for c in network.channels)
+    draws = torch_generator(recipe.seed, "demo_vgg_bn", "foreign")
 
     def loss_of(index: Tensor) -> Tensor:
         images = as_images(scenes.images[index.numpy()])
         labels = torch.from_numpy(scenes.maps[index.numpy()]).long()
         thumbnails = F.interpolate(images, (16, 16), mode="area")
         total = torch.zeros(())
-        for head, features in zip(heads, network(images), strict=True):
+        foreign = foreign_images(images, draws)
+        both = torch.cat([thumbnails, F.interpolate(foreign, (16, 16), mode="area")])
+        for head, features in zip(heads, network(torch.cat([images, foreign])), strict=True):
             x = F.interpolate(head(features), (16, 16), mode="bilinear", align_corners=False)
-            total = total + F.cross_entropy(x[:, :n_labels], labels)
-            total = total + 10 * F.mse_loss(x[:, n_labels:], thumbnails)
+            total = total + F.cross_entropy(x[: len(images), :n_labels], labels)
+            total = total + 10 * F.mse_loss(x[:, n_labels:], both)
         return total / len(heads)
 
     parameters = [*network.parameters(), *heads.parameters()]
     network.train()
     return network, optimise(parameters, loss_of, recipe, len(scenes), "demo_vgg_bn")
+
+
+def foreign_images(
+    images: Float[Tensor, "batch 3 height width"], draws: torch.Generator
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return the images with their colours mixed at random, under noise of many scales.
+
+    Mixing is affine in RGB, one matrix per image; the noise is a sum of Gaussian fields of 2 to 32
+    px grids, of a weight drawn per image from 0 to 1. Values stay in [0, 1].
+    """
+    n, _, height, width = images.shape
+    mixing = torch.eye(3) + 0.6 * torch.randn(n, 3, 3, generator=draws)
+    mixed = torch.einsum("nij,njhw->nihw", mixing, images - 0.5)
+    noise = torch.zeros_like(images)
+    for side in (2, 4, 8, 16, 32):
+        field = torch.randn(n, 3, side, side, generator=draws)
+        gain = torch.rand(n, 1, 1, 1, generator=draws)
+        noise += 0.3 * gain * F.interpolate(field, (height, width), mode="bilinear")
+    weight = torch.rand(n, 1, 1, 1, generator=draws)
+    return (0.5 + (1 - weight) * mixed + weight * noise).clamp(0, 1)
 
 
 def train_openclip(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:

@@ -40,7 +40,7 @@ N_SCENES = 24_000
 _N_STREAMS = 2
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "demo_vgg_bn": {"steps": 700, "batch": 64, "lr": 3.0e-3},
+    "demo_vgg_bn": {"steps": 2400, "batch": 64, "lr": 3.0e-3},
     "demo_openclip": {"steps": 1500, "batch": 128, "lr": 2.0e-3},
     "demo_vit": {"steps": 1200, "batch": 64, "lr": 1.5e-3},
     "demo_resnet": {"steps": 800, "batch": 64, "lr": 3.0e-3},

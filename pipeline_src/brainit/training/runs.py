@@ -19,7 +19,7 @@ from brainit.training.bit_inputs import (
     targets_of,
 )
 from brainit.training.joint import JointTask, train_joint
-from brainit.training.stage1 import Stage1Task, train_stage1
+from brainit.training.stage1 import Stage1Task, fit_calibration, train_stage1
 from brainit.training.transfer import adapt_bit, adapt_joint, copy_shared, new_subject_bit
 
 
@@ -59,7 +59,15 @@ def run_stage1(
     stage1, seed = stage1_settings(settings, kind), settings.run.seed
     task = Stage1Task(model, train, validation, targets, stage1, seed, device)
     history = train_stage1(task, f"{kind} BIT")
-    save_bit(out.bit, model, subjects=pool.n_voxels, kind=kind, settings=settings.bit, seed=seed)
+    save_bit(
+        out.bit,
+        model,
+        subjects=pool.n_voxels,
+        kind=kind,
+        settings=settings.bit,
+        seed=seed,
+        calibration=fit_calibration(task) if stage1.calibration == "affine" else None,
+    )
     write_table(out.history, history)
 
 
@@ -131,7 +139,15 @@ def run_adapt_bit(
     task = Stage1Task(model, source, None, targets, stage1, seed, device)
     history = adapt_bit(task, settings.transfer, stage1)
     counts = {new.subject: fmri.n_voxels}
-    save_bit(out.bit, model, subjects=counts, kind=kind, settings=settings.bit, seed=seed)
+    save_bit(
+        out.bit,
+        model,
+        subjects=counts,
+        kind=kind,
+        settings=settings.bit,
+        seed=seed,
+        calibration=base.calibration,
+    )
     write_table(out.history, history)
 
 

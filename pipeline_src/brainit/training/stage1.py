@@ -3,6 +3,7 @@
 Differs from the paper: on a GPU the forward pass runs in bfloat16 instead of float16.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,15 +13,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import Stage1Settings
 from brainit.models.brain_transformer import BrainInteractionTransformer, SubjectBatch
+from brainit.models.token_calibration import CalibrationFit, TokenCalibration
 from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.losses import infonce
 from brainit.training.targets import LowlevelTargets, SemanticTargets
 
 N_VALIDATION = 256
+
+logger = logging.getLogger(__name__)
 
 
 def to_device(batch: ExampleBatch, device: torch.device) -> list[SubjectBatch]:
@@ -116,6 +121,39 @@ class Stage1Task:
             )
             total = total + loss
         return total / len(tables)
+
+
+@torch.no_grad()
+def fit_calibration(task: Stage1Task) -> TokenCalibration:
+    """Return the affine map of each layer, fitted on all validation examples with all voxels.
+
+    Logs each layer's mean norm of predicted over true tokens. Raises `PipelineError` where the task
+    has no validation examples or is not the low-level BIT's.
+    """
+    targets, source = task.targets, task.validation
+    if not isinstance(targets, LowlevelTargets) or source is None or source.n_real == 0:
+        raise PipelineError(
+            "settings calibration",
+            "a low-level BIT with validation examples",
+            "none",
+            "set calibration to none, or nsd.validation_share higher",
+        )
+    task.model.eval()
+    layers = targets.layout.layer_slices
+    fit_of = CalibrationFit(layers, targets.layout.width)
+    norms = torch.zeros(2, len(layers))
+    generator = torch_generator(task.seed, "stage1", "calibration")
+    for batch in source.epoch(task.settings.batch, generator, None):
+        with half_on_gpu(task.device):
+            predicted = task.model.decode(task.model.tokenize_mixed(to_device(batch, task.device)))
+        tables = targets.of(batch, task.device)
+        fit_of.add(predicted.float(), torch.cat(tables, dim=1))
+        for k, place in enumerate(layers):
+            norms[0, k] += predicted[:, place].float().norm(dim=-1).mean(1).sum().cpu()
+            norms[1, k] += tables[k].norm(dim=-1).mean(1).sum().cpu()
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in norms[0] / norms[1])
+    logger.info("norm of predicted over true tokens, by layer, before calibration: %s", ratios)
+    return fit_of.solve()
 
 
 def draw_positions(

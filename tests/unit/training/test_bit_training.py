@@ -21,7 +21,12 @@ from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.examples import ExampleSource, VoxelDropout
 from brainit.training.joint import JointTask, noise_with_offset
 from brainit.training.loop import LoopPlan, fit
-from brainit.training.stage1 import Stage1Task, draw_positions
+from brainit.training.stage1 import (
+    Stage1Task,
+    draw_positions,
+    fit_calibration,
+    to_device,
+)
 from brainit.training.targets import BatchImages, LowlevelTargets, SemanticTargets
 from brainit.training.transfer import adapt_bit, new_subject_bit
 
@@ -287,3 +292,26 @@ def test_device_is_the_settings() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(PipelineError, match="CUDA"):
             run_device(parse_sections({"run": {"device": "cuda"}}))
+
+
+def test_calibration_needs_validation_examples(source: ExampleSource, images: BatchImages) -> None:
+    vgg = load_backbone("vgg", "demo_vgg_bn")
+    targets = LowlevelTargets(images, vgg)
+    layout = targets.layout
+    settings = Stage1Settings(batch=4)
+    model = bit(layout.n_tokens, layout.width)
+    task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
+    with pytest.raises(PipelineError, match="with validation examples"):
+        fit_calibration(task)
+    task.validation = source
+    found = fit_calibration(task)
+    predicted, true = [], []
+    model.eval()
+    with torch.no_grad():
+        for batch in source.epoch(4, torch.Generator().manual_seed(9), None):
+            tokens = model.tokenize_mixed(to_device(batch, torch.device("cpu")))
+            predicted.append(model.decode(tokens))
+            true.append(torch.cat(targets.of(batch, torch.device("cpu")), dim=1))
+    x, y = torch.cat(predicted), torch.cat(true)
+    error = (found.apply(x, layout.layer_slices) - y).square().mean()
+    assert error < (y - y.mean((0, 1))).square().mean() < (x - y).square().mean()
