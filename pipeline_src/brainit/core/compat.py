@@ -3,19 +3,22 @@
 The package index has torchvision only as a CUDA build, whose compiled operators do not load with a
 CPU torch: `import torchvision`, and with it timm, open_clip and diffusers' models, then fails with
 "operator torchvision::nms does not exist". Declaring the two operators is enough, for none of them
-is called here. Import this module before any of those libraries.
+is called here. Call `import_torchvision` before importing any of those libraries; it takes seconds,
+so only what needs them calls it.
 """
 
 import importlib
 import sys
 import warnings
+from functools import cache
 
 import torch
 
 _LIBRARY: "torch.library.Library | None" = None
 
 
-def _import_torchvision() -> None:
+@cache
+def import_torchvision() -> None:
     """Import torchvision, declaring its two operators first only where they are missing."""
     global _LIBRARY
     with warnings.catch_warnings():
@@ -34,6 +37,3 @@ def _import_torchvision() -> None:
             schema = f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             _LIBRARY.define(schema)  # type: ignore[no-untyped-call]
         importlib.import_module("torchvision")
-
-
-_import_torchvision()

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import brainit.core.compat  # noqa: F401
+from brainit.core.compat import import_torchvision
 from brainit.core.seeds import torch_generator
 from brainit.features.resize import resize_images
 
@@ -140,6 +140,7 @@ class Generator(nn.Module):
 
 def build_generator(architecture: dict[str, Any]) -> Generator:
     """Return a generator of the given architecture (`unet`, `vae`, sizes), untrained."""
+    import_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     return Generator(

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from brainit.core.compat import import_torchvision
 from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.generator import build_generator
 from brainit.features.metric_network import MetricNetwork
@@ -51,6 +52,7 @@ def load_vgg16_bn(path: Path) -> VggFeatures:
 
 def openclip_config(model: str) -> dict[str, Any]:
     """Return open_clip's own architecture of a model that it names."""
+    import_torchvision()
     import open_clip
 
     return dict(open_clip.get_model_config(model))

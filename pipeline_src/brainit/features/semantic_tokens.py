@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-import brainit.core.compat  # noqa: F401
+from brainit.core.compat import import_torchvision
 from brainit.features.resize import resize_images
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -21,6 +21,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 def build_clip(architecture: dict[str, Any]) -> nn.Module:
     """Return open_clip's own CLIP model of the given `embed_dim`, `vision_cfg` and `text_cfg`."""
+    import_torchvision()
     from open_clip.model import CLIP
 
     return CLIP(

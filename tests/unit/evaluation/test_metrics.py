@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import correlation as scipy_correlation
 from scipy.stats import pearsonr
 
+from brainit.core.compat import import_torchvision
 from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
 from brainit.evaluation.metric_networks import direction_of, metric_name
@@ -70,7 +71,7 @@ def test_ssim_equals_its_definition(pair: tuple[torch.Tensor, torch.Tensor]) -> 
 
 
 def test_resizing_is_torchvisions_bilinear_with_antialias() -> None:
-    import brainit.core.compat  # noqa: F401, I001
+    import_torchvision()
     from torchvision.transforms.functional import resize
 
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
 from brainit.features.generator import Generator, cumulative_alphas, position_channels
 from brainit.features.networks import (
@@ -110,9 +111,8 @@ def test_vgg_maps_against_plain_layers(images: torch.Tensor) -> None:
 
 
 def test_vgg16_names_are_torchvisions() -> None:
+    import_torchvision()
     from torchvision.models import vgg16_bn
-
-    import brainit.core.compat  # noqa: F401
 
     with torch.device("meta"):
         published = vgg16_bn().state_dict()
@@ -122,10 +122,9 @@ def test_vgg16_names_are_torchvisions() -> None:
 
 
 def test_vgg16_taps_are_the_papers(tmp_path: Path) -> None:
+    import_torchvision()
     from safetensors.torch import save_file
     from torchvision.models import vgg16_bn
-
-    import brainit.core.compat  # noqa: F401
 
     torch.manual_seed(0)
     published = vgg16_bn().eval()
