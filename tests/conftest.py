@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread, folders of golden values and of small real data."""
+"""What all tests share: one thread, checked shapes, folders of golden and small real data."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Check every shape that a signature states, in all tests of this process."""
     import torch
+    from jaxtyping import install_import_hook
+
+    import tests.typecheck  # noqa: F401 - found by its name below
 
     torch.set_num_threads(1)
+    install_import_hook("brainit", "tests.typecheck.checked")
 
 
 @pytest.fixture(scope="session")

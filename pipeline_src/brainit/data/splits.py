@@ -7,6 +7,8 @@ Differs from the paper: the paper does not say which shared images; `nsd.test_se
 explicit. All sets follow from the order of presentation, which is the same for every subject.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -62,7 +64,7 @@ def split_names(
     is_shared: NDArray[np.bool_],
     test: NDArray[np.int64],
     validation: NDArray[np.int64],
-) -> NDArray[np.str_]:
+) -> NDArray[Any]:
     """Return train, val, test or unused (a shared image outside the test set) for each trial."""
     own = np.where(np.isin(nsd_id, validation), "val", "train")
     shared = np.where(np.isin(nsd_id, test), "test", "unused")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +91,12 @@ def _require_subjects(path: Path, found: Artifact, truths: Sequence[VoxelTruth])
         )
 
 
-def area_agreement(labels: NDArray[np.int64], area: NDArray[np.int64]) -> float:
+def area_agreement(labels: NDArray[np.integer[Any]], area: NDArray[np.int64]) -> float:
     """Return the adjusted mutual information of two labelings: 1 equal, 0 by chance."""
     return float(adjusted_mutual_info_score(area, labels))
 
 
-def share_with_all_subjects(labels: NDArray[np.int64], subject: NDArray[np.int64]) -> float:
+def share_with_all_subjects(labels: NDArray[np.integer[Any]], subject: NDArray[np.int64]) -> float:
     """Return the percentage of the clusters that occur in which every subject has a voxel."""
     n_subjects = len(np.unique(subject))
     counts = [len(np.unique(subject[labels == label])) for label in np.unique(labels)]
@@ -129,7 +130,10 @@ def _field_agreement(
 
 
 def _shuffled_agreement(
-    labels: NDArray[np.int64], is_responsive: NDArray[np.bool_], area: NDArray[np.int64], seed: int
+    labels: NDArray[np.integer[Any]],
+    is_responsive: NDArray[np.bool_],
+    area: NDArray[np.int64],
+    seed: int,
 ) -> float:
     """Return the largest agreement of shuffled embeddings, whose clusters are shuffled clusters."""
     generator = numpy_generator(seed, "shuffled_embeddings")

@@ -107,5 +107,4 @@ def share_of_attainable(
     """
     is_responsive = noise_ceiling > least_ceiling
     attainable = np.sqrt(noise_ceiling[is_responsive] / 100.0)
-    share: NDArray[np.float64] = np.median(correlation[..., is_responsive] / attainable, axis=-1)
-    return share
+    return np.asarray(np.median(correlation[..., is_responsive] / attainable, axis=-1))

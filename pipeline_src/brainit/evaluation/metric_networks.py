@@ -55,7 +55,7 @@ def tap_features(
     images: Float[Tensor, "images 3 height width"],
     eval_size: int,
     device: torch.device,
-) -> dict[str, Float[Tensor, "images features"]]:
+) -> dict[str, Float[Tensor, "images _features"]]:
     """Return the features of images in [0, 1] at each tap, float32, on the CPU.
 
     Images are first resized to `eval_size`; the network resizes to its own size.

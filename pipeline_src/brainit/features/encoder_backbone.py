@@ -82,7 +82,7 @@ class EncoderBackbone(nn.Module):
 
     def embed(
         self, images: Float[Tensor, "batch rgb height width"]
-    ) -> Float[Tensor, "batch tokens_and_registers width"]:
+    ) -> Float[Tensor, "batch tokens_and_registers features"]:
         """Return the tokens of images in [0, 1] before the first block."""
         x = (resize_images(images, self.image_size) - self.mean) / self.std
         patches = self.patch_embedding(x).flatten(2).transpose(1, 2)
@@ -93,7 +93,7 @@ class EncoderBackbone(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
-    ) -> Float[Tensor, "batch tokens_and_registers width"]:
+    ) -> Float[Tensor, "batch tokens_and_registers features"]:
         """Return all tokens after the last block."""
         tokens = self.embed(images)
         for block in self.blocks:

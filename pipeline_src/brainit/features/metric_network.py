@@ -55,7 +55,7 @@ class MetricNetwork(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
-    ) -> dict[str, Float[Tensor, "batch features"]]:
+    ) -> dict[str, Float[Tensor, "batch _features"]]:
         """Return the flattened features at each tap, of images in [0, 1]."""
         x = (resize_images(images, self.image_size) - self.mean) / self.std
         x = F.relu(self.stem(x))

@@ -70,7 +70,7 @@ class SemanticTokens(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
-    ) -> Float[Tensor, "batch tokens width"]:
+    ) -> Float[Tensor, "batch tokens features"]:
         """Return the patch tokens of images in [0, 1]."""
         visual: Any = self.clip.visual
         _, tokens = visual(self.prepare(images))

@@ -51,7 +51,7 @@ class VggFeatures(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
-    ) -> list[Float[Tensor, "batch channels map_height map_width"]]:
+    ) -> list[Float[Tensor, "batch _channels _map_height _map_width"]]:
         """Return the five maps of images in [0, 1] of any size; differentiable in the images."""
         x = (resize_images(images, self.image_size) - self.mean) / self.std
         maps = []

@@ -67,8 +67,8 @@ class VggTokenLayout:
 
 
 def maps_to_tokens(
-    maps: Sequence[Float[Tensor, "images channels height width"]],
-) -> list[Float[Tensor, "images tokens width"]]:
+    maps: Sequence[Float[Tensor, "images _channels _height _width"]],
+) -> list[Float[Tensor, "images _tokens _width"]]:
     """Turn the five maps into one token table each, all of one width (D.2).
 
     Positions go row by row. Raises `PipelineError` as `VggTokenLayout` does.
@@ -86,7 +86,7 @@ def maps_to_tokens(
 
 def tokens_to_maps(
     tokens: Float[Tensor, "images all_tokens width"], layout: VggTokenLayout
-) -> list[Float[Tensor, "images channels height width"]]:
+) -> list[Float[Tensor, "images _channels _height _width"]]:
     """Put tokens, the five layers one after the other, back into the five maps (D.2).
 
     Repeats within a token are averaged, then the values that overlapping tokens give one pixel.

@@ -168,7 +168,7 @@ def refill_empty(
 
 def assign_voxels(
     new_embedding: Float[NDArray[np.float32], "new_voxels width"],
-    base_embedding: Float[NDArray[np.float32], "voxels width"],
+    base_embedding: Float[NDArray[np.float32], "voxels base_width"],
     base_cluster: Int[NDArray[np.int64], "voxels"],
     settings: ClusterSettings,
     mixture: Mapping[str, NDArray[Any]],

@@ -11,7 +11,7 @@ reduced (bicubic, antialiased) only for the VGG network.
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from brainit.models.deep_image_prior import SkipNetStack, resize
 logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class FeatureNetwork(Protocol):
     """A network of the role `vgg`: maps of several layers of images in [0, 1]."""
 
@@ -34,13 +35,13 @@ class FeatureNetwork(Protocol):
 
     def __call__(
         self, images: Float[Tensor, "images 3 height width"], /
-    ) -> Sequence[Float[Tensor, "images channels map_height map_width"]]:
+    ) -> Sequence[Float[Tensor, "images _channels _map_height _map_width"]]:
         """Return the maps, differentiable in the images."""
         ...
 
 
 def invert_features(
-    targets: Sequence[Float[Tensor, "images channels height width"]],
+    targets: Sequence[Float[Tensor, "images _channels _height _width"]],
     image_ids: Sequence[int],
     vgg: FeatureNetwork,
     settings: DipSettings,
@@ -75,7 +76,7 @@ def _check_targets(targets: Sequence[Tensor], image_ids: Sequence[int]) -> None:
 
 
 def invert_chunk(
-    targets: Sequence[Float[Tensor, "images channels height width"]],
+    targets: Sequence[Float[Tensor, "images _channels _height _width"]],
     image_ids: Sequence[int],
     vgg: FeatureNetwork,
     settings: DipSettings,
@@ -114,8 +115,8 @@ def invert_chunk(
 
 
 def feature_loss(
-    maps: Sequence[Float[Tensor, "images channels height width"]],
-    targets: Sequence[Float[Tensor, "images channels height width"]],
+    maps: Sequence[Float[Tensor, "images _channels _height _width"]],
+    targets: Sequence[Float[Tensor, "images _channels _height _width"]],
 ) -> Float[Tensor, "images"]:
     """Return each image's mean over layers of the mean squared error of its maps (D.2)."""
     errors = [

@@ -8,7 +8,7 @@ Differs from the paper: no per-channel offset is added to the starting noise.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ from brainit.core.shards import shard_ranges
 from brainit.reconstruction.noise_schedule import NoiseSchedule, noise_schedule
 
 
+@runtime_checkable
 class ImageGenerator(Protocol):
     """A network of the role `generator`: noise prediction under tokens, over a VAE's latents."""
 
@@ -30,7 +31,7 @@ class ImageGenerator(Protocol):
     latent_shape: tuple[int, int, int]
     alphas_cumprod: Tensor
 
-    def unconditional_tokens(self) -> Float[Tensor, "1 tokens width"]:
+    def unconditional_tokens(self) -> Float[Tensor, "1 tokens features"]:
         """Return the tokens that stand for "no condition"."""
         ...
 
@@ -50,7 +51,7 @@ class ImageGenerator(Protocol):
         self,
         noisy_latents: Float[Tensor, "batch channels latent_height latent_width"],
         timesteps: Int[Tensor, "batch"],
-        tokens: Float[Tensor, "batch tokens width"],
+        tokens: Float[Tensor, "batch tokens features"],
     ) -> Float[Tensor, "batch channels latent_height latent_width"]:
         """Return the noise in latents whose signal and noise have unit variance together."""
         ...
@@ -58,7 +59,7 @@ class ImageGenerator(Protocol):
 
 def sample_images(
     generator: ImageGenerator,
-    tokens: Float[Tensor, "images tokens width"],
+    tokens: Float[Tensor, "images tokens features"],
     image_ids: Sequence[int],
     settings: ReconSettings,
     seed: int,
@@ -100,7 +101,7 @@ def sample_images(
 @torch.inference_mode()
 def _sample_batch(
     generator: ImageGenerator,
-    tokens: Float[Tensor, "batch tokens width"],
+    tokens: Float[Tensor, "batch tokens features"],
     image_ids: Sequence[int],
     settings: ReconSettings,
     seed: int,
@@ -134,7 +135,7 @@ def latent_noise(
 def euler_steps(
     generator: ImageGenerator,
     latents: Float[Tensor, "batch channels height width"],
-    tokens: Float[Tensor, "batch tokens width"],
+    tokens: Float[Tensor, "batch tokens features"],
     schedule: NoiseSchedule,
     first: int,
     guidance: float,

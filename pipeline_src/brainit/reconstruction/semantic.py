@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
@@ -54,7 +55,7 @@ def reconstruct_semantic(
 
 
 def _start_images(
-    path: Path, subject: str, images: np.ndarray[Any, Any], device: torch.device
+    path: Path, subject: str, images: NDArray[np.int64], device: torch.device
 ) -> torch.Tensor:
     part = read_part(path, "lowlevel", subject)
     if not np.array_equal(part.nsd_id, images):

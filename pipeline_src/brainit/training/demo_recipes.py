@@ -47,6 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "demo_unclip": {
         "vae": {"steps": 1200, "batch": 16, "lr": 2.5e-3},
         "unet": {"steps": 2400, "batch": 32, "lr": 1.5e-3},
+        "unet_blurred": {"steps": 1200, "batch": 32, "lr": 6.0e-4},
     },
 }
 
@@ -96,9 +97,16 @@ def train_generator(scenes: SceneSet, seed: int) -> tuple[nn.Module, Curve]:
         generator, latents, tokens, Recipe(**recipe["unet"], seed=seed)
     )
     generator.unet.load_state_dict(average)
-    return generator, [{**row, "part": 0} for row in curve] + [
-        {**row, "part": 1} for row in unet_curve
-    ]
+    average, blurred_curve = demo_generator.train_unet(
+        generator,
+        latents,
+        tokens,
+        Recipe(**recipe["unet_blurred"], seed=seed),
+        demo_generator.TokenBlur(tokens),
+    )
+    generator.unet.load_state_dict(average)
+    parts = enumerate((curve, unet_curve, blurred_curve))
+    return generator, [{**row, "part": part} for part, rows in parts for row in rows]
 
 
 def ship(

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 15.0
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is trained: losses of an epoch's batches, and the loss on validation data."""
 

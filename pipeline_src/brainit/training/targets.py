@@ -81,6 +81,6 @@ class LowlevelTargets:
     @torch.no_grad()
     def of(
         self, batch: ExampleBatch, device: torch.device
-    ) -> list[Float[Tensor, "batch tokens width"]]:
+    ) -> list[Float[Tensor, "batch _tokens _width"]]:
         """Return the token tables of the five layers of a batch, in its order."""
         return maps_to_tokens(self.network(self.images.of(batch).to(device)))

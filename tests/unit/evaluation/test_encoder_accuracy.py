@@ -13,12 +13,18 @@ from brainit.core.shards import write_shards
 from brainit.data.trials import TRIAL_COLUMNS
 from brainit.evaluation import encoder_accuracy
 from brainit.evaluation.encoder_accuracy import predict_test_responses
+from brainit.models.voxel_encoder import VoxelEncoder
 
 
-class MeanEncoder(torch.nn.Module):
+class MeanEncoder(VoxelEncoder):
     """Predict each voxel as its number times the image's mean."""
 
-    subjects = ("subj02", "subj01")
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return ("subj02", "subj01")
 
     def voxel_slice(self, subject: str) -> slice:
         return {"subj02": slice(0, 2), "subj01": slice(2, 5)}[subject]
