@@ -7,10 +7,10 @@ examples gives, for each layer, the affine map between the two. Not in the paper
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 PREFIX = "calibration."
@@ -22,24 +22,27 @@ class TokenCalibration:
 
     weight: Float[Tensor, "layers width width"]
     bias: Float[Tensor, "layers width"]
+    tokens_per_layer: Int[Tensor, "layers"]
 
     def apply(
-        self, tokens: Float[Tensor, "images all_tokens width"], layers: Sequence[slice]
+        self, tokens: Float[Tensor, "images all_tokens width"]
     ) -> Float[Tensor, "images all_tokens width"]:
         """Return the tokens, each layer's by its own map."""
         weight, bias = self.weight.to(tokens), self.bias.to(tokens)
-        parts = [tokens[:, place] @ weight[k] + bias[k] for k, place in enumerate(layers)]
-        return torch.cat(parts, dim=1)
+        layers = torch.split(tokens, self.tokens_per_layer.tolist(), dim=1)
+        return torch.cat([part @ weight[k] + bias[k] for k, part in enumerate(layers)], dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return its tensors by the names under which a BIT's file keeps them."""
-        return {f"{PREFIX}weight": self.weight, f"{PREFIX}bias": self.bias}
+        return {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
 
 
 def take_calibration(state: dict[str, Tensor]) -> TokenCalibration | None:
     """Take the calibration out of a BIT file's tensors; None where there is none."""
-    weight, bias = (state.pop(f"{PREFIX}{name}", None) for name in ("weight", "bias"))
-    return None if weight is None or bias is None else TokenCalibration(weight, bias)
+    found = {name: state.pop(name) for name in list(state) if name.startswith(PREFIX)}
+    if not found:
+        return None
+    return TokenCalibration(**{name.removeprefix(PREFIX): value for name, value in found.items()})
 
 
 class CalibrationFit:
@@ -47,18 +50,18 @@ class CalibrationFit:
 
     Parameters
     ----------
-    layers
-        Places of the layers among all tokens.
+    tokens_per_layer
+        How many tokens each layer has.
     width
         Width of a token.
     ridge
         Share of the mean variance of a predicted channel that is added to each.
     """
 
-    def __init__(self, layers: Sequence[slice], width: int, ridge: float = 1.0e-3) -> None:
-        self._layers, self._ridge = list(layers), ridge
-        shape = (len(self._layers), width)
-        self._count = [0] * len(self._layers)
+    def __init__(self, tokens_per_layer: Sequence[int], width: int, ridge: float = 1.0e-3) -> None:
+        self._tokens, self._ridge = list(tokens_per_layer), ridge
+        shape = (len(self._tokens), width)
+        self._count = [0] * len(self._tokens)
         self._sums: Mapping[str, Tensor] = {
             "x": torch.zeros(shape, dtype=torch.float64),
             "y": torch.zeros(shape, dtype=torch.float64),
@@ -72,9 +75,9 @@ class CalibrationFit:
         true: Float[Tensor, "images all_tokens width"],
     ) -> None:
         """Add images."""
-        for k, place in enumerate(self._layers):
-            x = predicted[:, place].flatten(0, 1).double().cpu()
-            y = true[:, place].flatten(0, 1).double().cpu()
+        tables = (torch.split(table, self._tokens, dim=1) for table in (predicted, true))
+        for k, (found, wanted) in enumerate(zip(*tables, strict=True)):
+            x, y = found.flatten(0, 1).double().cpu(), wanted.flatten(0, 1).double().cpu()
             self._count[k] += len(x)
             self._sums["x"][k] += x.sum(0)
             self._sums["y"][k] += y.sum(0)
@@ -92,4 +95,6 @@ class CalibrationFit:
             weight = torch.linalg.solve(cov, cross)
             weights.append(weight)
             biases.append(mean_y - mean_x @ weight)
-        return TokenCalibration(torch.stack(weights).float(), torch.stack(biases).float())
+        return TokenCalibration(
+            torch.stack(weights).float(), torch.stack(biases).float(), torch.tensor(self._tokens)
+        )

@@ -41,7 +41,7 @@ def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
         ids = images[start:stop]
         tokens = predict_tokens(bit, fmri, ids, settings.recon.batch, device)
         if bit.calibration is not None:
-            tokens = bit.calibration.apply(tokens, layout.layer_slices)
+            tokens = bit.calibration.apply(tokens)
         maps = tokens_to_maps(tokens, layout)
         inverted = invert_chunk(maps, ids.tolist(), vgg, settings.dip, settings.run.seed, device)
         pictures.append(to_uint8(inverted))

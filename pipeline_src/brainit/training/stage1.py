@@ -140,7 +140,7 @@ def fit_calibration(task: Stage1Task) -> TokenCalibration:
         )
     task.model.eval()
     layers = targets.layout.layer_slices
-    fit_of = CalibrationFit(layers, targets.layout.width)
+    fit_of = CalibrationFit(targets.layout.tokens_per_layer, targets.layout.width)
     norms = torch.zeros(2, len(layers))
     generator = torch_generator(task.seed, "stage1", "calibration")
     for batch in source.epoch(task.settings.batch, generator, None):

@@ -22,7 +22,7 @@ def tables(n_images: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_it_is_the_least_squares_fit_of_each_layer() -> None:
     x, y = tables(40)
-    fit = CalibrationFit(LAYERS, WIDTH, ridge=0.0)
+    fit = CalibrationFit([6, 2], WIDTH, ridge=0.0)
     for start in range(0, 40, 7):
         fit.add(x[start : start + 7], y[start : start + 7])
     found = fit.solve()
@@ -33,7 +33,7 @@ def test_it_is_the_least_squares_fit_of_each_layer() -> None:
         expected = np.linalg.lstsq(design, wanted, rcond=None)[0]
         np.testing.assert_allclose(found.weight[k], expected[:-1], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(found.bias[k], expected[-1], rtol=1e-4, atol=1e-5)
-        applied = found.apply(x, LAYERS)[:, place].reshape(-1, WIDTH)
+        applied = found.apply(x)[:, place].reshape(-1, WIDTH)
         np.testing.assert_allclose(applied, design @ expected, rtol=1e-3, atol=1e-4)
 
 
@@ -41,17 +41,17 @@ def test_another_scale_of_predictions_changes_nothing() -> None:
     x, y = tables(40)
     results = []
     for scale in (1.0, 250.0):
-        fit = CalibrationFit(LAYERS, WIDTH)
+        fit = CalibrationFit([6, 2], WIDTH)
         fit.add(scale * x, y)
-        results.append(fit.solve().apply(scale * x, LAYERS))
+        results.append(fit.solve().apply(scale * x))
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
 
 
 def test_constant_predictions_give_the_mean() -> None:
     _, y = tables(40)
-    fit = CalibrationFit(LAYERS, WIDTH)
+    fit = CalibrationFit([6, 2], WIDTH)
     fit.add(torch.ones_like(y), y)
-    applied = fit.solve().apply(torch.ones(1, 8, WIDTH), LAYERS)
+    applied = fit.solve().apply(torch.ones(1, 8, WIDTH))
     for place in LAYERS:
         mean = y[:, place].mean((0, 1)).expand(place.stop - place.start, WIDTH)
         torch.testing.assert_close(applied[0, place], mean, rtol=1e-4, atol=1e-4)
@@ -66,7 +66,9 @@ def test_a_bit_s_file_keeps_it(tmp_path: Path) -> None:
         out_width=WIDTH,
         **settings.model_dump(),
     )
-    kept = TokenCalibration(torch.randn(2, WIDTH, WIDTH), torch.randn(2, WIDTH))
+    kept = TokenCalibration(
+        torch.randn(2, WIDTH, WIDTH), torch.randn(2, WIDTH), torch.tensor([6, 2])
+    )
     path = tmp_path / "bit.safetensors"
     for calibration in (kept, None):
         save_bit(
@@ -85,3 +87,4 @@ def test_a_bit_s_file_keeps_it(tmp_path: Path) -> None:
             assert loaded is not None
             assert torch.equal(loaded.weight, kept.weight)
             assert torch.equal(loaded.bias, kept.bias)
+            assert loaded.tokens_per_layer.tolist() == [6, 2]
