@@ -70,10 +70,15 @@ def check_clusters(
         at_least(
             "clusters_with_all_subjects_pct",
             shared,
-            shared_by_position,
+            float("nan"),
             100.0,
-            "percent of clusters that hold voxels of every subject; null: clusters of 3-D "
-            "coordinates",
+            "percent of clusters that hold voxels of every subject",
+        ),
+        for_comparison(
+            "clusters_with_all_subjects_pct_coordinates",
+            shared_by_position,
+            "the same, mixture on 3-D coordinates (subjects share fsaverage's vertices, so that "
+            "these clusters can hold everybody too)",
         ),
     ]
 
