@@ -2,11 +2,12 @@
 
 Both are `diffusers`' own models. The U-Net learns to predict the noise of the VAE's latents; one
 condition in ten is replaced by the unconditional tokens, so that classifier-free guidance works.
-A second part of its training blurs half of the conditions, as published unCLIP models are trained
+A second part of its training blurs most of the conditions, as published unCLIP models are trained
 with noise on their condition: what a brain decoder predicts is such a blurred condition.
 """
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ EDGE_WEIGHT = 0.5
 SQUARE_WEIGHT = 5.0
 FIRST_LOG_VARIANCE = -6.0
 N_COMPONENTS = 256
-BLURRED_SHARE = 0.5
+BLURRED_SHARE = 0.7
+NOISE_RANGE = (0.01, 3.0)
 
 ARCHITECTURE: dict[str, Any] = {
     "kind": "generator",
@@ -129,9 +131,10 @@ def cache_inputs(
 class TokenBlur:
     """Conditions as a linear decoder sees them through noise: principal components, shrunk.
 
-    Component k of variance v_k is measured with noise of variance s and answered by its posterior
-    mean, v_k / (v_k + s) of the measurement. s is drawn per example, log-uniform between a
-    thousandth of the largest variance and all of it. Fitted on the first 4,096 of `tokens`.
+    Component k of variance v_k is measured with noise of variance q v_1^(1-g) v_k^g and answered by
+    its posterior mean. Each example draws its own q, log-uniform over `NOISE_RANGE`, and g, uniform
+    in [0, 1]: from noise that is the same in all components, which hides what is fine, to noise in
+    proportion to each. Fitted on the first 4,096 of `tokens`.
     """
 
     def __init__(self, tokens: Float[Tensor, "scenes tokens width"]) -> None:
@@ -145,8 +148,11 @@ class TokenBlur:
         self, tokens: Float[Tensor, "batch tokens width"], draws: torch.Generator
     ) -> Float[Tensor, "batch tokens width"]:
         """Return the tokens, each example blurred by its own draw."""
-        exponent = torch.rand(len(tokens), 1, generator=draws)
-        noise_variance = self.variance[0] * 10.0 ** (-3.0 * exponent)
+        low, high = (math.log(bound) for bound in NOISE_RANGE)
+        share = torch.exp(low + (high - low) * torch.rand(len(tokens), 1, generator=draws))
+        evenness = torch.rand(len(tokens), 1, generator=draws)
+        relative = self.variance / self.variance[0]
+        noise_variance = self.variance[0] * share * relative**evenness
         found = (tokens.flatten(1) - self.mean) @ self.basis.T
         measured = found + noise_variance.sqrt() * torch.randn(found.shape, generator=draws)
         answered = measured * self.variance / (self.variance + noise_variance)
@@ -162,7 +168,7 @@ def train_unet(
 ) -> tuple[dict[str, Tensor], Curve]:
     """Train the U-Net to predict noise; return the moving average of its weights and the curve.
 
-    With `blur` half of the conditions are blurred.
+    With `blur` the share `BLURRED_SHARE` of the conditions is blurred.
     """
     draws = torch_generator(recipe.seed, "unet_noise" if blur is None else "unet_blurred_noise")
     unconditional = generator.unconditional_tokens()

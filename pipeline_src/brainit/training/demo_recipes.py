@@ -47,7 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "demo_unclip": {
         "vae": {"steps": 1200, "batch": 16, "lr": 2.5e-3},
         "unet": {"steps": 2400, "batch": 32, "lr": 1.5e-3},
-        "unet_blurred": {"steps": 1200, "batch": 32, "lr": 6.0e-4},
+        "unet_blurred": {"steps": 3600, "batch": 32, "lr": 1.0e-3},
     },
 }
 

@@ -28,12 +28,14 @@ def test_blur_is_the_posterior_mean_of_noisy_components() -> None:
     np.testing.assert_allclose(blur.variance, values[::-1], rtol=1e-4)
     found = blur.blur(tokens[:5], torch.Generator().manual_seed(3))
     draws = torch.Generator().manual_seed(3)
-    exponent = torch.rand(5, 1, generator=draws).numpy()
+    share = 0.01 * 300 ** torch.rand(5, 1, generator=draws).numpy()
+    evenness = torch.rand(5, 1, generator=draws).numpy()
     noise = torch.randn(5, 12, generator=draws).numpy()
     for i in range(5):
-        variance = values[-1] * 10 ** (-3 * exponent[i, 0])
         expected = flat.mean(0)
         for k in range(12):
+            g = evenness[i, 0]
+            variance = share[i, 0] * values[-1] ** (1 - g) * values[-1 - k] ** g
             vector = blur.basis[k].double().numpy()
             assert abs(vector @ vectors[:, -1 - k]) > 0.999
             measured = (flat[i] - flat.mean(0)) @ vector + np.sqrt(variance) * noise[i, k]
