@@ -155,7 +155,7 @@ def test_ncsnr_of_another_surface(tree: Any, tmp_path: Path) -> None:
 
 def images(tree: Any, tmp_path: Path) -> None:
     settings = ImageSettings(stored_size=8)
-    prepare_images(tree.root, tree.zip_path, settings, tmp_path / "s", tmp_path / "e")
+    prepare_images(tree.stimuli_path, tree.zip_path, settings, tmp_path / "s", tmp_path / "e")
 
 
 @pytest.mark.parametrize("n_bytes", [100, 9000])

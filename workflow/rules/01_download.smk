@@ -4,19 +4,18 @@ NSD's metadata, stimuli and masks, COCO's unlabelled images, and the networks' w
 Betas are not fetched here: `prepare_betas` streams them, one session at a time.
 
 Needs    the simulator's folder, or a bucket whose terms have been accepted
-Makes    <store>/nsd, <store>/coco/unlabeled2017.zip, <store>/weights
-Steps    download, fetch_weights
+Makes    <store>/nsd, <store>/stimuli, <store>/coco, <store>/manifests, <store>/weights
+Steps    download, download_images, fetch_weights
 """
 
 
 rule download:
-    """Fetch and verify everything but the betas."""
+    """Fetch and verify what is needed of NSD but betas and stimuli."""
     input:
-        simulated=simulated_files("nsd", "coco/unlabeled2017.zip"),
+        simulated=simulated_files("nsd"),
     output:
         nsd=directory("<store>/nsd"),
-        coco="<store>/coco/unlabeled2017.zip",
-        manifest="<store>/manifest.json",
+        manifest="<store>/manifests/nsd.json",
     log:
         "<logs>/download.log",
     benchmark:
@@ -26,18 +25,53 @@ rule download:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=600,
+        runtime=120,
     params:
         source=source_root,
-        coco_source=coco_root,
+        work=f"{WORK}/download",
         settings=settings("nsd"),
         code=code_digest("brainit.steps.download"),
     shell:
         "python -m brainit.steps.download"
         " --source {params.source:q}"
-        " --coco-source {params.coco_source:q}"
         " --out {output.nsd:q}"
-        " --coco-out {output.coco:q}"
+        " --work {params.work:q}"
+        " --manifest {output.manifest:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule download_images:
+    """Fetch NSD's stimuli and COCO's unlabelled images; they go once `prepare_images` is done."""
+    input:
+        simulated=simulated_files("nsd", "coco/unlabeled2017.zip"),
+    output:
+        stimuli=temp_if_remote("<store>/stimuli/nsd_stimuli.hdf5"),
+        coco=temp_if_remote("<store>/coco/unlabeled2017.zip"),
+        manifest="<store>/manifests/images.json",
+    log:
+        "<logs>/download_images.log",
+    benchmark:
+        "<benchmarks>/download_images.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=1200,
+    params:
+        source=source_root,
+        coco_source=coco_root,
+        work=f"{WORK}/download_images",
+        settings=some_settings("nsd", "accept_terms", "connections"),
+        code=code_digest("brainit.steps.download_images"),
+    shell:
+        "python -m brainit.steps.download_images"
+        " --source {params.source:q}"
+        " --coco-source {params.coco_source:q}"
+        " --stimuli {output.stimuli:q}"
+        " --coco {output.coco:q}"
+        " --work {params.work:q}"
         " --manifest {output.manifest:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

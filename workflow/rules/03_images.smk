@@ -1,7 +1,7 @@
 """
 Stimuli and external images, and their semantic tokens where the settings keep them (sections 5.1, D).
 
-Needs    <store>/nsd, <store>/coco/unlabeled2017.zip
+Needs    <store>/stimuli/nsd_stimuli.hdf5, <store>/coco/unlabeled2017.zip
 Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external}
 Steps    prepare_images, extract_features
 """
@@ -10,7 +10,7 @@ Steps    prepare_images, extract_features
 rule prepare_images:
     """Keep stimuli and external images at one size, in shards."""
     input:
-        nsd="<store>/nsd",
+        brick="<store>/stimuli/nsd_stimuli.hdf5",
         coco="<store>/coco/unlabeled2017.zip",
     output:
         stimuli=directory("<results>/group/images/stimuli"),
@@ -30,7 +30,7 @@ rule prepare_images:
         code=code_digest("brainit.steps.prepare_images"),
     shell:
         "python -m brainit.steps.prepare_images"
-        " --nsd {input.nsd:q}"
+        " --brick {input.brick:q}"
         " --coco {input.coco:q}"
         " --stimuli {output.stimuli:q}"
         " --external {output.external:q}"

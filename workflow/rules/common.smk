@@ -55,6 +55,18 @@ def settings(*sections):
     return lambda wildcards: json.dumps(chosen, sort_keys=True)
 
 
+def some_settings(section, *keys):
+    """Return the params function that hands over some keys of one section, and nothing else."""
+    chosen = {section: {key: config[section][key] for key in keys}}
+    return lambda wildcards: json.dumps(chosen, sort_keys=True)
+
+
+def temp_if_remote(path):
+    """Return a large downloaded file as temporary; of a simulated or local source it stays."""
+    is_remote = "://" in SOURCE and not SOURCE.startswith("file:")
+    return temp(path) if is_remote else path
+
+
 @lru_cache(maxsize=None)
 def code_digest(module):
     """Digest the syntax trees of a module and of all modules of the package that it imports."""

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -41,3 +42,38 @@ def _line(label: str, n_done: int, total: int | None, unit: str, elapsed_s: floa
     of_total = f"/{total}" if total is not None else ""
     left = f", {(total - n_done) / rate:.0f} s left" if total and rate and n_done < total else ""
     return f"{label}: {n_done}{of_total} {unit}, {rate:.2f} {unit}/s{left}"
+
+
+class ByteProgress:
+    """Bytes that several threads bring: a bar on a terminal, a line at fixed intervals in a log.
+
+    `n_total` is the number of bytes to come, None where it is not known.
+    """
+
+    def __init__(self, label: str, n_total: int | None = None) -> None:
+        self.label, self.n_total, self.n_done = label, n_total, 0
+        self._lock = threading.Lock()
+        self._started = self._last = time.monotonic()
+        is_shown = sys.stderr.isatty()
+        self._bar = tqdm(desc=label, total=n_total, unit="B", unit_scale=True, disable=not is_shown)
+        self._is_logged = not is_shown
+
+    def tell(self, n_bytes: int) -> None:
+        """Add `n_bytes`; a negative number takes back what is lost."""
+        with self._lock:
+            self.n_done += n_bytes
+            self._bar.update(n_bytes)
+            now = time.monotonic()
+            if self._is_logged and now - self._last >= _SECONDS_BETWEEN_LINES:
+                self._last = now
+                self._log(now)
+
+    def close(self) -> None:
+        """End the bar, or write the last line."""
+        self._bar.close()
+        if self._is_logged:
+            self._log(time.monotonic())
+
+    def _log(self, now: float) -> None:
+        total = None if self.n_total is None else round(self.n_total / 1e6)
+        logger.info(_line(self.label, round(self.n_done / 1e6), total, "MB", now - self._started))

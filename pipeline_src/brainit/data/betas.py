@@ -39,7 +39,7 @@ def prepare_betas(
     `PipelineError` where NSD's terms are not accepted (before any request), and where mask, trials,
     surface, noise ceiling and betas disagree.
     """
-    require_terms(nsd, source)
+    require_terms(nsd, source, work)
     mask = read_mask(nsd_root, nsd.mask)
     trials = read_trials(trials_path)
     ncsnr = published_ncsnr(nsd_root, subject, nsd.betas_version, mask)

@@ -1,17 +1,26 @@
 """Everything of NSD and COCO but the betas, which `prepare_betas` streams (paper 5.1)."""
 
+import hashlib
 import json
 import logging
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of, write_text
-from brainit.core.progress import progress
+from brainit.core.progress import ByteProgress
 from brainit.core.settings import NsdSettings
 from brainit.data import nsd_paths
 from brainit.data.masks import LABELS
+from brainit.data.remote import BLOCK_BYTES
 from brainit.data.sources import download_file, fetch
 from brainit.data.terms import is_remote, require_terms
+from brainit.data.transfers import Fetched, Tell
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +36,12 @@ _RSC_SHA256 = {
     "rh": "cc9401ad45b43b6d1757c148e3b8208fedddb918ff43e0cc82447ba5da812f77",
 }
 
+# One source alone states it, so another sum is a warning.
+_COCO_MD5 = "7ebc562819fdb32847aab79530457326"
+
 
 def metadata_keys(nsd: NsdSettings) -> list[str]:
-    """Return the keys of NSD's tree that the settings need, betas excepted."""
+    """Return the keys of NSD's tree that the settings need, betas and stimuli excepted."""
     subjects = sorted({*nsd.subjects, *nsd.evaluated, *nsd.transfer})
     keys = [nsd_paths.EXPDESIGN, nsd_paths.STIM_INFO]
     keys += [nsd_paths.responses(subject) for subject in subjects]
@@ -37,42 +49,127 @@ def metadata_keys(nsd: NsdSettings) -> list[str]:
         keys += [nsd_paths.label(side, name) for name in LABELS[nsd.mask]]
         keys.append(nsd_paths.pial(side))
         keys += [nsd_paths.ncsnr(subject, nsd.betas_version, side) for subject in subjects]
-    return [*keys, nsd_paths.STIMULI]
+    return keys
 
 
-def download(
-    source: str, coco_source: str, nsd: NsdSettings, out: Path, coco_out: Path, manifest: Path
-) -> None:
-    """Fetch NSD's tree to `out` and COCO's archive to `coco_out`, then write the manifest.
+Fetch = Callable[[Path, Tell], Fetched | None]
+"""Puts one file at a path and says what was fetched."""
 
-    The manifest names file, bytes, source and, up to 64 MiB, SHA-256. Raises `PipelineError` where
-    NSD's terms are not accepted (before any request) and where a file cannot be had.
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file to fetch: its key, the root it is below, where it goes, and how it is got."""
+
+    key: str
+    source: str
+    target: Path
+    get: Fetch
+
+
+def download(source: str, nsd: NsdSettings, out: Path, work: Path, manifest: Path) -> None:
+    """Fetch what is needed of NSD's tree to `out`, several files at a time.
+
+    Files stand in `work` until all are whole, so that a rerun fetches only what is missing. The
+    manifest names file, bytes, source and, up to 64 MiB, SHA-256; of remote files also ETag and
+    time. Raises `PipelineError` where NSD's terms are not accepted (before any request) and where a
+    file cannot be had.
     """
-    require_terms(nsd, source)
-    entries = []
-    for key in progress(metadata_keys(nsd), "download", unit="file"):
-        target = out / key
-        _fetch_nsd(source, key, target)
-        entries.append(_entry(key, target, source))
-    fetch(coco_source, nsd_paths.COCO_ARCHIVE, coco_out, link=False)
-    entries.append(_entry(nsd_paths.COCO_ARCHIVE, coco_out, coco_source))
+    require_terms(nsd, source, manifest.parent)
+    wanted = [
+        Wanted(key, source, out / key, _nsd_fetcher(source, key)) for key in metadata_keys(nsd)
+    ]
+    fetch_all(wanted, work, nsd.connections, manifest)
+
+
+def download_images(
+    source: str,
+    coco_source: str,
+    nsd: NsdSettings,
+    stimuli: Path,
+    coco: Path,
+    work: Path,
+    manifest: Path,
+) -> None:
+    """Fetch NSD's stimuli (39.6 GB) and COCO's archive (19 GB), as `download` does.
+
+    Another MD5 sum of COCO's archive than the one known is a warning.
+    """
+    require_terms(nsd, source, manifest.parent)
+    # The workflow compares the time stamps of these files: a link would have its source's.
+    wanted = [
+        Wanted(key, root, target, partial(fetch, root, key, link=False))
+        for key, root, target in (
+            (nsd_paths.STIMULI, source, stimuli),
+            (nsd_paths.COCO_ARCHIVE, coco_source, coco),
+        )
+    ]
+    fetch_all(wanted, work, nsd.connections, manifest)
+    if is_remote(coco_source):
+        _warn_of_other_coco(coco)
+
+
+def fetch_all(wanted: Sequence[Wanted], work: Path, connections: int, manifest: Path) -> None:
+    """Fetch every file into `work`, then move all to their places and write the manifest."""
+    progress = ByteProgress("download")
+    with ThreadPoolExecutor(connections) as pool:
+        pending = [pool.submit(_fetch_once, one, work, progress) for one in wanted]
+        try:
+            entries = [future.result() for future in pending]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    progress.close()
+    for one in wanted:
+        one.target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(work / one.key, one.target)
     write_text(manifest, json.dumps({"files": entries}, indent=1) + "\n")
+    shutil.rmtree(work)
 
 
-def _fetch_nsd(source: str, key: str, target: Path) -> None:
-    if not (is_remote(source) and key.endswith(".nsdgeneralRSC.mgz")):
-        fetch(source, key, target)
-        return
-    download_file(f"{_RSC_FOLDER}/{target.name}", target)
+def _fetch_once(one: Wanted, work: Path, progress: ByteProgress) -> dict[str, Any]:
+    """Return the manifest's entry of a file, fetched now or by an earlier run of this command."""
+    path = work / one.key
+    record = path.with_name(f".{path.name}.entry.json")
+    if path.is_file() and record.is_file():
+        entry: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        if entry["source"] == one.source and entry["bytes"] == path.stat().st_size:
+            return entry
+    fetched = one.get(path, progress.tell)
+    n_bytes = path.stat().st_size
+    entry = {
+        "file": one.key,
+        "bytes": n_bytes,
+        "sha256": sha256_of(path) if n_bytes <= _HASHED_BYTES else None,
+        "source": one.source,
+    }
+    if fetched is not None:
+        entry |= {"url": fetched.url, "etag": fetched.etag, "fetched_at": fetched.fetched_at}
+    write_text(record, json.dumps(entry))
+    return entry
+
+
+def _nsd_fetcher(source: str, key: str) -> Fetch:
+    if is_remote(source) and key.endswith(".nsdgeneralRSC.mgz"):
+        return _fetch_rsc
+    return partial(fetch, source, key)
+
+
+def _fetch_rsc(target: Path, tell: Tell) -> Fetched:
+    fetched = download_file(f"{_RSC_FOLDER}/{target.name}", target, tell=tell)
     expected, found = _RSC_SHA256[target.name[:2]], sha256_of(target)
     if found != expected:
         target.unlink()
         raise PipelineError(
             target, f"SHA-256 {expected}", found, "rerun download, or set nsd.mask: nsdgeneral"
         )
+    return fetched
 
 
-def _entry(key: str, path: Path, source: str) -> dict[str, str | int | None]:
-    n_bytes = path.stat().st_size
-    digest = sha256_of(path) if n_bytes <= _HASHED_BYTES else None
-    return {"file": key, "bytes": n_bytes, "sha256": digest, "source": source}
+def _warn_of_other_coco(path: Path) -> None:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as handle:
+        while block := handle.read(BLOCK_BYTES):
+            digest.update(block)
+    if digest.hexdigest() != _COCO_MD5:
+        found = digest.hexdigest()
+        logger.warning("%s: MD5 %s, one source states %s", path, found, _COCO_MD5)

@@ -18,7 +18,6 @@ from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.settings import ImageSettings
 from brainit.core.shards import shard_ranges, write_shards
-from brainit.data import nsd_paths
 
 STIMULI_DATASET = "imgBrick"
 EXTERNAL_FOLDER = "unlabeled2017"
@@ -28,13 +27,12 @@ _FIX = "delete it and rerun download"
 
 
 def prepare_images(
-    nsd_root: Path, archive: Path, settings: ImageSettings, stimuli: Path, external: Path
+    brick: Path, archive: Path, settings: ImageSettings, stimuli: Path, external: Path
 ) -> None:
     """Write both sharded arrays: stimuli (row = nsd_id) and external (row = sorted member).
 
     Raises `PipelineError` for a truncated or foreign file and for members of unexpected names.
     """
-    brick = nsd_root / nsd_paths.STIMULI
     attributes = {"side": settings.stored_size}
     write_shards(stimuli, stimulus_blocks(brick, settings), {**attributes, "source": brick.name})
     blocks = external_blocks(archive, settings)

@@ -7,6 +7,7 @@ STEPS: tuple[str, ...] = (
     "simulate_nsd",
     "train_demo_backbones",
     "download",
+    "download_images",
     "fetch_weights",
     "prepare_design",
     "prepare_betas",

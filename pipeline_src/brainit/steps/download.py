@@ -1,4 +1,4 @@
-"""Fetch and verify everything of NSD and COCO but the betas (paper 5.1)."""
+"""Fetch and verify what is needed of NSD but betas and stimuli (paper 5.1)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,14 @@ from brainit.data.download import download
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fetch NSD's tree to `--out` and COCO's archive to `--coco-out`; write the manifest."""
+    """Fetch NSD's tree to `--out`; write the manifest."""
     parser = step_parser("download", __doc__)
-    parser.add_argument("--source", required=True, help="root of NSD's tree: https:// or a folder")
-    parser.add_argument("--coco-source", required=True, help="folder or URL of the COCO archive")
+    parser.add_argument("--source", required=True, help="NSD's root: https://, s3:// or a folder")
     parser.add_argument("--out", type=Path, required=True, help="root of the fetched tree")
-    parser.add_argument("--coco-out", type=Path, required=True, help="fetched archive")
+    parser.add_argument("--work", type=Path, required=True, help="folder of files until all came")
     parser.add_argument("--manifest", type=Path, required=True, help="list of files (.json)")
     args = parser.parse_args(argv)
-    nsd = read_settings(args.settings).nsd
-    download(args.source, args.coco_source, nsd, args.out, args.coco_out, args.manifest)
+    download(args.source, read_settings(args.settings).nsd, args.out, args.work, args.manifest)
 
 
 if __name__ == "__main__":

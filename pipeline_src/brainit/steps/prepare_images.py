@@ -10,13 +10,13 @@ from brainit.data.image_files import prepare_images
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the shards of the stimuli and of the external images."""
     parser = step_parser("prepare_images", __doc__)
-    parser.add_argument("--nsd", type=Path, required=True, help="root of NSD's tree")
+    parser.add_argument("--brick", type=Path, required=True, help="nsd_stimuli.hdf5")
     parser.add_argument("--coco", type=Path, required=True, help="unlabeled2017.zip")
     parser.add_argument("--stimuli", type=Path, required=True, help="folder of shards to write")
     parser.add_argument("--external", type=Path, required=True, help="folder of shards to write")
     args = parser.parse_args(argv)
     images = read_settings(args.settings).images
-    prepare_images(args.nsd, args.coco, images, args.stimuli, args.external)
+    prepare_images(args.brick, args.coco, images, args.stimuli, args.external)
 
 
 if __name__ == "__main__":

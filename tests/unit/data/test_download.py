@@ -1,89 +1,59 @@
-"""Fetching from a folder and from a web server on this machine; NSD's terms."""
+"""Fetching NSD's tree from a folder, a web server and a bucket on this machine; NSD's terms."""
 
 import json
-import threading
-import urllib.request
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
 from brainit.core.settings import NsdSettings
-from brainit.data import sources
+from brainit.data import download as download_module
 from brainit.data.betas import prepare_betas
-from brainit.data.download import download, metadata_keys
+from brainit.data.download import download, download_images, metadata_keys
 from brainit.data.images import ImageStore
-from brainit.data.sources import download_file, fetch, opened
+from brainit.data.nsd_paths import COCO_ARCHIVE, STIMULI
+from brainit.data.sources import fetch, opened
 from brainit.steps import download as download_step
+from brainit.steps import download_images as download_images_step
 from brainit.steps import prepare_images
 
 SUBJECTS = {name: ("subj01", "subj02") for name in ("subjects", "evaluated", "transfer")}
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serve a folder with Range, deny `denied`, and cut `cut` after half its bytes."""
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if path.name == "denied":
-            return self.send_error(403)
-        if not path.is_file():
-            return self.send_error(404)
-        content = path.read_bytes()
-        start = int(self.headers.get("Range", "bytes=0-")[6:].rstrip("-"))
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        stop = len(content) // 2 if path.name == "cut" and not start else len(content)
-        self.wfile.write(content[start:stop])
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_port}", folder
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+NSD = NsdSettings(**SUBJECTS)
+ACCEPTED = NsdSettings(**SUBJECTS, accept_terms=True)
 
 
 @pytest.mark.parametrize("form", ["path", "file"])
 def test_download_from_a_folder(tiny_nsd: Any, tmp_path: Path, form: str) -> None:
     root = tiny_nsd.root if form == "path" else tiny_nsd.root.as_uri()
-    nsd = NsdSettings(**SUBJECTS)
     out = tmp_path / "nsd"
-    download(str(root), f"{root}/coco", nsd, out, tmp_path / "c.zip", tmp_path / "m.json")
+    download(str(root), NSD, out, tmp_path / "work", tmp_path / "m.json")
     entries = json.loads((tmp_path / "m.json").read_text())["files"]
-    assert [e["file"] for e in entries] == [*metadata_keys(nsd), "unlabeled2017.zip"]
-    for entry in entries[:-1]:
+    assert [e["file"] for e in entries] == metadata_keys(NSD)
+    for entry in entries:
         path = out / entry["file"]
         assert path.read_bytes() == (tiny_nsd.root / entry["file"]).read_bytes()
         assert entry["sha256"] == sha256_of(path) and entry["bytes"] == path.stat().st_size
-    assert not list(out.rglob("*.betas_session*"))
-    # The workflow compares the time stamps of both archives: they must not be one file.
-    assert not (tmp_path / "c.zip").samefile(tiny_nsd.zip_path)
+    assert not list(out.rglob("*.betas_session*")) and not list(out.rglob(".*"))
+    assert not (tmp_path / "work").exists() and not list(tmp_path.glob("*terms*"))
 
 
 def test_steps_from_download_to_images(tiny_nsd: Any, tmp_path: Path) -> None:
     settings = json.dumps({"nsd": SUBJECTS, "images": {"stored_size": 8}})
-    nsd, coco = tmp_path / "nsd", tmp_path / "unlabeled2017.zip"
-    sources_of = ["--source", str(tiny_nsd.root), "--coco-source", str(tiny_nsd.root / "coco")]
-    outputs = ["--out", str(nsd), "--coco-out", str(coco), "--manifest", str(tmp_path / "m.json")]
-    download_step.main([*sources_of, *outputs, "--settings", settings])
+    source = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
+    source += ["--manifest", str(tmp_path / "m.json"), "--settings", settings]
+    download_step.main([*source, "--out", str(tmp_path / "nsd")])
+    brick, coco = tmp_path / "nsd_stimuli.hdf5", tmp_path / "unlabeled2017.zip"
+    files = ["--stimuli", str(brick), "--coco", str(coco)]
+    download_images_step.main([*source, *files, "--coco-source", str(tiny_nsd.root / "coco")])
+    # The workflow compares the time stamps of both ends: they must not be one file.
+    assert not coco.samefile(tiny_nsd.zip_path) and not brick.samefile(tiny_nsd.stimuli_path)
     stimuli, external = tmp_path / "stimuli", tmp_path / "external"
-    inputs = ["--nsd", str(nsd), "--coco", str(coco), "--settings", settings]
+    inputs = ["--brick", str(brick), "--coco", str(coco), "--settings", settings]
     prepare_images.main([*inputs, "--stimuli", str(stimuli), "--external", str(external)])
     assert (len(ImageStore(stimuli)), len(ImageStore(external))) == (tiny_nsd.n_images, 4)
 
@@ -95,55 +65,88 @@ def test_nothing_is_requested_before_the_terms_are_accepted(
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a request was made")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    nsd = NsdSettings()
+    monkeypatch.setattr(requests, "get", refuse)
+    monkeypatch.setattr("brainit.data.remote._s3_client", refuse)
+    a, b, c, d = (tmp_path / name for name in "abcd")
     with pytest.raises(PipelineError) as caught:
-        download(source, "https://coco.example", nsd, tmp_path, tmp_path / "c", tmp_path / "m")
+        download(source, NSD, a, b, c)
     for text in ("forms.gle/xue2bCdM9LaFNMeb7", "Terms-and-Conditions", "Allen et al. 2022"):
         assert text in str(caught.value)
     with pytest.raises(PipelineError, match="nsd.accept_terms"):
-        prepare_betas("subj01", tmp_path, source, tmp_path / "t", tmp_path, nsd)
+        download_images(source, "https://coco.example", NSD, a, b, c, d)
+    with pytest.raises(PipelineError, match="nsd.accept_terms"):
+        prepare_betas("subj01", tmp_path, source, tmp_path / "t", tmp_path, NSD)
     assert not list(tmp_path.iterdir())
 
 
-def test_web_server(server: tuple[str, Path], tmp_path: Path) -> None:
-    url, folder = server
-    (folder / "a").mkdir()
-    (folder / "a" / "file").write_bytes(bytes(range(256)) * 40)
-    fetch(f"{url}/", "a/file", tmp_path / "out" / "file")
-    assert (tmp_path / "out" / "file").read_bytes() == bytes(range(256)) * 40
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["file"]
-    with opened(url, "a/file", tmp_path / "work") as path:
-        assert path.read_bytes() == bytes(range(256)) * 40
+def _without_rsc(monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    """Let the label that is not in the bucket come from the same server."""
+    monkeypatch.setattr(
+        download_module, "_RSC_FOLDER", f"{root}/nsddata/freesurfer/fsaverage/label"
+    )
+
+
+def test_accepted_terms_are_recorded_and_the_manifest_says_what_came(
+    tiny_nsd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {side: sha256_of(tiny_nsd.label_path(side, "nsdgeneralRSC")) for side in ("lh", "rh")}
+    monkeypatch.setattr(download_module, "_RSC_SHA256", labels)
+    with serving(tiny_nsd.root, Faults()) as root:
+        _without_rsc(monkeypatch, root)
+        download(root, ACCEPTED, tmp_path / "nsd", tmp_path / "work", tmp_path / "m/nsd.json")
+    entries = json.loads((tmp_path / "m/nsd.json").read_text())["files"]
+    for entry in entries:
+        path = tmp_path / "nsd" / entry["file"]
+        assert path.read_bytes() == (tiny_nsd.root / entry["file"]).read_bytes()
+        assert entry["url"].startswith(root) and entry["etag"] and entry["fetched_at"]
+    record = json.loads((tmp_path / "m/nsd_terms_accepted.json").read_text())
+    assert record["terms"].startswith("https://") and record["day"].startswith("20")
+
+
+def test_an_rsc_label_of_another_sum_is_refused(
+    tiny_nsd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tiny_nsd.root, Faults()) as root:
+        _without_rsc(monkeypatch, root)
+        with pytest.raises(PipelineError, match="set nsd.mask: nsdgeneral"):
+            download(root, ACCEPTED, tmp_path / "nsd", tmp_path / "w", tmp_path / "m.json")
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_files_are_fetched_at_the_same_time_and_once(tiny_nsd: Any, tmp_path: Path) -> None:
+    nsd = ACCEPTED.model_copy(update={"mask": "nsdgeneral"})
+    faults = Faults(status={"rh.pial": 404})
+    places = tmp_path / "nsd", tmp_path / "work", tmp_path / "m.json"
+    with serving(tiny_nsd.root, faults) as root:
+        with pytest.raises(PipelineError, match="no such file"):
+            download(root, nsd.model_copy(update={"connections": 1}), *places)
+        whole = [path.name for path in (tmp_path / "work").rglob("*") if path.is_file()]
+        assert "lh.pial" in whole and not (tmp_path / "nsd").exists()
+        faults.status.clear()
+        download(root, nsd, *places)
+    asked = Counter(name for name, _ in faults.asked)
+    assert asked - Counter(Path(key).name for key in metadata_keys(nsd)) == {"rh.pial": 1}
+    assert (tmp_path / "nsd/nsddata/freesurfer/fsaverage/surf/rh.pial").is_file()
+
+
+def test_another_coco_archive_is_a_warning(
+    tiny_nsd: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    places = [tmp_path / name for name in ("s.hdf5", "c.zip", "work", "m.json")]
+    with serving(tiny_nsd.root, Faults()) as root:
+        download_images(root, f"{root}/coco", ACCEPTED, *places)
+    assert places[0].read_bytes() == tiny_nsd.stimuli_path.read_bytes()
+    assert places[1].read_bytes() == tiny_nsd.zip_path.read_bytes()
+    assert "one source states 7ebc5628" in caplog.text
+    files = [entry["file"] for entry in json.loads(places[3].read_text())["files"]]
+    assert files == [STIMULI, COCO_ARCHIVE]
+
+
+def test_a_file_opened_at_its_source_goes_again(tiny_nsd: Any, tmp_path: Path) -> None:
+    key = "nsddata/experiments/nsd/nsd_expdesign.mat"
+    with serving(tiny_nsd.root, Faults()) as root, opened(root, key, tmp_path / "work") as path:
+        assert path.read_bytes() == tiny_nsd.expdesign_path.read_bytes()
     assert not path.exists()
-
-
-def test_cut_transfer_continues(server: tuple[str, Path], tmp_path: Path) -> None:
-    url, folder = server
-    content = bytes(range(250)) * 400
-    (folder / "cut").write_bytes(content)
-    with pytest.raises(PipelineError, match="run the same command again"):
-        download_file(f"{url}/cut", tmp_path / "cut")
-    assert not (tmp_path / "cut").exists()
-    download_file(f"{url}/cut", tmp_path / "cut")
-    assert (tmp_path / "cut").read_bytes() == content
-
-
-@pytest.mark.parametrize(
-    ("name", "meaning"), [("denied", "HTTP 403.*denies"), ("absent", "HTTP 404.*no such file")]
-)
-def test_refusals(server: tuple[str, Path], tmp_path: Path, name: str, meaning: str) -> None:
-    (server[1] / "denied").write_bytes(b"x")
-    with pytest.raises(PipelineError, match=meaning):
-        download_file(f"{server[0]}/{name}", tmp_path / name)
-
-
-def test_other_schemes_and_dead_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(PipelineError, match="http:// or https://"):
-        download_file("s3://bucket/key", tmp_path / "a")
-    monkeypatch.setattr(sources, "_TIMEOUT_S", 2.0)
-    with pytest.raises(PipelineError, match="a whole transfer"):
-        download_file("http://127.0.0.1:9/a", tmp_path / "a")
 
 
 def test_missing_local_file(tmp_path: Path) -> None:

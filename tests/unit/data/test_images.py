@@ -19,7 +19,7 @@ from brainit.data.images import ImageStore
 
 def stores(tree: Any, out: Path, **changes: Any) -> tuple[ImageStore, ImageStore]:
     settings = ImageSettings(**changes)
-    prepare_images(tree.root, tree.zip_path, settings, out / "stimuli", out / "external")
+    prepare_images(tree.stimuli_path, tree.zip_path, settings, out / "stimuli", out / "external")
     return ImageStore(out / "stimuli"), ImageStore(out / "external")
 
 

@@ -1,0 +1,111 @@
+"""A web server of a folder, with HTTP ranges and ETags, that fails as it is told."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Faults:
+    """What goes wrong, by file name; counts say how often, then it goes right."""
+
+    status: dict[str, int] = field(default_factory=dict)
+    """Always answered with this status."""
+    unavailable: Counter[str] = field(default_factory=Counter)
+    """Answered with 503 so many times."""
+    cut_after: dict[str, int] = field(default_factory=dict)
+    """The connection breaks after so many bytes of each of the `cuts` next answers."""
+    cuts: Counter[str] = field(default_factory=Counter)
+    ignores_ranges: set[str] = field(default_factory=set)
+    changes_after_first: dict[str, bytes] = field(default_factory=dict)
+    """From the second request on the file has this content."""
+    block_wait_s: float = 0.0
+    """Waited after each 4 KiB."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """File name and Range of each request, in order."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def __init__(self, folder: Path, faults: Faults, *args: Any) -> None:
+        self.folder, self.faults = folder, faults
+        super().__init__(*args)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path = self.folder / self.path.lstrip("/")
+        name, faults = path.name, self.faults
+        n_before = sum(asked == name for asked, _ in faults.asked)
+        faults.asked.append((name, self.headers.get("Range", "")))
+        if name in faults.status:
+            return self.send_error(faults.status[name])
+        if faults.unavailable[name]:
+            faults.unavailable[name] -= 1
+            return self.send_error(503)
+        if not path.is_file():
+            return self.send_error(404)
+        content = path.read_bytes()
+        if n_before and name in faults.changes_after_first:
+            content = faults.changes_after_first[name]
+        self._answer(name, content)
+
+    def _answer(self, name: str, content: bytes) -> None:
+        etag = f'"{sha256(content).hexdigest()[:16]}"'
+        start = self._start(name, etag)
+        if start >= len(content) and start:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", etag)
+        self.send_header("Content-Length", str(len(content) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        stop = len(content)
+        if self.faults.cuts[name]:
+            self.faults.cuts[name] -= 1
+            stop = min(stop, start + self.faults.cut_after[name])
+        for first in range(start, stop, 4096):
+            self.wfile.write(content[first : min(first + 4096, stop)])
+            time.sleep(self.faults.block_wait_s)
+        self.close_connection = True
+
+    def _start(self, name: str, etag: str) -> int:
+        wish = self.headers.get("Range")
+        if wish is None or name in self.faults.ignores_ranges:
+            return 0
+        if self.headers.get("If-Range", etag) != etag:
+            return 0
+        return int(wish.removeprefix("bytes=").rstrip("-"))
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that go away in the middle are part of the tests."""
+
+
+@contextmanager
+def serving(folder: Path, faults: Faults) -> Iterator[str]:
+    """Serve `folder` on loopback; yield the address."""
+    server = _QuietServer(("127.0.0.1", 0), partial(Handler, folder, faults))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

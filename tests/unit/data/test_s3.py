@@ -1,0 +1,85 @@
+"""Anonymous reading from an S3 server on this machine that speaks Amazon's protocol."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+
+from brainit.core.errors import PipelineError
+from brainit.data import remote, transfers
+from brainit.data.transfers import download_file
+
+CONTENT = np.random.default_rng(1).bytes(50_000)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 10_000)
+    remote._s3_client.cache_clear()
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    resource = boto3.resource("s3", endpoint_url=endpoint, **keys)
+    bucket = resource.create_bucket(Bucket="nsd-miniature", ACL="public-read")
+    bucket.put_object(Key="folder/file", Body=CONTENT, ACL="public-read")
+    yield bucket
+    remote._s3_client.cache_clear()
+
+
+def test_an_object_comes_whole(bucket: Any, tmp_path: Path) -> None:
+    fetched = download_file("s3://nsd-miniature/folder/file", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert fetched.etag == bucket.Object("folder/file").e_tag
+
+
+def _interrupted(url: str, target: Path) -> None:
+    told: list[int] = []
+
+    def interrupt(n_bytes: int) -> None:
+        told.append(n_bytes)
+        if sum(told) > 15_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download_file(url, target, tell=interrupt)
+    assert target.with_name(f".{target.name}.part").stat().st_size == 20_000
+
+
+def test_a_part_is_continued(bucket: Any, tmp_path: Path) -> None:
+    _interrupted("s3://nsd-miniature/folder/file", tmp_path / "file")
+    told: list[int] = []
+    download_file("s3://nsd-miniature/folder/file", tmp_path / "file", tell=told.append)
+    assert told == [20_000, 10_000, 10_000, 10_000]
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_an_object_that_changed_is_fetched_anew(bucket: Any, tmp_path: Path) -> None:
+    _interrupted("s3://nsd-miniature/folder/file", tmp_path / "file")
+    bucket.put_object(Key="folder/file", Body=CONTENT[::-1], ACL="public-read")
+    download_file("s3://nsd-miniature/folder/file", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT[::-1]
+
+
+def test_a_missing_object_and_bucket_are_refusals(bucket: Any, tmp_path: Path) -> None:
+    for url in ("s3://nsd-miniature/absent", "s3://no-such-bucket/file"):
+        with pytest.raises(PipelineError, match="HTTP 404.*no such file"):
+            download_file(url, tmp_path / "file")
+
+
+def test_no_server_is_said(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    remote._s3_client.cache_clear()
+    with pytest.raises(PipelineError, match="again later: it continues"):
+        download_file("s3://nsd-miniature/folder/file", tmp_path / "file")

@@ -1,0 +1,177 @@
+"""Downloads under the faults of real servers: mended by themselves, or ended in one clear line."""
+
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.unit.data.fault_server import Faults, serving
+
+from brainit.core.errors import PipelineError
+from brainit.data import remote, transfers
+from brainit.data.transfers import download_file
+
+CONTENT = np.random.default_rng(0).bytes(100_000)
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def url(tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 10_000)
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served/file").write_bytes(CONTENT)
+    with serving(tmp_path / "served", faults) as root:
+        yield f"{root}/file"
+
+
+def test_a_file_comes_whole_and_is_described(url: str, tmp_path: Path) -> None:
+    told: list[int] = []
+    fetched = download_file(url, tmp_path / "out/file", tell=told.append)
+    assert (tmp_path / "out/file").read_bytes() == CONTENT
+    assert (fetched.url, fetched.n_bytes) == (url, len(CONTENT))
+    assert fetched.etag is not None and fetched.fetched_at.endswith("+00:00")
+    assert sum(told) == len(CONTENT)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["file"]
+
+
+def test_a_broken_connection_is_continued_at_its_byte(
+    url: str, faults: Faults, tmp_path: Path
+) -> None:
+    faults.cut_after["file"], faults.cuts = 30_000, Counter(file=3)
+    told: list[int] = []
+    download_file(url, tmp_path / "file", tell=told.append)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert [wish for _, wish in faults.asked] == [
+        "",
+        "bytes=30000-",
+        "bytes=60000-",
+        "bytes=90000-",
+    ]
+    assert sum(told) == len(CONTENT)
+
+
+def test_503_is_tried_again_and_a_server_that_stays_down_is_said(
+    url: str, faults: Faults, tmp_path: Path
+) -> None:
+    faults.unavailable = Counter(file=transfers._ATTEMPTS - 1)
+    download_file(url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    faults.unavailable = Counter(file=100)
+    with pytest.raises(PipelineError, match=r"HTTP 503.*6 times.*again later: it continues"):
+        download_file(url, tmp_path / "other")
+    assert faults.unavailable["file"] == 100 - transfers._ATTEMPTS
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"), [(403, "denies it"), (404, "no such file"), (401, "no account")]
+)
+def test_refusals_are_not_tried_again(
+    url: str, faults: Faults, tmp_path: Path, status: int, meaning: str
+) -> None:
+    faults.status["file"] = status
+    with pytest.raises(PipelineError, match=f"HTTP {status}.*{meaning}"):
+        download_file(url, tmp_path / "file")
+    assert len(faults.asked) == 1
+
+
+def test_a_server_that_ignores_ranges_starts_anew(url: str, faults: Faults, tmp_path: Path) -> None:
+    faults.cut_after["file"], faults.cuts = 30_000, Counter(file=1)
+    faults.ignores_ranges.add("file")
+    told: list[int] = []
+    download_file(url, tmp_path / "file", tell=told.append)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert sum(told) == len(CONTENT)
+
+
+def test_a_file_that_changed_between_parts_is_not_patched_together(
+    url: str, faults: Faults, tmp_path: Path
+) -> None:
+    other = CONTENT[::-1]
+    faults.cut_after["file"], faults.cuts = 30_000, Counter(file=1)
+    faults.changes_after_first["file"] = other
+    download_file(url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == other
+
+
+def test_a_part_longer_than_the_file_is_given_up(url: str, faults: Faults, tmp_path: Path) -> None:
+    faults.cut_after["file"], faults.cuts = 30_000, Counter(file=1)
+    faults.changes_after_first["file"] = b"short now"
+    download_file(url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"short now"
+
+
+def test_a_part_of_another_address_is_not_continued(url: str, tmp_path: Path) -> None:
+    (tmp_path / ".file.part").write_bytes(b"x" * 50)
+    (tmp_path / ".file.part.json").write_text(json.dumps({"url": "http://else", "etag": '"a"'}))
+    download_file(url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_wrong_size_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="expected 5 bytes, found 100000"):
+        download_file(url, tmp_path / "file", n_bytes=5)
+    assert not list(tmp_path.glob("*file*"))
+
+
+def test_a_web_page_under_the_name_of_data_is_refused(
+    url: str, faults: Faults, tmp_path: Path
+) -> None:
+    for name in ("lh.betas_session01.mgh", "a.hdf5", "b.tsv", "c.zip"):
+        (tmp_path / "served" / name).write_bytes(b"<!DOCTYPE html><p>sign in")
+        with pytest.raises(PipelineError, match="no proxy answers in its place"):
+            download_file(url.replace("file", name), tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+def test_a_disk_without_room_is_said_before_the_first_byte(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = transfers.shutil._ntuple_diskusage(10, 9, 1)  # type: ignore[attr-defined]
+    monkeypatch.setattr(transfers.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(PipelineError, match=r"room on the disk.*100000 bytes needed, 1 free"):
+        download_file(url, tmp_path / "file")
+
+
+def test_a_disk_that_fills_up_keeps_the_part(url: str, tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def fill_up(n_bytes: int) -> None:
+        told.append(n_bytes)
+        if sum(told) > 25_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(PipelineError, match=r"room on the disk.*it continues"):
+        download_file(url, tmp_path / "file", tell=fill_up)
+    assert (tmp_path / ".file.part").read_bytes() == CONTENT[:30_000]
+    download_file(url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    with pytest.raises(PipelineError, match="make the folder writable"):
+        download_file(url, tmp_path / "new/file")
+
+
+def test_other_schemes_and_dead_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
+    with pytest.raises(PipelineError, match="https://, http:// or s3://"):
+        download_file("ftp://bucket/key", tmp_path / "a")
+    with pytest.raises(PipelineError, match="a whole transfer"):
+        download_file("http://127.0.0.1:9/a", tmp_path / "a")
