@@ -164,13 +164,15 @@ def train_unet(
     latents: Tensor,
     tokens: Tensor,
     recipe: Recipe,
+    part: str = "unet",
     blur: TokenBlur | None = None,
 ) -> tuple[dict[str, Tensor], Curve]:
     """Train the U-Net to predict noise; return the moving average of its weights and the curve.
 
-    With `blur` the share `BLURRED_SHARE` of the conditions is blurred.
+    `part` names the random streams. With `blur` the share `BLURRED_SHARE` of the conditions is
+    blurred.
     """
-    draws = torch_generator(recipe.seed, "unet_noise" if blur is None else "unet_blurred_noise")
+    draws = torch_generator(recipe.seed, f"{part}_noise")
     unconditional = generator.unconditional_tokens()
     unet: Any = generator.unet
     average = {k: v.clone() for k, v in unet.state_dict().items()}
@@ -192,7 +194,7 @@ def train_unet(
 
     unet.train()
     parameters = list(unet.parameters())
-    curve = optimise(parameters, loss_of, recipe, len(latents), "demo_unclip_unet")
+    curve = optimise(parameters, loss_of, recipe, len(latents), f"demo_unclip_{part}")
     _follow(average, unet, next(n_done))
     return average, curve
 

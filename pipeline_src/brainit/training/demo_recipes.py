@@ -48,6 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "vae": {"steps": 1200, "batch": 16, "lr": 2.5e-3},
         "unet": {"steps": 2400, "batch": 32, "lr": 1.5e-3},
         "unet_blurred": {"steps": 3600, "batch": 32, "lr": 1.0e-3},
+        "unet_blurred_again": {"steps": 3600, "batch": 32, "lr": 8.0e-4},
     },
 }
 
@@ -93,20 +94,17 @@ def train_generator(scenes: SceneSet, seed: int) -> tuple[nn.Module, Curve]:
     curve = demo_generator.train_vae(generator, scenes, Recipe(**recipe["vae"], seed=seed))
     freeze(generator.vae)
     latents, tokens = demo_generator.cache_inputs(generator, network, scenes)
-    average, unet_curve = demo_generator.train_unet(
-        generator, latents, tokens, Recipe(**recipe["unet"], seed=seed)
-    )
-    generator.unet.load_state_dict(average)
-    average, blurred_curve = demo_generator.train_unet(
-        generator,
-        latents,
-        tokens,
-        Recipe(**recipe["unet_blurred"], seed=seed),
-        demo_generator.TokenBlur(tokens),
-    )
-    generator.unet.load_state_dict(average)
-    parts = enumerate((curve, unet_curve, blurred_curve))
-    return generator, [{**row, "part": part} for part, rows in parts for row in rows]
+    blur = demo_generator.TokenBlur(tokens)
+    curves = [curve]
+    for part in ("unet", "unet_blurred", "unet_blurred_again"):
+        part_recipe = Recipe(**recipe[part], seed=seed)
+        average, curve = demo_generator.train_unet(
+            generator, latents, tokens, part_recipe, part, None if part == "unet" else blur
+        )
+        generator.unet.load_state_dict(average)
+        curves.append(curve)
+    joined = [{**row, "part": part} for part, rows in enumerate(curves) for row in rows]
+    return generator, joined
 
 
 def ship(
