@@ -9,7 +9,7 @@ from brainit.core.files import sha256_of, write_text
 from brainit.core.progress import progress
 from brainit.core.settings import NsdSettings
 from brainit.data import nsd_paths
-from brainit.data.masks import LABELS
+from brainit.data.anatomy import anatomy_keys
 from brainit.data.sources import download_file, fetch
 from brainit.data.terms import is_remote, require_terms
 
@@ -33,11 +33,7 @@ def metadata_keys(nsd: NsdSettings) -> list[str]:
     subjects = sorted({*nsd.subjects, *nsd.evaluated, *nsd.transfer})
     keys = [nsd_paths.EXPDESIGN, nsd_paths.STIM_INFO]
     keys += [nsd_paths.responses(subject) for subject in subjects]
-    for side in nsd_paths.HEMISPHERES:
-        keys += [nsd_paths.label(side, name) for name in LABELS[nsd.mask]]
-        keys.append(nsd_paths.pial(side))
-        keys += [nsd_paths.ncsnr(subject, nsd.betas_version, side) for subject in subjects]
-    return [*keys, nsd_paths.STIMULI]
+    return [*keys, *anatomy_keys(nsd, subjects), nsd_paths.STIMULI]
 
 
 def download(
