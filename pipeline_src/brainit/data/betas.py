@@ -19,6 +19,7 @@ from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
 from brainit.core.settings import NsdSettings
+from brainit.data import published
 from brainit.data.anatomy import positions, published_ncsnr, subject_mask
 from brainit.data.noise_ceiling import N_REPEATS, ceiling_percent
 from brainit.data.sessions import BetaSource, SessionBetas, prepare_sessions
@@ -46,6 +47,10 @@ def prepare_betas(
     require_terms(nsd, source)
     mask = subject_mask(nsd_root, subject, nsd, mask_files)
     trials = read_trials(trials_path)
+    is_nsd = published.is_nsd(source, nsd)
+    if is_nsd:
+        published.check_mask(subject, nsd, mask)
+        published.check_sessions(subject, trials["session"].nunique())
     ncsnr = published_ncsnr(nsd_root, subject, nsd.betas_version, mask)
     position_mm = positions(nsd_root, mask)
     beta_source = BetaSource(subject, source, mask, nsd, work / subject)
@@ -55,6 +60,8 @@ def prepare_betas(
         raise PipelineError(
             f"{subject}", "voxels finite in every session", "none", "fetch its betas again"
         )
+    if is_nsd:
+        published.check_kept(subject, nsd, mask, ~is_dropped)
     logger.info("%s: %d voxels dropped for NaN", subject, is_dropped.sum())
     return PreparedBetas(beta_source, trials, sessions, ~is_dropped, ncsnr, position_mm)
 
