@@ -40,6 +40,7 @@ rule prepare_betas:
     input:
         nsd="<store>/nsd",
         trials="<results>/{subject}/design/trials.csv",
+        mask_files=mask_files,
         simulated=simulated_files("nsd"),
     output:
         betas="<results>/{subject}/betas/betas.npy",
@@ -66,6 +67,7 @@ rule prepare_betas:
         " --nsd {input.nsd:q}"
         " --source {params.source:q}"
         " --trials {input.trials:q}"
+        " --mask-files {input.mask_files:q}"
         " --work {params.work:q}"
         " --betas {output.betas:q}"
         " --voxels {output.voxels:q}"

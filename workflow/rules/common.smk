@@ -332,3 +332,11 @@ def source_root(wildcards):
 def coco_root(wildcards):
     """Return the folder of COCO's archive: the simulator's or what the settings name."""
     return COCO_SOURCE
+
+
+def mask_files(wildcards):
+    """Return the subject's own ROI files, where nsd.mask is `files`."""
+    return [
+        path.replace("{subject}", wildcards.subject)
+        for path in config["nsd"]["mask_files"]
+    ]

@@ -54,7 +54,9 @@ class Artifact:
 CONTRACTS: dict[str, Contract] = {
     "voxels": Contract(
         {
-            "vertex": TensorSpec("int64", ("voxels",), "fsaverage vertex of its hemisphere"),
+            "vertex": TensorSpec(
+                "int64", ("voxels",), "vertex of its hemisphere, or x + X(y + Yz)"
+            ),
             "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right"),
             "position_mm": TensorSpec("float32", ("voxels", "xyz"), "mm"),
             "noise_ceiling": TensorSpec("float32", ("voxels",), "percent of variance, 3 repeats"),

@@ -5,7 +5,9 @@ Sources: P = paper, C = released code.
 
 from typing import Literal
 
-from brainit.core.sections_base import Positive, Section, Share, Subject
+from pydantic import model_validator
+
+from brainit.core.sections_base import Positive, Rate, Section, Share, Subject
 
 
 class RunSettings(Section):
@@ -49,8 +51,18 @@ class NsdSettings(Section):
     """Subjects that are also decoded as new subjects (1 h)."""
     betas_version: str = "betas_fithrf_GLMdenoise_RR"
     """Beta version (C)."""
-    mask: Literal["algonauts", "nsdgeneral"] = "algonauts"
-    """algonauts = nsdgeneral and RSC on fsaverage (39,548 vertices); nsdgeneral = without RSC."""
+    space: Literal["fsaverage", "func1pt8mm"] = "fsaverage"
+    """fsaverage = surface vertices (P, C); func1pt8mm = each subject's own 1.8-mm volume."""
+    volume_format: Literal["hdf5", "nifti"] = "hdf5"
+    """Format of func1pt8mm betas; nifti is half the bytes to fetch, hdf5 is read much faster."""
+    mask: Literal["algonauts", "nsdgeneral", "files"] = "algonauts"
+    """algonauts = nsdgeneral and RSC on fsaverage (39,548 vertices); files = nsd.mask_files."""
+    mask_files: tuple[str, ...] = ()
+    """ROI files, inside where above 0: left and right .mgz, or one .nii.gz with {subject}."""
+    published_checks: Literal["nsd", "always", "never"] = "nsd"
+    """Hold counts and checksums against published ones: at NSD's own bucket, always or never."""
+    ceiling_tolerance_pct: Rate = 2.0
+    """Warn where medians of noise ceilings differ by more percentage points."""
     zscore: Literal["all_trials", "training_trials"] = "all_trials"
     """Trials whose mean and deviation normalise a session (C: all)."""
     average_training_repeats: bool = True
@@ -61,6 +73,17 @@ class NsdSettings(Section):
     """Share of each subject's own images held out for validation (P D.1)."""
     test_set: Literal["shared1000", "shared982", "shared907", "shared515"] = "shared1000"
     """Shared images that form the test set."""
+
+    @model_validator(mode="after")
+    def _check_mask(self) -> "NsdSettings":
+        n_files = {"fsaverage": 2, "func1pt8mm": 1}[self.space] if self.mask == "files" else 0
+        if len(self.mask_files) != n_files:
+            raise ValueError(
+                f"nsd.mask {self.mask} in nsd.space {self.space} takes {n_files} nsd.mask_files"
+            )
+        if self.space == "func1pt8mm" and self.mask == "algonauts":
+            raise ValueError("nsd.mask algonauts is on fsaverage: set nsdgeneral or files")
+        return self
 
 
 class SimulationSettings(Section):

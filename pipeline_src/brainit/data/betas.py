@@ -8,9 +8,9 @@ Differs from the paper: its code sets NaN to 0; here such voxels are left out.
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,9 +19,8 @@ from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
 from brainit.core.settings import NsdSettings
-from brainit.data import nsd_paths
-from brainit.data.masks import VoxelMask, check_surface, read_mask
-from brainit.data.mgh import read_mgh_vertices
+from brainit.data import published
+from brainit.data.anatomy import positions, published_ncsnr, subject_mask
 from brainit.data.noise_ceiling import N_REPEATS, ceiling_percent
 from brainit.data.sessions import BetaSource, SessionBetas, prepare_sessions
 from brainit.data.terms import require_terms
@@ -31,17 +30,27 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_betas(
-    subject: str, nsd_root: Path, source: str, trials_path: Path, work: Path, nsd: NsdSettings
+    subject: str,
+    nsd_root: Path,
+    source: str,
+    trials_path: Path,
+    work: Path,
+    nsd: NsdSettings,
+    mask_files: Sequence[Path] = (),
 ) -> "PreparedBetas":
     """Mask and normalise every session of `subject`, read from `source` one at a time.
 
     `work` keeps finished sessions, so that the same call continues after an interruption. Raises
-    `PipelineError` where NSD's terms are not accepted (before any request), and where mask, trials,
-    surface, noise ceiling and betas disagree.
+    `PipelineError` where NSD's terms are not accepted (before any request), where mask, trials,
+    surface or volume, noise ceiling and betas disagree, and where real NSD is not as published.
     """
     require_terms(nsd, source, work)
-    mask = read_mask(nsd_root, nsd.mask)
+    mask = subject_mask(nsd_root, subject, nsd, mask_files)
     trials = read_trials(trials_path)
+    is_nsd = published.is_nsd(source, nsd)
+    if is_nsd:
+        published.check_mask(subject, nsd, mask)
+        published.check_sessions(subject, trials["session"].nunique())
     ncsnr = published_ncsnr(nsd_root, subject, nsd.betas_version, mask)
     position_mm = positions(nsd_root, mask)
     beta_source = BetaSource(subject, source, mask, nsd, work / subject)
@@ -51,45 +60,10 @@ def prepare_betas(
         raise PipelineError(
             f"{subject}", "voxels finite in every session", "none", "fetch its betas again"
         )
+    if is_nsd:
+        published.check_kept(subject, nsd, mask, ~is_dropped)
     logger.info("%s: %d voxels dropped for NaN", subject, is_dropped.sum())
     return PreparedBetas(beta_source, trials, sessions, ~is_dropped, ncsnr, position_mm)
-
-
-def published_ncsnr(
-    nsd_root: Path, subject: str, version: str, mask: VoxelMask
-) -> NDArray[np.float32]:
-    """Return NSD's ncsnr at the masked vertices (NaN where NSD has none)."""
-    parts = []
-    for hemisphere, side in enumerate(nsd_paths.HEMISPHERES):
-        path = nsd_root / nsd_paths.ncsnr(subject, version, side)
-        check_surface(path, mask, hemisphere, 1)
-        parts.append(read_mgh_vertices(path, mask.vertices_of(hemisphere))[0])
-    return np.concatenate(parts)
-
-
-def positions(nsd_root: Path, mask: VoxelMask) -> NDArray[np.float32]:
-    """Return the place of each masked vertex on the pial surface, in mm, of axes (voxels, xyz).
-
-    Raises `PipelineError` for an unreadable surface or one of another number of vertices.
-    """
-    parts = []
-    for hemisphere, side in enumerate(nsd_paths.HEMISPHERES):
-        path = nsd_root / nsd_paths.pial(side)
-        try:
-            vertices = nib.freesurfer.read_geometry(path)[0]
-        except (OSError, ValueError, IndexError) as error:
-            raise PipelineError(
-                path, "a FreeSurfer surface", str(error), "delete it and rerun download"
-            ) from error
-        if len(vertices) != mask.n_vertices[hemisphere]:
-            raise PipelineError(
-                path,
-                f"{mask.n_vertices[hemisphere]} vertices as the mask {mask.name}",
-                f"{len(vertices)}",
-                "use the surface and masks of the same fsaverage",
-            )
-        parts.append(vertices[mask.vertices_of(hemisphere)].astype(np.float32))
-    return np.concatenate(parts)
 
 
 class PreparedBetas:

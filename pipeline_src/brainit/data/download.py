@@ -16,7 +16,7 @@ from brainit.core.files import sha256_of, write_text
 from brainit.core.progress import ByteProgress
 from brainit.core.settings import NsdSettings
 from brainit.data import nsd_paths
-from brainit.data.masks import LABELS
+from brainit.data.anatomy import anatomy_keys
 from brainit.data.remote import BLOCK_BYTES
 from brainit.data.sources import download_file, fetch
 from brainit.data.terms import is_remote, require_terms
@@ -45,11 +45,7 @@ def metadata_keys(nsd: NsdSettings) -> list[str]:
     subjects = sorted({*nsd.subjects, *nsd.evaluated, *nsd.transfer})
     keys = [nsd_paths.EXPDESIGN, nsd_paths.STIM_INFO]
     keys += [nsd_paths.responses(subject) for subject in subjects]
-    for side in nsd_paths.HEMISPHERES:
-        keys += [nsd_paths.label(side, name) for name in LABELS[nsd.mask]]
-        keys.append(nsd_paths.pial(side))
-        keys += [nsd_paths.ncsnr(subject, nsd.betas_version, side) for subject in subjects]
-    return keys
+    return [*keys, *anatomy_keys(nsd, subjects)]
 
 
 Fetch = Callable[[Path, Tell], Fetched | None]

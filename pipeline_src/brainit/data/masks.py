@@ -5,6 +5,7 @@ Label values are -1 outside, 0, and 1 and up inside: only values above 0 count.
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,15 +57,29 @@ def read_mask(nsd: Path, name: str) -> VoxelMask:
 
     Raises `PipelineError` for unreadable labels, labels of different surfaces, or an empty mask.
     """
+    paths = [
+        [nsd / nsd_paths.label(side, label) for label in LABELS[name]]
+        for side in nsd_paths.HEMISPHERES
+    ]
+    return _union(name, paths)
+
+
+def read_mask_files(paths: Sequence[Path]) -> VoxelMask:
+    """Read a mask from any label files of the left and the right hemisphere, as `read_mask`."""
+    left, right = paths
+    return _union(f"{left.name} {right.name}", [[left], [right]])
+
+
+def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
+    """Return the vertices above 0 in any of a hemisphere's labels."""
     vertices, sizes = [], []
-    for side in nsd_paths.HEMISPHERES:
-        paths = [nsd / nsd_paths.label(side, label) for label in LABELS[name]]
-        labels = [read_label(path) for path in paths]
-        for path, label in zip(paths, labels, strict=True):
+    for of_side in paths:
+        labels = [read_label(path) for path in of_side]
+        for path, label in zip(of_side, labels, strict=True):
             if len(label) != len(labels[0]):
                 raise PipelineError(
                     path,
-                    f"{len(labels[0])} vertices as {paths[0].name}",
+                    f"{len(labels[0])} vertices as {of_side[0].name}",
                     f"{len(label)}",
                     "fetch both labels of the same surface",
                 )
@@ -72,7 +87,8 @@ def read_mask(nsd: Path, name: str) -> VoxelMask:
         sizes.append(len(labels[0]))
     vertex = np.concatenate(vertices).astype(np.int64)
     if not len(vertex):
-        raise PipelineError(nsd, f"vertices above 0 in {LABELS[name]}", "none", "fetch the labels")
+        labels_of = [str(path) for of_side in paths for path in of_side]
+        raise PipelineError(name, f"vertices above 0 in {labels_of}", "none", "fetch the labels")
     hemisphere = np.repeat(np.arange(2, dtype=np.int64), [len(part) for part in vertices])
     return VoxelMask(name, vertex, hemisphere, (sizes[0], sizes[1]))
 

@@ -1,6 +1,7 @@
 """Keys of NSD's files below its root (NSD manual), in the bucket, on disk and as simulated."""
 
 from brainit.core.errors import PipelineError
+from brainit.core.settings import NsdSettings
 
 HEMISPHERES = ("lh", "rh")
 """Hemisphere 0 and 1 of every voxel table."""
@@ -26,9 +27,19 @@ def pial(hemisphere: str) -> str:
     return f"nsddata/freesurfer/fsaverage/surf/{hemisphere}.pial"
 
 
+def volume_roi(subject: str, name: str) -> str:
+    """Return the key of a region in the subject's func1pt8mm volume, such as `nsdgeneral`."""
+    return f"nsddata/ppdata/{subject}/func1pt8mm/roi/{name}.nii.gz"
+
+
 def ncsnr(subject: str, version: str, hemisphere: str) -> str:
     """Return the key of the noise-ceiling signal-to-noise ratio of each vertex."""
     return f"{_betas_folder(subject, version)}/{hemisphere}.ncsnr.mgh"
+
+
+def volume_ncsnr(subject: str, version: str) -> str:
+    """Return the key of the noise-ceiling signal-to-noise ratio in func1pt8mm."""
+    return f"{_betas_folder(subject, version, 'func1pt8mm')}/ncsnr.nii.gz"
 
 
 def betas(subject: str, version: str, hemisphere: str, session: int) -> str:
@@ -36,8 +47,22 @@ def betas(subject: str, version: str, hemisphere: str, session: int) -> str:
     return f"{_betas_folder(subject, version)}/{hemisphere}.betas_session{session:02d}.mgh"
 
 
-def _betas_folder(subject: str, version: str) -> str:
-    return f"nsddata_betas/ppdata/{subject}/fsaverage/{version}"
+def volume_betas(subject: str, version: str, session: int, volume_format: str) -> str:
+    """Return the key of the func1pt8mm betas of one session (1-based), `hdf5` or `nifti`."""
+    suffix = {"hdf5": "hdf5", "nifti": "nii.gz"}[volume_format]
+    folder = _betas_folder(subject, version, "func1pt8mm")
+    return f"{folder}/betas_session{session:02d}.{suffix}"
+
+
+def session_betas(subject: str, nsd: NsdSettings, session: int) -> list[str]:
+    """Return the keys of one session in the space of the settings: two surfaces or one volume."""
+    if nsd.space == "func1pt8mm":
+        return [volume_betas(subject, nsd.betas_version, session, nsd.volume_format)]
+    return [betas(subject, nsd.betas_version, side, session) for side in HEMISPHERES]
+
+
+def _betas_folder(subject: str, version: str, space: str = "fsaverage") -> str:
+    return f"nsddata_betas/ppdata/{subject}/{space}/{version}"
 
 
 def subject_number(subject: str) -> int:

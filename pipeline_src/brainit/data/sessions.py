@@ -19,12 +19,16 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
 from brainit.core.progress import progress
 from brainit.core.settings import NsdSettings
-from brainit.data import masks, mgh, nsd_paths, zscore
+from brainit.data import masks, mgh, nsd_paths, volume, volume_betas, zscore
 from brainit.data.masks import VoxelMask
 from brainit.data.sources import local_file, opened
 from brainit.data.terms import is_remote
+from brainit.data.volume import VolumeMask
 
 logger = logging.getLogger(__name__)
+
+_READERS = (masks, mgh, volume, volume_betas, zscore)
+"""Modules whose code determines a work file."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +47,20 @@ class BetaSource:
 
     subject: str
     root: str
-    mask: VoxelMask
+    mask: VoxelMask | VolumeMask
     nsd: NsdSettings
     work: Path
 
-    def key(self, hemisphere: int, session: int) -> str:
-        """Return NSD's key of a session's betas."""
-        side = nsd_paths.HEMISPHERES[hemisphere]
-        return nsd_paths.betas(self.subject, self.nsd.betas_version, side, session)
+    def keys(self, session: int) -> list[str]:
+        """Return NSD's keys of a session's betas: both hemispheres, or one volume."""
+        return nsd_paths.session_betas(self.subject, self.nsd, session)
 
-    def signature(self, hemisphere: int, session: int) -> list[str | int]:
-        """Return what tells one version of a source file from another."""
-        key = self.key(hemisphere, session)
+    def signature(self, session: int) -> list[list[str | int]]:
+        """Return what tells one version of a session's files from another."""
         if is_remote(self.root):
-            return [self.root, key]
-        status = local_file(self.root, key).stat()
-        return [self.root, key, status.st_size, status.st_mtime_ns]
+            return [[self.root, key] for key in self.keys(session)]
+        files = [(key, local_file(self.root, key).stat()) for key in self.keys(session)]
+        return [[self.root, key, found.st_size, found.st_mtime_ns] for key, found in files]
 
 
 def prepare_sessions(source: BetaSource, trials: pd.DataFrame) -> list[SessionBetas]:
@@ -102,7 +104,14 @@ def prepare_session(
             f"{source.subject} session {session}",
             "finite betas in the mask",
             "NaN in every voxel",
-            f"fetch {source.key(0, session)} and its right hemisphere again",
+            f"fetch {' and '.join(source.keys(session))} again",
+        )
+    if not scores.any():
+        raise PipelineError(
+            f"{source.subject} session {session}",
+            "betas that vary over trials",
+            "the same value in all trials of every voxel",
+            f"fetch {' and '.join(source.keys(session))} again",
         )
     checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum()))
     with atomic_path(path) as partial:
@@ -114,12 +123,14 @@ def prepare_session(
 
 
 def _read_session(source: BetaSource, session: int, n_trials: int) -> NDArray[np.float32]:
-    """Read both hemispheres at the mask's vertices, of axes (trials, voxels)."""
-    parts = []
-    for hemisphere in range(len(nsd_paths.HEMISPHERES)):
-        with opened(source.root, source.key(hemisphere, session), source.work) as path:
-            masks.check_surface(path, source.mask, hemisphere, n_trials)
-            parts.append(mgh.read_mgh_vertices(path, source.mask.vertices_of(hemisphere)))
+    """Read the volume or both hemispheres at the mask's voxels, of axes (trials, voxels)."""
+    mask, parts = source.mask, []
+    for hemisphere, key in enumerate(source.keys(session)):
+        with opened(source.root, key, source.work) as path:
+            if isinstance(mask, VolumeMask):
+                return volume_betas.read_volume_betas(path, mask, n_trials)
+            masks.check_surface(path, mask, hemisphere, n_trials)
+            parts.append(mgh.read_mgh_vertices(path, mask.vertices_of(hemisphere)))
     return np.concatenate(parts, axis=1)
 
 
@@ -141,11 +152,11 @@ def _checks(session: int, scores: NDArray[np.float16], n_nan: int) -> dict[str, 
 def _digest(source: BetaSource, session: int, is_reference: NDArray[np.bool_]) -> str:
     """Digest all that determines a work file, the code that makes it included."""
     content = {
-        "files": [source.signature(hemisphere, session) for hemisphere in (0, 1)],
+        "files": source.signature(session),
         "mask": source.mask.digest,
         "reference": hashlib.sha256(is_reference.tobytes()).hexdigest(),
         "n_trials": len(is_reference),
-        "code": [sha256_of(str(module.__file__)) for module in (masks, mgh, zscore)],
+        "code": [sha256_of(str(module.__file__)) for module in _READERS],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -14,13 +14,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--nsd", type=Path, required=True, help="fetched tree (masks, ncsnr)")
     parser.add_argument("--source", required=True, help="root of the tree that holds the betas")
     parser.add_argument("--trials", type=Path, required=True, help="trial table (.csv)")
+    parser.add_argument("--mask-files", type=Path, nargs="*", default=[], help="nsd.mask_files")
     parser.add_argument("--work", type=Path, required=True, help="folder of finished sessions")
     parser.add_argument("--betas", type=Path, required=True, help="betas to write (.npy)")
     parser.add_argument("--voxels", type=Path, required=True, help="voxel table to write")
     parser.add_argument("--summary", type=Path, required=True, help="summary to write (.json)")
     args = parser.parse_args(argv)
     nsd = read_settings(args.settings).nsd
-    prepared = prepare_betas(args.subject, args.nsd, args.source, args.trials, args.work, nsd)
+    prepared = prepare_betas(
+        args.subject, args.nsd, args.source, args.trials, args.work, nsd, args.mask_files
+    )
     prepared.write(args.betas, args.voxels, args.summary)
 
 
