@@ -130,6 +130,7 @@ class TensorUnpickler(pickle.Unpickler):
         self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for a global of the pickle; nothing is imported."""
         called = f"{_PYTHON_2.get(module, module)}.{name}"
         if called in _BUILDERS:
             return _BUILDERS[called]
@@ -138,6 +139,7 @@ class TensorUnpickler(pickle.Unpickler):
         return _InertType(name, (_Inert,), {"called": called})
 
     def persistent_load(self, pid: Any) -> tuple[Any, torch.dtype]:
+        """Return the bytes and the type of a storage."""
         _, dtype, key, *_ = pid
         return self._storage(str(key)), dtype
 
