@@ -32,6 +32,7 @@ from brainit.features.published_metrics import (
     load_swav_resnet50,
 )
 from brainit.features.registry_entries import ENTRIES, BackboneEntry
+from brainit.features.unclip import load_unclip6
 from brainit.features.weights_file import freeze, load_state, read_network
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
@@ -40,6 +41,7 @@ LOADERS: dict[str, Callable[[Path, dict[str, Tensor]], nn.Module]] = {
     "dinov2_vitl14_reg": load_dinov2,
     "openclip_vit_bigg14": load_openclip,
     "vgg16_bn": load_vgg16_bn,
+    "unclip6": load_unclip6,
     "alexnet": load_alexnet,
     "inception_v3": load_inception_v3,
     "clip_vit_l14": load_clip_vit_l14,
