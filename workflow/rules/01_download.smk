@@ -89,7 +89,7 @@ rule fetch_weights:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=24000,
         runtime=600,
     params:
         settings=settings(),

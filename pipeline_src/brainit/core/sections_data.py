@@ -135,6 +135,7 @@ class FeatureSettings(Section):
         "clip_vit_l14",
         "efficientnet_b1",
         "swav_resnet50",
+        "lpips_alex",
     )
     """Networks of the evaluation."""
     cache_tokens: bool = False

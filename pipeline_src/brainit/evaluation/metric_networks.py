@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from brainit.core.progress import progress
 from brainit.core.shards import shard_ranges
+from brainit.features.lpips import Lpips
 from brainit.features.registry import load_backbone
 from brainit.features.resize import resize_images
 
@@ -29,7 +30,10 @@ PAPER_NAMES: dict[tuple[str, str, str], str] = {
 
 BATCH = 64
 
-_LOWER_IS_BETTER = ("distance", "Eff", "SwAV")
+LPIPS_NAME = "LPIPS (AlexNet)"
+"""The score of the network that compares image with image (table T6)."""
+
+_LOWER_IS_BETTER = ("distance", "Eff", "SwAV", LPIPS_NAME)
 
 
 def metric_name(network: str, tap: str, quantity: str) -> str:
@@ -65,3 +69,23 @@ def tap_features(
         batch = resize_images(images[start:stop], eval_size).to(device)
         blocks.append({tap: found.flatten(1).cpu() for tap, found in network(batch).items()})
     return {tap: torch.cat([block[tap] for block in blocks]) for tap in blocks[0]}
+
+
+@torch.inference_mode()
+def pair_distances(
+    network: Lpips,
+    recons: Float[Tensor, "images 3 height width"],
+    targets: Float[Tensor, "images 3 side side"],
+    eval_size: int,
+    device: torch.device,
+) -> Float[Tensor, "images"]:
+    """Return the perceptual distance of each reconstruction in [0, 1] from its target, on the CPU.
+
+    Images are first resized to `eval_size`.
+    """
+    blocks = []
+    for start, stop in progress(shard_ranges(len(recons), BATCH), "LPIPS", unit="batch"):
+        pair = (resize_images(images[start:stop], eval_size) for images in (recons, targets))
+        first, second = (images.to(device) for images in pair)
+        blocks.append(network(first, second).double().cpu())
+    return torch.cat(blocks)

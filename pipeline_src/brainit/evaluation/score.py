@@ -26,9 +26,11 @@ from brainit.data.recons import KINDS, read_recons
 from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
 from brainit.evaluation.metric_networks import (
+    LPIPS_NAME,
     direction_of,
     load_metric_networks,
     metric_name,
+    pair_distances,
     tap_features,
 )
 from brainit.evaluation.null import permutation_two_way, shuffled_pairing
@@ -39,6 +41,7 @@ from brainit.evaluation.pixel_metrics import (
 )
 from brainit.evaluation.retrieval import retrieval_scores
 from brainit.evaluation.two_way import correlation_matrix, two_way_scores
+from brainit.features.lpips import Lpips
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +119,12 @@ def score_images(
     columns, chance = _pixel_scores(recons, targets, settings)
     size, device = settings.evaluation.eval_size, run_device(settings)
     for name, network in networks.items():
+        if isinstance(network, Lpips):
+            rivals = targets[torch.from_numpy(_shuffled(len(recons), settings))]
+            columns[LPIPS_NAME] = pair_distances(network, recons, targets, size, device).numpy()
+            shuffled = pair_distances(network, recons, rivals, size, device)
+            chance[LPIPS_NAME] = Chance(float(shuffled.mean()))
+            continue
         recon_taps, target_taps = (
             tap_features(network, images, size, device) for images in (recons, targets)
         )
@@ -126,13 +135,18 @@ def score_images(
     return Scores(pd.DataFrame(columns), chance)
 
 
+def _shuffled(n_images: int, settings: Settings) -> NDArray[np.int64]:
+    """Return for each reconstruction another image, for chance levels."""
+    return shuffled_pairing(n_images, numpy_generator(settings.run.seed, "shuffled_pairing"))
+
+
 def _pixel_scores(
     recons: Float[Tensor, "images 3 height width"],
     targets: Float[Tensor, "images 3 side side"],
     settings: Settings,
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Chance]]:
     sizes = (settings.evaluation.eval_size, settings.evaluation.pixel_size)
-    pairing = shuffled_pairing(len(recons), numpy_generator(settings.run.seed, "shuffled_pairing"))
+    pairing = _shuffled(len(recons), settings)
     found: dict[str, list[Tensor]] = {"PixCorr": [], "SSIM": [], "SSIM_RGB": []}
     shuffled = []
     blocks = shard_ranges(len(recons), _IMAGES_PER_BLOCK)
@@ -168,8 +182,7 @@ def score_features(
         metric_name(network, tap, f"{way}_retrieval_{found.n_pool}way")
         for way in ("image", "brain")
     )
-    pairing = shuffled_pairing(len(recons), numpy_generator(seed, "shuffled_pairing"))
-    rivals = targets[torch.from_numpy(pairing)]
+    rivals = targets[torch.from_numpy(_shuffled(len(recons), settings))]
     columns = {
         names["two_way"]: two_way_scores(recons, targets, matrix).numpy(),
         names["distance"]: correlation_distances(recons, targets).numpy(),

@@ -16,19 +16,38 @@ from brainit.features.resize import resize_images
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
 
 
-class Block(nn.Module):
-    """A pre-norm transformer block: self-attention, then an MLP of four times the width."""
+class LayerScale(nn.Module):
+    """A learned factor per channel on the output of a residual branch (DINOv2)."""
 
-    def __init__(self, width: int, n_heads: int) -> None:
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """Return the scaled tokens."""
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: self-attention, then an MLP of four times the width.
+
+    `layer_scale` puts a `LayerScale` on both branches.
+    """
+
+    def __init__(
+        self, width: int, n_heads: int, layer_scale: bool = False, norm_eps: float = 1.0e-5
+    ) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.qkv = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
+        self.scale1 = LayerScale(width) if layer_scale else nn.Identity()
+        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
+        self.scale2 = LayerScale(width) if layer_scale else nn.Identity()
 
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"]
@@ -38,8 +57,9 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm1(tokens)).view(batch, n_tokens, 3, self.n_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (batch, heads, tokens, head width) each
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        tokens = tokens + self.projection(attended.reshape(batch, n_tokens, width))
-        return tokens + self.mlp(self.norm2(tokens))
+        attended = self.projection(attended.reshape(batch, n_tokens, width))
+        tokens = tokens + self.scale1(attended)
+        return tokens + self.scale2(self.mlp(self.norm2(tokens)))
 
 
 class EncoderBackbone(nn.Module):
@@ -51,6 +71,8 @@ class EncoderBackbone(nn.Module):
         Sizes; the image is cut into (image_size / patch) ** 2 patches.
     layers
         Numbers (from 1) of the blocks after which the encoder taps the tokens.
+    layer_scale, norm_eps
+        Of each block; DINOv2 has layer scale and 1e-6.
     """
 
     mean: Tensor
@@ -66,6 +88,8 @@ class EncoderBackbone(nn.Module):
         n_heads: int,
         n_registers: int,
         layers: Sequence[int],
+        layer_scale: bool = False,
+        norm_eps: float = 1.0e-5,
     ) -> None:
         super().__init__()
         self.image_size, self.patch, self.width = image_size, patch, width
@@ -76,7 +100,9 @@ class EncoderBackbone(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.registers = nn.Parameter(torch.randn(1, n_registers, width) * 0.02)
         self.position = nn.Parameter(torch.randn(1, 1 + n_patches, width) * 0.02)
-        self.blocks = nn.ModuleList(Block(width, n_heads) for _ in range(n_blocks))
+        self.blocks = nn.ModuleList(
+            Block(width, n_heads, layer_scale, norm_eps) for _ in range(n_blocks)
+        )
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 

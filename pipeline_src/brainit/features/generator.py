@@ -10,6 +10,7 @@ where; and its VAE takes an image as 4 x 4 pixel patches (48 channels) instead o
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -58,11 +59,14 @@ class Generator(nn.Module):
         Position channels that the U-Net gets beside latents and tokens, 4 a frequency (0: none).
     patch
         Side in pixels of the patches whose pixels are the VAE's channels (1: plain images).
+    size_condition
+        (height, width, top, left) in pixels that the U-Net is told, as SDXL's are; () for none.
     """
 
     alphas_cumprod: Tensor
     latent_position: Tensor
     token_position: Tensor
+    size_condition: Tensor
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Generator(nn.Module):
         token_width: int,
         n_frequencies: int = 0,
         patch: int = 1,
+        size_condition: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.unet, self.vae = unet, vae
@@ -89,6 +94,8 @@ class Generator(nn.Module):
         token_position = position_channels(math.isqrt(n_tokens), n_frequencies).flatten(1).T
         self.register_buffer("latent_position", latent_position, persistent=False)
         self.register_buffer("token_position", token_position.contiguous(), persistent=False)
+        sizes = torch.tensor(size_condition, dtype=torch.float32)
+        self.register_buffer("size_condition", sizes, persistent=False)
 
     def unconditional_tokens(self, seed: int = 0) -> Float[Tensor, "1 tokens width"]:
         """Return the fixed random-Gaussian tokens that stand for 'no condition' (MindEye2)."""
@@ -130,12 +137,16 @@ class Generator(nn.Module):
     ) -> Float[Tensor, "batch c h w"]:
         """Return the U-Net's prediction of the noise."""
         unet: Any = self.unet
+        batch = len(noisy_latents)
         if self.latent_position.numel():
-            batch = len(noisy_latents)
             positions = self.latent_position.expand(batch, -1, -1, -1)
             noisy_latents = torch.cat([noisy_latents, positions], dim=1)
             tokens = torch.cat([tokens, self.token_position.expand(batch, -1, -1)], dim=2)
-        return unet(noisy_latents, timesteps, encoder_hidden_states=tokens).sample
+        told: dict[str, Any] = {}
+        if self.size_condition.numel():  # no pooled text: a vector without entries
+            sizes = self.size_condition.expand(batch, -1)
+            told = {"added_cond_kwargs": {"text_embeds": tokens[:, 0, :0], "time_ids": sizes}}
+        return unet(noisy_latents, timesteps, encoder_hidden_states=tokens, **told).sample
 
 
 def build_generator(architecture: dict[str, Any]) -> Generator:

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from brainit.core.compat import import_torchvision
 from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.generator import build_generator
 from brainit.features.metric_network import MetricNetwork
-from brainit.features.semantic_tokens import SemanticTokens, build_clip
+from brainit.features.semantic_tokens import SemanticTokens, build_clip, openclip_config
 from brainit.features.vgg import CONVOLUTIONS, VggFeatures
-from brainit.features.weights_file import load_state
+from brainit.features.weights_file import REFETCH, load_state
 
 
 def _sizes(architecture: dict[str, Any]) -> dict[str, Any]:
@@ -40,35 +38,32 @@ VGG16_CHANNELS = (64, 128, 256, 512, 512)
 VGG16_IMAGE_SIZE = 112
 
 
-def load_vgg16_bn(path: Path) -> VggFeatures:
-    """Return VGG-16 with batch norm from torchvision's state dict, kept as safetensors.
+def load_vgg16_bn(path: Path, published: dict[str, Tensor]) -> VggFeatures:
+    """Return VGG-16 with batch norm from torchvision's state dict.
 
     The classifier's weights are ignored. Raises `PipelineError` that lists missing keys.
     """
     network = VggFeatures(VGG16_CHANNELS, VGG16_IMAGE_SIZE)
-    load_state(path, network, vgg16_bn_state(load_file(path)))
+    load_state(path, network, vgg16_bn_state(published), fix=REFETCH)
     return network
 
 
-def openclip_config(model: str) -> dict[str, Any]:
-    """Return open_clip's own architecture of a model that it names."""
-    import_torchvision()
-    import open_clip
+def load_openclip(
+    path: Path, published: dict[str, Tensor], architecture: dict[str, Any] | None = None
+) -> SemanticTokens:
+    """Return the tokens' network from an open_clip state dict (ViT-bigG/14 where None).
 
-    return dict(open_clip.get_model_config(model))
-
-
-def load_openclip(path: Path, architecture: dict[str, Any]) -> SemanticTokens:
-    """Return the tokens' network from an open_clip state dict, kept as safetensors.
-
-    Built without memory of its own, so that the weights are in memory once. Raises `PipelineError`
-    that lists missing and unknown keys.
+    Only the image tower is kept. It is built without memory of its own, so that the weights are in
+    memory once. Raises `PipelineError` that lists missing and unknown keys.
     """
+    architecture = architecture or openclip_config(BIGG14)
     vision = {**architecture["vision_cfg"], "output_tokens": True}
     with torch.device("meta"):
         clip: Any = build_clip({**architecture, "vision_cfg": vision})
-    load_state(path, clip, load_file(path), assign=True)
-    return SemanticTokens(clip)
+    tower = nn.ModuleDict({"visual": clip.visual})
+    state = {n: v.float() for n, v in published.items() if n.startswith("visual.")}
+    load_state(path, tower, state, assign=True, fix=REFETCH)
+    return SemanticTokens(tower)
 
 
 def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -28,8 +28,17 @@ def build_clip(architecture: dict[str, Any]) -> nn.Module:
         embed_dim=architecture["embed_dim"],
         vision_cfg=architecture["vision_cfg"],
         text_cfg=architecture["text_cfg"],
+        quick_gelu=architecture.get("quick_gelu", False),
         output_dict=False,
     )
+
+
+def openclip_config(model: str) -> dict[str, Any]:
+    """Return open_clip's own architecture of a model that it names."""
+    import_torchvision()
+    import open_clip
+
+    return dict(open_clip.get_model_config(model))
 
 
 class SemanticTokens(nn.Module):

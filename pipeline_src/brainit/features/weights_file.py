@@ -16,6 +16,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 
 _FIX = "restore the shipped file (git checkout) or train it anew (make backbones)"
+REFETCH = "fetch it anew (brainit weights fetch), from the source in brainit weights list"
+"""What to do with a published file that does not fit."""
 
 
 def save_network(path: Path, network: nn.Module, architecture: dict[str, Any]) -> None:
@@ -49,16 +51,31 @@ def read_network(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
 
 
 def load_state(
-    path: Path, network: nn.Module, state: dict[str, Tensor], assign: bool = False
+    path: Path,
+    network: nn.Module,
+    state: dict[str, Tensor],
+    assign: bool = False,
+    fix: str = _FIX,
 ) -> None:
-    """Load `state` strictly; raises `PipelineError` that lists missing and unknown keys.
+    """Load `state` strictly; raises `PipelineError` that lists what is missing, unknown, misshapen.
 
-    `assign` puts the tensors in the place of the network's own, which may then be on `meta`.
+    `assign` puts the tensors in the place of the network's own, which may then be on `meta`. Batch
+    norm's count of batches may be missing: files from before 2018 lack it, and scoring ignores it.
     """
-    missing, unknown = network.load_state_dict(state, strict=False, assign=assign)
-    if missing or unknown:
-        found = f"missing {sorted(missing)}, unknown {sorted(unknown)}"
-        raise PipelineError(path, "exactly the network's parameters", found, _FIX)
+    own = network.state_dict()
+    faults = {
+        "missing": [n for n in own if n not in state and not n.endswith(".num_batches_tracked")],
+        "unknown": [n for n in state if n not in own],
+        "misshapen": [
+            f"{n} {tuple(state[n].shape)} instead of {tuple(own[n].shape)}"
+            for n in own
+            if n in state and state[n].shape != own[n].shape
+        ],
+    }
+    if any(faults.values()):
+        found = ", ".join(f"{kind} {sorted(names)}" for kind, names in faults.items() if names)
+        raise PipelineError(path, "exactly the network's parameters", found, fix)
+    network.load_state_dict(state, assign=assign)
 
 
 def freeze(network: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from brainit.core.shards import write_shards
 from brainit.data.recons import write_recons
 from brainit.evaluation import score
 from brainit.evaluation.score import evaluate_run, score_images, summarise
+from brainit.features.lpips import Lpips
 
 N_IMAGES = 12
 
@@ -119,3 +120,23 @@ def test_refuses_an_unknown_kind_and_a_folder_without_provenance(
     (run_folder / "recon" / "provenance.json").unlink()
     with pytest.raises(PipelineError, match="provenance"):
         evaluate_run(run_folder / "recon", "fused", run_folder / "stimuli", None, settings)
+
+
+def test_perceptual_distance_has_a_column_of_its_own(
+    pair: tuple[np.ndarray, np.ndarray], settings: Settings
+) -> None:
+    class Mean(torch.nn.Sequential):
+        """Stands for AlexNet's features: twelve layers, of which five are tapped."""
+
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 4, 3), *(torch.nn.ReLU() for _ in range(11))]
+    network = Lpips(Mean(*layers))
+    network.heads = torch.nn.ParameterList(torch.rand(1, 4, 1, 1) for _ in range(5))
+    recons, targets = (score.as_images(pixels) for pixels in pair)
+    found = score_images(recons, targets, {"lpips_alex": network}, settings)
+    with torch.no_grad():
+        expected = [float(network(recons[[i]], targets[[i]])) for i in range(N_IMAGES)]
+    np.testing.assert_allclose(found.per_image["LPIPS (AlexNet)"], expected, rtol=1e-5)
+    rows = summarise(found, settings).set_index("metric").loc["LPIPS (AlexNet)"]
+    assert rows["direction"] == "lower"
+    assert rows["null_mean"] > rows["mean"] > 0

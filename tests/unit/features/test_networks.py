@@ -10,14 +10,11 @@ from torch.nn import functional as F
 
 from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
+from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.generator import Generator, cumulative_alphas, position_channels
-from brainit.features.networks import (
-    BIGG14,
-    load_openclip,
-    openclip_config,
-    vgg16_bn_state,
-)
-from brainit.features.registry import DEMO_FOLDER, ENTRIES, find_entry, load_backbone
+from brainit.features.networks import load_openclip, vgg16_bn_state
+from brainit.features.registry import DEMO_FOLDER, find_entry, load_backbone
+from brainit.features.registry_entries import ENTRIES
 from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, SemanticTokens
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, VggFeatures
 from brainit.features.weights_file import read_network, save_network
@@ -152,14 +149,9 @@ def test_openclip_weights_give_the_tokens_of_their_model(
     save_file(network.clip.state_dict(), tmp_path / "clip.safetensors")
     architecture, _ = read_network(DEMO_FOLDER / "demo_openclip.safetensors", "semantic_tokens")
     vision = {k: v for k, v in architecture["vision_cfg"].items() if k != "output_tokens"}
-    again = load_openclip(tmp_path / "clip.safetensors", {**architecture, "vision_cfg": vision})
+    path = tmp_path / "clip.safetensors"
+    again = load_openclip(path, read_tensors(path), {**architecture, "vision_cfg": vision})
     assert torch.allclose(again.eval()(images[:2]), network(images[:2]), atol=1e-4)
-
-
-def test_bigg14_is_the_papers_shape() -> None:
-    vision = openclip_config(BIGG14)["vision_cfg"]
-    assert (vision["image_size"] // vision["patch_size"]) ** 2 == 256
-    assert vision["width"] == 1664
 
 
 def test_generator_sees_positions_as_sines() -> None:
@@ -215,11 +207,6 @@ def test_unknown_network_is_refused_with_the_list() -> None:
 def test_missing_published_weights_name_their_source(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"download.pytorch.org.*527.9 MB"):
         load_backbone("vgg", "vgg16_bn", tmp_path)
-
-
-def test_networks_to_come_say_so(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="still to come"):
-        load_backbone("generator", "unclip6", tmp_path)
 
 
 def test_truncated_and_foreign_weights_are_refused(tmp_path: Path) -> None:

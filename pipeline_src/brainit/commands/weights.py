@@ -1,0 +1,57 @@
+"""`brainit weights list | fetch | verify`: the published networks' weights."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from brainit.core.settings import Settings
+from brainit.features.registry import find_entry
+from brainit.features.registry_entries import ENTRIES, BackboneEntry
+from brainit.features.weights_fetch import fetch_weights, verify_weights
+
+logger = logging.getLogger(__name__)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to the program's parser."""
+    parser = commands.add_parser("weights", help="list, fetch or verify the published networks")
+    parser.add_argument("action", choices=("list", "fetch", "verify"))
+    parser.add_argument("names", nargs="*", help="networks; none means those of the paper's config")
+    parser.add_argument("--folder", type=Path, help="where the weights are kept", default=None)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what was asked for the networks named, one after the other."""
+    settings = Settings()
+    folder = args.folder or Path(settings.paths.store) / "weights"
+    if args.action == "list":
+        for line in list_lines(folder):
+            logger.info("%s", line)
+        return
+    for entry in _entries(args.names, settings):
+        if args.action == "fetch":
+            fetch_weights(entry, folder / entry.file)
+        logger.info("%s: %s", entry.name, verify_weights(entry, folder))
+
+
+def list_lines(folder: Path) -> list[str]:
+    """Return one line per published network: role, name, size, licence, users, source, place."""
+    lines = ["role | name | MB | licence | used by | source | here"]
+    for entry in ENTRIES:
+        if not entry.is_demo:
+            here = "yes" if (folder / entry.file).is_file() else "no"
+            users = " ".join(entry.used_by)
+            cells = (entry.role, entry.name, f"{entry.size_mb:g}", entry.licence, users)
+            lines.append(" | ".join((*cells, entry.source, here)))
+    return lines
+
+
+def _entries(names: list[str], settings: Settings) -> list[BackboneEntry]:
+    """Return the published entries of the names; without names, those of the paper's settings."""
+    chosen = settings.features
+    roles = ("encoder_backbone", "semantic_tokens", "vgg", "generator", "refiner")
+    wanted = names or [*(getattr(chosen, role) for role in roles), *chosen.metrics]
+    found = [find_entry(name) for name in wanted if name != "none"]
+    return [entry for entry in found if not entry.is_demo]

@@ -1,0 +1,177 @@
+"""A pickle machine that builds tensors and runs nothing.
+
+A pickle is a program. Here its classes are never imported: they become inert objects that keep
+their state, so that a whole pickled module gives its parameters, and a call of anything that is not
+known to be harmless is refused by name.
+"""
+
+import io
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_HARMLESS = (
+    "torch.",
+    "torch_geometric.",
+    "numpy.",
+    "typing.",
+    "inspect.",
+    "omegaconf.",
+    "pytorch_lightning.",
+    "lightning_fabric.",
+    "pathlib.",
+    "functools.partial",
+    "operator.getitem",
+    "builtins.type",
+)
+"""Calls that checkpoints of modules are known to hold; they give inert objects too."""
+
+_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+"""Modules by the names that pickles of protocol 2 have for them."""
+
+_STORAGE_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+class RefusedCallError(Exception):
+    """A pickle calls something that is not known to be harmless; the argument is its name."""
+
+
+class _InertType(type):
+    """Makes classes whose instances come only from unpickling, never from a call."""
+
+    called: str
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.called.startswith(_HARMLESS):
+            return _instance(cls)
+        raise RefusedCallError(cls.called)
+
+
+class _Inert(metaclass=_InertType):
+    """What stands for an object of a class that is not imported: its state, nothing else."""
+
+    called = ""
+    state: Any
+
+    def __new__(cls, *_: Any, **__: Any) -> "_Inert":
+        instance = object.__new__(cls)
+        instance.state = {}
+        return instance
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state[0] if isinstance(state, tuple) and state else state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """Take no notice: lists hold no named parameters."""
+
+    def extend(self, values: Any) -> None:
+        """Take no notice, as `append`."""
+
+
+class _State(dict[Any, Any]):
+    """A dictionary that may carry attributes, which are dropped (state dicts carry versions)."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _tensor(storage: tuple[Any, torch.dtype], offset: int, size: Any, stride: Any, *_: Any) -> Any:
+    bytes_, dtype = storage
+    place: Any = torch.empty(0, dtype=dtype)
+    return place.set_(bytes_, offset, tuple(size), tuple(stride))
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _instance(kind: Any, *_: Any) -> "_Inert":
+    instance: _Inert = kind.__new__(kind)
+    return instance
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "collections.OrderedDict": _State,
+    "collections.defaultdict": lambda *_: _State(),
+    "copyreg._reconstructor": _instance,
+    "builtins.set": set,
+    "builtins.frozenset": frozenset,
+}
+
+
+class TensorUnpickler(pickle.Unpickler):
+    """Builds tensors, containers and inert objects.
+
+    `storage` returns the bytes of the storage of a key.
+    """
+
+    def __init__(self, file: io.BytesIO, storage: Callable[[str], Any]) -> None:
+        super().__init__(file)
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for a global of the pickle; nothing is imported."""
+        called = f"{_PYTHON_2.get(module, module)}.{name}"
+        if called in _BUILDERS:
+            return _BUILDERS[called]
+        if module == "torch" and name in _STORAGE_DTYPES:
+            return _STORAGE_DTYPES[name]
+        return _InertType(name, (_Inert,), {"called": called})
+
+    def persistent_load(self, pid: Any) -> tuple[Any, torch.dtype]:
+        """Return the bytes and the type of a storage."""
+        _, dtype, key, *_ = pid
+        return self._storage(str(key)), dtype
+
+
+def named_tensors(root: Any) -> dict[str, Tensor]:
+    """Return the tensors of a state dict or of an inert module tree by their qualified names."""
+    if isinstance(root, Mapping) and isinstance(root.get("state_dict"), Mapping):
+        root = root["state_dict"]
+    found: dict[str, Tensor] = {}
+    _collect(root, "", found, ())
+    return found
+
+
+def _collect(value: Any, name: str, found: dict[str, Tensor], above: tuple[int, ...]) -> None:
+    if isinstance(value, Tensor):
+        found[name] = value.detach()
+        return
+    members = _members(value)
+    if id(value) in above:
+        return
+    for key, member in members.items():
+        _collect(member, f"{name}.{key}" if name else str(key), found, (*above, id(value)))
+
+
+def _members(value: Any) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    state = value.state if isinstance(value, _Inert) else None
+    if not isinstance(state, Mapping):
+        return {}
+    if "_parameters" not in state:
+        return dict(state)  # a scripted module: its tensors are plain attributes
+    unsaved = state.get("_non_persistent_buffers_set") or ()
+    buffers = {k: v for k, v in (state.get("_buffers") or {}).items() if k not in unsaved}
+    return {**(state["_parameters"] or {}), **buffers, **(state.get("_modules") or {})}

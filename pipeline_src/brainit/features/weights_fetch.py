@@ -1,0 +1,138 @@
+"""Find or fetch a published network's files, check them, keep the tensors that are used.
+
+Looked for in this order: a folder of one's own (`BRAINIT_WEIGHTS`), which holds the published files
+or `<name>.safetensors`; the caches of torch.hub, of OpenAI's clip package and of the Hugging Face
+hub (whose own settings hold: HF_HOME, HF_HUB_OFFLINE, HF_TOKEN); then the network. What is kept is
+a safetensors file by the published names that notes its source and the source's checksum.
+"""
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from brainit.core.errors import PipelineError
+from brainit.core.files import atomic_path, sha256_of
+from brainit.data.sources import download_file
+from brainit.features.checkpoint_reader import read_tensors
+from brainit.features.registry import LOADERS, require_weights
+from brainit.features.registry_entries import BackboneEntry, Source
+from brainit.features.weights_file import count_parameters
+
+logger = logging.getLogger(__name__)
+
+OFFLINE_VARIABLE = "BRAINIT_WEIGHTS"
+
+
+def offline_folder() -> Path | None:
+    """Return the folder that the environment variable BRAINIT_WEIGHTS names, or None."""
+    name = os.environ.get(OFFLINE_VARIABLE)
+    return Path(name) if name else None
+
+
+def fetch_weights(entry: BackboneEntry, target: Path) -> None:
+    """Put the weights of a published network at `target`, checked, whole or not at all.
+
+    Raises `PipelineError` where a file is not to be had, its checksum is not the published one, it
+    is no checkpoint, or its parameters are not the network's.
+    """
+    own = (offline_folder() or target.parent) / entry.file
+    if own.is_file():
+        LOADERS[entry.name](own, read_tensors(own))
+        if own.resolve() != target.resolve():
+            with atomic_path(target) as partial:
+                shutil.copyfile(own, partial)
+        return
+    downloads = target.parent / f".{entry.name}.downloads"
+    tensors: dict[str, Tensor] = {}
+    digests: dict[str, str] = {}
+    for source in entry.sources:
+        path = find_source(source, downloads)
+        digests[str(source)] = check_digest(path, source)
+        found = read_tensors(path)
+        kept = {n: t for n, t in found.items() if not source.keep or n.startswith(source.keep)}
+        tensors |= kept
+    LOADERS[entry.name](path, tensors)
+    with atomic_path(target) as partial:
+        save_file(_separate(tensors), partial, metadata={"brainit_source": json.dumps(digests)})
+    shutil.rmtree(downloads, ignore_errors=True)
+
+
+def find_source(source: Source, downloads: Path) -> Path:
+    """Return where a published file is on this machine; fetches it where it is nowhere.
+
+    A file from an address is put into `downloads`, one from the hub into the hub's cache. Raises
+    `PipelineError` where it cannot be had.
+    """
+    caches = [Path(torch.hub.get_dir()) / "checkpoints", Path.home() / ".cache" / "clip"]
+    folders = [folder for folder in (offline_folder(),) if folder] + (caches if source.url else [])
+    for folder in folders:
+        if (folder / source.file).is_file():
+            return folder / source.file
+    if source.repository:
+        return _from_hub(source)
+    target = downloads / source.file
+    if not target.is_file():
+        download_file(source.url, target)
+    return target
+
+
+def _from_hub(source: Source) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            hf_hub_download(
+                source.repository,
+                source.file,
+                repo_type=source.repository_type,
+                revision=source.revision,
+            )
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        fix = (
+            f"put {source.file} into the folder that {OFFLINE_VARIABLE} names, or log in (HF_TOKEN)"
+        )
+        found = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise PipelineError(str(source), "a file of the hub", found, fix) from error
+
+
+def check_digest(path: Path, source: Source) -> str:
+    """Return a file's SHA-256; raises `PipelineError` where it is not the published one."""
+    digest = sha256_of(path)
+    if not digest.startswith(source.sha256):
+        fix = f"delete it; it is not what {source} held: fetch it anew"
+        raise PipelineError(path, f"SHA-256 {source.sha256}", digest, fix)
+    return digest
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors that share no memory with each other, as safetensors wants them."""
+    seen: set[int] = set()
+    separate = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
+    return separate
+
+
+def verify_weights(entry: BackboneEntry, folder: Path) -> str:
+    """Load the weights of a published network from `folder`; return what they are, in words.
+
+    Raises `PipelineError` where they are missing, unreadable or not the network's.
+    """
+    path = require_weights(entry, folder)
+    network = LOADERS[entry.name](path, read_tensors(path))
+    with safe_open(path, framework="pt") as handle:
+        noted = json.loads((handle.metadata() or {}).get("brainit_source", "{}"))
+    origin = ", ".join(f"{source} (SHA-256 {digest})" for source, digest in noted.items())
+    n_parameters = count_parameters(network)
+    return f"{n_parameters / 1e6:,.1f} M parameters, from {origin or 'a file that names no source'}"

@@ -1,0 +1,173 @@
+"""Checkpoints of every form give their tensors, and no pickle runs."""
+
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from brainit.core.errors import PipelineError
+from brainit.features.checkpoint_reader import read_tensors
+
+RAN: list[str] = []
+
+
+def leave_a_trace(text: str) -> str:
+    """Stand for what a malicious pickle would run."""
+    RAN.append(text)
+    return text
+
+
+class Malicious:
+    def __init__(self, call, *arguments) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+        self.scale = nn.Parameter(torch.rand(2, 3))
+        self.register_buffer("kept", torch.arange(4))
+        self.register_buffer("unsaved", torch.arange(5), persistent=False)
+        self.kind = {"free": torch.nn.functional.relu, "names": {"a", "b"}}
+
+
+class Tree(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Inner(), Inner()])
+        self.head = nn.Linear(4, 2, bias=False)
+        self.tied = self.head
+        self.shape = torch.Size([1, 2])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x)
+
+
+def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert list(found) == list(expected) or set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype
+        assert torch.equal(found[name], value), name
+
+
+@pytest.fixture
+def tree() -> Tree:
+    torch.manual_seed(0)
+    return Tree()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_state_dicts_in_both_of_torchs_formats(tmp_path: Path, tree: Tree, zipped: bool) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(tree.state_dict(), path, _use_new_zipfile_serialization=zipped)
+    same(read_tensors(path), tree.state_dict())
+
+
+def test_storages_are_views_of_what_was_saved(tmp_path: Path) -> None:
+    base = torch.arange(24.0).view(4, 6)
+    state = {"turned": base.T, "part": base[1:3, 2:], "half": base.half(), "brain": base.bfloat16()}
+    torch.save(state, tmp_path / "views.pt")
+    same(read_tensors(tmp_path / "views.pt"), state)
+
+
+def test_a_pickled_module_gives_its_state_dict_without_its_classes(
+    tmp_path: Path, tree: Tree
+) -> None:
+    path = tmp_path / "module.pth"
+    torch.save(tree, path)
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("module/data.pkl")
+    foreign = text.replace(b"test_checkpoint_reader", b"nowhere_to_be_imported")
+    assert foreign != text
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "foreign.pth", "w") as new:
+        for entry in old.infolist():
+            data = foreign if entry.filename.endswith("data.pkl") else old.read(entry)
+            new.writestr(entry.filename, data)
+    same(read_tensors(tmp_path / "foreign.pth"), tree.state_dict())
+
+
+def test_a_lightning_checkpoint_gives_its_state_dict(tmp_path: Path, tree: Tree) -> None:
+    path = tmp_path / "last.ckpt"
+    extra = {"optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}], "folder": Path("a")}
+    torch.save({"state_dict": tree.state_dict(), "epoch": 3, **extra}, path)
+    same(read_tensors(path), tree.state_dict())
+
+
+def test_a_scripted_module_gives_its_tensors(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.LayerNorm(4)))
+    path = tmp_path / "scripted.pt"
+    torch.jit.trace(module, torch.rand(2, 3)).save(str(path))
+    same(read_tensors(path), module.state_dict())
+
+
+def test_safetensors_are_read(tmp_path: Path, tree: Tree) -> None:
+    state = {name: value.clone() for name, value in tree.state_dict().items()}
+    save_file(state, tmp_path / "x.safetensors")
+    same(read_tensors(tmp_path / "x.safetensors"), state)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [(os.system, "system"), (leave_a_trace, "leave_a_trace"), (eval, "eval")],
+    ids=["system", "own", "eval"],
+)
+def test_a_malicious_pickle_does_not_run_and_is_named(
+    tmp_path: Path, call, name: str, zipped: bool
+) -> None:
+    trace = tmp_path / "trace"
+    command = f"touch {trace}" if call is os.system else f"open({str(trace)!r}, 'w')"
+    path = tmp_path / "bad.pth"
+    state = OrderedDict(weight=torch.ones(2), bad=Malicious(call, command))
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(PipelineError, match=rf"{name}.*Fix: "):
+        read_tensors(path)
+    assert not RAN
+    assert not trace.exists()
+
+
+def test_a_call_hidden_in_a_state_is_refused(tmp_path: Path, tree: Tree) -> None:
+    tree.blocks[0].kind = Malicious(leave_a_trace, "hidden")  # type: ignore[assignment]
+    torch.save(tree, tmp_path / "bad.pth")
+    with pytest.raises(PipelineError, match="leave_a_trace"):
+        read_tensors(tmp_path / "bad.pth")
+    assert not RAN
+
+
+def test_harmless_calls_are_not_run_either(tmp_path: Path) -> None:
+    hub = Malicious(torch.hub.set_dir, str(tmp_path / "moved"))
+    before = torch.hub.get_dir()
+    torch.save({"weight": torch.ones(2), "call": hub}, tmp_path / "inert.pth")
+    assert list(read_tensors(tmp_path / "inert.pth")) == ["weight"]
+    assert torch.hub.get_dir() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"a": 1})[:-4]])
+def test_unreadable_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(PipelineError, match=r"expected .*found .*Fix: "):
+        read_tensors(tmp_path / "x.pth")
+    with pytest.raises(PipelineError, match="found no file"):
+        read_tensors(tmp_path / "none.pth")
+
+
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"a": torch.ones(100)}, path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "cut.pth", "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            new.writestr(entry.filename, data[:40] if entry.filename.endswith("data/0") else data)
+    with pytest.raises(PipelineError, match="a readable checkpoint"):
+        read_tensors(tmp_path / "cut.pth")
