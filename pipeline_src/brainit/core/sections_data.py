@@ -3,9 +3,14 @@
 Sources: P = paper, C = released code.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, RootModel
 
 from brainit.core.sections_base import Positive, Section, Share, Subject
+
+LAB_NAME = r"^(?!(subj0[1-8]|group|tables|figures|logs|benchmarks)$)[A-Za-z][A-Za-z0-9]{0,31}$"
+"""Names of lab subjects: letters and digits, none of NSD's and none of the results tree's."""
 
 
 class RunSettings(Section):
@@ -59,6 +64,18 @@ class NsdSettings(Section):
     """Share of each subject's own images held out for validation (P D.1)."""
     test_set: Literal["shared1000", "shared982", "shared907", "shared515"] = "shared1000"
     """Shared images that form the test set."""
+
+
+class LabSettings(RootModel[dict[str, str]]):
+    """Subjects of your own: name -> folder in the layout of config/lab_subject.md."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        regex_engine="python-re",
+        json_schema_extra={"additionalProperties": False},
+    )
+    root: dict[Annotated[str, Field(pattern=LAB_NAME)], str] = {}
 
 
 class SimulationSettings(Section):
