@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from brainit.commands import check_subject, measure, schema
+from brainit.commands import check_subject, import_subject, measure, schema
 from brainit.core.cli import guarded
 
 
@@ -16,6 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     schema.add_parser(commands)
     measure.add_parser(commands)
     check_subject.add_parser(commands)
+    import_subject.add_parser(commands)
     return parser
 
 
