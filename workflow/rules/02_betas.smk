@@ -17,6 +17,8 @@ rule prepare_design:
         "<logs>/prepare_design/{subject}.log",
     benchmark:
         "<benchmarks>/prepare_design/{subject}.tsv"
+    wildcard_constraints:
+        subject=NSD_NAME,
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
@@ -50,6 +52,8 @@ rule prepare_betas:
         "<logs>/prepare_betas/{subject}.log",
     benchmark:
         "<benchmarks>/prepare_betas/{subject}.tsv"
+    wildcard_constraints:
+        subject=NSD_NAME,
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
@@ -89,6 +93,8 @@ rule estimate_noise_ceiling:
         "<logs>/estimate_noise_ceiling/{subject}.log",
     benchmark:
         "<benchmarks>/estimate_noise_ceiling/{subject}.tsv"
+    wildcard_constraints:
+        subject=NSD_NAME,
     conda:
         "../../envs/pipeline.yaml"
     threads: 1

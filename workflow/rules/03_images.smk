@@ -67,3 +67,17 @@ rule extract_features:
         " --weights {params.weights:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
+
+
+use rule extract_features as extract_features_lab with:
+    input:
+        images="<results>/{subject}/images/stimuli",
+        network=network("semantic_tokens"),
+    output:
+        tokens=directory("<results>/{subject}/tokens/stimuli"),
+    log:
+        "<logs>/extract_features_lab/{subject}.log",
+    benchmark:
+        "<benchmarks>/extract_features_lab/{subject}.tsv"
+    wildcard_constraints:
+        subject=LAB_NAME,

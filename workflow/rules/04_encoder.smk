@@ -12,7 +12,7 @@ rule train_encoder:
     input:
         betas=of_pool("<results>/{subject}/betas/betas.npy"),
         trials=of_pool("<results>/{subject}/design/trials.csv"),
-        stimuli="<results>/group/images/stimuli",
+        stimuli=stimuli_of,
         network=network("encoder_backbone"),
     output:
         encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",

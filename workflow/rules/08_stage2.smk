@@ -13,7 +13,7 @@ rule train_joint:
         betas=of_pool("<results>/{subject}/betas/betas.npy"),
         trials=of_pool("<results>/{subject}/design/trials.csv"),
         base_bit="<results>/group/{pool}/main/bit_semantic/bit.safetensors",
-        stimuli="<results>/group/images/stimuli",
+        stimuli=stimuli_of,
         external="<results>/group/images/external",
         synthetic=synthetic_of_pool,
         network=network("generator"),

@@ -12,8 +12,8 @@ rule adapt_encoder:
     input:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
-        stimuli="<results>/group/images/stimuli",
-        base="<results>/group/without_{subject}/main/encoder/encoder.safetensors",
+        stimuli=stimuli_of,
+        base=base_model("encoder", "encoder.safetensors"),
         network=network("encoder_backbone"),
     output:
         encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
@@ -52,8 +52,8 @@ rule assign_voxels:
     """Give each voxel of {wildcards.subject} the cluster of its nearest base voxel."""
     input:
         encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
-        base_encoder="<results>/group/without_{subject}/main/encoder/encoder.safetensors",
-        base_clusters="<results>/group/without_{subject}/main/clusters/clusters.safetensors",
+        base_encoder=base_model("encoder", "encoder.safetensors"),
+        base_clusters=base_model("clusters", "clusters.safetensors"),
     output:
         clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
     log:
@@ -100,8 +100,8 @@ rule adapt_bit:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
         clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
-        base_bit="<results>/group/without_{subject}/main/bit_{kind}/bit.safetensors",
-        stimuli="<results>/group/images/stimuli",
+        base_bit=base_bit,
+        stimuli=stimuli_of,
         external="<results>/group/images/external",
         synthetic=transferred_fmri,
         tokens=semantic_token_files,
@@ -160,9 +160,9 @@ rule adapt_joint:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
         base_bit="<results>/{subject}/transfer_{duration}/bit_semantic/bit.safetensors",
-        base_joint_bit="<results>/group/without_{subject}/main/joint/bit.safetensors",
-        base_generator="<results>/group/without_{subject}/main/joint/generator.safetensors",
-        stimuli="<results>/group/images/stimuli",
+        base_joint_bit=base_model("joint", "bit.safetensors"),
+        base_generator=base_model("joint", "generator.safetensors"),
+        stimuli=stimuli_of,
         external="<results>/group/images/external",
         synthetic=transferred_fmri,
         network=network("generator"),

@@ -132,7 +132,7 @@ rule reconstruct:
 rule gather_reconstructions:
     """Gather the images of {wildcards.subject}, {wildcards.run}, into the folder users ask for."""
     input:
-        stimuli="<results>/group/images/stimuli",
+        stimuli=stimuli_of,
         lowlevel=parts_of("lowlevel"),
         semantic=parts_of("semantic"),
         fused=parts_of("fused"),

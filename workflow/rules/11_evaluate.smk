@@ -11,7 +11,7 @@ rule evaluate:
     """Score the {wildcards.recon_kind} images of {wildcards.subject}, {wildcards.run}."""
     input:
         recon="<results>/{subject}/recon_{run}",
-        stimuli="<results>/group/images/stimuli",
+        stimuli=stimuli_of,
         networks=[network_file(name) for name in config["features"]["metrics"]],
     output:
         per_image="<results>/{subject}/metrics/{run}_{recon_kind}.csv",

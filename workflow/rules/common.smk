@@ -15,6 +15,10 @@ SIMULATION = config["run"]["simulation"]
 SUBJECTS = config["nsd"]["subjects"]
 EVALUATED = config["nsd"]["evaluated"]
 TRANSFER = config["nsd"]["transfer"]
+LAB = config["lab"]
+NSD_NAME = r"subj0[1-8]"
+LAB_NAME = "|".join(LAB) or r"(?!)"
+ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
 KINDS = ["lowlevel", "semantic", "fused"]
 N_SHARDS = config["recon"]["n_shards"]
@@ -39,9 +43,9 @@ pathvars:
 
 
 wildcard_constraints:
-    subject=r"subj0[1-8]",
-    pool=r"all|without_subj0[1-8]|scratch_subj0[1-8]_1h",
-    duration=r"15min|30min|1h",
+    subject=ANY_NAME,
+    pool=rf"all|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
+    duration=r"15min|30min|1h|40h",
     run=r"15min|30min|1h|40h|1h_scratch",
     kind=r"lowlevel|semantic",
     recon_kind=r"lowlevel|semantic|fused",
@@ -175,13 +179,57 @@ def model_of(stage, name):
 
     def path(wildcards):
         folder = f"<results>/{wildcards.subject}/transfer_{wildcards.run}"
-        if wildcards.run == "40h":
+        if wildcards.run == "40h" and wildcards.subject not in LAB:
             folder = "<results>/group/all/main"
         if wildcards.run == "1h_scratch":
             folder = f"<results>/group/scratch_{wildcards.subject}_1h/main"
         return f"{folder}/{stage}/{name}"
 
     return path
+
+
+def base_model(stage, name):
+    """Return an input function: the model a new subject starts from, of a pool without it."""
+
+    def path(wildcards):
+        subject = wildcards.subject
+        pool = "all" if subject in LAB else f"without_{subject}"
+        return f"<results>/group/{pool}/main/{stage}/{name}"
+
+    return path
+
+
+def base_bit(wildcards):
+    """Return the stage-1 BIT of this kind that a new subject starts from."""
+    return base_model(f"bit_{wildcards.kind}", "bit.safetensors")(wildcards)
+
+
+def lab_of(wildcards):
+    """Return the lab's subject that the wildcards name, alone or as a pool, or None."""
+    pool = wildcards.get("pool")
+    subject = wildcards.get("subject") or pool_subjects(pool)[0]
+    return subject if subject in LAB else None
+
+
+def stimuli_of(wildcards):
+    """Return the images that the subject or the pool saw: NSD's, or a lab's own."""
+    lab = lab_of(wildcards)
+    return (
+        f"<results>/{lab}/images/stimuli" if lab else "<results>/group/images/stimuli"
+    )
+
+
+def lab_files(wildcards):
+    """Return what stands in the folder of a lab's subject; the folder where it is empty."""
+    folder = Path(LAB[wildcards.subject])
+    names = ["betas.npy", "trials.csv", "voxels.csv", "images", "images.npy"]
+    found = [str(folder / name) for name in names if (folder / name).exists()]
+    return found or str(folder)
+
+
+def lab_folder(wildcards):
+    """Return the folder of a lab's subject."""
+    return LAB[wildcards.subject]
 
 
 def shard_of(wildcards):
@@ -214,8 +262,10 @@ ALL_RUNS = [(s, run) for s in SUBJECTS for run in runs_of(s)]
 
 def token_files(wildcards):
     """Return the cached semantic tokens of both image sets, where the settings keep them."""
-    sets = ["stimuli", "external"] if EXTERNAL else ["stimuli"]
-    return [f"<results>/group/tokens/{name}" for name in sets] if CACHE_TOKENS else []
+    lab = lab_of(wildcards)
+    stimuli = f"<results>/{lab or 'group'}/tokens/stimuli"
+    external = ["<results>/group/tokens/external"] if EXTERNAL else []
+    return [stimuli, *external] if CACHE_TOKENS else []
 
 
 def token_flags(wildcards, input):

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from brainit.commands import measure, schema, weights
+from brainit.commands import check_subject, import_subject, measure, schema, weights
 from brainit.core.cli import guarded
 
 
@@ -16,6 +16,8 @@ def build_parser() -> argparse.ArgumentParser:
     schema.add_parser(commands)
     measure.add_parser(commands)
     weights.add_parser(commands)
+    check_subject.add_parser(commands)
+    import_subject.add_parser(commands)
     return parser
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import RootModel
 
 from brainit.core.files import write_text
 from brainit.core.settings import Settings, json_schema
@@ -44,6 +45,9 @@ def config_text() -> str:
     values = Settings().model_dump(mode="json")
     for name, section in Settings.model_fields.items():
         model = type(section.default)
+        if issubclass(model, RootModel):
+            lines.append(f"# {_first_line(model.__doc__)}\n{name}: {_yaml_value(values[name])}\n")
+            continue
         lines.append(f"# {_first_line(model.__doc__)}\n{name}:")
         for key, field in model.model_fields.items():
             lines.append(f"  # {field.description}")

@@ -57,12 +57,12 @@ CONTRACTS: dict[str, Contract] = {
             "vertex": TensorSpec(
                 "int64", ("voxels",), "vertex of its hemisphere, or x + X(y + Yz)"
             ),
-            "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right"),
+            "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right, -1 not known"),
             "position_mm": TensorSpec("float32", ("voxels", "xyz"), "mm"),
             "noise_ceiling": TensorSpec("float32", ("voxels",), "percent of variance, 3 repeats"),
         },
         ("subject", "space", "mask", "n_dropped_nan"),
-        made_by="prepare_betas",
+        made_by="prepare_betas or prepare_lab_subject",
     ),
     "noise_ceiling": Contract(
         {
@@ -70,7 +70,7 @@ CONTRACTS: dict[str, Contract] = {
             "recomputed": TensorSpec("float32", ("voxels",), "percent, from the trials"),
         },
         ("subject", "n_repeats"),
-        made_by="estimate_noise_ceiling",
+        made_by="estimate_noise_ceiling or prepare_lab_subject",
     ),
     "encoder": Contract(
         {"voxel_embedding": TensorSpec("float32", ("voxels", "embedding"))},

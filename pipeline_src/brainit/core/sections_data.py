@@ -3,11 +3,14 @@
 Sources: P = paper, C = released code.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from brainit.core.sections_base import Positive, Rate, Section, Share, Subject
+
+LAB_NAME = r"^(?!(subj0[1-8]|group|tables|figures|logs|benchmarks)$)[A-Za-z][A-Za-z0-9]{0,31}$"
+"""Names of lab subjects: letters and digits, none of NSD's and none of the results tree's."""
 
 
 class RunSettings(Section):
@@ -84,6 +87,18 @@ class NsdSettings(Section):
         if self.space == "func1pt8mm" and self.mask == "algonauts":
             raise ValueError("nsd.mask algonauts is on fsaverage: set nsdgeneral or files")
         return self
+
+
+class LabSettings(RootModel[dict[str, str]]):
+    """Subjects of your own: name -> folder in the layout of config/lab_subject.md."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        regex_engine="python-re",
+        json_schema_extra={"additionalProperties": False},
+    )
+    root: dict[Annotated[str, Field(pattern=LAB_NAME)], str] = {}
 
 
 class SimulationSettings(Section):

@@ -15,6 +15,7 @@ from brainit.core.sections_base import Section
 from brainit.core.sections_data import (
     FeatureSettings,
     ImageSettings,
+    LabSettings,
     NsdSettings,
     PathSettings,
     RunSettings,
@@ -42,6 +43,7 @@ __all__ = [
     "FeatureSettings",
     "ImageSettings",
     "JointSettings",
+    "LabSettings",
     "NsdSettings",
     "PathSettings",
     "ReconSettings",
@@ -62,6 +64,7 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     paths: PathSettings = PathSettings()
     nsd: NsdSettings = NsdSettings()
+    lab: LabSettings = LabSettings()
     simulation: SimulationSettings = SimulationSettings()
     images: ImageSettings = ImageSettings()
     features: FeatureSettings = FeatureSettings()

@@ -26,8 +26,9 @@ TRIAL_COLUMNS = (
 
 SPLITS = ("train", "val", "test", "unused")
 
-DURATION_RUNS: dict[str, int | None] = {"40h": None, "1h": 12, "30min": 6, "15min": 3}
-"""Runs of the first session that make up a duration; None means every session."""
+DURATION_RUNS: dict[str, int | None] = {"1h": None, "30min": 6, "15min": 3}
+"""Runs of the first session that make up a duration; None means all (NSD: 12)."""
+DURATIONS = ("40h", *DURATION_RUNS)
 
 
 def read_trials(path: Path) -> pd.DataFrame:
@@ -58,12 +59,14 @@ def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
 
     Raises `PipelineError` for another duration (paper 5.3: the first session of 750 trials).
     """
-    if duration not in DURATION_RUNS:
+    if duration not in DURATIONS:
         raise PipelineError(
-            "duration", f"one of {list(DURATION_RUNS)}", duration, "correct transfer.durations"
+            "duration", f"one of {list(DURATIONS)}", duration, "correct transfer.durations"
         )
-    n_runs = DURATION_RUNS[duration]
-    if n_runs is None:
+    if duration == "40h":
         return np.ones(len(trials), dtype=bool)
-    inside = (trials["session"] == 1) & (trials["run"] <= n_runs)
-    return inside.to_numpy(dtype=bool)
+    inside = (trials["session"] == 1).to_numpy(dtype=bool)
+    n_runs = DURATION_RUNS[duration]
+    if n_runs is not None:
+        inside = inside & (trials["run"] <= n_runs).to_numpy(dtype=bool)
+    return inside

@@ -12,6 +12,7 @@ STEPS: tuple[str, ...] = (
     "prepare_design",
     "prepare_betas",
     "estimate_noise_ceiling",
+    "prepare_lab_subject",
     "prepare_images",
     "extract_features",
     "train_encoder",

@@ -1,0 +1,32 @@
+"""`brainit check-subject DIR`: say all that is wrong with a lab's folder, or what it holds."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from brainit.data import lab_layout
+from brainit.data.lab_check import require_valid, used_columns
+from brainit.data.lab_trials import lab_splits
+
+logger = logging.getLogger(__name__)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to the program's parser."""
+    parser = commands.add_parser("check-subject", help="check a folder with a subject of your own")
+    parser.add_argument("folder", type=Path, help="folder in the layout of config/lab_subject.md")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Raise `PipelineError` with every fault, or log the counts of a valid folder."""
+    require_valid(args.folder)
+    betas = lab_layout.open_betas(args.folder)
+    table = lab_layout.read_trials(args.folder)
+    n_voxels = used_columns(betas.shape[1], lab_layout.read_voxels(args.folder)).sum()
+    trials = lab_splits(table).value_counts().to_dict()
+    n_images, n_sessions = table["image"].nunique(), table["session"].nunique()
+    logger.info("%s: valid", args.folder)
+    logger.info("%d sessions, %d images, %d voxels", n_sessions, n_images, n_voxels)
+    logger.info("trials: %s", ", ".join(f"{count} {name}" for name, count in trials.items()))
