@@ -33,6 +33,13 @@ def step_parser(step: str, description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_work_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a step that continues where it was interrupted."""
+    parser.add_argument("--work", type=Path, required=True, help="folder of its checkpoints")
+    parser.add_argument("--code", default="", help="digest of the code that makes the outputs")
+    parser.add_argument("--checkpoint-minutes", type=float, default=10.0)
+
+
 def read_settings(text: str) -> Settings:
     """Parse the JSON of `--settings` into settings; sections not given have the paper's values."""
     try:
