@@ -48,4 +48,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("adapt_bit", main)
+    run_step("adapt_bit", main, output="--bit")

@@ -58,4 +58,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("adapt_encoder", main)
+    run_step("adapt_encoder", main, output="--encoder")

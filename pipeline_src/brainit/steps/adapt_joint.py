@@ -41,4 +41,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("adapt_joint", main)
+    run_step("adapt_joint", main, output="--bit")

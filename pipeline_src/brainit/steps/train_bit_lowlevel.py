@@ -40,4 +40,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("train_bit_lowlevel", main)
+    run_step("train_bit_lowlevel", main, output="--bit")

@@ -44,4 +44,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("train_bit_semantic", main)
+    run_step("train_bit_semantic", main, output="--bit")

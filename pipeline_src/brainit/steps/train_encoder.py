@@ -54,4 +54,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("train_encoder", main)
+    run_step("train_encoder", main, output="--encoder")

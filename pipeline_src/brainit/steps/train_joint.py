@@ -37,4 +37,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("train_joint", main)
+    run_step("train_joint", main, output="--bit")
