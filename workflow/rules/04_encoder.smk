@@ -28,11 +28,13 @@ rule train_encoder:
         gpu=1,
         mem_mb=32000,
         runtime=1440,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         betas=named("betas"),
         trials=named("trials"),
         duration=pool_duration,
         weights=WEIGHTS,
+        work=f"{WORK}/train_encoder/{{pool}}",
         settings=settings("nsd", "features", "encoder"),
         code=code_digest("brainit.steps.train_encoder"),
     shell:
@@ -45,5 +47,8 @@ rule train_encoder:
         " --weights {params.weights:q}"
         " --encoder {output.encoder:q}"
         " --history {output.history:q}"
+        " --work {params.work:q}"
+        " --code {params.code:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --settings {params.settings:q}"
         " &> {log:q}"

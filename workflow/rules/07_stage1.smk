@@ -31,12 +31,14 @@ rule train_bit_lowlevel:
         gpu=1,
         mem_mb=32000,
         runtime=1440,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         betas=named("betas"),
         trials=named("trials"),
         synthetic=synthetic_flag,
         duration=pool_duration,
         weights=WEIGHTS,
+        work=f"{WORK}/train_bit_lowlevel/{{pool}}",
         settings=settings(
             "nsd", "features", "clusters", "synthesis", "bit", "bit_lowlevel"
         ),
@@ -53,6 +55,9 @@ rule train_bit_lowlevel:
         " --weights {params.weights:q}"
         " --bit {output.bit:q}"
         " --history {output.history:q}"
+        " --work {params.work:q}"
+        " --code {params.code:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -82,6 +87,7 @@ rule train_bit_semantic:
         gpu=1,
         mem_mb=32000,
         runtime=1440,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         betas=named("betas"),
         trials=named("trials"),
@@ -89,6 +95,7 @@ rule train_bit_semantic:
         tokens=token_flags,
         duration=pool_duration,
         weights=WEIGHTS,
+        work=f"{WORK}/train_bit_semantic/{{pool}}",
         settings=settings(
             "nsd", "features", "clusters", "synthesis", "bit", "bit_semantic"
         ),
@@ -106,5 +113,8 @@ rule train_bit_semantic:
         " --weights {params.weights:q}"
         " --bit {output.bit:q}"
         " --history {output.history:q}"
+        " --work {params.work:q}"
+        " --code {params.code:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --settings {params.settings:q}"
         " &> {log:q}"

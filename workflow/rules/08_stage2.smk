@@ -32,12 +32,14 @@ rule train_joint:
         gpu=1,
         mem_mb=64000,
         runtime=2880,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         betas=named("betas"),
         trials=named("trials"),
         synthetic=synthetic_flag,
         duration=pool_duration,
         weights=WEIGHTS,
+        work=f"{WORK}/train_joint/{{pool}}",
         settings=settings(
             "nsd", "features", "synthesis", "bit", "bit_semantic", "joint"
         ),
@@ -55,5 +57,8 @@ rule train_joint:
         " --bit {output.bit:q}"
         " --generator {output.generator:q}"
         " --history {output.history:q}"
+        " --work {params.work:q}"
+        " --code {params.code:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -29,8 +29,10 @@ rule adapt_encoder:
         gpu=1,
         mem_mb=16000,
         runtime=600,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         weights=WEIGHTS,
+        work=f"{WORK}/adapt_encoder/{{subject}}_{{duration}}",
         settings=settings("nsd", "features", "encoder"),
         code=code_digest("brainit.steps.adapt_encoder"),
     shell:
@@ -44,6 +46,9 @@ rule adapt_encoder:
         " --weights {params.weights:q}"
         " --encoder {output.encoder:q}"
         " --history {output.history:q}"
+        " --work {params.work:q}"
+        " --code {params.code:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -120,10 +125,12 @@ rule adapt_bit:
         gpu=1,
         mem_mb=32000,
         runtime=600,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         synthetic=transferred_flag,
         tokens=token_flags,
         weights=WEIGHTS,
+        work=f"{WORK}/adapt_bit/{{subject}}_{{duration}}_{{kind}}",
         settings=settings(
             "nsd",
             "features",
@@ -150,6 +157,9 @@ rule adapt_bit:
         " --weights {params.weights:q}"
         " --bit {output.bit:q}"
         " --history {output.history:q}"
+        " --work {params.work:q}"
+        " --code {params.code:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -181,9 +191,11 @@ rule adapt_joint:
         gpu=1,
         mem_mb=64000,
         runtime=1440,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         synthetic=transferred_flag,
         weights=WEIGHTS,
+        work=f"{WORK}/adapt_joint/{{subject}}_{{duration}}",
         settings=settings(
             "nsd", "features", "synthesis", "bit", "bit_semantic", "joint", "transfer"
         ),
@@ -204,5 +216,8 @@ rule adapt_joint:
         " --bit {output.bit:q}"
         " --generator {output.generator:q}"
         " --history {output.history:q}"
+        " --work {params.work:q}"
+        " --code {params.code:q}"
+        " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --settings {params.settings:q}"
         " &> {log:q}"

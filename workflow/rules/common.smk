@@ -25,6 +25,7 @@ N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
 EXTERNAL = config["synthesis"]["enabled"]
 THREADS = config["run"]["threads"]
+CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
 WEIGHTS = str(STORE / "weights")
@@ -54,8 +55,13 @@ wildcard_constraints:
 
 
 def settings(*sections):
-    """Return the params function that hands the named sections to a step as JSON."""
-    chosen = {name: config[name] for name in ("run", *sections)}
+    """Return the params function that hands the named sections to a step as JSON.
+
+    How often checkpoints are written is no part of it, since a change of it must repeat no job: it
+    travels as a resource, which triggers nothing.
+    """
+    chosen = {name: dict(config[name]) for name in ("run", *sections)}
+    chosen["run"].pop("checkpoint_minutes", None)
     return lambda wildcards: json.dumps(chosen, sort_keys=True)
 
 

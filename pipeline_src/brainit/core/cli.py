@@ -11,10 +11,13 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 
 from brainit.core.errors import PipelineError
+from brainit.core.interruption import EXIT_INTERRUPTED, Interrupted, stop_on_signals
+from brainit.core.locks import locked
 from brainit.core.settings import Settings, parse_sections
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,13 @@ def step_parser(step: str, description: str | None) -> argparse.ArgumentParser:
         "--settings", required=True, help="JSON object of the settings sections used"
     )
     return parser
+
+
+def add_work_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a step that continues where it was interrupted."""
+    parser.add_argument("--work", type=Path, required=True, help="folder of its checkpoints")
+    parser.add_argument("--code", default="", help="digest of the code that makes the outputs")
+    parser.add_argument("--checkpoint-minutes", type=float, default=10.0)
 
 
 def read_settings(text: str) -> Settings:
@@ -57,8 +67,14 @@ def named_paths(values: Sequence[str]) -> dict[str, Path]:
     return pairs
 
 
-def run_step(step: str, main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a step's `main` with logging, a first line of versions, and the error boundary."""
+def run_step(
+    step: str, main: Callable[[Sequence[str] | None], None], output: str | None = None
+) -> None:
+    """Run a step's `main` with logging, a first line of versions, and the error boundary.
+
+    `output` is the flag of what a long step writes (`--bit`): while it runs, no other job may write
+    it. SIGTERM and SIGUSR1 end the step with status 75, a training's after its checkpoint.
+    """
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
@@ -68,13 +84,32 @@ def run_step(step: str, main: Callable[[Sequence[str] | None], None]) -> None:
     logging.captureWarnings(True)
     versions = " ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))
     logger.info("step %s, python %s, %s", step, platform.python_version(), versions)
-    sys.exit(guarded(main))
+    stop_on_signals()
+    sys.exit(guarded(exclusive(main, output)))
+
+
+def exclusive(
+    main: Callable[[Sequence[str] | None], None], output: str | None
+) -> Callable[[Sequence[str] | None], None]:
+    """Return `main`, run under the lock of the file or folder that the flag `output` names."""
+    if output is None:
+        return main
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(output, dest="path", type=Path)
+
+    def under_lock(argv: Sequence[str] | None) -> None:
+        path = parser.parse_known_args(argv)[0].path
+        with locked(path) if path else nullcontext():
+            main(argv)
+
+    return under_lock
 
 
 def guarded(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Call `main(argv)`; print a `PipelineError` as one line and return 2, or return 0.
 
-    `BRAINIT_DEBUG=1` shows the traceback as well. Any other exception is a bug and passes through.
+    An interruption is one line and 75. `BRAINIT_DEBUG=1` shows an error's traceback as well. Any
+    other exception is a bug and passes through.
     """
     try:
         main(argv)
@@ -83,4 +118,7 @@ def guarded(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
             raise
         sys.stderr.write(f"ERROR: {error}\n")
         return EXIT_PIPELINE_ERROR
+    except Interrupted as interruption:
+        sys.stderr.write(f"INTERRUPTED: {interruption}\n")
+        return EXIT_INTERRUPTED
     return 0

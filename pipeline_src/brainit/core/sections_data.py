@@ -24,6 +24,8 @@ class RunSettings(Section):
     """Device of the torch steps; auto takes a GPU where there is one."""
     simulation: bool = False
     """True where the data are simulated: every table and figure then says so."""
+    checkpoint_minutes: Positive = 10
+    """Minutes between two checkpoints of a training; changing it repeats no step."""
 
 
 class PathSettings(Section):

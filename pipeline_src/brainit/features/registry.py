@@ -71,6 +71,11 @@ def require_weights(entry: BackboneEntry, folder: Path | None) -> Path:
     return path
 
 
+def weights_path(role: str, name: str, folder: Path | None) -> Path:
+    """Return the weights file of the network `name`; raises `PipelineError` where it is absent."""
+    return require_weights(find_entry(name, role), folder)
+
+
 def load_backbone(role: str, name: str, weights_dir: Path | None = None) -> nn.Module:
     """Return a network in evaluation mode whose parameters need no gradient.
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import add_work_flags, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
 from brainit.training.bit_inputs import TrainingFiles
+from brainit.training.resume import Work
 from brainit.training.runs import BitOutput, NewSubject, run_adapt_bit
 
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--bit", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
+    add_work_flags(parser)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
@@ -41,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     new = NewSubject(args.subject, args.betas, args.trials, args.duration)
     out = BitOutput(args.bit, args.history)
-    run_adapt_bit(args.kind, new, args.clusters, args.base_bit, files, settings, out)
+    work = Work(args.work, args.code, args.checkpoint_minutes)
+    run_adapt_bit(args.kind, new, args.clusters, args.base_bit, files, settings, out, work)
 
 
 if __name__ == "__main__":
-    run_step("adapt_bit", main)
+    run_step("adapt_bit", main, output="--bit")

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.artifacts import write_table
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import add_work_flags, read_settings, run_step, step_parser
 from brainit.core.device import run_device
 from brainit.core.seeds import use_threads
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
+from brainit.features.registry import weights_path
 from brainit.models.voxel_encoder import load_encoder, require_encoder_settings, save_encoder
 from brainit.training.encoder import adapt_encoder
+from brainit.training.resume import Work, resumable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--encoder", type=Path, required=True, help="encoder to write")
     parser.add_argument("--history", type=Path, required=True, help="table of epochs to write")
+    add_work_flags(parser)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
@@ -34,17 +37,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.subject, args.betas, args.trials, ("train",), args.duration, average=False
     )
     device = run_device(settings)
-    encoder, history = adapt_encoder(base, fmri, ImageStore(args.stimuli), settings, device)
-    save_encoder(
-        args.encoder,
-        encoder,
-        settings=settings.encoder,
-        backbone_name=settings.features.encoder_backbone,
-        pool=f"{args.subject}_{args.duration}",
-        seed=settings.run.seed,
-    )
-    write_table(args.history, history)
+    name = settings.features.encoder_backbone
+    weights = weights_path("encoder_backbone", name, args.weights)
+    given = ("betas", "trials", "stimuli", "base", "subject", "duration")
+    inputs = {key: getattr(args, key) for key in given}
+    work = Work(args.work, args.code, args.checkpoint_minutes)
+    with resumable(work, settings, {**inputs, "weights": weights}) as checkpoints:
+        encoder, history = adapt_encoder(
+            base, fmri, ImageStore(args.stimuli), settings, device, checkpoints
+        )
+        save_encoder(
+            args.encoder,
+            encoder,
+            settings=settings.encoder,
+            backbone_name=name,
+            pool=f"{args.subject}_{args.duration}",
+            seed=settings.run.seed,
+        )
+        write_table(args.history, history)
 
 
 if __name__ == "__main__":
-    run_step("adapt_encoder", main)
+    run_step("adapt_encoder", main, output="--encoder")

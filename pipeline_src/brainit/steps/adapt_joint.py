@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import add_work_flags, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
 from brainit.training.bit_inputs import TrainingFiles
+from brainit.training.resume import Work
 from brainit.training.runs import BitOutput, NewSubject, run_adapt_joint
 
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--bit", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
     parser.add_argument("--generator", type=Path, required=True, help="where the U-Net goes")
+    add_work_flags(parser)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
@@ -34,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = NewSubject(args.subject, args.betas, args.trials, args.duration)
     out = BitOutput(args.bit, args.history, args.generator)
     bases = (args.base_bit, args.base_joint_bit, args.base_generator)
-    run_adapt_joint(new, *bases, files, settings, out)
+    work = Work(args.work, args.code, args.checkpoint_minutes)
+    run_adapt_joint(new, *bases, files, settings, out, work)
 
 
 if __name__ == "__main__":
-    run_step("adapt_joint", main)
+    run_step("adapt_joint", main, output="--bit")

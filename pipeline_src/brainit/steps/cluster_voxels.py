@@ -21,4 +21,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("cluster_voxels", main)
+    run_step("cluster_voxels", main, output="--clusters")

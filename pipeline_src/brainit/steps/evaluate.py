@@ -27,4 +27,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("evaluate", main)
+    run_step("evaluate", main, output="--per-image")

@@ -28,4 +28,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("extract_features", main)
+    run_step("extract_features", main, output="--tokens")

@@ -21,4 +21,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("fetch_weights", main)
+    run_step("fetch_weights", main, output="--out")

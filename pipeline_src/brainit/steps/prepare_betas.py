@@ -28,4 +28,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("prepare_betas", main)
+    run_step("prepare_betas", main, output="--betas")

@@ -20,4 +20,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("prepare_images", main)
+    run_step("prepare_images", main, output="--stimuli")

@@ -30,4 +30,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("reconstruct", main)
+    run_step("reconstruct", main, output="--out")

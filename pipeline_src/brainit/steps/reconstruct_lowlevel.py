@@ -28,4 +28,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("reconstruct_lowlevel", main)
+    run_step("reconstruct_lowlevel", main, output="--out")

@@ -29,4 +29,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("reconstruct_semantic", main)
+    run_step("reconstruct_semantic", main, output="--out")

@@ -29,4 +29,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("synthesize_fmri", main)
+    run_step("synthesize_fmri", main, output="--out")

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainit.core.cli import named_paths, read_settings, run_step, step_parser
+from brainit.core.cli import add_work_flags, named_paths, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
 from brainit.training.bit_inputs import TrainingFiles
+from brainit.training.resume import Work
 from brainit.training.runs import BitOutput, PoolData, run_stage1
 
 
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--bit", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
+    add_work_flags(parser)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
@@ -37,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     data = PoolData(named_paths(args.betas), named_paths(args.trials), args.duration)
     out = BitOutput(args.bit, args.history)
-    run_stage1("semantic", data, args.clusters, files, settings, out)
+    work = Work(args.work, args.code, args.checkpoint_minutes)
+    run_stage1("semantic", data, args.clusters, files, settings, out, work)
 
 
 if __name__ == "__main__":
-    run_step("train_bit_semantic", main)
+    run_step("train_bit_semantic", main, output="--bit")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,11 +14,14 @@ from brainit.core.settings import Settings, Stage1Settings
 from brainit.core.shards import ShardedArray
 from brainit.data.fmri import FmriPool, SubjectFmri, load_subject_fmri
 from brainit.data.images import ImageStore
-from brainit.features.registry import load_backbone
+from brainit.features.registry import load_backbone, weights_path
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.brain_transformer_file import require_same_subjects, subject_slices
 from brainit.training.examples import ExampleSource
 from brainit.training.targets import BatchImages, LowlevelTargets, SemanticTargets
+
+TARGET_ROLES = {"lowlevel": "vgg", "semantic": "semantic_tokens"}
+"""Role of the network whose features a BIT of each kind predicts."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class TrainingFiles:
         """Open the image folders; external images only where predicted fMRI is given."""
         external = ImageStore(self.external) if self.external and self.synthetic else None
         return BatchImages(ImageStore(self.stimuli), external)
+
+    def inputs(self, role: str, settings: Settings) -> dict[str, Any]:
+        """Return what these files add to a training's digest, the network of `role` included."""
+        network = weights_path(role, getattr(settings.features, role), self.weights)
+        return {**vars(self), "weights": network}
 
     def predicted(self, n_voxels: Mapping[str, int]) -> dict[str, ShardedArray]:
         """Open the predicted fMRI; raises `PipelineError` where its voxels are not the betas'."""

@@ -7,6 +7,7 @@ vectors, trained alone for a fixed number of epochs without validation (paper 5.
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from brainit.data.fmri import FmriPool, SubjectFmri
 from brainit.data.images import ImageStore
 from brainit.models.voxel_encoder import VoxelEncoder
 from brainit.training.encoder_examples import EncoderExamples
+from brainit.training.positions import EpochPosition
+from brainit.training.resume import Checkpointer
+from brainit.training.states import EncoderState
 from brainit.training.voxel_score import encoder_loss, voxel_correlation
 
 logger = logging.getLogger(__name__)
@@ -38,11 +42,12 @@ def train_encoder(
     backbone: nn.Module,
     settings: Settings,
     device: torch.device,
+    checkpoints: Checkpointer | None = None,
 ) -> tuple[VoxelEncoder, pd.DataFrame]:
     """Train an encoder of the pool's subjects; return its best epoch, and a row per epoch.
 
     `images` are the stimuli by nsd_id. The history's columns are `HISTORY_COLUMNS`. Raises
-    `PipelineError` where the loss is not finite.
+    `PipelineError` where the loss is not finite, and `Interrupted` after a signal.
     """
     options, seed = settings.encoder, settings.run.seed
     with seeded_init(seed, "voxel_encoder", *pool.subjects):
@@ -57,19 +62,11 @@ def train_encoder(
         threshold=options.plateau_threshold,
         threshold_mode="abs",
     )
-    rows, best, best_state = [], -np.inf, encoder.own_state()
-    for epoch in range(1, options.epochs + 1):
-        rate = float(optimizer.param_groups[0]["lr"])
-        loss = _run_epoch(encoder, examples, optimizer, settings, epoch)
-        median, upper = validate(encoder, pool.val, images)
-        rows.append((epoch, loss, median, upper, rate))
-        logger.info("epoch %d: loss %.4f, median r %.4f, p75 r %.4f", epoch, loss, median, upper)
-        if upper > best:
-            best = upper
-            best_state = {name: tensor.clone() for name, tensor in encoder.own_state().items()}
-        plateau.step(upper)
-    encoder.load_own_state(best_state)
-    return encoder.eval(), pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+    state = EncoderState(encoder, optimizer, plateau)
+    _run_epochs(state, options.epochs, examples, settings, checkpoints, (pool.val, images))
+    if state.best_state:
+        encoder.load_own_state(state.best_state)
+    return encoder.eval(), pd.DataFrame(state.rows, columns=list(HISTORY_COLUMNS))
 
 
 def adapt_encoder(
@@ -78,6 +75,7 @@ def adapt_encoder(
     images: ImageStore,
     settings: Settings,
     device: torch.device,
+    checkpoints: Checkpointer | None = None,
 ) -> tuple[VoxelEncoder, pd.DataFrame]:
     """Train voxel vectors of one new subject on a frozen base; return the last epoch.
 
@@ -92,12 +90,9 @@ def adapt_encoder(
         parameter.requires_grad_(name == "voxel_embedding")
     encoder.to(device)
     examples = _examples(encoder, [fmri], images, options)
-    optimizer = _optimizer(encoder, options.lr)
-    rows = []
-    for epoch in range(1, options.transfer_epochs + 1):
-        loss = _run_epoch(encoder, examples, optimizer, settings, epoch)
-        rows.append((epoch, loss, np.nan, np.nan, options.lr))
-    return encoder.eval(), pd.DataFrame(rows, columns=list(HISTORY_COLUMNS))
+    state = EncoderState(encoder, _optimizer(encoder, options.lr))
+    _run_epochs(state, options.transfer_epochs, examples, settings, checkpoints, None)
+    return encoder.eval(), pd.DataFrame(state.rows, columns=list(HISTORY_COLUMNS))
 
 
 @torch.no_grad()
@@ -135,29 +130,59 @@ def _optimizer(encoder: VoxelEncoder, rate: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(trained, lr=rate, amsgrad=True, fused=True)
 
 
-def _run_epoch(
-    encoder: VoxelEncoder,
+def _run_epochs(
+    state: EncoderState,
+    n_epochs: int,
     examples: EncoderExamples,
-    optimizer: torch.optim.Optimizer,
     settings: Settings,
-    epoch: int,
+    checkpoints: Checkpointer | None,
+    validation: tuple[Mapping[str, SubjectFmri], ImageStore] | None,
+) -> None:
+    """Train until `n_epochs` are finished, from the newest checkpoint on."""
+    keeper = checkpoints or Checkpointer()
+    with keeper.watching() as found:
+        generators = state.restore(found) if found else {}
+        if found:
+            logger.info("continues in epoch %d, batch %d", state.epoch + 1, len(state.losses) + 1)
+        while state.epoch < n_epochs:
+            rate = float(state.optimizer.param_groups[0]["lr"])
+            loss = _run_epoch(state, examples, settings, keeper, generators)
+            median = upper = float("nan")
+            if validation is not None:
+                median, upper = validate(state.encoder, *validation)
+            epoch = state.end_epoch(loss, median, upper, rate)
+            logger.info("epoch %d: loss %.4f, median r %.4f, p75 %.4f", epoch, loss, median, upper)
+            generators = {}
+            keeper.after_epoch(partial(state.checkpoint, None))
+
+
+def _run_epoch(
+    state: EncoderState,
+    examples: EncoderExamples,
+    settings: Settings,
+    keeper: Checkpointer,
+    generators: Mapping[str, Tensor],
 ) -> float:
-    """Train on every example once; return the mean loss of the batches."""
+    """Train on every example once, from where the state stands; return the mean loss."""
+    encoder, optimizer, epoch = state.encoder, state.optimizer, state.epoch + 1
     encoder.train()
     encoder.backbone.eval()
     names: tuple[Any, ...] = ("encoder_epoch", *encoder.subjects, epoch)
     generator = torch_generator(settings.run.seed, *names)
-    device, losses = encoder.voxel_embedding.device, []
+    position = EpochPosition(generator, len(state.losses), generators)
+    device, label = encoder.voxel_embedding.device, f"encoder epoch {epoch}"
     with seeded_init(settings.run.seed, "dropout", *names):
-        batches = examples.epoch(generator)
-        for batch in progress(batches, f"encoder epoch {epoch}", examples.n_batches, "batch"):
+        batches = examples.epoch(generator, position)
+        n_left = examples.n_batches - position.n_done
+        for batch in progress(batches, label, n_left, "batch"):
             predicted = encoder(batch.images.to(device), batch.voxel_index.to(device))
             loss = encoder_loss(predicted, batch.measured.to(device), settings.encoder.loss)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            losses.append(loss.detach())
-    mean = float(torch.stack(losses).mean())
+            state.losses.append(loss.detach())
+            keeper.after_step(partial(state.checkpoint, position))
+    mean = float(torch.stack(state.losses).mean())
     if not np.isfinite(mean):
         raise PipelineError(
             "encoder training", "a finite loss", f"{mean} in epoch {epoch}", "lower encoder.lr"

@@ -16,6 +16,7 @@ from brainit.core.settings import EncoderSettings
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import ImageStore
 from brainit.features.resize import resize_images
+from brainit.training.positions import EpochPosition
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,15 @@ class EncoderExamples:
         """Batches of an epoch; the last may be smaller."""
         return -(-len(self) // self._settings.batch)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[EncoderBatch]:
-        """Yield every example once, in random order."""
+    def epoch(
+        self, generator: torch.Generator, position: EpochPosition | None = None
+    ) -> Iterator[EncoderBatch]:
+        """Yield every example once, in random order, from the position on (None: all)."""
         order = torch.randperm(len(self), generator=generator).numpy()
-        for start in range(0, len(order), self._settings.batch):
-            yield self._batch(order[start : start + self._settings.batch], generator)
+        size = self._settings.batch
+        first = position.enter() if position else 0
+        for start in range(first * size, len(order), size):
+            yield self._batch(order[start : start + size], generator)
 
     def _batch(self, chosen: np.ndarray, generator: torch.Generator) -> EncoderBatch:
         voxels, measured, nsd_id = [], [], []

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from brainit.core.shards import ShardedArray
 from brainit.data.fmri import SubjectFmri
 from brainit.models.brain_transformer import SubjectBatch
+from brainit.training.positions import EpochPosition
 from brainit.training.voxel_sampling import draw_voxels
 
 
@@ -77,12 +78,20 @@ class ExampleSource:
         return -(-(self.n_real + self.n_external) // batch)
 
     def epoch(
-        self, batch: int, generator: torch.Generator, dropout: VoxelDropout | None
+        self,
+        batch: int,
+        generator: torch.Generator,
+        dropout: VoxelDropout | None,
+        position: EpochPosition | None = None,
     ) -> Iterator[ExampleBatch]:
-        """Yield the batches of an epoch in random order; without `dropout` all voxels are given."""
+        """Yield the batches of an epoch in random order; without `dropout` all voxels are given.
+
+        `position` says where an interrupted epoch continues; None stands for its start.
+        """
         table = self._table(generator)
         order = torch.randperm(len(table), generator=generator).numpy()
-        for start in range(0, len(order), batch):
+        first = position.enter() if position else 0
+        for start in range(first * batch, len(order), batch):
             rows = table[np.sort(order[start : start + batch])]
             yield self._batch(rows, generator, dropout)
 

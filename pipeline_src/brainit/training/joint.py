@@ -19,6 +19,8 @@ from brainit.features.generator import N_TRAIN_STEPS, Generator
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
 from brainit.training.loop import LoopPlan, fit
+from brainit.training.positions import EpochPosition
+from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import N_VALIDATION, half_on_gpu, to_device
 from brainit.training.targets import BatchImages
 
@@ -45,12 +47,16 @@ class JointTask:
         """Return the batches of an epoch."""
         return self.train.n_batches(self.settings.batch)
 
-    def losses(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the loss of each batch of an epoch."""
+    def draws(self, epoch: int) -> torch.Generator:
+        """Return the generator of the random draws of an epoch, at its start."""
+        return torch_generator(self.seed, "joint", "epoch", epoch)
+
+    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
+        """Yield the loss of each batch of an epoch, from the position on."""
         self.model.train()
-        draws = torch_generator(self.seed, "joint", "epoch", epoch)
+        draws = position.generator
         dropout = VoxelDropout(self.stage1.voxels_per_example, self.stage1.voxel_sampling)
-        for batch in self.train.epoch(self.settings.batch, draws, dropout):
+        for batch in self.train.epoch(self.settings.batch, draws, dropout, position):
             yield self.loss(batch, draws, UNCONDITIONAL_SHARE)
 
     @torch.no_grad()
@@ -109,14 +115,14 @@ def diffusion_loss(
     return F.mse_loss(predicted.float(), noise)
 
 
-def train_joint(task: JointTask) -> pd.DataFrame:
+def train_joint(task: JointTask, checkpoints: Checkpointer | None = None) -> pd.DataFrame:
     """Train BIT and U-Net and return the history; both keep their best state on validation."""
     task.generator.unet.requires_grad_(True)
     parameters: list[nn.Parameter] = [
         *task.model.parameters(),
         *(p for p in task.generator.unet.parameters()),
     ]
-    return fit(parameters, task, joint_plan(task.settings), "joint")
+    return fit(parameters, task, joint_plan(task.settings), "joint", checkpoints)
 
 
 def joint_plan(settings: JointSettings) -> LoopPlan:

@@ -1,16 +1,23 @@
-"""The one training loop of stage 1, stage 2 and transfer: read it from top to bottom."""
+"""The one training loop of stage 1, stage 2 and transfer: read it from top to bottom.
+
+An interrupted training continues from its newest checkpoint and ends with the same bytes.
+"""
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from brainit.training.positions import EpochPosition
+from brainit.training.resume import Checkpointer
 from brainit.training.schedule import Plateau, cubic_warmup, linear_warmup
+from brainit.training.states import LoopState
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +31,14 @@ class Task(Protocol):
     def n_batches(self) -> int:
         """Return the batches of an epoch."""
 
-    def losses(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the loss of each batch of an epoch (from 0), ready for backward."""
+    def draws(self, epoch: int) -> torch.Generator:
+        """Return the generator of the random draws of an epoch (from 0), at its start."""
+
+    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
+        """Yield the loss of each batch of an epoch from there on, ready for backward.
+
+        Nothing is drawn before a loss is asked for.
+        """
 
     def validate(self) -> float | None:
         """Return the validation loss, or None where there is no validation data."""
@@ -51,71 +64,92 @@ class LoopPlan:
     keep: Literal["best", "last"] = "best"
 
 
-def fit(parameters: Sequence[nn.Parameter], task: Task, plan: LoopPlan, label: str) -> pd.DataFrame:
+def fit(
+    parameters: Sequence[nn.Parameter],
+    task: Task,
+    plan: LoopPlan,
+    label: str,
+    checkpoints: Checkpointer | None = None,
+) -> pd.DataFrame:
     """Train `parameters` and return the history, one row per epoch.
 
     AdamW, fused. Afterwards the parameters are those of the best validation loss, or the last ones
-    where `plan.keep` says so or there is no validation.
+    where `plan.keep` says so or there is no validation. Raises `Interrupted` after a signal, once
+    its checkpoint is written.
     """
     device_has_fused = parameters[0].device.type in ("cpu", "cuda")
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         parameters, lr=plan.lr, weight_decay=plan.weight_decay, fused=device_has_fused
     )
     ramp: Callable[[int, float], float] = cubic_warmup if plan.warmup == "cubic" else linear_warmup
     plateau = Plateau(plan.plateau_patience or 0, plan.plateau_threshold)
-    rows: list[dict[str, float]] = []
-    best, best_state = float("inf"), None
-    step = 0
-    for epoch in range(plan.epochs):
-        started = time.monotonic()
-        sums, n_batches = 0.0, 0
-        for n_batches, loss in enumerate(_shown(task, epoch, label), start=1):
-            (loss / plan.accumulation).backward()  # type: ignore[no-untyped-call]
-            sums += loss.item()
-            if n_batches % plan.accumulation:
-                continue
-            factor = ramp(step, plan.warmup_steps) * plateau.factor
-            for group in optimiser.param_groups:
-                group["lr"] = plan.lr * factor
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            step += 1
-            if plan.max_steps is not None and step >= plan.max_steps:
-                break
-        val_loss = task.validate()
-        if val_loss is not None and val_loss < best:
-            best, best_state = val_loss, [p.detach().clone() for p in parameters]
-        rows.append(
-            {
-                "epoch": epoch + 1,
-                "train_loss": sums / max(1, n_batches),
-                "val_loss": float("nan") if val_loss is None else val_loss,
-                "lr": optimiser.param_groups[0]["lr"],
-            }
-        )
-        _log(label, rows[-1], time.monotonic() - started)
-        if plan.plateau_patience is not None and val_loss is not None:
-            plateau.update(val_loss)
-        is_done = plan.max_steps is not None and step >= plan.max_steps
-        if is_done or plan.lr * plateau.factor < plan.min_lr:
-            break
-    if plan.keep == "best" and best_state is not None:
+    state = LoopState(parameters, optimizer, plateau)
+    keeper = checkpoints or Checkpointer()
+    with keeper.watching() as found:
+        generators = state.restore(found) if found else {}
+        if found:
+            logger.info("%s: continues in epoch %d, step %d", label, state.epoch + 1, state.step)
+        while state.epoch < plan.epochs and not state.is_finished:
+            started = time.monotonic()
+            position = EpochPosition(task.draws(state.epoch), state.n_batches, generators)
+            for loss in _shown(task, position, label) if not _is_done(state, plan) else ():
+                (loss / plan.accumulation).backward()  # type: ignore[no-untyped-call]
+                state.loss_sum += loss.item()
+                state.n_batches += 1
+                if state.n_batches % plan.accumulation:
+                    continue
+                factor = ramp(state.step, plan.warmup_steps) * state.plateau.factor
+                for group in optimizer.param_groups:
+                    group["lr"] = plan.lr * factor
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                state.step += 1
+                keeper.after_step(partial(state.checkpoint, position))
+                if _is_done(state, plan):
+                    break
+            _end_epoch(state, plan, task.validate())
+            _log(label, state.rows[-1], time.monotonic() - started)
+            generators = {}
+            keeper.after_epoch(partial(state.checkpoint, None))
+    if plan.keep == "best" and state.best_state is not None:
         with torch.no_grad():
-            for parameter, value in zip(parameters, best_state, strict=True):
+            for parameter, value in zip(parameters, state.best_state, strict=True):
                 parameter.copy_(value)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(state.rows)
 
 
-def _shown(task: Task, epoch: int, label: str) -> Iterator[Tensor]:
+def _is_done(state: LoopState, plan: LoopPlan) -> bool:
+    return plan.max_steps is not None and state.step >= plan.max_steps
+
+
+def _end_epoch(state: LoopState, plan: LoopPlan, val_loss: float | None) -> None:
+    """Keep the best state, add the epoch's row, and go to the start of the next epoch."""
+    if val_loss is not None and val_loss < state.best:
+        state.best, state.best_state = val_loss, [p.detach().clone() for p in state.parameters]
+    state.rows.append(
+        {
+            "epoch": state.epoch + 1,
+            "train_loss": state.loss_sum / max(1, state.n_batches),
+            "val_loss": float("nan") if val_loss is None else val_loss,
+            "lr": state.optimizer.param_groups[0]["lr"],
+        }
+    )
+    if plan.plateau_patience is not None and val_loss is not None:
+        state.plateau.update(val_loss)
+    state.is_finished = _is_done(state, plan) or plan.lr * state.plateau.factor < plan.min_lr
+    state.epoch, state.n_batches, state.loss_sum = state.epoch + 1, 0, 0.0
+
+
+def _shown(task: Task, position: EpochPosition, label: str) -> Iterator[Tensor]:
     """Yield an epoch's losses, saying now and then how far it is."""
     started = last = time.monotonic()
-    total = task.n_batches()
-    for number, loss in enumerate(task.losses(epoch), start=1):
+    total, first = task.n_batches(), position.n_done
+    for number, loss in enumerate(task.losses(position), start=first + 1):
         yield loss
         now = time.monotonic()
         if now - last > _SECONDS_BETWEEN_LINES:
             last = now
-            left_s = (total - number) * (now - started) / number
+            left_s = (total - number) * (now - started) / (number - first)
             logger.info("%s: batch %d/%d, %.0f s left of the epoch", label, number, total, left_s)
 
 

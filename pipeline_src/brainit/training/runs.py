@@ -11,6 +11,7 @@ from brainit.data.fmri import load_pool
 from brainit.models.brain_transformer_file import load_bit, require_same_settings, save_bit
 from brainit.models.generator_file import load_generator, save_generator
 from brainit.training.bit_inputs import (
+    TARGET_ROLES,
     TrainingFiles,
     new_bit,
     new_subject_source,
@@ -19,6 +20,7 @@ from brainit.training.bit_inputs import (
     targets_of,
 )
 from brainit.training.joint import JointTask, train_joint
+from brainit.training.resume import Work, resumable
 from brainit.training.stage1 import Stage1Task, fit_calibration, train_stage1
 from brainit.training.transfer import adapt_bit, adapt_joint, copy_shared, new_subject_bit
 
@@ -48,8 +50,9 @@ def run_stage1(
     files: TrainingFiles,
     settings: Settings,
     out: BitOutput,
+    work: Work | None = None,
 ) -> None:
-    """Train a BIT of this kind on a pool."""
+    """Train a BIT of this kind on a pool; `work` None keeps no checkpoints."""
     device = run_device(settings)
     pool = load_pool(data.betas, data.trials, settings.nsd, data.duration)
     targets = targets_of(kind, files, settings, device)
@@ -58,23 +61,30 @@ def run_stage1(
     train, validation = pool_source(pool, files)
     stage1, seed = stage1_settings(settings, kind), settings.run.seed
     task = Stage1Task(model, train, validation, targets, stage1, seed, device)
-    history = train_stage1(task, f"{kind} BIT")
-    save_bit(
-        out.bit,
-        model,
-        subjects=pool.n_voxels,
-        kind=kind,
-        settings=settings.bit,
-        seed=seed,
-        calibration=fit_calibration(task) if stage1.calibration == "affine" else None,
-    )
-    write_table(out.history, history)
+    inputs = {**vars(data), **files.inputs(TARGET_ROLES[kind], settings), "clusters": clusters_path}
+    with resumable(work, settings, {**inputs, "kind": kind}) as checkpoints:
+        history = train_stage1(task, f"{kind} BIT", checkpoints)
+        save_bit(
+            out.bit,
+            model,
+            subjects=pool.n_voxels,
+            kind=kind,
+            settings=settings.bit,
+            seed=seed,
+            calibration=fit_calibration(task) if stage1.calibration == "affine" else None,
+        )
+        write_table(out.history, history)
 
 
 def run_joint(
-    data: PoolData, base_bit: Path, files: TrainingFiles, settings: Settings, out: BitOutput
+    data: PoolData,
+    base_bit: Path,
+    files: TrainingFiles,
+    settings: Settings,
+    out: BitOutput,
+    work: Work | None = None,
 ) -> None:
-    """Train semantic BIT and generator of a pool together."""
+    """Train semantic BIT and generator of a pool together; `work` None keeps no checkpoints."""
     device, seed = run_device(settings), settings.run.seed
     pool = load_pool(data.betas, data.trials, settings.nsd, data.duration)
     loaded = load_bit(base_bit)
@@ -92,18 +102,20 @@ def run_joint(
         seed,
         device,
     )
-    history = train_joint(task)
-    save_bit(
-        out.bit,
-        loaded.model,
-        subjects=pool.n_voxels,
-        kind="semantic",
-        settings=settings.bit,
-        seed=seed,
-    )
-    assert out.generator is not None
-    save_generator(out.generator, generator, name=settings.features.generator, seed=seed)
-    write_table(out.history, history)
+    inputs = {**vars(data), **files.inputs("generator", settings), "base_bit": base_bit}
+    with resumable(work, settings, inputs) as checkpoints:
+        history = train_joint(task, checkpoints)
+        save_bit(
+            out.bit,
+            loaded.model,
+            subjects=pool.n_voxels,
+            kind="semantic",
+            settings=settings.bit,
+            seed=seed,
+        )
+        assert out.generator is not None
+        save_generator(out.generator, generator, name=settings.features.generator, seed=seed)
+        write_table(out.history, history)
 
 
 @dataclass(frozen=True)
@@ -124,8 +136,9 @@ def run_adapt_bit(
     files: TrainingFiles,
     settings: Settings,
     out: BitOutput,
+    work: Work | None = None,
 ) -> None:
-    """Train a new subject's voxel embeddings in stage 1."""
+    """Train a new subject's voxel embeddings in stage 1; `work` None keeps no checkpoints."""
     device, seed = run_device(settings), settings.run.seed
     base = load_bit(base_bit)
     require_same_settings(base_bit, base.attributes, settings.bit, kind)
@@ -137,18 +150,20 @@ def run_adapt_bit(
     targets = targets_of(kind, files, settings, device)
     stage1 = stage1_settings(settings, kind)
     task = Stage1Task(model, source, None, targets, stage1, seed, device)
-    history = adapt_bit(task, settings.transfer, stage1)
-    counts = {new.subject: fmri.n_voxels}
-    save_bit(
-        out.bit,
-        model,
-        subjects=counts,
-        kind=kind,
-        settings=settings.bit,
-        seed=seed,
-        calibration=base.calibration,
-    )
-    write_table(out.history, history)
+    inputs = {**vars(new), **files.inputs(TARGET_ROLES[kind], settings), "clusters": clusters_path}
+    with resumable(work, settings, {**inputs, "kind": kind, "base_bit": base_bit}) as checkpoints:
+        history = adapt_bit(task, settings.transfer, stage1, checkpoints)
+        counts = {new.subject: fmri.n_voxels}
+        save_bit(
+            out.bit,
+            model,
+            subjects=counts,
+            kind=kind,
+            settings=settings.bit,
+            seed=seed,
+            calibration=base.calibration,
+        )
+        write_table(out.history, history)
 
 
 def run_adapt_joint(
@@ -159,8 +174,12 @@ def run_adapt_joint(
     files: TrainingFiles,
     settings: Settings,
     out: BitOutput,
+    work: Work | None = None,
 ) -> None:
-    """Train a new subject's voxel embeddings in stage 2; all else is the pool's."""
+    """Train a new subject's voxel embeddings in stage 2; all else is the pool's.
+
+    `work` None keeps no checkpoints.
+    """
     device, seed = run_device(settings), settings.run.seed
     adapted, base = load_bit(adapted_bit), load_bit(joint_bit)
     require_same_settings(adapted_bit, adapted.attributes, settings.bit, "semantic")
@@ -181,11 +200,19 @@ def run_adapt_joint(
         seed,
         device,
     )
-    history = adapt_joint(task, settings.transfer)
-    counts = {new.subject: fmri.n_voxels}
-    save_bit(
-        out.bit, adapted.model, subjects=counts, kind="semantic", settings=settings.bit, seed=seed
-    )
-    assert out.generator is not None
-    save_generator(out.generator, generator, name=name, seed=seed)
-    write_table(out.history, history)
+    bases = {"base_bit": adapted_bit, "joint_bit": joint_bit, "joint_generator": joint_generator}
+    inputs = {**vars(new), **files.inputs("generator", settings), **bases}
+    with resumable(work, settings, inputs) as checkpoints:
+        history = adapt_joint(task, settings.transfer, checkpoints)
+        counts = {new.subject: fmri.n_voxels}
+        save_bit(
+            out.bit,
+            adapted.model,
+            subjects=counts,
+            kind="semantic",
+            settings=settings.bit,
+            seed=seed,
+        )
+        assert out.generator is not None
+        save_generator(out.generator, generator, name=name, seed=seed)
+        write_table(out.history, history)

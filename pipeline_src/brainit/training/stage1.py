@@ -21,6 +21,8 @@ from brainit.models.token_calibration import CalibrationFit, TokenCalibration
 from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.losses import infonce
+from brainit.training.positions import EpochPosition
+from brainit.training.resume import Checkpointer
 from brainit.training.targets import LowlevelTargets, SemanticTargets
 
 N_VALIDATION = 256
@@ -61,12 +63,16 @@ class Stage1Task:
         """Return the batches of an epoch."""
         return self.train.n_batches(self.settings.batch)
 
-    def losses(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the loss of each batch of an epoch."""
+    def draws(self, epoch: int) -> torch.Generator:
+        """Return the generator of the random draws of an epoch, at its start."""
+        return torch_generator(self.seed, "stage1", "epoch", epoch)
+
+    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
+        """Yield the loss of each batch of an epoch, from the position on."""
         self.model.train()
-        generator = torch_generator(self.seed, "stage1", "epoch", epoch)
+        generator = position.generator
         dropout = VoxelDropout(self.settings.voxels_per_example, self.settings.voxel_sampling)
-        for batch in self.train.epoch(self.settings.batch, generator, dropout):
+        for batch in self.train.epoch(self.settings.batch, generator, dropout, position):
             yield self.loss(batch, generator)
 
     @torch.no_grad()
@@ -183,7 +189,9 @@ def plan_of(settings: Stage1Settings, n_batches: int) -> LoopPlan:
     )
 
 
-def train_stage1(task: Stage1Task, label: str) -> pd.DataFrame:
+def train_stage1(
+    task: Stage1Task, label: str, checkpoints: Checkpointer | None = None
+) -> pd.DataFrame:
     """Train a BIT and return its history; the model keeps its best state on validation."""
     plan = plan_of(task.settings, task.n_batches())
-    return fit(list(task.model.parameters()), task, plan, label)
+    return fit(list(task.model.parameters()), task, plan, label, checkpoints)

@@ -16,6 +16,7 @@ from brainit.core.settings import Stage1Settings, TransferSettings
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.joint import JointTask
 from brainit.training.loop import LoopPlan, fit
+from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import Stage1Task
 
 
@@ -58,7 +59,10 @@ def copy_shared(source: nn.Module, target: nn.Module) -> None:
 
 
 def adapt_bit(
-    task: Stage1Task, transfer: TransferSettings, settings: Stage1Settings
+    task: Stage1Task,
+    transfer: TransferSettings,
+    settings: Stage1Settings,
+    checkpoints: Checkpointer | None = None,
 ) -> pd.DataFrame:
     """Train the voxel embeddings of a BIT in stage 1; fixed epochs, no warm-up, last state kept."""
     plan = LoopPlan(
@@ -67,10 +71,12 @@ def adapt_bit(
         weight_decay=settings.weight_decay,
         keep="last",
     )
-    return _fit_voxels(task, plan, "adapt_bit")
+    return _fit_voxels(task, plan, "adapt_bit", checkpoints)
 
 
-def adapt_joint(task: JointTask, transfer: TransferSettings) -> pd.DataFrame:
+def adapt_joint(
+    task: JointTask, transfer: TransferSettings, checkpoints: Checkpointer | None = None
+) -> pd.DataFrame:
     """Train the voxel embeddings with the diffusion loss; the generator is frozen."""
     plan = LoopPlan(
         epochs=transfer.joint_epochs,
@@ -80,10 +86,12 @@ def adapt_joint(task: JointTask, transfer: TransferSettings) -> pd.DataFrame:
         keep="last",
     )
     task.generator.requires_grad_(False)
-    return _fit_voxels(task, plan, "adapt_joint")
+    return _fit_voxels(task, plan, "adapt_joint", checkpoints)
 
 
-def _fit_voxels(task: Stage1Task | JointTask, plan: LoopPlan, label: str) -> pd.DataFrame:
+def _fit_voxels(
+    task: Stage1Task | JointTask, plan: LoopPlan, label: str, checkpoints: Checkpointer | None
+) -> pd.DataFrame:
     for name, parameter in task.model.named_parameters():
         parameter.requires_grad_(name == "voxel_embedding")
-    return fit([task.model.voxel_embedding], task, plan, label)
+    return fit([task.model.voxel_embedding], task, plan, label, checkpoints)

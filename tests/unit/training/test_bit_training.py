@@ -21,6 +21,7 @@ from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.examples import ExampleSource, VoxelDropout
 from brainit.training.joint import JointTask, noise_with_offset
 from brainit.training.loop import LoopPlan, fit
+from brainit.training.positions import EpochPosition
 from brainit.training.stage1 import (
     Stage1Task,
     draw_positions,
@@ -217,9 +218,9 @@ def test_a_tiny_batch_is_learned(source: ExampleSource, images: BatchImages) -> 
     task = lowlevel_task(source, images)
     few = ExampleSource({"subj01": fmri("subj01", 4, 0)}, {}, source.voxels)
     task.train = few
-    losses = [next(iter(task.losses(0))).item()]
+    losses = [next(iter(task.losses(EpochPosition(task.draws(0))))).item()]
     fit(list(task.model.parameters()), task, LoopPlan(200, 5e-3), "test")
-    losses.append(next(iter(task.losses(0))).item())
+    losses.append(next(iter(task.losses(EpochPosition(task.draws(0))))).item())
     assert losses[1] < 0.6 * losses[0]
 
 

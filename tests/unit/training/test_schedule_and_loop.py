@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from brainit.training.loop import LoopPlan, fit
+from brainit.training.positions import EpochPosition
 from brainit.training.schedule import Plateau, cubic_warmup, linear_warmup
 
 
@@ -45,7 +46,10 @@ class Parabola:
     def n_batches(self) -> int:
         return 4
 
-    def losses(self, epoch: int) -> Iterator[Tensor]:
+    def draws(self, epoch: int) -> torch.Generator:
+        return torch.Generator().manual_seed(epoch)
+
+    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
         for _ in range(4):
             yield (self.weight - self.goal).square().sum()
 

@@ -1,0 +1,156 @@
+"""One writer per output: a lock file beside it that says who writes, and that they still do.
+
+The writer touches its lock every half minute. A lock that nobody touched for three minutes is taken
+over, and at once where its process was on this machine and is gone. Times are those of the lock's
+file system, so that clocks of machines need not agree.
+"""
+
+import json
+import logging
+import os
+import platform
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from brainit.core.errors import PipelineError
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 30.0
+STALE_AFTER_S = 180.0
+
+_SETTLE_S = 1.0
+"""After a takeover: by then every other one that saw the same stale lock has written its claim."""
+
+
+@contextmanager
+def locked(
+    path: Path,
+    heartbeat_s: float = HEARTBEAT_S,
+    stale_after_s: float = STALE_AFTER_S,
+    settle_s: float = _SETTLE_S,
+) -> Iterator[None]:
+    """Hold the lock of the output `path` within the block.
+
+    Raises `PipelineError` that names the job where another one holds it. A job that SLURM started
+    anew under its old id waits instead until its predecessor's lock is stale.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    owner = _owner()
+    while not _claim(lock, owner, stale_after_s, settle_s):
+        holder = _read(lock)
+        if not holder or holder.get("job") is None or holder["job"] != owner["job"]:
+            raise _held(path, lock, holder, stale_after_s)
+        logger.info("%s: waiting for the earlier run of job %s to end", path, owner["job"])
+        time.sleep(heartbeat_s)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_beat, args=(lock, owner["token"], stop, heartbeat_s), daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        if _read(lock).get("token") == owner["token"]:
+            lock.unlink(missing_ok=True)
+
+
+def _owner() -> dict[str, Any]:
+    """Return who we are; `machine` is None where process ids say nothing to others."""
+    namespace = Path("/proc/self/ns/pid")
+    machine = f"{platform.node()}/{namespace.readlink()}" if namespace.exists() else None
+    return {
+        "host": platform.node(),
+        "machine": machine,
+        "pid": os.getpid(),
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "token": uuid.uuid4().hex,
+    }
+
+
+def _claim(lock: Path, owner: dict[str, Any], stale_after_s: float, settle_s: float) -> bool:
+    """Make the lock ours where it is free or stale; False where another holds it."""
+    try:
+        with lock.open("x", encoding="utf-8") as handle:
+            handle.write(json.dumps(owner))
+        return True
+    except FileExistsError:
+        holder = _read(lock)
+    age_s = _age_s(lock)
+    if age_s is None or not (age_s > stale_after_s or _is_gone(holder, owner)):
+        return age_s is None and _claim(lock, owner, stale_after_s, settle_s)
+    logger.warning("%s: taken over from %s, %.0f s old", lock, _name(holder), age_s)
+    replacement = lock.with_name(f"{lock.name}.{owner['token']}")
+    replacement.write_text(json.dumps(owner), encoding="utf-8")
+    os.replace(replacement, lock)
+    time.sleep(settle_s)
+    return _read(lock).get("token") == owner["token"]
+
+
+def _read(lock: Path) -> dict[str, Any]:
+    """Return who holds the lock; empty where it is gone or not yet written."""
+    try:
+        holder = json.loads(lock.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _age_s(lock: Path) -> float | None:
+    """Return the time since a touch of the lock, by its file system's clock; None if it is gone."""
+    with tempfile.NamedTemporaryFile(dir=lock.parent, prefix=f"{lock.name}.now.") as now:
+        now_s = os.stat(now.name).st_mtime
+    try:
+        return now_s - lock.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def _is_gone(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
+    """Return whether the holder was a process of this machine and has ended."""
+    if holder.get("machine") is None or holder["machine"] != owner["machine"]:
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _beat(lock: Path, token: str, stop: threading.Event, heartbeat_s: float) -> None:
+    """Touch the lock until told to stop; say so once where another has taken it over."""
+    while not stop.wait(heartbeat_s):
+        if _read(lock).get("token") != token:
+            logger.error("%s: another job has taken this lock over", lock)
+            return
+        with suppress(FileNotFoundError):
+            os.utime(lock)
+
+
+def _name(holder: dict[str, Any]) -> str:
+    if not holder:
+        return "an unknown job"
+    job = f"SLURM job {holder['job']}" if holder.get("job") else f"process {holder.get('pid')}"
+    return f"{job} on {holder.get('host')}"
+
+
+def _held(path: Path, lock: Path, holder: dict[str, Any], stale_after_s: float) -> PipelineError:
+    ending = f"scancel {holder['job']}" if holder.get("job") else f"kill {holder.get('pid', 'PID')}"
+    return PipelineError(
+        path,
+        "no other job that writes it",
+        f"{_name(holder)}, alive in the last {stale_after_s / 60:g} minutes ({lock})",
+        f"wait for it, or end it ({ending}), then `snakemake --unlock` and the same command; a lock"
+        f" without a living job is taken over after {stale_after_s / 60:g} minutes",
+    )
