@@ -23,7 +23,7 @@ def draw_noise_ceiling(
     by_voxel.plot(
         tensors["published"], tensors["recomputed"], ".", markersize=2, alpha=0.4, color=COLOURS[0]
     )
-    by_voxel.plot([0, 100], [0, 100], color="black", linewidth=1)
+    by_voxel.plot([0, 100], [0, 100], color="black", linewidth=1, zorder=0)
     by_voxel.set(
         title=f"{subject['n_voxels']:,} voxels, r = {subject['correlation']:.3f}",
         xlabel="ceiling from NSD's ncsnr, % of variance",
@@ -40,5 +40,6 @@ def draw_noise_ceiling(
         if np.isfinite(subject[name]):
             by_session.axhline(subject[name], color=colour, linewidth=1, label=label)
     by_session.set(title="Median over voxels", xlabel="session", ylabel="ceiling, %", ylim=(0, 100))
+    by_session.locator_params(axis="x", integer=True)
     by_session.legend()
     save_figure(figure, path, f"Noise ceiling of {subject['subject']}", simulated)
