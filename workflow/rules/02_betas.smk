@@ -83,12 +83,16 @@ rule prepare_betas:
 rule estimate_noise_ceiling:
     """Recompute the noise ceiling of {wildcards.subject} and compare it with NSD's."""
     input:
+        nsd="<store>/nsd",
         betas="<results>/{subject}/betas/betas.npy",
         voxels="<results>/{subject}/betas/voxels.safetensors",
+        betas_summary="<results>/{subject}/betas/betas.json",
         trials="<results>/{subject}/design/trials.csv",
     output:
         ceiling="<results>/{subject}/noise_ceiling/noise_ceiling.safetensors",
         summary="<results>/{subject}/noise_ceiling/summary.csv",
+        sessions="<results>/{subject}/noise_ceiling/sessions.csv",
+        figure="<results>/{subject}/noise_ceiling/noise_ceiling.png",
     log:
         "<logs>/estimate_noise_ceiling/{subject}.log",
     benchmark:
@@ -102,15 +106,21 @@ rule estimate_noise_ceiling:
         mem_mb=8000,
         runtime=60,
     params:
+        source=source_root,
         settings=settings("nsd"),
         code=code_digest("brainit.steps.estimate_noise_ceiling"),
     shell:
         "python -m brainit.steps.estimate_noise_ceiling"
         " --subject {wildcards.subject:q}"
+        " --nsd {input.nsd:q}"
+        " --source {params.source:q}"
         " --betas {input.betas:q}"
         " --voxels {input.voxels:q}"
+        " --betas-summary {input.betas_summary:q}"
         " --trials {input.trials:q}"
         " --out {output.ceiling:q}"
         " --summary {output.summary:q}"
+        " --sessions {output.sessions:q}"
+        " --figure {output.figure:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

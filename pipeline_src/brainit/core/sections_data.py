@@ -67,7 +67,9 @@ class NsdSettings(Section):
     published_checks: Literal["nsd", "always", "never"] = "nsd"
     """Hold counts and checksums against published ones: at NSD's own bucket, always or never."""
     ceiling_tolerance_pct: Rate = 2.0
-    """Warn where medians of noise ceilings differ by more percentage points."""
+    """Warn where a subject's medians of noise ceilings differ by more percentage points."""
+    session_tolerance_pct: Rate = 15.0
+    """Warn where a session's median ceiling is farther from the subject's, percentage points."""
     zscore: Literal["all_trials", "training_trials"] = "all_trials"
     """Trials whose mean and deviation normalise a session (C: all)."""
     average_training_repeats: bool = True

@@ -6,21 +6,16 @@ of an average of n trials that is signal: 100 ncsnr^2 / (ncsnr^2 + 1/n).
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
-from brainit.data.fmri import open_betas
-from brainit.data.trials import read_trials
-from brainit.data.voxels import read_voxels
 
 N_REPEATS = 3
 """Presentations of each NSD image; published ceilings are for their average."""
-_IMAGES_PER_BLOCK = 256
+_IMAGES_PER_BLOCK = 64
 
 
 def ceiling_percent(
@@ -36,12 +31,15 @@ def ceiling_percent(
     return (100.0 * signal / (signal + noise)).astype(np.float32)
 
 
-def ncsnr_from_trials(betas: NDArray[np.float16], nsd_id: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return ncsnr of each voxel from z-scored single trials of axes (trials, voxels).
+def session_noise(
+    betas: NDArray[np.float16], nsd_id: NDArray[np.int64], session: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return trials that count and noise variance of each session, ascending, (sessions, voxels).
 
-    Uses the images with exactly three trials: noise variance = mean over images of the variance
-    over trials (ddof 1), signal variance = max(0, 1 - noise variance). Raises `PipelineError` where
-    there is no such image.
+    Of z-scored single trials (trials, voxels) those of images with exactly three count: the noise
+    variance of a session is 3/2 of the mean of (trial - mean of its image's trials)^2, NaN in a
+    session without such a trial. Averaged over all trials that count it is the mean over images of
+    the variance over trials (ddof 1). Raises `PipelineError` where there is no such image.
     """
     order = np.argsort(nsd_id, kind="stable")
     _, start, count = np.unique(nsd_id[order], return_index=True, return_counts=True)
@@ -54,46 +52,33 @@ def ncsnr_from_trials(betas: NDArray[np.float16], nsd_id: NDArray[np.int64]) -> 
             "use sessions enough for three repeats of an image",
         )
     rows = order[starts[:, None] + np.arange(N_REPEATS)]
-    noise = np.zeros(betas.shape[1], dtype=np.float64)
+    place = np.unique(session, return_inverse=True)[1].reshape(-1)
+    n_trials = np.bincount(place[rows].ravel(), minlength=int(place.max()) + 1)
+    squares = np.zeros((len(n_trials), betas.shape[1]), dtype=np.float64)
     for first in range(0, len(rows), _IMAGES_PER_BLOCK):
-        block = betas[rows[first : first + _IMAGES_PER_BLOCK]].astype(np.float32)
-        noise += block.var(axis=1, ddof=1).sum(axis=0, dtype=np.float64)
-    noise /= len(rows)
+        chosen = rows[first : first + _IMAGES_PER_BLOCK]
+        block = betas[chosen].astype(np.float32)
+        block -= block.mean(axis=1, keepdims=True)
+        block *= block
+        for number in np.unique(place[chosen]):
+            squares[number] += block[place[chosen] == number].sum(axis=0, dtype=np.float64)
+    noise = np.full_like(squares, np.nan)
+    counts = n_trials > 0
+    noise[counts] = N_REPEATS / (N_REPEATS - 1) * squares[counts] / n_trials[counts, None]
+    return n_trials, noise
+
+
+def ncsnr_of_noise(noise: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return ncsnr where signal variance = max(0, 1 - noise variance).
+
+    A voxel without any variance has neither signal nor noise: its ncsnr is 0.
+    """
     signal = np.maximum(0.0, 1.0 - noise)
-    # A voxel without any variance has neither signal nor noise: its ceiling is 0.
     ratio = np.divide(signal, noise, out=np.zeros_like(noise), where=noise > 0)
     return np.sqrt(ratio).astype(np.float32)
 
 
-def estimate_noise_ceiling(
-    subject: str, betas_path: Path, voxels_path: Path, trials_path: Path
-) -> tuple[dict[str, NDArray[np.float32]], pd.DataFrame]:
-    """Return the tensors of contract `noise_ceiling` (percent, 3 repeats) and a summary of one row.
-
-    Raises `PipelineError` where betas, voxels and trials disagree.
-    """
-    trials = read_trials(trials_path)
-    betas = open_betas(betas_path, len(trials))
-    published = read_voxels(voxels_path)["noise_ceiling"]
-    if betas.shape[1] != len(published):
-        raise PipelineError(
-            voxels_path,
-            f"{betas.shape[1]} voxels as {betas_path}",
-            f"{len(published)}",
-            "delete both and rerun prepare_betas",
-        )
-    nsd_id = trials["nsd_id"].to_numpy(dtype=np.int64)
-    recomputed = ceiling_percent(ncsnr_from_trials(betas, nsd_id), {N_REPEATS: 1})
-    n_complete = int((trials.groupby("nsd_id").size() == N_REPEATS).sum())
-    varies = published.std() > 0 and recomputed.std() > 0
-    summary = pd.DataFrame(
-        {
-            "subject": [subject],
-            "median_published_pct": [float(np.median(published))],
-            "median_recomputed_pct": [float(np.median(recomputed))],
-            "correlation": [np.corrcoef(published, recomputed)[0, 1] if varies else np.nan],
-            "n_voxels": [len(published)],
-            "n_images_3_repeats": [n_complete],
-        }
-    )
-    return {"published": published, "recomputed": recomputed}, summary
+def ncsnr_from_trials(betas: NDArray[np.float16], nsd_id: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return ncsnr of each voxel from z-scored single trials, as `session_noise`."""
+    _, noise = session_noise(betas, nsd_id, np.zeros_like(nsd_id))
+    return ncsnr_of_noise(noise[0])

@@ -1,14 +1,18 @@
 """The noise ceiling against the definition in loops, and against a known truth."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
 from brainit.data import noise_ceiling
-from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials
+from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials, session_noise
+from brainit.data.voxels import read_voxels
 
 
 @pytest.mark.parametrize("block", [1, 2, 256])
@@ -61,37 +65,140 @@ def test_no_image_with_three_repeats() -> None:
         ncsnr_from_trials(np.zeros((4, 2), dtype=np.float16), np.array([0, 0, 1, 1]))
 
 
-def test_step_compares_with_the_published(tiny_nsd: Any, tmp_path: Path) -> None:
-    from brainit.core.artifacts import read_artifact
-    from brainit.steps import estimate_noise_ceiling, prepare_betas, prepare_design
+def test_noise_of_sessions_equals_loops() -> None:
+    rng = np.random.default_rng(3)
+    nsd_id = np.array([4, 7, 9, 5, 4, 4, 7, 2, 5, 5, 7, 9])
+    session = np.array([1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 9])  # the last holds no image of three
+    betas = rng.normal(size=(12, 3)).astype(np.float16)
+    n_trials, noise = session_noise(betas, nsd_id, session)
+    assert n_trials.tolist() == [3, 3, 3, 0]
+    for row, number in enumerate((1, 2, 4)):
+        for voxel in range(3):
+            squares = []
+            for trial in np.flatnonzero(session == number):
+                same = [float(betas[t, voxel]) for t in range(12) if nsd_id[t] == nsd_id[trial]]
+                if len(same) == 3:
+                    squares.append((float(betas[trial, voxel]) - sum(same) / 3) ** 2)
+            expected = 1.5 * sum(squares) / len(squares)
+            np.testing.assert_allclose(noise[row, voxel], expected, rtol=1e-5)
+    assert np.isnan(noise[3]).all()
+    weighted = (noise[:3] * n_trials[:3, None]).sum(axis=0) / 9
+    expected_ncsnr = np.sqrt(np.maximum(0, 1 - weighted) / weighted)
+    np.testing.assert_allclose(ncsnr_from_trials(betas, nsd_id), expected_ncsnr, rtol=1e-5)
 
-    def path(name: str) -> str:
-        return str(tmp_path / name)
 
-    common = ["--subject", "subj02", "--settings", "{}"]
-    nsd = ["--nsd", str(tiny_nsd.root)]
-    prepare_design.main([*common, *nsd, "--trials", path("trials.csv")])
-    outputs = ["--betas", path("b.npy"), "--voxels", path("v.safetensors")]
-    source = ["--source", str(tiny_nsd.root), "--work", path("work"), "--summary", path("b.json")]
-    prepare_betas.main([*common, *nsd, *source, "--trials", path("trials.csv"), *outputs])
-    estimate_noise_ceiling.main(
-        [
-            *common,
-            *outputs,
-            "--trials",
-            path("trials.csv"),
-            "--out",
-            path("n.safetensors"),
-            "--summary",
-            path("n.csv"),
-        ]
-    )
-    written = read_artifact(tmp_path / "n.safetensors", "noise_ceiling")
+# --- the step ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prepared(tiny_nsd: Any, tmp_path: Path) -> Path:
+    from brainit.steps import prepare_betas, prepare_design
+
+    common = ["--subject", "subj02", "--nsd", str(tiny_nsd.root), "--settings", "{}"]
+    trials = ["--trials", str(tmp_path / "trials.csv")]
+    prepare_design.main([*common, *trials])
+    places = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
+    outputs = ["--betas", str(tmp_path / "b.npy"), "--voxels", str(tmp_path / "v.safetensors")]
+    prepare_betas.main([*common, *trials, *places, *outputs, "--summary", str(tmp_path / "b.json")])
+    return tmp_path
+
+
+def estimate(folder: Path, *more: str, **nsd: Any) -> None:
+    from brainit.steps import estimate_noise_ceiling
+
+    names = {
+        "--betas": "b.npy",
+        "--voxels": "v.safetensors",
+        "--betas-summary": "b.json",
+        "--trials": "trials.csv",
+        "--out": "n.safetensors",
+        "--summary": "n.csv",
+        "--sessions": "s.csv",
+        "--figure": "n.png",
+    }
+    words = [word for flag, name in names.items() for word in (flag, str(folder / name))]
+    settings = json.dumps({"nsd": nsd, "run": {"simulation": True}})
+    estimate_noise_ceiling.main([*words, "--subject", "subj02", "--settings", settings, *more])
+
+
+def test_step_compares_with_the_published(tiny_nsd: Any, prepared: Path) -> None:
+    estimate(prepared, "--nsd", str(tiny_nsd.root), "--source", str(tiny_nsd.root))
+    written = read_artifact(prepared / "n.safetensors", "noise_ceiling")
     # Signal variance 4, noise variance 1: NC = 100 * 4 / (4 + 1/3).
     varies = written["recomputed"] > 0
     assert abs(np.median(written["recomputed"][varies]) - 92.3) < 4
     assert (~varies).sum() == 2
-    header = (tmp_path / "n.csv").read_text().splitlines()[0]
-    assert header == (
-        "subject,median_published_pct,median_recomputed_pct,correlation,n_voxels,n_images_3_repeats"
-    )
+    row = pd.read_csv(prepared / "n.csv").iloc[0]
+    voxels = read_voxels(prepared / "v.safetensors")
+    is_general = [5 <= vertex < 20 for vertex in voxels["vertex"]]  # RSC: 30 to 32
+    for name, tensor in (("published", "published"), ("recomputed", "recomputed")):
+        values = written[tensor].tolist()
+        inside = sorted(v for v, chosen in zip(values, is_general, strict=True) if chosen)
+        assert row[f"median_{name}_pct"] == pytest.approx(np.median(values))
+        assert row[f"nsdgeneral_{name}_pct"] == pytest.approx(np.median(inside))
+    assert np.isnan(row["nsdgeneral_paper_pct"])
+    difference = abs(row["median_recomputed_pct"] - row["median_published_pct"])
+    assert row["largest_difference_pct"] == pytest.approx(difference) and difference > 2
+    assert not row["within_tolerance"]
+    sessions = pd.read_csv(prepared / "s.csv")
+    assert sessions["session"].tolist() == [1, 2, 3, 4, 5]
+    assert sessions["n_nan_voxels"].tolist() == [0, 2, 0, 0, 0]
+    assert sessions["n_trials_of_3"].sum() == 60
+    assert (prepared / "n.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_warnings_beyond_the_tolerances(
+    tiny_nsd: Any, prepared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    estimate(prepared, "--nsd", str(tiny_nsd.root))
+    assert "nsd.ceiling_tolerance_pct (2.0)" in caplog.text
+    caplog.clear()
+    estimate(prepared, ceiling_tolerance_pct=100.0, session_tolerance_pct=100.0)
+    assert not caplog.records
+    assert pd.read_csv(prepared / "n.csv")["within_tolerance"].all()
+    betas = np.load(prepared / "b.npy")
+    betas[12:24] = np.random.default_rng(0).normal(size=(12, betas.shape[1]))  # session 2 is noise
+    np.save(prepared / "b.npy", betas)
+    estimate(prepared, ceiling_tolerance_pct=100.0)
+    assert pd.read_csv(prepared / "s.csv")["within_tolerance"].tolist()[1] is False
+    assert "subj02 session 2" in caplog.text
+
+
+def test_nsd_itself_is_held_against_the_paper(
+    tiny_nsd: Any, prepared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    estimate(prepared, "--nsd", str(tiny_nsd.root), published_checks="always")
+    row = pd.read_csv(prepared / "n.csv").iloc[0]
+    assert row["nsdgeneral_paper_pct"] == pytest.approx(43.8, abs=0.05)  # subject 2
+    differences = [
+        abs(row["median_recomputed_pct"] - row["median_published_pct"]),
+        abs(row["nsdgeneral_recomputed_pct"] - row["nsdgeneral_paper_pct"]),
+        abs(row["nsdgeneral_published_pct"] - row["nsdgeneral_paper_pct"]),
+    ]
+    assert row["largest_difference_pct"] == pytest.approx(max(differences))
+    assert "nsdgeneral_recomputed_pct" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "n_nan_voxels"),
+        ("{}", "KeyError"),
+        ('{"sessions": [{"session": 1}]}', "KeyError"),
+        (
+            '{"sessions": [{"session": 3, "n_nan_voxels": 0, "n_zero_variance": 0,'
+            ' "max_abs_mean": 0.0}]}',
+            r"found \[3\]",
+        ),
+    ],
+)
+def test_bad_summary_of_the_betas(prepared: Path, content: str, said: str) -> None:
+    (prepared / "b.json").write_text(content)
+    with pytest.raises(PipelineError, match=said):
+        estimate(prepared)
+
+
+def test_voxels_of_other_betas(prepared: Path) -> None:
+    np.save(prepared / "b.npy", np.load(prepared / "b.npy")[:, 1:])
+    with pytest.raises(PipelineError, match="delete both and rerun prepare_betas"):
+        estimate(prepared)
