@@ -1,7 +1,7 @@
 """The smallest end-to-end run, to the tables.
 
 A second run does nothing; a clean second run gives the same bytes; without the truth everything but
-checks and figures is the same.
+checks and figures is the same; a subject of the lab's own is decoded from its folder alone.
 
 The run's results folder is moved by configuration, so the repository's own results stay untouched.
 """
@@ -13,8 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
+from tests.lab_folder import write_lab_folder
+
+from brainit.data.recons import read_recons
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +121,18 @@ def test_clean_second_run_gives_the_same_bytes_even_without_the_truth(
     expected = {k: v for k, v in one.items() if not set(k.split("/")) & set(TRUTH_READERS)}
     assert {k for k in expected if expected[k] != two.get(k)} == set()
     assert any(key.endswith("recons.h5") for key in expected)
+
+
+def test_lab_subject_is_decoded_from_its_folder_alone(first: Path, repository: Path) -> None:
+    """On top of the models that the run has made; 24 trials of 6 voxels, 4 test images."""
+    folder = write_lab_folder(first.parent / "lab_folder")
+    named = ("--config", f'lab={{"labsub":"{folder}"}}')
+    scores = "results/labsub/metrics/1h_fused_summary.csv"
+    result = run(repository, first, "results/labsub/recon_1h", scores, *named)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    assert "train_encoder" not in result.stdout + result.stderr
+    recons = read_recons(first / "results/labsub/recon_1h")
+    names = pd.read_csv(first / "results/labsub/images/names.csv")
+    assert names["image"][recons.nsd_id].tolist() == [f"{name}.jpg" for name in "wxyz"]
+    assert recons.provenance["subject"] == "labsub"
+    assert pd.read_csv(first / scores).notna().any(axis=None)

@@ -55,6 +55,7 @@ rule reconstruct_semantic:
         bit=model_of("joint", "bit.safetensors"),
         generator=model_of("joint", "generator.safetensors"),
         network=network("generator"),
+        refiner=network("refiner"),
     output:
         part="<results>/{subject}/recon_{run}_parts/semantic/shard_{shard}.safetensors",
     log:
@@ -96,6 +97,7 @@ rule reconstruct:
         generator=model_of("joint", "generator.safetensors"),
         lowlevel="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
         network=network("generator"),
+        refiner=network("refiner"),
     output:
         part="<results>/{subject}/recon_{run}_parts/fused/shard_{shard}.safetensors",
     log:

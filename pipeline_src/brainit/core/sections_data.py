@@ -146,7 +146,7 @@ class FeatureSettings(Section):
     """Network of the low-level features."""
     generator: str = "unclip6"
     """Diffusion model conditioned on the semantic tokens."""
-    refiner: str = "none"
+    refiner: str = "zavychromaxl_v30"
     """Refiner after the generator; none switches it off."""
     metrics: tuple[str, ...] = (
         "alexnet",

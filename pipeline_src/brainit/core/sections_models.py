@@ -195,6 +195,10 @@ class ReconSettings(Section):
     """Classifier-free guidance scale (C)."""
     contrast: Rate = 0.8
     """Contrast about mid-grey after the unCLIP (C); 1 switches it off."""
+    refiner_steps: Positive = 25
+    """Steps of the refiner's schedule (C)."""
+    refiner_start: int = Field(default=17, ge=0)
+    """Step at which an image enters the refiner: the last 9 of 26 noise levels, 8 steps (C)."""
     batch: Positive = 16
     """Images per sampler call."""
     n_shards: Positive = 1

@@ -7,7 +7,7 @@ encoder_backbone  `embed`, `blocks`, `layers`, `n_registers`, `n_tokens`, `width
 semantic_tokens   `forward(images) -> (batch, n_tokens, width)`
 vgg               `forward(images) -> five maps`, `channels`, `image_size`
 generator         `encode`, `decode`, `add_noise`, `predict_noise`, `unconditional_tokens`
-refiner           `encode`, `decode`, `predict_noise`, `prompt`, `negative_prompt`
+refiner           `encode`, `decode`, `predict_guided_pair`
 metric            `taps`, `forward(images) -> {tap: (batch, features)}`; LPIPS, which has no taps:
                   `forward(images, images) -> (batch,)`
 
@@ -31,6 +31,7 @@ from brainit.features.published_metrics import (
     load_inception_v3,
     load_swav_resnet50,
 )
+from brainit.features.refiner import load_sdxl_refiner
 from brainit.features.registry_entries import ENTRIES, BackboneEntry
 from brainit.features.unclip import load_unclip6
 from brainit.features.weights_file import freeze, load_state, read_network
@@ -42,6 +43,7 @@ LOADERS: dict[str, Callable[[Path, dict[str, Tensor]], nn.Module]] = {
     "openclip_vit_bigg14": load_openclip,
     "vgg16_bn": load_vgg16_bn,
     "unclip6": load_unclip6,
+    "zavychromaxl_v30": load_sdxl_refiner,
     "alexnet": load_alexnet,
     "inception_v3": load_inception_v3,
     "clip_vit_l14": load_clip_vit_l14,

@@ -7,7 +7,7 @@ not depend on the batch it is in.
 Differs from the paper: no per-channel offset is added to the starting noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -21,14 +21,24 @@ from brainit.core.settings import ReconSettings
 from brainit.core.shards import shard_ranges
 from brainit.reconstruction.noise_schedule import NoiseSchedule, noise_schedule
 
+NoisePrediction = Callable[[Tensor, Tensor], Tensor]
+"""From noisy latents, whose signal and noise have unit variance together, and their training steps
+to the noise in them."""
+
 
 @runtime_checkable
-class ImageGenerator(Protocol):
+class HasLatents(Protocol):
+    """A network over latents of one shape (channels, height, width)."""
+
+    latent_shape: tuple[int, int, int]
+
+
+@runtime_checkable
+class ImageGenerator(HasLatents, Protocol):
     """A network of the role `generator`: noise prediction under tokens, over a VAE's latents."""
 
     n_tokens: int
     token_width: int
-    latent_shape: tuple[int, int, int]
     alphas_cumprod: Tensor
 
     def unconditional_tokens(self) -> Float[Tensor, "1 tokens features"]:
@@ -115,43 +125,54 @@ def _sample_batch(
     else:
         first = settings.start_step
         latents = generator.encode(start) + latents * schedule.sigmas[first]
-    latents = euler_steps(generator, latents, tokens, schedule, first, settings.guidance)
+    predict = guided_pair(generator, tokens)
+    latents = euler_steps(predict, latents, schedule, first, settings.guidance)
     images = (generator.decode(latents) - 0.5) * settings.contrast + 0.5
     return images.clamp(0.0, 1.0)
 
 
 def latent_noise(
-    generator: ImageGenerator, image_ids: Sequence[int], seed: int, place: Tensor
+    generator: HasLatents,
+    image_ids: Sequence[int],
+    seed: int,
+    place: Tensor,
+    stream: str = "diffusion_noise",
 ) -> Float[Tensor, "batch channels height width"]:
     """Return standard normal latents, drawn for each image id alone, on the device of `place`."""
     shape = tuple(generator.latent_shape)
     draws = [
-        torch.randn(shape, generator=torch_generator(seed, "diffusion_noise", int(image)))
+        torch.randn(shape, generator=torch_generator(seed, stream, int(image)))
         for image in image_ids
     ]
     return torch.stack(draws).to(place)
 
 
+def guided_pair(
+    generator: ImageGenerator, tokens: Float[Tensor, "batch tokens features"]
+) -> NoisePrediction:
+    """Return the noise prediction of a doubled batch: under `tokens`, then under none."""
+    without = generator.unconditional_tokens().to(tokens).expand(len(tokens), -1, -1)
+    both = torch.cat([tokens, without])
+    return lambda latents, moments: generator.predict_noise(latents, moments, both)
+
+
 def euler_steps(
-    generator: ImageGenerator,
+    predict: NoisePrediction,
     latents: Float[Tensor, "batch channels height width"],
-    tokens: Float[Tensor, "batch tokens features"],
     schedule: NoiseSchedule,
     first: int,
     guidance: float,
 ) -> Float[Tensor, "batch channels height width"]:
     """Take the Euler steps from step `first` of the schedule to the end.
 
-    Each step predicts the noise with and without the tokens in one batch (classifier-free
-    guidance) and moves the latents along it to the next noise level.
+    Each step predicts the noise with and without the condition in one batch (classifier-free
+    guidance; the conditional half first) and moves the latents along it to the next noise level.
     """
-    without = generator.unconditional_tokens().to(tokens).expand(len(tokens), -1, -1)
-    both = torch.cat([tokens, without])
     for step in range(first, len(schedule.timesteps)):
         sigma, following = schedule.sigmas[step], schedule.sigmas[step + 1]
         seen = (latents / (1.0 + sigma**2) ** 0.5).repeat(2, 1, 1, 1)
         moment = torch.full((len(seen),), int(schedule.timesteps[step]), device=latents.device)
-        conditional, unconditional = generator.predict_noise(seen, moment, both).chunk(2)
+        conditional, unconditional = predict(seen, moment).chunk(2)
         noise = unconditional + guidance * (conditional - unconditional)
         latents = latents + noise * (following - sigma)
     return latents

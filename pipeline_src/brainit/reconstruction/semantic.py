@@ -1,6 +1,6 @@
 """Images from the semantic tokens: from noise alone, or from the noised low-level image (3.3, D.3).
 
-An optional refiner comes last (section 3.2); only "none" is part of this version.
+An optional refiner comes last (section 3.2); its images are kept at the generator's size.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
-from brainit.features.registry import load_backbone
+from brainit.features.registry import find_entry, load_backbone, require_weights
 from brainit.models.generator_file import load_generator
 from brainit.reconstruction.lowlevel import empty_part, part_attributes
 from brainit.reconstruction.predictions import (
@@ -22,6 +22,7 @@ from brainit.reconstruction.predictions import (
     predict_tokens,
     shard_fmri,
 )
+from brainit.reconstruction.refine import refine_images
 from brainit.reconstruction.sampling import sample_images
 from brainit.reconstruction.shards import Part, read_part, to_uint8
 
@@ -40,10 +41,10 @@ def reconstruct_semantic(
     attributes = part_attributes(job, kind, settings)
     device = run_device(settings)
     start = None if lowlevel is None else _start_images(lowlevel, job.subject, images, device)
-    name = settings.features.generator
+    name, refiner_name = settings.features.generator, settings.features.refiner
+    if refiner_name != "none":
+        require_weights(find_entry(refiner_name, "refiner"), job.weights_dir)
     generator: Any = load_generator(name, generator_path, job.weights_dir).to(device)
-    if settings.features.refiner != "none":
-        load_backbone("refiner", settings.features.refiner, job.weights_dir)
     if not len(images):
         return empty_part(generator.image_size, attributes)
     bit = load_job_bit(job, "semantic", fmri.n_voxels, settings)
@@ -51,6 +52,11 @@ def reconstruct_semantic(
     pictures = sample_images(
         generator, tokens, images.tolist(), settings.recon, settings.run.seed, start
     )
+    if refiner_name != "none":
+        del generator, bit, tokens
+        refiner: Any = load_backbone("refiner", refiner_name, job.weights_dir)
+        ids, seed = images.tolist(), settings.run.seed
+        pictures = refine_images(refiner.to(device), pictures, ids, settings.recon, seed)
     return Part(images, to_uint8(pictures), attributes)
 
 

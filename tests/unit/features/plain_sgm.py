@@ -83,10 +83,18 @@ class PlainUnet:
                 h = self.conv(h, member)
         return h
 
-    def __call__(self, x: Tensor, steps: Tensor, context: Tensor, sizes: Tensor) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        steps: Tensor,
+        context: Tensor,
+        sizes: Tensor,
+        pooled: Tensor | None = None,
+    ) -> Tensor:
         emb = self.linear(waves(steps, self.first_width), "time_embed.0")
         emb = self.linear(F.silu(emb), "time_embed.2")
         vector = waves(sizes.flatten(), self.size_width).view(len(sizes), -1)
+        vector = vector if pooled is None else torch.cat([pooled, vector], dim=1)
         label = self.linear(vector, "label_emb.0.0")
         emb = emb + self.linear(F.silu(label), "label_emb.0.2")
         h, kept, number = x, [], 0

@@ -191,7 +191,7 @@ def test_every_published_network_has_a_loader_a_source_and_users() -> None:
     from brainit.steps import STEPS
 
     published = [entry for entry in ENTRIES if not entry.is_demo]
-    assert {entry.name for entry in published} - {"zavychromaxl_v30"} == set(LOADERS)
+    assert {entry.name for entry in published} == set(LOADERS)
     for entry in published:
         assert entry.licence and entry.used_by and entry.size_mb > 0
         assert set(entry.used_by) <= set(STEPS)

@@ -37,7 +37,7 @@ N_VOXELS = 12
 TEST_IDS = (40, 7, 19, 3, 25)
 SETTINGS = Settings(
     run=RunSettings(device="cpu", threads=1),
-    features=FeatureSettings(vgg="demo_vgg_bn", generator="demo_unclip"),
+    features=FeatureSettings(vgg="demo_vgg_bn", generator="demo_unclip", refiner="none"),
     bit=BitSettings(width=8, n_heads=2, n_blocks=1),
     dip=DipSettings(
         iterations=3, size=32, input_depth=4, width=4, n_scales=1, chunk=2, noise_std=0.01
@@ -187,6 +187,23 @@ def test_fused_images_start_from_the_low_level_shard(job, tmp_path, monkeypatch)
         one = DecodingJob(job.subject, job.betas, job.trials, job.bit, "0/2")
         two = SETTINGS.model_copy(update={"dip": DipSettings(chunk=2, size=32)})
         reconstruct_semantic(one, tmp_path / "g", two, tmp_path / "low.safetensors")
+
+
+def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_path, monkeypatch):
+    features = SETTINGS.features.model_copy(update={"refiner": "zavychromaxl_v30"})
+    settings = SETTINGS.model_copy(update={"features": features})
+    monkeypatch.setattr(semantic, "load_generator", lambda *_: FlatGenerator())
+    write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
+    job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
+    bare = reconstruct_semantic(job, tmp_path / "g", SETTINGS)
+    with pytest.raises(PipelineError, match="no file. Fix: brainit weights fetch zavychromaxl"):
+        reconstruct_semantic(job, tmp_path / "g", settings)
+    monkeypatch.setattr(semantic, "require_weights", lambda *_: None)
+    monkeypatch.setattr(semantic, "load_backbone", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr(semantic, "refine_images", lambda _, images, *rest: 1 - images)
+    refined = reconstruct_semantic(job, tmp_path / "g", settings)
+    assert np.abs(refined.image.astype(int) - (255 - bare.image.astype(int))).max() <= 1
+    assert bare.image.std() > 1
 
 
 def test_bits_that_do_not_fit_are_refused(job, tmp_path):

@@ -1,0 +1,77 @@
+"""The last pass: images through SDXL without a text prompt (section 3.2, A.4; released code).
+
+An image is encoded at the refiner's size, noised to a late step of its schedule and denoised from
+there: of 25 steps the last 8 (training step 319, noise level 0.89).
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from brainit.core.errors import PipelineError
+from brainit.core.progress import progress
+from brainit.core.settings import ReconSettings
+from brainit.core.shards import shard_ranges
+from brainit.features.resize import resize_images
+from brainit.reconstruction.noise_schedule import noise_schedule
+from brainit.reconstruction.sampling import HasLatents, euler_steps, latent_noise
+
+
+@runtime_checkable
+class Refiner(HasLatents, Protocol):
+    """A network of the role `refiner`: noise prediction under two constant prompts."""
+
+    alphas_cumprod: Tensor
+
+    def encode(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels latent_height latent_width"]:
+        """Return the scaled latents of images in [0, 1] of any size."""
+        ...
+
+    def decode(
+        self, latents: Float[Tensor, "batch channels latent_height latent_width"]
+    ) -> Float[Tensor, "batch 3 side side"]:
+        """Return the images of scaled latents."""
+        ...
+
+    def predict_guided_pair(
+        self,
+        noisy_latents: Float[Tensor, "batch channels latent_height latent_width"],
+        timesteps: Int[Tensor, "batch"],
+    ) -> Float[Tensor, "batch channels latent_height latent_width"]:
+        """Return the noise: the first half under the prompt, the second under the negative one."""
+        ...
+
+
+@torch.inference_mode()
+def refine_images(
+    refiner: Refiner,
+    images: Float[Tensor, "images 3 height width"],
+    image_ids: Sequence[int],
+    settings: ReconSettings,
+    seed: int,
+) -> Float[Tensor, "images 3 height width"]:
+    """Return refined images in [0, 1], resized to the size of `images`, on their device.
+
+    The noise of an image is drawn by its id. Raises `PipelineError` where the start step lies
+    outside the schedule.
+    """
+    n_steps, first = settings.refiner_steps, settings.refiner_start
+    if first >= n_steps:
+        raise PipelineError("recon.refiner_start", f"below {n_steps}", f"{first}", "lower it")
+    schedule = noise_schedule(n_steps, refiner.alphas_cumprod)
+    refined = []
+    batches = shard_ranges(len(images), settings.batch)
+    for start, stop in progress(batches, "refining", unit="batch"):
+        batch = images[start:stop]
+        noise = latent_noise(refiner, image_ids[start:stop], seed, batch, "refiner_noise")
+        latents = refiner.encode(batch) + noise * schedule.sigmas[first]
+        latents = euler_steps(
+            refiner.predict_guided_pair, latents, schedule, first, settings.guidance
+        )
+        refined.append(resize_images(refiner.decode(latents), images.shape[-1]).clamp(0.0, 1.0))
+    return torch.cat(refined)
