@@ -7,6 +7,7 @@ The run's results folder is moved by configuration, so the repository's own resu
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -26,8 +27,8 @@ TRUTH_READERS = ("checks.csv", "figures", "report.html", "truth")
 NOT_COMPARED = ("logs", "benchmarks", ".snakemake_timestamp", "work")
 
 
-def run(repository: Path, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the tiny configuration with its results in `root`."""
+def prepare(repository: Path, root: Path) -> tuple[list[str], dict[str, str]]:
+    """Make `root` a place to run in; return the configuration's files and the environment."""
     config = root.parent / f"{root.name}.yaml"
     config.write_text(yaml.safe_dump({"paths": {"results": "results", "store": "results/.store"}}))
     binaries = Path(sys.executable).parent
@@ -38,7 +39,12 @@ def run(repository: Path, root: Path, *words: str) -> subprocess.CompletedProces
         link = root / name
         if not link.exists():
             link.symlink_to(repository / name)
-    files = ["config/demo.yaml", str(repository / "tests/e2e/tiny.yaml"), str(config)]
+    return configs(repository, root), environment
+
+
+def run(repository: Path, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the tiny configuration with its results in `root`."""
+    files, environment = prepare(repository, root)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *files]
     return subprocess.run(
         [*command, "--nocolor", *words], cwd=root, env=environment, capture_output=True, text=True
@@ -74,6 +80,24 @@ def test_run_reaches_the_table(first: Path) -> None:
 def test_second_run_does_nothing(first: Path, repository: Path) -> None:
     result = run(repository, first, "all", "--dry-run")
     assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_the_plan_foretells_the_disk(first: Path, repository: Path) -> None:
+    """Within a tenth of what the run has written (linked files once, work files gone)."""
+    root = first.parent / "planned"
+    files, environment = prepare(repository, root)
+    code = "import sys; from brainit.commands.program import run; run(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "plan", "all", "--json", "--configfile", *files]
+    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    plan = json.loads(result.stdout)
+    written = {}
+    for path in (first / "results").rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            status = path.stat()
+            written[status.st_ino] = status.st_size
+    assert plan["peak_disk_bytes"] == pytest.approx(sum(written.values()), rel=0.1)
+    assert plan["jobs"]["simulate_nsd"] == 1 and plan["downloads"] == []
 
 
 def test_one_setting_reruns_what_depends_on_it(first: Path, repository: Path) -> None:

@@ -2,7 +2,8 @@
 Predicted fMRI for the external images (paper sections 4, D.1).
 
 Needs    an encoder, the external images
-Makes    <results>/group/{pool}/main/synthetic_fmri/{subject}
+Makes    <results>/group/{pool}/main/synthetic_fmri/{subject}; with real images (78 GB for 8 subjects) it
+         goes once the pool's BITs are trained
 Steps    synthesize_fmri
 """
 
@@ -14,7 +15,9 @@ rule synthesize_fmri:
         images="<results>/group/images/external",
         network=network("encoder_backbone"),
     output:
-        fmri=directory("<results>/group/{pool}/main/synthetic_fmri/{subject}"),
+        fmri=temp_if_remote(
+            directory("<results>/group/{pool}/main/synthetic_fmri/{subject}")
+        ),
     log:
         "<logs>/synthesize_fmri/{pool}/{subject}.log",
     benchmark:

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from brainit.commands import check_subject, import_subject, measure, schema, weights
+from brainit.commands import check_subject, import_subject, measure, plan, schema, weights
 from brainit.core.cli import guarded
 
 
@@ -15,6 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     schema.add_parser(commands)
     measure.add_parser(commands)
+    plan.add_parser(commands)
     weights.add_parser(commands)
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)

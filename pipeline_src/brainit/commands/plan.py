@@ -1,0 +1,136 @@
+"""`brainit plan [TARGET]`: jobs, downloads, peak disk and download time, before anything starts.
+
+The jobs are those of Snakemake's dry run of the same target and configuration.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainit.commands.plan_disk import disk_events, peak
+from brainit.commands.plan_sizes import Job, Sizes
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
+
+logger = logging.getLogger(__name__)
+
+_BASE_CONFIG = Path("config/config.yaml")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to the program's parser."""
+    parser = commands.add_parser("plan", help="jobs, downloads and disk of a target, beforehand")
+    parser.add_argument("target", nargs="?", default="all", help="a target of the workflow")
+    parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="as for snakemake")
+    parser.add_argument("--bandwidth", type=float, default=1000.0, help="Mbit/s of the network")
+    parser.add_argument("--json", action="store_true", help="write it as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the plan. Raises `PipelineError` where Snakemake refuses target or configuration."""
+    settings = read_configuration([_BASE_CONFIG, *args.configfile])
+    jobs = dry_run(args.target, args.configfile)
+    plan = make_plan(settings, jobs, args.bandwidth)
+    if args.json:
+        sys.stdout.write(json.dumps(plan, indent=1) + "\n")
+        return
+    for line in as_lines(args.target, plan):
+        logger.info("%s", line)
+
+
+def read_configuration(paths: list[Path]) -> Settings:
+    """Merge configuration files as Snakemake does, later ones over earlier ones, and check them."""
+    from snakemake.utils import update_config
+
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            update_config(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (OSError, yaml.YAMLError) as error:
+            fix = "run from the repository's root, or correct the file"
+            raise PipelineError(path, "a readable YAML file", str(error), fix) from error
+    return parse_sections(merged)
+
+
+def dry_run(target: str, configfiles: list[Path]) -> list[Job]:
+    """Return the jobs that Snakemake would run for `target`, files already made left out.
+
+    Raises `PipelineError` with Snakemake's last line where it refuses.
+    """
+    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
+    if configfiles:
+        command += ["--configfile", *map(str, configfiles)]
+    result = subprocess.run(
+        [*command, "--nocolor"], capture_output=True, text=True, env={**os.environ}
+    )
+    if result.returncode:
+        said = (result.stdout + result.stderr).strip().splitlines() or ["nothing"]
+        raise PipelineError(target, "a target that Snakemake can make", said[-1], "see above")
+    return parse_jobs(result.stdout + result.stderr)
+
+
+def parse_jobs(text: str) -> list[Job]:
+    """Return rule and wildcards of each job in the text of a dry run."""
+    jobs: list[Job] = []
+    for line in text.splitlines():
+        if found := re.match(r"(?:local)?(?:rule|checkpoint) (\w+):$", line):
+            jobs.append(Job(found[1]))
+        elif jobs and line.startswith("    wildcards: "):
+            pairs = line.removeprefix("    wildcards: ").split(", ")
+            wildcards = tuple((key, value) for key, _, value in (p.partition("=") for p in pairs))
+            jobs[-1] = Job(jobs[-1].rule, wildcards)
+    return jobs
+
+
+def make_plan(settings: Settings, jobs: list[Job], bandwidth_mbit: float) -> dict[str, Any]:
+    """Return downloads, their time at `bandwidth_mbit` (Mbit/s), peak disk (bytes) and jobs."""
+    sizes = Sizes(settings)
+    lines = sizes.fetched(jobs)
+    n_fetched = sum(line.n_bytes for line in lines)
+    most, where = peak(disk_events(sizes, jobs))
+    return {
+        "jobs": dict(Counter(job.rule for job in jobs).most_common()),
+        "n_jobs": len(jobs),
+        "downloads": [
+            {"what": x.what, "files": x.n_files, "bytes": x.n_bytes, "source": x.source}
+            for x in lines
+        ],
+        "fetched_bytes": n_fetched,
+        "download_hours": n_fetched * 8 / (bandwidth_mbit * 1e6) / 3600,
+        "bandwidth_mbit": bandwidth_mbit,
+        "peak_disk_bytes": most,
+        "peak_disk_during": where,
+    }
+
+
+def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
+    """Return the plan as lines to read."""
+    rules = ", ".join(f"{n} {rule}" for rule, n in plan["jobs"].items())
+    lines = [f"{target}: {plan['n_jobs']} jobs ({rules})"]
+    lines += [
+        f"  fetch {d['bytes'] / 1e9:8.2f} GB  {d['what']}, {d['files']} files, {d['source']}"
+        for d in plan["downloads"]
+    ]
+    betas = [d for d in plan["downloads"] if d["what"].startswith("betas")]
+    if betas:
+        lines.append(f"  betas of all these subjects: {_gb(sum(d['bytes'] for d in betas))}")
+    lines.append(
+        f"  fetched in all: {_gb(plan['fetched_bytes'])}, {plan['download_hours']:.1f} h at"
+        f" {plan['bandwidth_mbit']:g} Mbit/s"
+    )
+    lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
+    return lines
+
+
+def _gb(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB"

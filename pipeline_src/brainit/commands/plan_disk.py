@@ -1,0 +1,105 @@
+"""How full the disk gets: what each job writes and what may go after it, in the paper's order.
+
+Jobs of one stage follow each other; pools of subjects too. A cluster that runs several pools at
+once needs the predicted fMRI of each of them beside each other.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from brainit.commands.plan_sizes import Job, Sizes
+
+_STAGES = (
+    ("simulate_nsd",),
+    ("download", "fetch_weights"),
+    ("download_images",),
+    ("prepare_images",),
+    ("extract_features",),
+    ("prepare_betas",),
+)
+_LAST_STAGE = ("reconstruct",)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One job's effect on the disk: bytes while it runs, and bytes that stay when it has ended."""
+
+    what: str
+    during: float
+    after: float
+
+
+def peak(events: Sequence[Event]) -> tuple[float, str]:
+    """Return the most bytes at any time, and during which job."""
+    level, most, where = 0.0, 0.0, "nothing"
+    for event in events:
+        if level + event.during > most:
+            most, where = level + event.during, event.what
+        level += event.after
+    return most, where
+
+
+def disk_events(sizes: Sizes, jobs: Sequence[Job]) -> list[Event]:
+    """Return the effects of all jobs that write much, in the order in which they can follow."""
+    events = [
+        _event(sizes, job)
+        for stage in _STAGES
+        for rule in stage
+        for job in jobs
+        if job.rule == rule
+    ]
+    for pool in sorted({dict(job.wildcards).get("pool", "") for job in jobs} - {""}):
+        events += _pool_events(sizes, pool, jobs)
+    events += [_event(sizes, job) for job in jobs if job.rule in _LAST_STAGE]
+    return events
+
+
+def _event(sizes: Sizes, job: Job) -> Event:
+    wildcards = dict(job.wildcards)
+    match job.rule:
+        case "simulate_nsd":
+            subjects = sizes.settings.nsd.subjects
+            betas = sum(
+                n_files * n_bytes * sizes.n_sessions(subject)
+                for subject in subjects
+                for n_files, n_bytes in [sizes.raw_session(subject)]
+            )
+            return _lasting(job.rule, betas + sizes.stimuli + sizes.coco)
+        case "download":
+            lines = sizes.fetched([job])
+            return _lasting(job.rule, sum(line.n_bytes for line in lines))
+        case "fetch_weights":
+            lines = sizes.fetched([job])
+            return _lasting(f"weights {wildcards['network']}", sum(line.n_bytes for line in lines))
+        case "download_images":
+            return _lasting(job.rule, sizes.stimuli + sizes.coco)
+        case "prepare_images":
+            gone = 0 if sizes.is_simulated else sizes.stimuli + sizes.coco
+            return Event(job.rule, sizes.kept_images, sizes.kept_images - gone)
+        case "extract_features":
+            return _lasting(job.rule, sizes.tokens(wildcards["image_set"]))
+        case "prepare_betas":
+            n_files, n_bytes = (0, 0) if sizes.is_simulated else sizes.raw_session(job.subject)
+            stays = sizes.prepared(job.subject)
+            # Finished sessions stay beside the whole until it is written.
+            return Event(f"betas {job.subject}", max(2 * stays, stays + n_files * n_bytes), stays)
+        case _:
+            return _lasting(f"{job.rule} {job.subject}", sizes.reconstructions)
+
+
+def _lasting(what: str, n_bytes: float) -> Event:
+    return Event(what, n_bytes, n_bytes)
+
+
+def _pool_events(sizes: Sizes, pool: str, jobs: Sequence[Job]) -> Iterator[Event]:
+    """Yield the predicted fMRI of a pool, its generator, and the fMRI's end."""
+    own = [job for job in jobs if dict(job.wildcards).get("pool") == pool]
+    written = 0
+    for job in own:
+        if job.rule == "synthesize_fmri":
+            written += sizes.synthetic(job.subject)
+            yield _lasting(f"predicted fMRI {pool} {job.subject}", sizes.synthetic(job.subject))
+    if any(job.rule == "train_joint" for job in own):
+        yield _lasting(f"generator {pool}", sizes.generator)
+    if not sizes.is_simulated:
+        yield Event(f"end of {pool}", 0, -written)

@@ -1,0 +1,180 @@
+"""What the jobs of a run fetch, write and remove, in bytes, from the settings alone.
+
+File sizes are formats times counts (NSD manual; `data.published`); sizes nobody states exactly are
+named so. Weights of this project's own models, tables and logs are left out: less than a percent,
+except the generator, which is counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from brainit.core.settings import Settings
+from brainit.data.anatomy import anatomy_keys
+from brainit.data.published import published
+from brainit.features.registry import find_entry
+
+MGH_HEADER_BYTES = 284
+_FLOAT32, _FLOAT16 = 4, 2
+_N_STIMULI, _STIMULUS_SIDE, _TRIALS_PER_SESSION = 73_000, 425, 750
+_COCO_BYTES = 19_000_000_000
+_N_COCO = 123_403
+_FSAVERAGE5 = 10_242
+_SMALL_FILE_BYTES = 2_000_000
+_TOKEN_BYTES = {"openclip_vit_bigg14": 256 * 1664 * _FLOAT16, "demo_openclip": 64 * 96 * _FLOAT16}
+_UNET_BYTES = {"unclip6": 2_567_000_000 * _FLOAT32, "demo_unclip": 2_720_000 * _FLOAT32}
+_BYTES_PER_RECONSTRUCTED_VALUE = 6
+"""Three kinds, each in a shard, in the gathered array and as a PNG: as measured on the demo."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the dry run: its rule and its wildcards."""
+
+    rule: str
+    wildcards: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """The subject of the job; empty where it has none."""
+        return dict(self.wildcards).get("subject", "")
+
+
+@dataclass(frozen=True)
+class Line:
+    """Files that are fetched: so many, of so many bytes each."""
+
+    what: str
+    n_files: int
+    n_bytes_each: float
+    source: str
+
+    @property
+    def n_bytes(self) -> float:
+        """Bytes of all files."""
+        return self.n_files * self.n_bytes_each
+
+
+class Sizes:
+    """Sizes of everything large under some settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.is_simulated = settings.run.simulation
+
+    def n_sessions(self, subject: str) -> int:
+        """Return the sessions of a subject."""
+        simulation = self.settings.simulation
+        if not self.is_simulated:
+            return published().subjects[subject].sessions
+        n_images = simulation.n_own_images + simulation.n_shared_images
+        return n_images * simulation.n_repeats // simulation.trials_per_session
+
+    @property
+    def n_trials_per_session(self) -> int:
+        """Trials of a session."""
+        simulation = self.settings.simulation
+        return simulation.trials_per_session if self.is_simulated else _TRIALS_PER_SESSION
+
+    def n_voxels(self, subject: str) -> int:
+        """Return the voxels in the mask (simulated: their mean number)."""
+        if self.is_simulated:
+            return 2 * self.settings.simulation.voxels_per_hemisphere
+        known = published()
+        if self.settings.nsd.space == "func1pt8mm":
+            return known.subjects[subject].volume_nsdgeneral
+        return sum(known.masks.get(self.settings.nsd.mask, known.masks["algonauts"]))
+
+    def raw_session(self, subject: str) -> tuple[int, int]:
+        """Return the number of files of a session's betas and the bytes of each."""
+        n_trials = self.n_trials_per_session
+        if self.settings.nsd.space == "func1pt8mm":
+            x, y, z = published().subjects[subject].volume
+            return 1, x * y * z * n_trials * 2
+        n_vertices = _FSAVERAGE5 if self.is_simulated else published().n_vertices
+        return 2, MGH_HEADER_BYTES + n_vertices * n_trials * _FLOAT32
+
+    def prepared(self, subject: str) -> int:
+        """Return the bytes of a subject's prepared betas."""
+        n_trials = self.n_sessions(subject) * self.n_trials_per_session
+        return n_trials * self.n_voxels(subject) * _FLOAT16
+
+    @property
+    def n_stimuli(self) -> int:
+        """Stimuli of the data set."""
+        simulation = self.settings.simulation
+        if not self.is_simulated:
+            return _N_STIMULI
+        return simulation.n_shared_images + simulation.n_own_images * len(
+            self.settings.nsd.subjects
+        )
+
+    @property
+    def stimuli(self) -> int:
+        """Bytes of nsd_stimuli.hdf5."""
+        side = self.settings.simulation.image_size if self.is_simulated else _STIMULUS_SIDE
+        return self.n_stimuli * side * side * 3
+
+    @property
+    def n_external(self) -> int:
+        """External images that are used."""
+        there = self.settings.simulation.n_external_images if self.is_simulated else _N_COCO
+        return min(there, self.settings.images.n_external or there)
+
+    @property
+    def coco(self) -> int:
+        """Bytes of COCO's archive (rounded by its publisher; simulated: 3.1 kB an image)."""
+        if self.is_simulated:
+            return 3_100 * self.settings.simulation.n_external_images
+        return _COCO_BYTES
+
+    @property
+    def kept_images(self) -> int:
+        """Bytes of all images at the size that is kept."""
+        return (self.n_stimuli + self.n_external) * self.settings.images.stored_size**2 * 3
+
+    def synthetic(self, subject: str) -> int:
+        """Return the bytes of a subject's predicted fMRI."""
+        return self.n_external * self.n_voxels(subject) * _FLOAT16
+
+    def tokens(self, image_set: str) -> int:
+        """Return the bytes of the cached semantic tokens of `stimuli` or `external` images."""
+        n_images = self.n_stimuli if image_set == "stimuli" else self.n_external
+        return n_images * _TOKEN_BYTES.get(self.settings.features.semantic_tokens, 0)
+
+    @property
+    def generator(self) -> int:
+        """Bytes of a generator's U-Net after stage 2."""
+        return _UNET_BYTES.get(self.settings.features.generator, 0)
+
+    @property
+    def reconstructions(self) -> int:
+        """Bytes of all reconstructions of one run of one subject."""
+        there = self.settings.simulation.n_shared_images if self.is_simulated else 1000
+        n_images = min(there, self.settings.recon.max_images or there)
+        return n_images * self.settings.images.stored_size**2 * 3 * _BYTES_PER_RECONSTRUCTED_VALUE
+
+    def fetched(self, jobs: Sequence[Job]) -> list[Line]:
+        """Return what the jobs fetch; nothing where the source is simulated."""
+        if self.is_simulated:
+            return []
+        nsd = self.settings.nsd
+        lines = []
+        for subject in sorted({job.subject for job in jobs if job.rule == "prepare_betas"}):
+            if subject in published().subjects:
+                n_files, n_bytes = self.raw_session(subject)
+                n_files *= self.n_sessions(subject)
+                lines.append(Line(f"betas {subject}", n_files, n_bytes, "NSD"))
+        rules = {job.rule for job in jobs}
+        if "download_images" in rules:
+            lines.append(Line("stimuli", 1, self.stimuli, "NSD"))
+            lines.append(Line("unlabelled images", 1, self.coco, "COCO"))
+        if "download" in rules:
+            subjects = sorted({*nsd.subjects, *nsd.evaluated, *nsd.transfer})
+            n_small = len(anatomy_keys(nsd, subjects)) + len(subjects) + 2
+            lines.append(Line("design, masks, ceilings (about)", n_small, _SMALL_FILE_BYTES, "NSD"))
+        for name in sorted(
+            dict(job.wildcards)["network"] for job in jobs if job.rule == "fetch_weights"
+        ):
+            for source in find_entry(name).sources:
+                lines.append(Line(f"weights {name}", 1, source.size_mb * 1e6, str(source)))
+        return lines
