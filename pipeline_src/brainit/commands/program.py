@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from brainit.commands import measure, schema, weights
+from brainit.commands import import_authors, measure, schema, weights
 from brainit.core.cli import guarded
 
 
@@ -16,6 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     schema.add_parser(commands)
     measure.add_parser(commands)
     weights.add_parser(commands)
+    import_authors.add_parser(commands)
     return parser
 
 
