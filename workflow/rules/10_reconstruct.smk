@@ -67,7 +67,7 @@ rule reconstruct_semantic:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
+        mem_mb=32000,
         runtime=600,
     params:
         shard=shard_of,
@@ -109,7 +109,7 @@ rule reconstruct:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
+        mem_mb=32000,
         runtime=600,
     params:
         shard=shard_of,

@@ -5,7 +5,15 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from brainit.commands import check_subject, import_subject, measure, plan, schema, weights
+from brainit.commands import (
+    check_subject,
+    import_authors,
+    import_subject,
+    measure,
+    plan,
+    schema,
+    weights,
+)
 from brainit.core.cli import guarded
 
 
@@ -19,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     weights.add_parser(commands)
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)
+    import_authors.add_parser(commands)
     return parser
 
 

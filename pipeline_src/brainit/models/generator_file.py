@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
@@ -16,8 +17,12 @@ from brainit.features.registry import load_backbone
 
 def save_generator(path: Path, generator: Generator, *, name: str, seed: int) -> None:
     """Write the U-Net's weights; `name` is the generator's entry of the registry."""
-    state = generator.unet.state_dict()
-    tensors = {key: value.detach().cpu().numpy() for key, value in state.items()}
+    save_unet(path, generator.unet, name=name, seed=seed)
+
+
+def save_unet(path: Path, unet: nn.Module, *, name: str, seed: int) -> None:
+    """Write the weights of the U-Net of the generator `name`."""
+    tensors = {key: value.detach().cpu().numpy() for key, value in unet.state_dict().items()}
     write_artifact(path, "generator", tensors, {"name": name, "seed": seed})
 
 

@@ -1,5 +1,6 @@
 """Weights found in a folder, in caches, at an address or on the hub; checked before they count."""
 
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -21,6 +22,7 @@ from brainit.features.registry_entries import ENTRIES, BackboneEntry, Source
 from brainit.features.weights_fetch import fetch_weights, find_source, verify_weights
 from brainit.steps.fetch_weights import main as fetch_step
 
+OWN_FOLDER = os.environ.get("BRAINIT_WEIGHTS")
 MESSAGE = r"expected .*found .*Fix: "
 
 
@@ -223,3 +225,17 @@ def test_the_papers_networks_are_fetched_where_none_is_named(
     run(["weights", "fetch", "--folder", str(tmp_path)])
     assert "dinov2_vitl14_reg" in fetched and "clip_vit_l14" in fetched
     assert weights_fetch.LOADERS is registry.LOADERS
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", sorted(LOADERS))
+def test_the_published_files_themselves(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, folder = find_entry(name), OWN_FOLDER
+    files = [entry.file, *(source.file for source in entry.sources)]
+    if not folder or not any((Path(folder) / file).is_file() for file in files):
+        pytest.skip(f"the weights of {name} are not here (BRAINIT_WEIGHTS names their folder)")
+    monkeypatch.setenv("BRAINIT_WEIGHTS", folder)
+    fetch_weights(entry, tmp_path / entry.file)
+    assert "parameters" in verify_weights(entry, tmp_path)

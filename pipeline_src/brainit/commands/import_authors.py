@@ -1,0 +1,38 @@
+"""`brainit import-authors FOLDER`: the authors' published checkpoints as this pipeline's files."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from brainit.models.authors_import import N_VOXELS, import_authors, subjects_of_indices
+
+logger = logging.getLogger(__name__)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to the program's parser."""
+    parser = commands.add_parser("import-authors", help="import the authors' checkpoints")
+    parser.add_argument("folder", type=Path, help="folder with the authors' files")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/group/all/main"), help="folder of the pool"
+    )
+    parser.add_argument(
+        "--subjects",
+        type=int,
+        nargs="+",
+        default=list(range(1, 9)),
+        help="the authors' indices of the subjects in the files, in order; all eight by default",
+    )
+    parser.add_argument(
+        "--first-subject", type=int, choices=(0, 1), help="what the authors' indices count from"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Import what the folder holds and say what was written."""
+    subjects = subjects_of_indices(args.subjects, args.first_subject)
+    n_voxels = {name: N_VOXELS[int(name[-1]) - 1] for name in subjects}
+    for path in import_authors(args.folder, args.out, n_voxels):
+        logger.info("wrote %s", path)
