@@ -178,7 +178,6 @@ rule adapt_joint:
         network=network("generator"),
     output:
         bit="<results>/{subject}/transfer_{duration}/joint/bit.safetensors",
-        generator="<results>/{subject}/transfer_{duration}/joint/generator.safetensors",
         history="<results>/{subject}/transfer_{duration}/joint/history.csv",
     log:
         "<logs>/adapt_joint/{subject}_{duration}.log",
@@ -214,7 +213,6 @@ rule adapt_joint:
         " {params.synthetic:q}"
         " --weights {params.weights:q}"
         " --bit {output.bit:q}"
-        " --generator {output.generator:q}"
         " --history {output.history:q}"
         " --work {params.work:q}"
         " --code {params.code:q}"

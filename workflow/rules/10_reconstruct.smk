@@ -53,7 +53,7 @@ rule reconstruct_semantic:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
         bit=model_of("joint", "bit.safetensors"),
-        generator=model_of("joint", "generator.safetensors"),
+        generator=generator_of,
         network=network("generator"),
         refiner=network("refiner"),
     output:
@@ -94,7 +94,7 @@ rule reconstruct:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
         bit=model_of("joint", "bit.safetensors"),
-        generator=model_of("joint", "generator.safetensors"),
+        generator=generator_of,
         lowlevel="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
         network=network("generator"),
         refiner=network("refiner"),

@@ -194,6 +194,14 @@ def model_of(stage, name):
     return path
 
 
+def generator_of(wildcards):
+    """Return the generator that decodes a run: transfer leaves the pool's as it is."""
+    is_new = wildcards.run != "40h" or wildcards.subject in LAB
+    is_transferred = is_new and wildcards.run != "1h_scratch"
+    of = base_model if is_transferred else model_of
+    return of("joint", "generator.safetensors")(wildcards)
+
+
 def base_model(stage, name):
     """Return an input function: the model a new subject starts from, of a pool without it."""
 

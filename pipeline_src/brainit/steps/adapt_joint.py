@@ -26,7 +26,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--bit", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
-    parser.add_argument("--generator", type=Path, required=True, help="where the U-Net goes")
     add_work_flags(parser)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     synthetic = {args.subject: args.synthetic} if args.synthetic else {}
     files = TrainingFiles(args.stimuli, args.external, synthetic, weights=args.weights)
     new = NewSubject(args.subject, args.betas, args.trials, args.duration)
-    out = BitOutput(args.bit, args.history, args.generator)
+    out = BitOutput(args.bit, args.history)
     bases = (args.base_bit, args.base_joint_bit, args.base_generator)
     work = Work(args.work, args.code, args.checkpoint_minutes)
     run_adapt_joint(new, *bases, files, settings, out, work)

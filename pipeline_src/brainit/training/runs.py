@@ -184,14 +184,13 @@ def run_adapt_joint(
     adapted, base = load_bit(adapted_bit), load_bit(joint_bit)
     require_same_settings(adapted_bit, adapted.attributes, settings.bit, "semantic")
     copy_shared(base.model, adapted.model)
-    name = settings.features.generator
-    generator = load_generator(name, joint_generator, files.weights).to(device)
+    generator = load_generator(settings.features.generator, joint_generator, files.weights)
     source, fmri = new_subject_source(
         new.subject, new.betas, new.trials, new.duration, files, settings
     )
     task = JointTask(
         adapted.model.to(device),
-        generator,
+        generator.to(device),
         source,
         None,
         files.images(),
@@ -213,6 +212,4 @@ def run_adapt_joint(
             settings=settings.bit,
             seed=seed,
         )
-        assert out.generator is not None
-        save_generator(out.generator, generator, name=name, seed=seed)
         write_table(out.history, history)
