@@ -25,19 +25,19 @@ _LARGEST_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Work:
-    """Work folder of a training step, the digest of its code, and how often it is written to.
-
-    `steps` writes after that many optimizer steps too (tests).
-    """
+    """Work folder of a training step, the digest of its code, and how often it is written to."""
 
     folder: Path
     code: str
     minutes: float = 10.0
-    steps: int | None = None
 
 
 class Checkpointer:
-    """Writes checkpoints of one training; without a folder it does nothing."""
+    """Writes checkpoints of one training; without a folder it does nothing.
+
+    `minutes` pass between two, more where writing one takes long; `steps` writes after that many
+    optimizer steps too.
+    """
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ def resumable(
         yield Checkpointer()
         return
     folder = CheckpointFolder(work.folder, digest_of(settings, work.code, inputs))
-    yield Checkpointer(folder, work.minutes, work.steps)
+    yield Checkpointer(folder, work.minutes)
     folder.remove()
 
 

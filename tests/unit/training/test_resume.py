@@ -114,6 +114,7 @@ def stage1(data: Path, checkpoints: Checkpointer, out: Path) -> None:
         voxels_per_example=6,
         queries_per_layer=(3, 3, 2, 2, 1),
         plateau_patience=1,
+        plateau_threshold=9.0,
     )
     model = bit(targets.layout.n_tokens, targets.layout.width)
     own = source(data)
@@ -160,26 +161,26 @@ def joint_task(data: Path, steps: int | None) -> JointTask:
     assert isinstance(generator, Generator)
     model = bit(generator.n_tokens, generator.token_width)
     own = source(data)
-    options = JointSettings(batch=3, accumulation=2, epochs=9, max_steps=steps, warmup_steps=3)
+    options = JointSettings(batch=3, accumulation=4, epochs=12, max_steps=steps, warmup_steps=3)
     few = ExampleSource({"subj02": fmri("subj02", 3)}, {}, own.voxels)
     stage1_options = Stage1Settings(voxels_per_example=6)
     return JointTask(model, generator, own, few, images(data), stage1_options, options, 0, CPU)
 
 
 def joint(data: Path, checkpoints: Checkpointer, out: Path) -> None:
-    """Stage 2, 3 steps an epoch of 6 batches; 11 steps end in the middle of the fourth epoch."""
+    """Stage 2: epochs of 6 batches accumulated by 4; the gradients of the last two stay."""
     task = joint_task(data, 11)
     write_table(out / "history.csv", train_joint(task, checkpoints))
     save(out / "joint.safetensors", task.model, task.generator.unet)
 
 
 def joint_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> None:
-    """Stage 2 of voxel embeddings alone: 4 batches an epoch, accumulated by 3 (gradients stay)."""
+    """Stage 2 of voxel embeddings alone: 2 steps an epoch; 11 steps end within the sixth."""
     task = joint_task(data, None)
     own = task.train
     task.train = ExampleSource(own.real, {}, own.voxels)
-    task.settings = task.settings.model_copy(update={"accumulation": 3})
-    transfer = TransferSettings(joint_epochs=11, joint_max_steps=None)
+    task.settings = task.settings.model_copy(update={"accumulation": 2})
+    transfer = TransferSettings(joint_epochs=11, joint_max_steps=11)
     write_table(out / "history.csv", adapt_joint(task, transfer, checkpoints))
     save(out / "bit.safetensors", task.model)
 
@@ -336,24 +337,31 @@ def test_a_torn_checkpoint_costs_the_steps_since_the_one_before(
     assert contents(tmp_path / "out") == uninterrupted["encoder"]
 
 
+@pytest.mark.parametrize(("name", "task"), [("stage1", Stage1Task), ("joint", JointTask)])
 def test_a_signal_during_validation_is_heeded_after_it(
+    name: str,
+    task: type[Stage1Task] | type[JointTask],
     data: Path,
     uninterrupted: dict[str, dict[str, bytes]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    validate, calls = Stage1Task.validate, []
+    training, n_steps = TRAININGS[name]
+    validate, calls = task.validate, []
 
-    def interrupted(task: Stage1Task) -> float | None:
+    def interrupted(self: Stage1Task | JointTask) -> float | None:
         calls.append(1)
         if len(calls) in (2, 5):
             told_to_stop()
-        return validate(task)
+        return validate(self)
 
-    monkeypatch.setattr(Stage1Task, "validate", interrupted)
-    ends = list(until_done(stage1, data, tmp_path / "work", tmp_path / "out", None))
-    assert len(ends) == 2 and len(calls) == 5, "no epoch is validated twice"
-    assert contents(tmp_path / "out") == uninterrupted["stage1"]
+    monkeypatch.setattr(task, "validate", interrupted)
+    with counted_steps({}) as counts:
+        ends = list(until_done(training, data, tmp_path / "work", tmp_path / "out", None))
+    assert len(ends) == 2 and counts[0] == n_steps
+    history = uninterrupted[name]["history.csv"].decode().splitlines()
+    assert len(calls) == len(history) - 1, "no epoch is validated twice"
+    assert contents(tmp_path / "out") == uninterrupted[name]
 
 
 def test_checkpoints_go_once_the_outputs_are_written(tmp_path: Path) -> None:
