@@ -151,7 +151,8 @@ def _check_splits(faults: Faults, path: Path, table: pd.DataFrame) -> None:
     elif not ((split == "train") & (pd.to_numeric(table["session"], errors="coerce") == 1)).any():
         fix = "number the sessions so that session 1 has training trials: recon_1h uses it"
         faults.add(path, "training trials in session 1", "none", fix)
-    leaked = sorted(set(table["image"][is_trained]) & set(table["image"][split == "test"]))
+    trained, tested = (set(table["image"][rows].dropna()) for rows in (is_trained, split == "test"))
+    leaked = sorted(trained & tested)
     if leaked:
         found = f"{len(leaked)} images in both: {some(leaked)}"
         fix = "give every trial of an image the same split, or call it unused"

@@ -123,10 +123,13 @@ class LabImages:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 with Image.open(self.path / name) as image:
+                    if image.mode.startswith(("I", "F")):
+                        raise ValueError(f"pixels of more than 8 bits ({image.mode})")
                     return image.convert("RGB")
         except (
             OSError,
             SyntaxError,
+            ValueError,
             UnidentifiedImageError,
             Image.DecompressionBombError,
             Image.DecompressionBombWarning,

@@ -1,9 +1,9 @@
 """The reconstruction set of Miyawaki et al. 2008 (Neuron 60) in the arrangement of 28 x 28 pixels.
 
 One MATLAB file: `fmriTrn`, `fmriTest` (trials, V1 voxels), `stimTrn`, `stimTest` (trials, 784) in
-0..1, `labelTrn`, `labelTest` (run), `train_indices`, `test_indices` (place in time). Each trial
-shows one of 20 geometric figures and letters; every test figure was also shown in training, so
-each trial gets an image of its own.
+0..1, column by column (so that the letters stand upright), `labelTrn`, `labelTest` (run),
+`train_indices`, `test_indices` (place in time). Each trial shows one of 20 geometric figures and
+letters; every test figure was also shown in training, so each trial gets an image of its own.
 """
 
 from pathlib import Path
@@ -38,7 +38,8 @@ def import_miyawaki(source: Path, folder: Path) -> None:
             expected = f"as many rows of each, {stimulus} with {SIDE * SIDE} columns"
             raise PipelineError(source, expected, f"{shapes}", "fetch the file again")
         betas.append(arrays[0])
-        images.append(np.rint(255 * arrays[1].reshape(-1, SIDE, SIDE)).astype(np.uint8))
+        pixels = arrays[1].reshape(-1, SIDE, SIDE).transpose(0, 2, 1)
+        images.append(np.rint(255 * pixels).astype(np.uint8))
         runs.append(arrays[2].astype(np.int64))
         places.append(arrays[3].astype(np.int64))
         split += [name] * len(arrays[0])

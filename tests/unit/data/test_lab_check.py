@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tests.lab_folder import N_TRIALS, N_VOXELS, lab_trials, write_lab_folder
 
 from brainit.commands.program import run
@@ -203,6 +204,21 @@ def test_unreadable_image(lab: Path, content: bytes) -> None:
 def test_truncated_image(lab: Path) -> None:
     os.truncate(lab / "images" / "d.png", (lab / "images" / "d.png").stat().st_size // 2)
     assert "d.png: expected a readable image" in one_fault(lab)
+
+
+def test_image_of_sixteen_bits(lab: Path) -> None:
+    pixels = np.full((5, 5), 40000, dtype=np.uint16)
+    Image.fromarray(pixels).save(lab / "images" / "e.png")
+    assert "e.png: expected a readable image, found pixels of more than 8 bits" in one_fault(lab)
+
+
+def test_missing_names_do_not_hide_shared_images(lab: Path) -> None:
+    split = ["train"] * 12 + ["test"] * 12
+    table = lab_trials().assign(split=split)
+    table.loc[[2, 14], "image"] = None
+    table.to_csv(lab / "trials.csv", index=False)
+    said = "\n".join(subject_faults(lab))
+    assert "4 images in both" in said and "2 trials without one" in said
 
 
 def test_images_both_ways_or_not_at_all(lab: Path) -> None:
