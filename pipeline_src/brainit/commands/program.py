@@ -12,6 +12,7 @@ from brainit.commands import (
     measure,
     plan,
     schema,
+    status,
     weights,
 )
 from brainit.core.cli import guarded
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     schema.add_parser(commands)
     measure.add_parser(commands)
     plan.add_parser(commands)
+    status.add_parser(commands)
     weights.add_parser(commands)
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)
