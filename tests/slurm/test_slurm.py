@@ -64,7 +64,7 @@ def digest(path: Path) -> str:
 def stored(
     cluster: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, str]]:
-    """A folder with the slice's inputs, and the bytes that a run without SLURM makes of them."""
+    """Make the slice's inputs; give their folder and the bytes that a run without SLURM makes."""
     root = tmp_path_factory.mktemp("run")
     (root / "here.yaml").write_text(
         yaml.safe_dump({"paths": {"results": "results", "store": "results/.store"}})
@@ -126,7 +126,7 @@ def test_job_over_its_memory_is_tried_again_with_more(
     root, expected = stored
     forget(root)
     before = set(slurm_jobs())
-    memory = "train_bit_lowlevel:mem_mb=250 if attempt == 1 else 4000"
+    memory = "train_bit_lowlevel:mem_mb=250 * attempt**4"
     words = ("--profile", "slurm", *FAST, "--set-resources", memory, "--", BIT)
     text = finish(snakemake(root, *words), root)
     assert digest(root / BIT) == expected[BIT]

@@ -31,11 +31,11 @@ class Resources(SimpleNamespace):
 
 
 def blocks(text: str) -> list[Block]:
-    """Return what a dry run says of each job: key -> text, with `rule` and `local`."""
+    """Return what a dry run says of each job: key -> text."""
     found: list[Block] = []
     for line in text.splitlines():
-        if head := re.match(r"(local)?rule (\w+):$", line):
-            found.append({"rule": head[2], "local": head[1] or ""})
+        if head := re.match(r"(?:local)?rule (\w+):$", line):
+            found.append({"rule": head[1]})
         elif found and (item := re.match(r"    (\w+): (.*)$", line)):
             found[-1][item[1]] = item[2]
     return found
@@ -95,11 +95,13 @@ def plain(snakemake: Run) -> list[Block]:
 def split(
     snakemake: Run, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Block]:
-    """The same with a partition for rules without GPU work, and downloads submitted."""
+    """Give the same with a partition for rules without GPU work, and downloads submitted."""
     lines = {"partition": "a100", "cpu_partition": "cpu", "account": "lab", "constraint": "big"}
+    lines["training_runtime"] = "1439"
     profile = edited_profile(repository, tmp_path_factory.mktemp("profile"), **lines)
-    switch = ("--config", 'run={"submit_downloads":true}', "--", "all")
-    return dry_run(snakemake, "--profile", profile, *switch)
+    config = Path(profile) / "submit.yaml"
+    config.write_text("run: {submit_downloads: true}\n")
+    return dry_run(snakemake, "--profile", profile, "--configfile", str(config), "--", "all")
 
 
 def gpu_rules(repository: Path) -> set[str]:
@@ -150,13 +152,15 @@ def test_every_job_has_resources_log_and_benchmark(plain: list[Block]) -> None:
         assert int(given["mem_mb"]) >= 1000 and int(given["runtime"]) >= 10, block["rule"]
 
 
-def test_every_submitted_rule_asks_for_a_gpu_out_of_the_box(plain: list[Block]) -> None:
-    submitted = [block for block in plain if not block["local"]]
-    assert {b["rule"] for b in plain} - {b["rule"] for b in submitted} == {
-        *FETCHING,
-        "prepare_betas",
-    }, "what needs the network runs where Snakemake does"
-    for block in submitted:
+def test_what_needs_the_network_runs_where_snakemake_does(repository: Path) -> None:
+    """A dry run does not tell local jobs from others."""
+    texts = rule_texts(repository)
+    local = {name for name, text in texts.items() if "localrule: LOCAL_DOWNLOADS" in text}
+    assert local == {*FETCHING, "prepare_betas"}
+
+
+def test_every_rule_asks_for_a_gpu_out_of_the_box(plain: list[Block]) -> None:
+    for block in plain:
         line = sbatch_line(block)
         given = resources(block)
         assert " --gpus=1" in line, line
@@ -169,7 +173,6 @@ def test_one_line_sends_rules_without_gpu_work_to_their_partition(
     split: list[Block], repository: Path
 ) -> None:
     on_gpu = gpu_rules(repository)
-    assert not any(block["local"] for block in split), "the switch submits the downloads"
     for block in split:
         line = sbatch_line(block)
         assert " -A lab" in line, line
@@ -196,11 +199,17 @@ def test_trainings_are_told_before_their_time_limit(plain: list[Block]) -> None:
     assert not warned & {"evaluate", "reconstruct", "make_tables", "cluster_voxels"}
 
 
+def test_one_line_limits_the_time_of_trainings(split: list[Block]) -> None:
+    limited = {block["rule"] for block in split if " -t 1439 " in sbatch_line(block)}
+    assert limited == {b["rule"] for b in split if "--signal=TERM@300" in sbatch_line(b)}
+    assert {"train_joint", "adapt_encoder"} <= limited
+
+
 def test_a_retry_asks_for_more(plain: list[Block], snakemake: Run) -> None:
     again = dry_run(snakemake, "--profile", "slurm", "--attempt", "2", "all")
-    pairs = zip(plain, again, strict=True)
-    for before, after in pairs:
-        one, two = resources(before), resources(after)
+    later = {block["log"]: block for block in again}
+    for before in plain:
+        one, two = resources(before), resources(later[before["log"]])
         assert int(two["mem_mb"]) == 2 * int(one["mem_mb"]), before["rule"]
         factor = 1 if "checkpoint_minutes" in one else 2
         assert int(two["runtime"]) == factor * int(one["runtime"]), before["rule"]
@@ -214,6 +223,6 @@ def test_no_rule_retries_by_itself(repository: Path) -> None:
 
 def test_demo_rules_are_jobs_too(snakemake: Run) -> None:
     jobs = dry_run(snakemake, *DEMO, "--profile", "slurm", "--", "all")
-    lines = {block["rule"]: sbatch_line(block) for block in jobs if not block["local"]}
+    lines = {block["rule"]: sbatch_line(block) for block in jobs}
     assert {"simulate_nsd", "prepare_betas", "check_results"} <= set(lines)
     assert all(" --gpus=1" in line for line in lines.values())
