@@ -1,5 +1,6 @@
 """From a miniature bucket in NSD's layout to arrays: equal from a folder, a web server and S3."""
 
+import json
 import os
 import subprocess
 import sys
@@ -148,6 +149,9 @@ def test_a_server_gives_the_same_arrays(
     with kind(tree) as source:
         make_arrays(repository, root, source)
     assert digests(root) == digests(from_folder)
+    summary = json.loads((root / "results/subj01/betas/betas.json").read_text())
+    for session in summary["sessions"]:
+        assert [len(file["etag"]) > 0 for file in session["fetched"]] == [True, True]
     assert not (root / "results/.store/stimuli/nsd_stimuli.hdf5").exists()
     assert not (root / "results/.store/coco/unlabeled2017.zip").exists()
     assert (root / "results/.store/manifests/nsd_terms_accepted.json").is_file()
