@@ -19,6 +19,12 @@ from brainit.core.files import sha256_of
 from tests.unit.data.fault_server import Faults, serving
 from tests.unit.data.tiny_nsd import TinyNsd, write_tiny_nsd
 
+# boto3 leaves the sockets of its pool to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 TARGETS = [
     "results/subj01/betas/betas.npy",
     "results/subj02/betas/betas.npy",
