@@ -104,13 +104,19 @@ def split(
     return dry_run(snakemake, "--profile", profile, "--configfile", str(config), "--", "all")
 
 
+def derived_rules(repository: Path) -> dict[str, str]:
+    """Return the rules made by `use rule BASE as NAME`: name -> base."""
+    files = sorted((repository / "workflow" / "rules").glob("[0-9]*.smk"))
+    found = [
+        re.findall(r"^\s*use rule (\w+) as (\w+)", path.read_text(), re.MULTILINE) for path in files
+    ]
+    return {name: base for pairs in found for base, name in pairs}
+
+
 def gpu_rules(repository: Path) -> set[str]:
-    texts = rule_texts(repository)
-    named = {name for name, text in texts.items() if "gpu=1," in text}
-    for name, text in texts.items():
-        if (base := re.match(r"\s*use rule (\w+) as", text)) and base[1] in named:
-            named.add(name)
-    return named
+    """Return the rules that ask for a GPU themselves, and those made of them."""
+    asking = {name for name, text in rule_texts(repository).items() if "gpu=1," in text}
+    return asking | {name for name, base in derived_rules(repository).items() if base in asking}
 
 
 @pytest.mark.parametrize("target", ["all", "results/subj01/recon_1h"])
@@ -156,7 +162,7 @@ def test_what_needs_the_network_runs_where_snakemake_does(repository: Path) -> N
     """A dry run does not tell local jobs from others."""
     texts = rule_texts(repository)
     local = {name for name, text in texts.items() if "localrule: LOCAL_DOWNLOADS" in text}
-    assert local == {*FETCHING, "prepare_betas"}
+    assert local == {*FETCHING, "prepare_betas", "prepare_nsdsynthetic"}
 
 
 def test_every_rule_asks_for_a_gpu_out_of_the_box(plain: list[Block]) -> None:
@@ -188,7 +194,8 @@ def test_the_profile_lists_every_rule_without_gpu_work(repository: Path) -> None
     text = (repository / "profiles/slurm/config.yaml").read_text()
     listed = yaml.safe_load(text)["__variables__"]
     texts = rule_texts(repository)
-    assert set(listed["cpu_rules"]) == set(texts) - gpu_rules(repository) - ALIASES
+    rules = set(texts) | set(derived_rules(repository))
+    assert set(listed["cpu_rules"]) == rules - gpu_rules(repository) - ALIASES
     resuming = {name for name, rule in texts.items() if "--checkpoint-minutes" in rule}
     assert set(listed["trainings"]) == resuming
 

@@ -140,12 +140,13 @@ rule prepare_nsdsynthetic:
         "<benchmarks>/prepare_nsdsynthetic/{subject}.tsv"
     wildcard_constraints:
         subject=NSD_NAME,
+    localrule: LOCAL_DOWNLOADS and is_url(SOURCE)
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(120),
     params:
         source=source_root,
         work=f"{WORK}/nsdsynthetic/{{subject}}",
