@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+
+from .runs import BIT, IMAGES, digest, finish, snakemake
 
 HERE = Path(__file__).parent
+ANOTHER_SLURM = 3
+"""Exit status of start.sh where /etc/slurm has the configuration of another SLURM."""
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +31,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     result = subprocess.run(
         ["bash", HERE / "start.sh", folder], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
+    if result.returncode == ANOTHER_SLURM:
+        pytest.skip("this machine has a SLURM of its own")
     try:
         assert result.returncode == 0, result.stderr.decode()
         with pytest.MonkeyPatch.context() as patch:
@@ -33,3 +40,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             yield folder
     finally:
         subprocess.run(["bash", HERE / "stop.sh", folder], check=False)
+
+
+@pytest.fixture(scope="session")
+def stored(
+    cluster: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    """Make the slice's inputs; give their folder and the bytes that a run without SLURM makes."""
+    root = tmp_path_factory.mktemp("run")
+    (root / "here.yaml").write_text(
+        yaml.safe_dump({"paths": {"results": "results", "store": "results/.store"}})
+    )
+    for name in ("config", "workflow", "pipeline_src", "profiles", "slurm", "envs", "tests"):
+        (root / name).symlink_to(repository / name)
+    finish(snakemake(root, "--cores", "2", "--", IMAGES), root, 400.0)
+    return root, {name: digest(root / name) for name in (BIT, IMAGES)}

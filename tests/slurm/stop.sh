@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stop what start.sh started below FOLDER, by process id, and remove its two links.
 folder=$1
-SLURM_CONF=$folder/slurm.conf timeout 20 scancel --user=root --full 2> /dev/null
+[ -e "$folder/slurm.conf" ] && SLURM_CONF=$folder/slurm.conf timeout 20 scancel --user=root --full 2> /dev/null
 for name in slurmd slurmctld munged; do
   [ -s "$folder/$name.pid" ] || continue
   pid=$(cat "$folder/$name.pid")
