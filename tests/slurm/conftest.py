@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .runs import BIT, IMAGES, digest, finish, snakemake
+from .runs import BIT, IMAGES, digest, end_all, finish, snakemake
 
 HERE = Path(__file__).parent
 ANOTHER_SLURM = 3
@@ -55,3 +55,9 @@ def stored(
         (root / name).symlink_to(repository / name)
     finish(snakemake(root, "--cores", "2", "--", IMAGES), root, 400.0)
     return root, {name: digest(root / name) for name in (BIT, IMAGES)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    yield
+    end_all()

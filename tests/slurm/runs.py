@@ -19,6 +19,9 @@ LATENCY = ("--latency-wait", "5")
 
 Found = TypeVar("Found")
 
+started: list[subprocess.Popen[str]] = []
+"""Every Snakemake of the test at hand."""
+
 
 def snakemake(root: Path, *words: str) -> subprocess.Popen[str]:
     """Start Snakemake in `root` with the smallest configuration; what it says is in a file."""
@@ -27,9 +30,20 @@ def snakemake(root: Path, *words: str) -> subprocess.Popen[str]:
     files = ["config/demo.yaml", "tests/e2e/tiny.yaml", "here.yaml"]
     command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", *files]
     with (root / "snakemake.log").open("w") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *words], cwd=root, env=environment, stdout=log, stderr=log, text=True
         )
+    started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """End what a failed test left, with its jobs: Snakemake, told to end, cancels them."""
+    while started:
+        process = started.pop()
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
 
 
 def submit(root: Path, target: str, *words: str) -> subprocess.Popen[str]:

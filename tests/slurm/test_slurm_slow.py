@@ -1,5 +1,6 @@
 """What clusters do to jobs, each case through a real SLURM: the run ends with the right bytes."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -82,9 +83,9 @@ def test_drained_node_ends_its_job_and_takes_no_other(stored: Stored) -> None:
     root, expected = stored
     before = forget(root)
     process = submit(root, IMAGES)
+    step_process(root, "train_bit_lowlevel")
+    scontrol("update", "NodeName=lab", "State=DRAIN", "Reason=test")
     try:
-        step_process(root, "train_bit_lowlevel")
-        scontrol("update", "NodeName=lab", "State=DRAIN", "Reason=test")
         wait_for(lambda: len(jobs_since(before)) == 2, "the second job")
         assert states(before) == ["COMPLETED", "PENDING"]
     finally:
@@ -100,15 +101,21 @@ def test_killed_snakemake_goes_on_with_the_same_command(stored: Stored) -> None:
     before = forget(root)
     process = submit(root, BIT)
     step = step_process(root, "train_bit_lowlevel")
+    lock = wait_for(lambda: next((root / BIT).parent.glob(".*.lock"), None), "the lock")
     step.suspend()
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
-    again = submit(root, BIT)
-    assert "--unlock" in ended(again, root) and again.returncode != 0
-    finish(snakemake(root, "--unlock"), root)
-    process = submit(root, BIT)
+
+    def second_writer_ended() -> bool:
+        os.utime(lock)  # As the halted step would.
+        return "FAILED" in states(before)
+
     try:
-        wait_for(lambda: "FAILED" in states(before), "the end of the second writer")
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        again = submit(root, BIT)
+        assert "--unlock" in ended(again, root) and again.returncode != 0
+        finish(snakemake(root, "--unlock"), root)
+        process = submit(root, BIT)
+        wait_for(second_writer_ended, "the end of the second writer")
     finally:
         step.resume()
     text = finish(process, root)
