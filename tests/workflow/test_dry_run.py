@@ -50,8 +50,9 @@ def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
     assert jobs["prepare_betas"] == 8
     assert jobs["train_encoder"] == 5, "pool all and one without each evaluated subject"
     assert jobs["train_joint"] == 5
-    assert jobs["adapt_encoder"] == 4
-    assert jobs["gather_reconstructions"] == 8
+    assert jobs["adapt_encoder"] == 6, "1 h of each evaluated subject, 15 and 30 min of the first"
+    assert jobs["gather_reconstructions"] == 10
+    assert jobs["evaluate"] == 18, "three kinds of the full run, the fused images of the others"
     assert jobs["simulate_nsd"] == 0
     assert jobs["total"] <= 200
 
@@ -140,7 +141,7 @@ def rule_texts(repository: Path) -> dict[str, str]:
 
 
 def test_rules_steps_and_readme_rows_agree(repository: Path) -> None:
-    aliases = {"tables", "figures", "report"}
+    aliases = {"tables", "figures", "report", "ablations", "everything"}
     rules = set(rule_texts(repository)) - aliases
     files = {p.stem for p in (repository / "pipeline_src/brainit/steps").glob("[a-z]*.py")}
     assert files == set(STEPS), "add the step to brainit.steps.STEPS or remove its file"

@@ -95,7 +95,7 @@ rule reconstruct:
         trials="<results>/{subject}/design/trials.csv",
         bit=model_of("joint", "bit.safetensors"),
         generator=generator_of,
-        lowlevel="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
+        lowlevel=part_of("lowlevel"),
         network=network("generator"),
         refiner=network("refiner"),
     output:

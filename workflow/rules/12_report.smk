@@ -6,12 +6,18 @@ Makes    <results>/tables, <results>/figures, <results>/report.html
 Steps    make_tables, make_figures, make_report
 """
 
-TABLES = ["table1", "t4", "t7"]
+TABLES = ["table1", "t4", "t6", "t7"]
+TABLE_SECTIONS = [
+    *["nsd", "images", "features", "encoder", "clusters", "synthesis", "bit"],
+    *["bit_lowlevel", "bit_semantic", "joint", "transfer", "dip", "recon"],
+    "evaluation",
+]
 
 
 rule make_tables:
-    """Write Table 1, the branch table and the transfer table, beside the paper's numbers."""
+    """Write the tables that need no ablation, beside the paper's numbers."""
     input:
+        metrics=score_files(""),
         summaries=score_files("_summary"),
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
     output:
@@ -31,13 +37,17 @@ rule make_tables:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(10),
     params:
+        names=TABLES,
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
+        metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings("nsd", "features", "evaluation"),
+        settings=settings(*TABLE_SECTIONS),
         code=code_digest("brainit.steps.make_tables"),
     shell:
         "python -m brainit.steps.make_tables"
+        " --names {params.names:q}"
+        " --metrics {params.metrics:q}"
         " --summaries {params.summaries:q}"
         " --trials {params.trials:q}"
         " --out {params.out:q}"

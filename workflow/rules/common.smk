@@ -20,10 +20,10 @@ NSD_NAME = r"subj0[1-8]"
 LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
+SHORT_DURATIONS = config["transfer"]["short_durations"]
 KINDS = ["lowlevel", "semantic", "fused"]
 N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
-EXTERNAL = config["synthesis"]["enabled"]
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
@@ -35,6 +35,9 @@ SOURCE = str(STORE / "simulated" / "nsd") if SIMULATION else config["paths"]["so
 COCO_SOURCE = (
     str(STORE / "simulated" / "coco") if SIMULATION else config["paths"]["coco_source"]
 )
+
+
+include: "variants.smk"
 
 
 pathvars:
@@ -53,7 +56,8 @@ wildcard_constraints:
     subject=ANY_NAME,
     pool=rf"all|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
     duration=r"15min|30min|1h|40h",
-    run=r"15min|30min|1h|40h|1h_scratch",
+    run=rf"15min|30min|1h|40h|1h_scratch|40h_({ANY_VARIANT})",
+    variant=rf"main|{ANY_VARIANT}",
     kind=r"lowlevel|semantic",
     recon_kind=r"lowlevel|semantic|fused",
     image_set=r"stimuli|external",
@@ -63,13 +67,21 @@ wildcard_constraints:
 def settings(*sections):
     """Return the params function that hands the named sections to a step as JSON.
 
-    How often checkpoints are written and where jobs run is no part of it, since a change of it must
-    repeat no job: the former travels as a resource, which triggers nothing.
+    They are those of the variant that the wildcards name. How often checkpoints are written and
+    where jobs run is no part of them, since a change of it must repeat no job: the former travels
+    as a resource, which triggers nothing. Nor is which runs there are.
     """
-    chosen = {name: dict(config[name]) for name in ("run", *sections)}
-    for key in ("checkpoint_minutes", "submit_downloads", "container"):
-        chosen["run"].pop(key, None)
-    return lambda wildcards: json.dumps(chosen, sort_keys=True)
+
+    def chosen(wildcards):
+        found = settings_of(variant_named(wildcards))
+        found = {name: dict(found[name]) for name in ("run", *sections)}
+        for key in ("checkpoint_minutes", "submit_downloads", "container"):
+            found["run"].pop(key, None)
+        for key in ("durations", "short_durations", "scratch"):
+            found.get("transfer", {}).pop(key, None)
+        return json.dumps(found, sort_keys=True)
+
+    return chosen
 
 
 def some_settings(section, *keys):
@@ -207,19 +219,19 @@ def model_of(stage, name):
     """Return an input function: the model that decodes a run, the pool's or the subject's own."""
 
     def path(wildcards):
-        folder = f"<results>/{wildcards.subject}/transfer_{wildcards.run}"
-        if wildcards.run == "40h" and wildcards.subject not in LAB:
-            folder = "<results>/group/all/main"
-        if wildcards.run == "1h_scratch":
-            folder = f"<results>/group/scratch_{wildcards.subject}_1h/main"
-        return f"{folder}/{stage}/{name}"
+        run, subject = wildcards.run, wildcards.subject
+        if run == "1h_scratch":
+            return model_path(f"scratch_{subject}_1h", "main", stage, name)
+        if run.startswith("40h") and subject not in LAB:
+            return model_path("all", variant_named(wildcards), stage, name)
+        return f"<results>/{subject}/transfer_{run}/{stage}/{name}"
 
     return path
 
 
 def generator_of(wildcards):
     """Return the generator that decodes a run: transfer leaves the pool's as it is."""
-    is_new = wildcards.run != "40h" or wildcards.subject in LAB
+    is_new = not wildcards.run.startswith("40h") or wildcards.subject in LAB
     is_transferred = is_new and wildcards.run != "1h_scratch"
     of = base_model if is_transferred else model_of
     return of("joint", "generator.safetensors")(wildcards)
@@ -275,9 +287,29 @@ def shard_of(wildcards):
 
 
 def parts_of(kind):
-    """Return all shards of one kind of reconstruction."""
-    pattern = f"<results>/{{{{subject}}}}/recon_{{{{run}}}}_parts/{kind}/shard_{{shard}}.safetensors"
-    return expand(pattern, shard=range(N_SHARDS))
+    """Return an input function: all shards of one kind of reconstruction of a run.
+
+    A variant has no semantic-only images, and takes those of the full run that it does not change.
+    """
+
+    def files(wildcards):
+        variant = variant_named(wildcards)
+        if variant != "main" and kind == "semantic":
+            return []
+        run = run_of(variant, kind) if variant != "main" else wildcards.run
+        folder = f"<results>/{wildcards.subject}/recon_{run}_parts/{kind}"
+        return [f"{folder}/shard_{shard}.safetensors" for shard in range(N_SHARDS)]
+
+    return files
+
+
+def part_of(kind):
+    """Return an input function: the shard of this number of another kind of the same run."""
+
+    def path(wildcards):
+        return parts_of(kind)(wildcards)[int(wildcards.shard)]
+
+    return path
 
 
 def simulated_files(*names):
@@ -285,11 +317,19 @@ def simulated_files(*names):
     return [f"<store>/simulated/{name}" for name in names] if SIMULATION else []
 
 
+def transfers_of(subject):
+    """Return the amounts of data from which a subject is decoded as a new one."""
+    if subject not in TRANSFER:
+        return []
+    short = SHORT_DURATIONS if subject == TRANSFER[0] else []
+    return [d for d in ("15min", "30min", "1h", "40h") if d in (*DURATIONS, *short)]
+
+
 def runs_of(subject):
     """Return the runs whose reconstructions are scored for a subject."""
     runs = ["40h"] if subject in EVALUATED else []
     if subject in TRANSFER:
-        runs += DURATIONS
+        runs += transfers_of(subject)
         runs += ["1h_scratch"] if config["transfer"]["scratch"] else []
     return runs
 
@@ -301,7 +341,8 @@ def token_files(wildcards):
     """Return the cached semantic tokens of both image sets, where the settings keep them."""
     lab = lab_of(wildcards)
     stimuli = f"<results>/{lab or 'group'}/tokens/stimuli"
-    external = ["<results>/group/tokens/external"] if EXTERNAL else []
+    is_used = uses_external(wildcards)
+    external = ["<results>/group/tokens/external"] if is_used else []
     return [stimuli, *external] if CACHE_TOKENS else []
 
 
@@ -314,19 +355,26 @@ def token_flags(wildcards, input):
 def synthetic_of_pool(wildcards):
     """Return the predicted fMRI of each subject of the pool, where external images are used."""
     pattern = "<results>/group/{pool}/main/synthetic_fmri/{subject}"
-    return of_pool(pattern)(wildcards) if EXTERNAL else []
+    return of_pool(pattern)(wildcards) if uses_external(wildcards) else []
 
 
 def synthetic_flag(wildcards, input):
     """Return --synthetic and subject=path words, where external images are used."""
-    return ["--synthetic", *named("synthetic")(wildcards, input)] if EXTERNAL else []
+    if not uses_external(wildcards):
+        return []
+    return ["--synthetic", *named("synthetic")(wildcards, input)]
 
 
-SCORES = [(subject, run, kind) for subject, run in ALL_RUNS for kind in KINDS]
+def kinds_of(run):
+    """Return the kinds of images that are scored: of a run from less data, the final ones alone."""
+    return KINDS if run == "40h" else ["fused"]
+
+
+SCORES = [(s, run, kind) for s, run in ALL_RUNS for kind in kinds_of(run)]
 
 
 def score_files(suffix):
-    """Return the metric tables of every reconstruction, per image or their summaries."""
+    """Return the metric tables of every scored kind of all runs, per image or their summaries."""
     return [
         f"<results>/{s}/metrics/{run}_{kind}{suffix}.csv" for s, run, kind in SCORES
     ]
@@ -363,14 +411,14 @@ def keyed_subjects(key, subjects=tuple(SUBJECTS)):
 def histories():
     """Return the training histories that the figures show: label -> file."""
     stages = ["encoder", "bit_lowlevel", "bit_semantic", "joint"]
-    pools = ["all", *(f"without_{s}" for s in TRANSFER if DURATIONS)]
+    pools = ["all", *(f"without_{s}" for s in TRANSFER if transfers_of(s))]
     found = {
         f"{p}/{s}": f"<results>/group/{p}/main/{s}/history.csv"
         for p in pools
         for s in stages
     }
     for subject in TRANSFER:
-        for duration in DURATIONS:
+        for duration in transfers_of(subject):
             for stage in stages:
                 path = f"<results>/{subject}/transfer_{duration}/{stage}/history.csv"
                 found[f"{subject}_{duration}/{stage}"] = path
@@ -391,14 +439,14 @@ def transferred_fmri(wildcards):
         pattern.replace("{subject}", wildcards.subject).replace(
             "{duration}", wildcards.duration
         )
-        if EXTERNAL
+        if uses_external(wildcards)
         else []
     )
 
 
 def transferred_flag(wildcards, input):
     """Return --synthetic and its folder, where external images are used."""
-    return ["--synthetic", str(input.synthetic)] if EXTERNAL else []
+    return ["--synthetic", str(input.synthetic)] if uses_external(wildcards) else []
 
 
 def semantic_token_files(wildcards):

@@ -46,7 +46,9 @@ def config_text() -> str:
     for name, section in Settings.model_fields.items():
         model = type(section.default)
         if issubclass(model, RootModel):
-            lines.append(f"# {_first_line(model.__doc__)}\n{name}: {_yaml_value(values[name])}\n")
+            entries = [f"  {key}: {_yaml_value(value)}" for key, value in values[name].items()]
+            head = f"{name}:" if entries else f"{name}: {{}}"
+            lines += [f"# {_first_line(model.__doc__)}", head, *entries, ""]
             continue
         lines.append(f"# {_first_line(model.__doc__)}\n{name}:")
         for key, field in model.model_fields.items():

@@ -3,9 +3,9 @@
 Sources: P = paper, C = released code.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, RootModel
 
 from brainit.core.sections_base import Duration, Positive, Rate, Section, Share
 
@@ -141,6 +141,8 @@ class TransferSettings(Section):
 
     durations: tuple[Duration, ...] = ("1h",)
     """Amounts of the new subject's data: 15min, 30min, 1h."""
+    short_durations: tuple[Duration, ...] = ("15min", "30min")
+    """Amounts that the first subject alone is also decoded from (T7)."""
     epochs: Positive = 50
     """Epochs of each BIT (C)."""
     lr: Rate = 5.0e-4
@@ -220,3 +222,22 @@ class EvaluationSettings(Section):
     """Permutations of the null distribution."""
     retrieval_pool: Positive = 300
     """Images of each retrieval trial."""
+
+
+VARIANT_NAME = r"^(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+
+
+class AblationSettings(RootModel[dict[str, dict[str, dict[str, Any]]]]):
+    """Ablations (T1, T2, T3): name -> section -> the settings in which it differs."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        regex_engine="python-re",
+        json_schema_extra={"additionalProperties": False},
+    )
+    root: dict[Annotated[str, Field(pattern=VARIANT_NAME)], dict[str, dict[str, Any]]] = {
+        **{f"k{n}": {"clusters": {"n_clusters": n}} for n in (8, 16, 32, 64, 128, 256, 512)},
+        "coordinates": {"clusters": {"method": "coordinates"}},
+        "no_external": {"synthesis": {"enabled": False}},
+    }

@@ -22,6 +22,7 @@ from brainit.core.sections_data import (
     SimulationSettings,
 )
 from brainit.core.sections_models import (
+    AblationSettings,
     BitSettings,
     ClusterSettings,
     DipSettings,
@@ -35,6 +36,7 @@ from brainit.core.sections_models import (
 )
 
 __all__ = [
+    "AblationSettings",
     "BitSettings",
     "ClusterSettings",
     "DipSettings",
@@ -79,6 +81,7 @@ class Settings(Section):
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    ablations: AblationSettings = AblationSettings()
 
 
 def parse_sections(sections: dict[str, Any]) -> Settings:

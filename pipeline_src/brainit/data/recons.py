@@ -2,7 +2,7 @@
 
 `images/<nsd_id>.png` (the fused images), `recons.h5` (datasets nsd_id, lowlevel, semantic, fused;
 uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`, which holds the
-SHA-256 of every other file.
+SHA-256 of every other file and the kinds that there are: an ablation has no semantic-only images.
 """
 
 import json
@@ -50,11 +50,12 @@ def write_recons(
         montage.save(partial / MONTAGE_NAME)
         with h5py.File(partial / FILE_NAME, "w", libver="latest") as handle:
             handle.create_dataset("nsd_id", data=nsd_id, track_times=False)
-            for kind in KINDS:
+            for kind in (kind for kind in KINDS if kind in images):
                 handle.create_dataset(kind, data=images[kind], track_times=False)
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         digests = {str(path.relative_to(partial)): sha256_of(path) for path in files}
-        record = {"n_images": len(nsd_id), **provenance, "sha256": digests}
+        kinds = [kind for kind in KINDS if kind in images]
+        record = {"n_images": len(nsd_id), "kinds": kinds, **provenance, "sha256": digests}
         text = json.dumps(record, indent=1, sort_keys=True)
         write_text(partial / PROVENANCE_NAME, text + "\n")
 
@@ -78,12 +79,13 @@ def read_recons(folder: Path) -> Recons:
             raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX)
     if FILE_NAME not in digests:
         raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX)
+    kinds = provenance.get("kinds", KINDS)
     with h5py.File(folder / FILE_NAME, "r") as handle:
-        missing = [name for name in ("nsd_id", *KINDS) if name not in handle]
+        missing = [name for name in ("nsd_id", *kinds) if name not in handle]
         if missing:
             raise PipelineError(folder / FILE_NAME, "all data sets", f"no {missing}", _FIX)
         nsd_id = handle["nsd_id"][()]
-        images = {kind: handle[kind][()] for kind in KINDS}
+        images = {kind: handle[kind][()] for kind in kinds}
     counts = {provenance.get("n_images"), len(nsd_id), *(len(array) for array in images.values())}
     if len(counts) != 1:
         raise PipelineError(folder / FILE_NAME, "one number of images", f"{counts}", _FIX)

@@ -30,10 +30,11 @@ def gather_reconstructions(
 ) -> None:
     """Join the shards of each kind and write the run's folder, provenance last.
 
-    `parts` are the shard files of the kinds lowlevel, semantic and fused. Raises `PipelineError`
-    where the kinds hold other images, or other settings than each other.
+    `parts` are the shard files of the kinds lowlevel, semantic and fused; an ablation has none of
+    semantic. Raises `PipelineError` where the kinds hold other images, or other settings than each
+    other.
     """
-    joined = {kind: join_parts(parts[kind], kind, subject) for kind in KINDS}
+    joined = {kind: join_parts(parts[kind], kind, subject) for kind in KINDS if parts[kind]}
     fused = joined["fused"]
     for kind, part in joined.items():
         if not np.array_equal(part.nsd_id, fused.nsd_id) or _made_with(part) != _made_with(fused):
@@ -46,7 +47,7 @@ def gather_reconstructions(
     images = {kind: part.image for kind, part in joined.items()}
     seen = ImageStore(stimuli).pixels(fused.nsd_id[:24])
     shown = {"seen": seen, "low-level": images["lowlevel"]}
-    shown |= {kind: images[kind] for kind in ("semantic", "fused")}
+    shown |= {kind: images[kind] for kind in ("semantic", "fused") if kind in images}
     simulated = settings.run.simulation
     title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")

@@ -12,10 +12,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     parser = step_parser("gather_reconstructions", __doc__)
     parser.add_argument("--subject", required=True)
-    parser.add_argument("--run", required=True, help="40h, 1h, 30min, 15min or 1h_scratch")
+    parser.add_argument(
+        "--run", required=True, help="40h, 1h, 30min, 15min, 1h_scratch or 40h_<variant>"
+    )
     parser.add_argument("--stimuli", type=Path, required=True)
     for kind in KINDS:
-        parser.add_argument(f"--{kind}", type=Path, nargs="+", required=True, help="shards")
+        n_words = "*" if kind == "semantic" else "+"
+        is_required = kind != "semantic"
+        parser.add_argument(
+            f"--{kind}", type=Path, nargs=n_words, required=is_required, default=[], help="shards"
+        )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
