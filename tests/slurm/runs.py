@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -37,13 +38,21 @@ def snakemake(root: Path, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-def end_all() -> None:
-    """End what a failed test left, with its jobs: Snakemake, told to end, cancels them."""
-    while started:
-        process = started.pop()
-        if process.poll() is None:
-            process.terminate()
+def end(process: subprocess.Popen[str]) -> None:
+    """End Snakemake by SIGINT, at which it cancels its jobs; at SIGTERM it waits for them."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
             process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def end_all() -> None:
+    """End what a failed test left."""
+    while started:
+        end(started.pop())
 
 
 def submit(root: Path, target: str, *words: str) -> subprocess.Popen[str]:
@@ -56,9 +65,7 @@ def ended(process: subprocess.Popen[str], root: Path, timeout_s: float = 400.0) 
     try:
         process.wait(timeout_s)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(60)
+        end(process)
     return (root / "snakemake.log").read_text()
 
 
