@@ -50,8 +50,8 @@ if SIMULATION:
         input:
             truth="<store>/simulated/truth",
             card="<store>/simulated/card.json",
-            encoder="<results>/group/all/main/encoder/encoder.safetensors",
-            clusters="<results>/group/all/main/clusters/clusters.safetensors",
+            encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
+            clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
             voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
             betas=of_subjects("<results>/{subject}/betas/betas.npy"),
             trials=of_subjects("<results>/{subject}/design/trials.csv"),

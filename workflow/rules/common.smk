@@ -20,6 +20,12 @@ NSD_NAME = r"subj0[1-8]"
 LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
+MODELS = config["models"]
+TRAINS_POOL = MODELS == "train"
+POOL_MODELS = {
+    "train": "<results>/group/all/main",
+    "authors": "<results>/group/all/authors",
+}.get(MODELS, MODELS.rstrip("/"))
 KINDS = ["lowlevel", "semantic", "fused"]
 N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
@@ -186,7 +192,7 @@ def model_of(stage, name):
     def path(wildcards):
         folder = f"<results>/{wildcards.subject}/transfer_{wildcards.run}"
         if wildcards.run == "40h" and wildcards.subject not in LAB:
-            folder = "<results>/group/all/main"
+            folder = POOL_MODELS
         if wildcards.run == "1h_scratch":
             folder = f"<results>/group/scratch_{wildcards.subject}_1h/main"
         return f"{folder}/{stage}/{name}"
@@ -207,8 +213,8 @@ def base_model(stage, name):
 
     def path(wildcards):
         subject = wildcards.subject
-        pool = "all" if subject in LAB else f"without_{subject}"
-        return f"<results>/group/{pool}/main/{stage}/{name}"
+        own = f"<results>/group/without_{subject}/main"
+        return f"{POOL_MODELS if subject in LAB else own}/{stage}/{name}"
 
     return path
 
@@ -255,6 +261,12 @@ def parts_of(kind):
     """Return all shards of one kind of reconstruction."""
     pattern = f"<results>/{{{{subject}}}}/recon_{{{{run}}}}_parts/{kind}/shard_{{shard}}.safetensors"
     return expand(pattern, shard=range(N_SHARDS))
+
+
+def generated_flags(wildcards, input):
+    """Return the flags of the shards that a generator made, where the run has them."""
+    made = {kind: input.get(kind, []) for kind in ("semantic", "fused")}
+    return [word for kind in made if made[kind] for word in (f"--{kind}", *made[kind])]
 
 
 def simulated_files(*names):
@@ -340,7 +352,8 @@ def keyed_subjects(key, subjects=tuple(SUBJECTS)):
 def histories():
     """Return the training histories that the figures show: label -> file."""
     stages = ["encoder", "bit_lowlevel", "bit_semantic", "joint"]
-    pools = ["all", *(f"without_{s}" for s in TRANSFER if DURATIONS)]
+    pools = ["all"] if TRAINS_POOL else []
+    pools += [f"without_{s}" for s in TRANSFER if DURATIONS]
     found = {
         f"{p}/{s}": f"<results>/group/{p}/main/{s}/history.csv"
         for p in pools

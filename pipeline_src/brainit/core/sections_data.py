@@ -105,6 +105,13 @@ class LabSettings(RootModel[dict[str, str]]):
     root: dict[Annotated[str, Field(pattern=LAB_NAME)], str] = {}
 
 
+class ModelsSettings(RootModel[str]):
+    """Models of the pool `all`: train, authors, or a folder of exported ones (config/models.md)."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    root: Annotated[str, Field(min_length=1)] = "train"
+
+
 class SimulationSettings(Section):
     """The simulated NSD. Used only where `run.simulation` is true."""
 

@@ -16,6 +16,7 @@ from brainit.core.sections_data import (
     FeatureSettings,
     ImageSettings,
     LabSettings,
+    ModelsSettings,
     NsdSettings,
     PathSettings,
     RunSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "ImageSettings",
     "JointSettings",
     "LabSettings",
+    "ModelsSettings",
     "NsdSettings",
     "PathSettings",
     "ReconSettings",
@@ -65,6 +67,7 @@ class Settings(Section):
     paths: PathSettings = PathSettings()
     nsd: NsdSettings = NsdSettings()
     lab: LabSettings = LabSettings()
+    models: ModelsSettings = ModelsSettings()
     simulation: SimulationSettings = SimulationSettings()
     images: ImageSettings = ImageSettings()
     features: FeatureSettings = FeatureSettings()
