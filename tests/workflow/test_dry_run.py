@@ -13,7 +13,13 @@ from brainit.steps import STEPS
 from .conftest import Run, job_counts
 
 DEMO = ("--configfile", "config/demo.yaml")
-NOT_IN_DEMO = {"train_demo_backbones", "fetch_weights", "prepare_lab_subject", "import_authors"}
+NOT_IN_DEMO = {
+    "train_demo_backbones",
+    "fetch_weights",
+    "prepare_lab_subject",
+    "prepare_nsdsynthetic",
+    "import_authors",
+}
 DRY = ("--cores", "1", "--dry-run", "--forceall", "--workflow-profile", "none")
 
 

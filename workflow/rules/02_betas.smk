@@ -2,8 +2,8 @@
 Trials, betas and noise ceiling of each subject (paper section 5.1).
 
 Needs    <store>/nsd, and the betas at the source
-Makes    <results>/{subject}/{design,betas,noise_ceiling}
-Steps    prepare_design, prepare_betas, estimate_noise_ceiling
+Makes    <results>/{subject}/{design,betas,noise_ceiling}, and on demand <results>/{subject}/nsdsynthetic
+Steps    prepare_design, prepare_betas, estimate_noise_ceiling, prepare_nsdsynthetic
 """
 
 
@@ -122,5 +122,40 @@ rule estimate_noise_ceiling:
         " --summary {output.summary:q}"
         " --sessions {output.sessions:q}"
         " --figure {output.figure:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule prepare_nsdsynthetic:
+    """Bring the NSD-synthetic session of {wildcards.subject} into the form of other trials."""
+    input:
+        voxels="<results>/{subject}/betas/voxels.safetensors",
+        simulated=simulated_files("nsd"),
+    output:
+        folder=directory("<results>/{subject}/nsdsynthetic"),
+    log:
+        "<logs>/prepare_nsdsynthetic/{subject}.log",
+    benchmark:
+        "<benchmarks>/prepare_nsdsynthetic/{subject}.tsv"
+    wildcard_constraints:
+        subject=NSD_NAME,
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        source=source_root,
+        work=f"{WORK}/nsdsynthetic/{{subject}}",
+        settings=settings("nsd", "images"),
+        code=code_digest("brainit.steps.prepare_nsdsynthetic"),
+    shell:
+        "python -m brainit.steps.prepare_nsdsynthetic"
+        " --subject {wildcards.subject:q}"
+        " --source {params.source:q}"
+        " --voxels {input.voxels:q}"
+        " --work {params.work:q}"
+        " --out {output.folder:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

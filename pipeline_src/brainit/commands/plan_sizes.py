@@ -16,6 +16,7 @@ from brainit.features.registry import find_entry
 MGH_HEADER_BYTES = 284
 _FLOAT32, _FLOAT16 = 4, 2
 _N_STIMULI, _STIMULUS_SIDE, _TRIALS_PER_SESSION = 73_000, 425, 750
+_SYNTHETIC_TRIALS = 744
 _COCO_BYTES = 19_000_000_000
 _N_COCO = 123_403
 _FSAVERAGE5 = 10_242
@@ -164,6 +165,9 @@ class Sizes:
                 n_files, n_bytes = self.raw_session(subject)
                 n_files *= self.n_sessions(subject)
                 lines.append(Line(f"betas {subject}", n_files, n_bytes, "NSD"))
+        for subject in sorted({job.subject for job in jobs if job.rule == "prepare_nsdsynthetic"}):
+            n_bytes = MGH_HEADER_BYTES + published().n_vertices * _SYNTHETIC_TRIALS * _FLOAT32
+            lines.append(Line(f"NSD-synthetic {subject}", 2, n_bytes, "NSD"))
         rules = {job.rule for job in jobs}
         if "download_images" in rules:
             lines.append(Line("stimuli", 1, self.stimuli, "NSD"))

@@ -52,6 +52,12 @@ class VoxelMask:
         return self.vertex[self.hemisphere == hemisphere]
 
 
+def vertices_of_space(space: str) -> int:
+    """Return the vertices per hemisphere of a surface by the name that `VoxelMask.space` gives."""
+    known = {name: n_vertices for n_vertices, name in _SPACES.items()}
+    return known[space] if space in known else int(space.split()[2])
+
+
 def read_mask(nsd: Path, name: str) -> VoxelMask:
     """Read the mask `algonauts` or `nsdgeneral` from NSD's labels below `nsd`.
 

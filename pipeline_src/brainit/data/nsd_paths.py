@@ -10,6 +10,22 @@ EXPDESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
 STIM_INFO = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 COCO_ARCHIVE = "unlabeled2017.zip"
+_SYNTHETIC = "nsddata/experiments/nsdsynthetic"
+SYNTHETIC_DESIGN = f"{_SYNTHETIC}/nsdsynthetic_expdesign.mat"
+SYNTHETIC_CLASSES = f"{_SYNTHETIC}/nsdsyntheticimageinformation.csv"
+_SYNTHETIC_IMAGES = "nsddata_stimuli/stimuli/nsdsynthetic"
+SYNTHETIC_STIMULI = f"{_SYNTHETIC_IMAGES}/nsdsynthetic_stimuli.hdf5"
+
+
+def synthetic_colours(subject: str) -> str:
+    """Return the key of the coloured stimuli of NSD-synthetic that only `subject` saw."""
+    return f"{_SYNTHETIC_IMAGES}/nsdsynthetic_colorstimuli_{subject}.hdf5"
+
+
+def synthetic_betas(subject: str, version: str, hemisphere: str) -> str:
+    """Return the key of the betas of NSD-synthetic's one session, percent signal change."""
+    folder = f"nsddata_betas/ppdata/{subject}/fsaverage/nsdsynthetic{version}"
+    return f"{folder}/{hemisphere}.betas_nsdsynthetic.mgh"
 
 
 def responses(subject: str) -> str:

@@ -5,7 +5,7 @@ asking again is of no use (403, 404), `TransientError` where it may be (5xx, bro
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -140,8 +140,9 @@ def _open_s3(url: str, offset: int, etag: str | None) -> Iterator[RemoteStream]:
     try:
         answer = _s3_client().get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"), **wish)
         n_rest = int(answer["ContentLength"])
-        blocks = answer["Body"].iter_chunks(BLOCK_BYTES)
-        yield RemoteStream(offset, offset + n_rest, answer["ETag"], blocks)
+        with closing(answer["Body"]) as body:
+            blocks = body.iter_chunks(BLOCK_BYTES)
+            yield RemoteStream(offset, offset + n_rest, answer["ETag"], blocks)
     except ClientError as error:
         status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
         if status in (

@@ -7,7 +7,7 @@ finished session and gives the same bytes.
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def prepare_session(
             f"{is_reference.sum()}",
             "set nsd.zscore: all_trials",
         )
-    values = _read_session(source, session, len(is_reference))
+    values, fetched = _read_session(source, session, len(is_reference))
     scores, is_invalid = zscore.zscore_session(values, is_reference)
     if is_invalid.all():
         raise PipelineError(
@@ -114,6 +114,8 @@ def prepare_session(
             f"fetch {' and '.join(source.keys(session))} again",
         )
     checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum()))
+    if fetched:
+        checks["fetched"] = fetched
     with atomic_path(path) as partial:
         np.save(partial, scores)
     invalid = np.flatnonzero(is_invalid).tolist()
@@ -122,16 +124,22 @@ def prepare_session(
     return SessionBetas(session, path, is_invalid, checks)
 
 
-def _read_session(source: BetaSource, session: int, n_trials: int) -> NDArray[np.float32]:
-    """Read the volume or both hemispheres at the mask's voxels, of axes (trials, voxels)."""
+def _read_session(
+    source: BetaSource, session: int, n_trials: int
+) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
+    """Read the volume or both hemispheres at the mask's voxels, of axes (trials, voxels).
+
+    Returns also what was downloaded for it.
+    """
     mask, parts = source.mask, []
-    for hemisphere, key in enumerate(source.keys(session)):
-        with opened(source.root, key, source.work) as path:
-            if isinstance(mask, VolumeMask):
-                return volume_betas.read_volume_betas(path, mask, n_trials)
-            masks.check_surface(path, mask, hemisphere, n_trials)
-            parts.append(mgh.read_mgh_vertices(path, mask.vertices_of(hemisphere)))
-    return np.concatenate(parts, axis=1)
+    with opened(source.root, source.keys(session), source.work) as files:
+        fetched = [asdict(file.fetched) for file in files if file.fetched is not None]
+        if isinstance(mask, VolumeMask):
+            return volume_betas.read_volume_betas(files[0].path, mask, n_trials), fetched
+        for hemisphere, file in enumerate(files):
+            masks.check_surface(file.path, mask, hemisphere, n_trials)
+            parts.append(mgh.read_mgh_vertices(file.path, mask.vertices_of(hemisphere)))
+    return np.concatenate(parts, axis=1), fetched
 
 
 def _checks(session: int, scores: NDArray[np.float16], n_nan: int) -> dict[str, Any]:

@@ -7,8 +7,11 @@ renamed when whole; a rerun continues it (`data.transfers`).
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +20,7 @@ from brainit.core.files import atomic_path
 from brainit.data.terms import is_remote
 from brainit.data.transfers import Fetched, Tell, download_file
 
-__all__ = ["download_file", "fetch", "local_file", "opened"]
+__all__ = ["Opened", "download_file", "fetch", "local_file", "opened"]
 
 
 def local_file(source: str, key: str) -> Path:
@@ -67,15 +70,28 @@ def _linked(path: Path, target: Path) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Where a file can be read, and what was fetched for it (None: it is on this machine)."""
+
+    path: Path
+    fetched: Fetched | None
+
+
 @contextmanager
-def opened(source: str, key: str, work: Path) -> Iterator[Path]:
-    """Yield a path at which `key` can be read; a download lies in `work` and is then deleted."""
+def opened(source: str, keys: Sequence[str], work: Path) -> Iterator[list[Opened]]:
+    """Yield where each of `keys` can be read.
+
+    Downloads come at the same time, lie in `work` and are deleted at the end.
+    """
     if not is_remote(source):
-        yield local_file(source, key)
+        yield [Opened(local_file(source, key), None) for key in keys]
         return
-    target = work / key.replace("/", "__")
-    download_file(f"{source.rstrip('/')}/{key}", target)
+    targets = [work / key.replace("/", "__") for key in keys]
+    with ThreadPoolExecutor(len(keys)) as pool:
+        fetched = list(pool.map(partial(fetch, source), keys, targets))
     try:
-        yield target
+        yield [Opened(path, what) for path, what in zip(targets, fetched, strict=True)]
     finally:
-        target.unlink(missing_ok=True)
+        for target in targets:
+            target.unlink(missing_ok=True)

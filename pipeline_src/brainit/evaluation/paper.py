@@ -43,8 +43,13 @@ def _numbers() -> dict[str, Any]:
     return dict(yaml.safe_load(PAPER_FILE.read_text(encoding="utf-8")))
 
 
+def paper_table_names() -> tuple[str, ...]:
+    """Return the names of all published tables, in the file's order."""
+    return tuple(name for name, entry in _numbers().items() if isinstance(entry, dict))
+
+
 def paper_table(name: str) -> PaperTable:
-    """Return the published table `name`: table1, t1, ..., t7."""
+    """Return the published table `name`: table1, t1, ..., t7, retrieval."""
     numbers = _numbers()
     entry = numbers[name]
     metrics = tuple(entry.get("metrics", numbers["metrics"]))

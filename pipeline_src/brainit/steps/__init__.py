@@ -11,6 +11,7 @@ STEPS: tuple[str, ...] = (
     "fetch_weights",
     "prepare_design",
     "prepare_betas",
+    "prepare_nsdsynthetic",
     "estimate_noise_ceiling",
     "prepare_lab_subject",
     "prepare_images",

@@ -39,6 +39,7 @@ def test_jobs_are_read_from_a_dry_run() -> None:
 
 def test_downloads_of_the_paper_are_the_published_sizes() -> None:
     jobs = [*betas_jobs(*SUBJECTS), Job("download"), Job("download_images")]
+    jobs += [Job("prepare_nsdsynthetic", (("subject", subject),)) for subject in SUBJECTS]
     networks = ["dinov2_vitl14_reg", "openclip_vit_bigg14", "vgg16_bn", "unclip6"]
     networks += ["zavychromaxl_v30", *Settings().features.metrics]
     jobs += [Job("fetch_weights", (("network", name),)) for name in networks]
@@ -46,6 +47,7 @@ def test_downloads_of_the_paper_are_the_published_sizes() -> None:
     assert gigabytes(plan, "betas") == 279.2
     assert gigabytes(plan, "betas subj01") == 39.3
     assert gigabytes(plan, "stimuli") == 39.6
+    assert gigabytes(plan, "NSD-synthetic") == 7.8
     assert gigabytes(plan, "unlabelled") == 19.0
     assert gigabytes(plan, "weights") == pytest.approx(38, abs=0.6)
     n_bytes = sum(d["bytes"] for d in plan["downloads"])

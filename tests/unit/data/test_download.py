@@ -144,9 +144,10 @@ def test_another_coco_archive_is_a_warning(
 
 def test_a_file_opened_at_its_source_goes_again(tiny_nsd: Any, tmp_path: Path) -> None:
     key = "nsddata/experiments/nsd/nsd_expdesign.mat"
-    with serving(tiny_nsd.root, Faults()) as root, opened(root, key, tmp_path / "work") as path:
-        assert path.read_bytes() == tiny_nsd.expdesign_path.read_bytes()
-    assert not path.exists()
+    with serving(tiny_nsd.root, Faults()) as root, opened(root, [key], tmp_path / "w") as files:
+        assert files[0].path.read_bytes() == tiny_nsd.expdesign_path.read_bytes()
+        assert files[0].fetched is not None and files[0].fetched.url == f"{root}/{key}"
+    assert not files[0].path.exists()
 
 
 def test_missing_local_file(tmp_path: Path) -> None:

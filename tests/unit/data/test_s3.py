@@ -13,6 +13,12 @@ from brainit.core.errors import PipelineError
 from brainit.data import remote, transfers
 from brainit.data.transfers import download_file
 
+# boto3 leaves the sockets of its pool to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 CONTENT = np.random.default_rng(1).bytes(50_000)
 
 
