@@ -68,15 +68,18 @@ def test_everything_can_be_asked_for_with_foreign_models(snakemake: Run, tmp_pat
     assert counts["make_figures"] == counts["make_report"] == 1
 
 
-@pytest.mark.parametrize("run", ["1h", "40h"])
-def test_lowlevel_target_has_no_generator_and_no_semantic_job(snakemake: Run, run: str) -> None:
-    result = snakemake(f"results/subj01/recon_{run}_lowlevel", *DRY)
+@pytest.mark.parametrize(
+    "target", ["recon_1h_lowlevel", "recon_40h_lowlevel", "metrics/1h_lowlevel_only_summary.csv"]
+)
+def test_lowlevel_target_has_no_generator_and_no_semantic_job(snakemake: Run, target: str) -> None:
+    result = snakemake(f"results/subj01/{target}", *DRY)
     text = result.stdout + result.stderr
     assert result.returncode == 0, text
     found = rules(job_counts(text))
+    assert ("evaluate_lowlevel" in found) == target.startswith("metrics")
     assert {"gather_reconstructions_lowlevel", "reconstruct_lowlevel", "train_encoder"} <= found
     generated = {"train_joint", "adapt_joint", "train_bit_semantic", "extract_features"}
-    generated |= {"reconstruct", "reconstruct_semantic", "gather_reconstructions"}
+    generated |= {"reconstruct", "reconstruct_semantic", "gather_reconstructions", "evaluate"}
     assert not found & generated
     inputs = [path for job in parse_jobs(text) for path in job["input"]]  # type: ignore[attr-defined]
     for absent in ("unclip6", "zavychromaxl", "openclip", "semantic", "joint"):
