@@ -168,3 +168,5 @@ class FeatureSettings(Section):
     """Keep semantic tokens of all images in shards; false computes them when needed."""
     halve_contrast: bool = True
     """Feed the semantic network images rescaled by (x + 1) / 2 (C, MindEye2)."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights of the frozen token network and U-Nets; auto: bfloat16 on a GPU, float32 on a CPU."""

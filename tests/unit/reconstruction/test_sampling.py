@@ -157,6 +157,20 @@ def small_generator() -> Generator:
     )
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.02), (torch.float16, 0.003)])
+def test_images_in_half_precision_are_nearly_those_in_float32(dtype, bound):
+    tokens = torch.randn(3, 4, 12, generator=torch_generator(5, "t"))
+    settings = ReconSettings(n_steps=6, start_step=1, guidance=2.5, batch=3)
+    start = torch.rand(3, 3, 32, 32, generator=torch_generator(8, "s"))
+    wanted = sample_images(small_generator(), tokens, [4, 9, 2], settings, 42, start)
+    generator = small_generator()
+    generator.use_precision(dtype)
+    found = sample_images(generator, tokens, [4, 9, 2], settings, 42, start)
+    assert found.dtype == torch.float32
+    assert torch.isfinite(found).all()
+    assert 0 < (found - wanted).abs().mean() < bound * wanted.std()
+
+
 def test_contrast_and_guidance_do_what_they_say():
     tokens = random_tokens(2)
     plain = SETTINGS.model_copy(update={"contrast": 1.0})
