@@ -25,7 +25,7 @@ INSTALL_DISK = 7 * GB
 """The packages with a CUDA build of torch; a CPU build takes 2 GB."""
 FULL_DISK, FULL_MEMORY = 250 * GB, 64 * GB
 """Where no plan can be made; the largest memory that a rule asks for (train_joint)."""
-STAGE2_GPU = 72 * GB
+STAGE2_GPU = 56 * GB
 """Estimate of the GPU memory that stage 2 takes at the paper's batch (config/gpu_80gb.yaml)."""
 SMALLEST_GPU = 22 * GB
 _SLURM = ("sbatch", "squeue", "sacct", "scancel")
@@ -139,8 +139,8 @@ def gpu_findings(machine: Machine) -> list[Finding]:
     best = max((memory for _, memory in machine.gpus), default=0)
     cards = ", ".join(f"{name} {memory / GB:.0f} GB" for name, memory in machine.gpus) or "none"
     smaller = (
-        "another card, or stage 2 by somebody else's models (`models: authors` or a folder);"
-        " config/gpu_24gb.yaml and config/gpu_48gb.yaml set sizes for the other steps"
+        "another card; or config/gpu_48gb.yaml (another optimiser) or config/gpu_24gb.yaml (a part"
+        " of the U-Net); or somebody else's models (`models: authors` or a folder)"
     )
     has_driver = bool(machine.gpus) or "nvidia-smi" in machine.commands
     build = f"for CUDA {machine.torch_cuda}" if machine.torch_cuda else "none, or for CPUs alone"
