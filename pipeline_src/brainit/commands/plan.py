@@ -18,6 +18,7 @@ import yaml
 
 from brainit.commands.plan_disk import disk_events, peak
 from brainit.commands.plan_sizes import Job, Sizes
+from brainit.commands.plan_tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 
@@ -110,6 +111,7 @@ def make_plan(settings: Settings, jobs: list[Job], bandwidth_mbit: float) -> dic
         "bandwidth_mbit": bandwidth_mbit,
         "peak_disk_bytes": most,
         "peak_disk_during": where,
+        "semantic_tokens": token_costs(sizes, jobs),
     }
 
 
@@ -129,6 +131,8 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
         f" {plan['bandwidth_mbit']:g} Mbit/s"
     )
     lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
+    if plan["semantic_tokens"]:
+        lines += token_lines(plan["semantic_tokens"])
     return lines
 
 

@@ -88,3 +88,37 @@ def test_peak_of_events_in_order() -> None:
     events = [Event("a", 5, 2), Event("b", 4, 4), Event("c", 0, -5), Event("d", 3, 3)]
     assert peak(events) == (6, "b")
     assert peak([]) == (0, "nothing")
+
+
+def test_both_costs_of_the_semantic_tokens_are_said() -> None:
+    pools = ("all", "without_subj01", "scratch_subj01_1h")
+    jobs = [Job("train_bit_semantic", (("pool", pool),)) for pool in pools]
+    plan = make_plan(Settings(), jobs, 1000.0)
+    costs = plan["semantic_tokens"]
+    n_external = 123_403
+    assert costs["passes_when_needed"] == 60 * (9000 * (8 + 7 + 1) + 3 * n_external)
+    assert costs["passes_when_kept"] == 73_000 + n_external
+    assert costs["bytes_when_kept"] == (73_000 + n_external) * 256 * 1664 * 2
+    flop = 2 * 1_844.9e6 * 257 + 48 * 4 * 257**2 * 1664
+    assert costs["hours_when_needed"] == pytest.approx(
+        costs["passes_when_needed"] * flop / 400e12 / 3600, rel=0.01
+    )
+    text = "\n".join(as_lines("all", plan))
+    assert "cache_tokens: false (as set): at most 30.9 million passes" in text
+    assert "cache_tokens: true: 0.2 million passes" in text and "167.3 GB of disk" in text
+
+
+def test_tokens_without_external_images_or_with_some() -> None:
+    jobs = [Job("train_bit_semantic", (("pool", "all"),))]
+    none = parse_sections({"synthesis": {"enabled": False}, "features": {"cache_tokens": True}})
+    costs = make_plan(none, jobs, 1000.0)["semantic_tokens"]
+    assert costs["passes_when_needed"] == 60 * 72_000
+    assert costs["bytes_when_kept"] == 73_000 * 256 * 1664 * 2
+    assert "true (as set)" in "\n".join(as_lines("all", make_plan(none, jobs, 1000.0)))
+    some = parse_sections({"bit_semantic": {"external_per_real": 0.5, "epochs": 2}})
+    costs = make_plan(some, jobs, 1000.0)["semantic_tokens"]
+    assert costs["passes_when_needed"] == 2 * (72_000 + 36_000)
+
+
+def test_tokens_are_no_cost_where_nothing_is_trained_on_them() -> None:
+    assert make_plan(Settings(), betas_jobs("subj01"), 1000.0)["semantic_tokens"] is None
