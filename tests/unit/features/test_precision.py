@@ -11,6 +11,7 @@ from brainit.core.device import frozen_precision
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import ShardedArray, write_shards
+from brainit.data.fmri import SubjectFmri
 from brainit.features.generator import Generator
 from brainit.features.refiner import SdxlRefiner
 from brainit.features.registry import load_backbone
@@ -18,6 +19,8 @@ from brainit.features.semantic_tokens import SemanticTokens
 from brainit.features.unclip import SdxlSize, build_parts
 from brainit.steps import extract_features
 from brainit.training.bit_inputs import TrainingFiles, targets_of
+from brainit.training.examples import ExampleSource
+from brainit.training.targets import SemanticTargets
 
 HALVES = [(torch.bfloat16, 0.03), (torch.float16, 0.004)]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -123,6 +126,24 @@ def test_targets_of_training_are_computed_as_the_settings_say(
     network = targets.network
     assert isinstance(network, SemanticTokens)
     assert types_of(network.clip.visual) == {getattr(torch, dtype)}
+
+
+def test_targets_heed_their_setting_and_not_the_autocast_of_the_training(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, size=(3, 32, 32, 3)).astype(np.uint8)
+    write_shards(tmp_path / "stimuli", iter([pixels]))
+    files = TrainingFiles(tmp_path / "stimuli", None, {})
+    own = SubjectFmri("subj01", np.zeros((3, 4), np.float16), np.arange(3), np.ones(3, np.int64))
+    source = ExampleSource({"subj01": own}, {}, {"subj01": slice(0, 4)})
+    batch = next(source.epoch(3, torch.Generator().manual_seed(0), None))
+    found = {}
+    for name in ("float32", "bfloat16"):
+        targets = targets_of("semantic", files, settings_with(name), CPU)
+        assert isinstance(targets, SemanticTargets)
+        plain = targets.of(batch, CPU)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found[name] = targets.of(batch, CPU)
+        assert torch.equal(found[name], plain)
+    assert 0 < relative_error(found["bfloat16"], found["float32"]) < 0.03
 
 
 def test_cached_tokens_are_computed_as_the_settings_say(tmp_path: Path) -> None:
