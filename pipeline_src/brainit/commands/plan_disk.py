@@ -7,6 +7,7 @@ once needs the predicted fMRI of each of them beside each other.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from brainit.commands.plan_models import checkpoint_bytes
 from brainit.commands.plan_sizes import Job, Sizes
 
 _STAGES = (
@@ -17,7 +18,8 @@ _STAGES = (
     ("extract_features",),
     ("prepare_betas",),
 )
-_LAST_STAGE = ("reconstruct",)
+_TRAININGS = ("train_bit_lowlevel", "train_bit_semantic", "train_joint")
+_ADAPTATIONS = ("adapt_bit", "adapt_joint")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ def disk_events(sizes: Sizes, jobs: Sequence[Job]) -> list[Event]:
     ]
     for pool in sorted({dict(job.wildcards).get("pool", "") for job in jobs} - {""}):
         events += _pool_events(sizes, pool, jobs)
-    events += [_event(sizes, job) for job in jobs if job.rule in _LAST_STAGE]
-    return events
+    events += [_training(sizes, job) for job in jobs if job.rule in _ADAPTATIONS]
+    return events + [_event(sizes, job) for job in jobs if job.rule == "reconstruct"]
 
 
 def _event(sizes: Sizes, job: Job) -> Event:
@@ -64,6 +66,7 @@ def _event(sizes: Sizes, job: Job) -> Event:
                 for subject in subjects
                 for n_files, n_bytes in [sizes.raw_session(subject)]
             )
+            betas += len(subjects) * sizes.synthetic_session
             return _lasting(job.rule, betas + sizes.stimuli + sizes.coco)
         case "download":
             lines = sizes.fetched([job])
@@ -87,19 +90,32 @@ def _event(sizes: Sizes, job: Job) -> Event:
             return _lasting(f"{job.rule} {job.subject}", sizes.reconstructions)
 
 
+def _training(sizes: Sizes, job: Job) -> Event:
+    """Return a training's effect: its checkpoints go once its models are written.
+
+    Trainings on the simulated data end before their first checkpoint is due.
+    """
+    stays = sizes.trained(job)
+    meanwhile = 0 if sizes.is_simulated else checkpoint_bytes(stays)
+    what = " ".join([job.rule, *(value for _, value in job.wildcards)])
+    return Event(what, stays + meanwhile, stays)
+
+
 def _lasting(what: str, n_bytes: float) -> Event:
     return Event(what, n_bytes, n_bytes)
 
 
 def _pool_events(sizes: Sizes, pool: str, jobs: Sequence[Job]) -> Iterator[Event]:
-    """Yield the predicted fMRI of a pool, its generator, and the fMRI's end."""
+    """Yield the predicted fMRI of a pool, what is trained on it, and the fMRI's end."""
     own = [job for job in jobs if dict(job.wildcards).get("pool") == pool]
     written = 0
     for job in own:
         if job.rule == "synthesize_fmri":
             written += sizes.synthetic(job.subject)
             yield _lasting(f"predicted fMRI {pool} {job.subject}", sizes.synthetic(job.subject))
-    if any(job.rule == "train_joint" for job in own):
-        yield _lasting(f"generator {pool}", sizes.generator)
+    for rule in _TRAININGS:
+        for job in own:
+            if job.rule == rule:
+                yield _training(sizes, job)
     if not sizes.is_simulated:
         yield Event(f"end of {pool}", 0, -written)

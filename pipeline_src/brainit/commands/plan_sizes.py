@@ -1,13 +1,18 @@
 """What the jobs of a run fetch, write and remove, in bytes, from the settings alone.
 
 File sizes are formats times counts (NSD manual; `data.published`); sizes nobody states exactly are
-named so. Weights of this project's own models, tables and logs are left out: less than a percent,
-except the generator, which is counted.
+named so. The encoders, tables, figures and logs are left out: less than a percent.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from brainit.commands.plan_models import (
+    bit_bytes,
+    generator_bytes,
+    pool_members,
+    target_shape,
+)
 from brainit.core.settings import Settings
 from brainit.data.anatomy import anatomy_keys
 from brainit.data.published import published
@@ -17,12 +22,11 @@ MGH_HEADER_BYTES = 284
 _FLOAT32, _FLOAT16 = 4, 2
 _N_STIMULI, _STIMULUS_SIDE, _TRIALS_PER_SESSION = 73_000, 425, 750
 _SYNTHETIC_TRIALS = 744
+_SIMULATED_SYNTHETIC_TRIALS = 120
 _COCO_BYTES = 19_000_000_000
 _N_COCO = 123_403
 _FSAVERAGE5 = 10_242
 _SMALL_FILE_BYTES = 2_000_000
-_TOKEN_BYTES = {"openclip_vit_bigg14": 256 * 1664 * _FLOAT16, "demo_openclip": 64 * 96 * _FLOAT16}
-_UNET_BYTES = {"unclip6": 2_567_000_000 * _FLOAT32, "demo_unclip": 2_720_000 * _FLOAT32}
 _BYTES_PER_RECONSTRUCTED_VALUE = 6
 """Three kinds, each in a shard, in the gathered array and as a PNG: as measured on the demo."""
 
@@ -140,12 +144,26 @@ class Sizes:
     def tokens(self, image_set: str) -> int:
         """Return the bytes of the cached semantic tokens of `stimuli` or `external` images."""
         n_images = self.n_stimuli if image_set == "stimuli" else self.n_external
-        return n_images * _TOKEN_BYTES.get(self.settings.features.semantic_tokens, 0)
+        n_tokens, width = target_shape(self.settings.features.semantic_tokens)
+        return n_images * n_tokens * width * _FLOAT16
 
     @property
-    def generator(self) -> int:
-        """Bytes of a generator's U-Net after stage 2."""
-        return _UNET_BYTES.get(self.settings.features.generator, 0)
+    def synthetic_session(self) -> int:
+        """Bytes of a simulated subject's session of NSD-synthetic."""
+        return 2 * (MGH_HEADER_BYTES + _FSAVERAGE5 * _SIMULATED_SYNTHETIC_TRIALS * _FLOAT32)
+
+    def trained(self, job: Job) -> int:
+        """Return the bytes of what a training job writes: a BIT, with stage 2 a generator too."""
+        subjects = [job.subject] if job.subject else self._members(job)
+        n_voxels = sum(self.n_voxels(subject) for subject in subjects)
+        features = self.settings.features
+        is_lowlevel = "lowlevel" in (job.rule.rpartition("_")[2], dict(job.wildcards).get("kind"))
+        network = features.vgg if is_lowlevel else features.semantic_tokens
+        n_bytes = bit_bytes(self.settings, network, n_voxels)
+        return n_bytes + generator_bytes(self.settings) * (job.rule == "train_joint")
+
+    def _members(self, job: Job) -> list[str]:
+        return pool_members(dict(job.wildcards)["pool"], self.settings.nsd.subjects)
 
     @property
     def reconstructions(self) -> int:

@@ -1,71 +1,49 @@
 """What the semantic tokens cost a run: kept in shards, or computed when needed.
 
-`features.cache_tokens` chooses. Passes through the token network are those of the pools' stage 1,
-at most; transfers and validation add a few percent.
+`features.cache_tokens` chooses. Passes through the token network are those of the semantic BITs'
+training examples; validation is left out.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from brainit.commands.plan_sizes import Job, Sizes
-
-_TFLOP_PER_PASS = {"openclip_vit_bigg14": 0.97}
-"""1,844.9 M weights at 257 tokens, two operations each, and the attention."""
-GPU_TFLOPS = 400.0
-"""What an H100 reaches in bfloat16 on large matrices, about half of its peak."""
-_N_OWN_IMAGES = 9_000
+from brainit.commands.plan_hours import TOKENS_TFLOP, Hours
+from brainit.commands.plan_sizes import Job
 
 
-def token_costs(sizes: Sizes, jobs: Sequence[Job]) -> dict[str, Any] | None:
+def token_costs(hours: Hours, jobs: Sequence[Job]) -> dict[str, Any] | None:
     """Return passes and GPU hours both ways, and the bytes of the shards.
 
-    None where no job trains a semantic BIT on a pool or the network's cost is not known.
+    None where no job trains a semantic BIT, or the data are simulated.
     """
-    features, stage1 = sizes.settings.features, sizes.settings.bit_semantic
-    pools = [dict(job.wildcards)["pool"] for job in jobs if job.rule == "train_bit_semantic"]
-    tflop = _TFLOP_PER_PASS.get(features.semantic_tokens)
-    if not pools or tflop is None:
+    sizes = hours.sizes
+    n_passes = sum(hours.n_semantic_examples(job) for job in jobs)
+    if not n_passes or sizes.is_simulated:
         return None
-    n_external = sizes.n_external if sizes.settings.synthesis.enabled else 0
-    n_passes = 0.0
-    for pool in pools:
-        n_real = _N_OWN_IMAGES * _n_subjects(pool, len(sizes.settings.nsd.subjects))
-        per_epoch = n_external
-        if stage1.external_per_real is not None:
-            per_epoch = min(n_external, round(stage1.external_per_real * n_real))
-        n_passes += stage1.epochs * (n_real + per_epoch)
-    hours = tflop / GPU_TFLOPS / 3600
-    n_once = sizes.n_stimuli + n_external
-    sets = ("stimuli", "external") if n_external else ("stimuli",)
+    per_pass = TOKENS_TFLOP / hours.tflops / 3600
+    n_once = sizes.n_stimuli + sizes.n_external
     return {
-        "is_cached": features.cache_tokens,
+        "is_cached": sizes.settings.features.cache_tokens,
         "passes_when_needed": n_passes,
-        "hours_when_needed": n_passes * hours,
+        "hours_when_needed": n_passes * per_pass,
         "passes_when_kept": n_once,
-        "hours_when_kept": n_once * hours,
-        "bytes_when_kept": sum(sizes.tokens(image_set) for image_set in sets),
+        "hours_when_kept": n_once * per_pass,
+        "bytes_when_kept": sizes.tokens("stimuli") + sizes.tokens("external"),
     }
 
 
 def token_lines(costs: dict[str, Any]) -> list[str]:
     """Return both costs as lines to read; the chosen one is marked."""
-    rate = f"GPU h at {GPU_TFLOPS:g} TFLOP/s"
     needed = (
-        f"at most {costs['passes_when_needed'] / 1e6:.1f} million passes,"
-        f" {costs['hours_when_needed']:.1f} {rate}, no disk"
+        f"{costs['passes_when_needed'] / 1e6:.1f} million passes,"
+        f" {costs['hours_when_needed']:.1f} GPU h, no disk"
     )
     kept = (
         f"{costs['passes_when_kept'] / 1e6:.1f} million passes,"
-        f" {costs['hours_when_kept']:.1f} {rate}, {costs['bytes_when_kept'] / 1e9:.1f} GB of disk"
+        f" {costs['hours_when_kept']:.1f} GPU h, {costs['bytes_when_kept'] / 1e9:.1f} GB of disk"
     )
-    return [
-        f"  semantic tokens, features.cache_tokens: {value}"
-        f"{' (as set)' if costs['is_cached'] == (value == 'true') else ''}: {text}"
-        for value, text in (("false", needed), ("true", kept))
-    ]
-
-
-def _n_subjects(pool: str, n_all: int) -> int:
-    if pool == "all":
-        return n_all
-    return n_all - 1 if pool.startswith("without_") else 1
+    lines = []
+    for is_cached, text in ((False, needed), (True, kept)):
+        mark = " (as set)" if costs["is_cached"] == is_cached else ""
+        lines.append(f"  tokens, features.cache_tokens: {str(is_cached).lower()}{mark}: {text}")
+    return lines

@@ -1,11 +1,18 @@
 """The plan: file counts times sizes as published, and the peak over an order of jobs."""
 
+from typing import Any
+
 import pytest
+import torch
 
 from brainit.commands.plan import as_lines, make_plan, parse_jobs
 from brainit.commands.plan_disk import Event, peak
-from brainit.commands.plan_sizes import Job
+from brainit.commands.plan_models import pool_members, target_shape
+from brainit.commands.plan_sizes import Job, Sizes
 from brainit.core.settings import Settings, parse_sections
+from brainit.features.registry import load_backbone
+from brainit.features.vgg_tokens import VggTokenLayout
+from brainit.models.cross_transformer import CrossTransformer
 
 SUBJECTS = [f"subj0{number}" for number in range(1, 9)]
 DRY_RUN = """
@@ -90,35 +97,43 @@ def test_peak_of_events_in_order() -> None:
     assert peak([]) == (0, "nothing")
 
 
-def test_both_costs_of_the_semantic_tokens_are_said() -> None:
-    pools = ("all", "without_subj01", "scratch_subj01_1h")
-    jobs = [Job("train_bit_semantic", (("pool", pool),)) for pool in pools]
-    plan = make_plan(Settings(), jobs, 1000.0)
-    costs = plan["semantic_tokens"]
-    n_external = 123_403
-    assert costs["passes_when_needed"] == 60 * (9000 * (8 + 7 + 1) + 3 * n_external)
-    assert costs["passes_when_kept"] == 73_000 + n_external
-    assert costs["bytes_when_kept"] == (73_000 + n_external) * 256 * 1664 * 2
-    flop = 2 * 1_844.9e6 * 257 + 48 * 4 * 257**2 * 1664
-    assert costs["hours_when_needed"] == pytest.approx(
-        costs["passes_when_needed"] * flop / 400e12 / 3600, rel=0.01
-    )
-    text = "\n".join(as_lines("all", plan))
-    assert "cache_tokens: false (as set): at most 30.9 million passes" in text
-    assert "cache_tokens: true: 0.2 million passes" in text and "167.3 GB of disk" in text
+def test_models_and_their_checkpoints_are_counted() -> None:
+    settings = parse_sections({"nsd": {"subjects": ["subj01", "subj02"]}})
+    train = Job("train_bit_semantic", (("pool", "without_subj02"),))
+    n_bytes = Sizes(settings).trained(train)
+    with torch.device("meta"):
+        block = CrossTransformer(512, 8, 5)
+    n_known = sum(p.numel() for p in block.parameters())
+    n_known += 39_548 * 514 + 256 * 512 + 128 * 512 + 512 * 1664 + 1664
+    n_known += 4 * 512**2 + 4 * 512  # key, query, value, root; three biases of them and the norm's
+    assert n_bytes == pytest.approx(4 * n_known, rel=1e-3)
+    plan = make_plan(settings, [train], 1000.0)
+    assert plan["peak_disk_bytes"] == 9 * n_bytes
+    assert plan["peak_disk_during"] == "train_bit_semantic without_subj02"
+    adapt = Job("adapt_joint", (("subject", "subj01"), ("duration", "1h")))
+    assert Sizes(settings).trained(adapt) == n_bytes
+    joint = Job("train_joint", (("pool", "without_subj02"),))
+    assert Sizes(settings).trained(joint) == n_bytes + 4 * 2_501_270_000
 
 
-def test_tokens_without_external_images_or_with_some() -> None:
-    jobs = [Job("train_bit_semantic", (("pool", "all"),))]
-    none = parse_sections({"synthesis": {"enabled": False}, "features": {"cache_tokens": True}})
-    costs = make_plan(none, jobs, 1000.0)["semantic_tokens"]
-    assert costs["passes_when_needed"] == 60 * 72_000
-    assert costs["bytes_when_kept"] == 73_000 * 256 * 1664 * 2
-    assert "true (as set)" in "\n".join(as_lines("all", make_plan(none, jobs, 1000.0)))
-    some = parse_sections({"bit_semantic": {"external_per_real": 0.5, "epochs": 2}})
-    costs = make_plan(some, jobs, 1000.0)["semantic_tokens"]
-    assert costs["passes_when_needed"] == 2 * (72_000 + 36_000)
+@pytest.mark.parametrize("name", ["demo_openclip", "demo_vgg_bn"])
+def test_shapes_of_targets_are_those_of_the_networks(name: str) -> None:
+    role = "vgg" if name == "demo_vgg_bn" else "semantic_tokens"
+    network: Any = load_backbone(role, name)
+    if name == "demo_openclip":
+        shape = (network.n_tokens, network.width)
+    else:
+        layout = VggTokenLayout(network.channels, network.map_sizes)
+        shape = (layout.n_tokens, layout.width)
+    assert target_shape(name) == shape
 
 
-def test_tokens_are_no_cost_where_nothing_is_trained_on_them() -> None:
-    assert make_plan(Settings(), betas_jobs("subj01"), 1000.0)["semantic_tokens"] is None
+def test_published_vgg_has_the_papers_tokens() -> None:
+    layout = VggTokenLayout((64, 128, 256, 512, 512), (112, 56, 28, 14, 7))
+    assert target_shape("vgg16_bn") == (layout.n_tokens, layout.width)
+
+
+def test_members_of_pools() -> None:
+    assert pool_members("all", SUBJECTS) == SUBJECTS
+    assert pool_members("without_subj02", SUBJECTS) == [s for s in SUBJECTS if s != "subj02"]
+    assert pool_members("scratch_subj03_1h", SUBJECTS) == ["subj03"]
