@@ -75,9 +75,9 @@ def fit(
 ) -> pd.DataFrame:
     """Train `parameters` and return the history, one row per epoch.
 
-    Afterwards the parameters are those of the best validation loss, or the last ones
-    where `plan.keep` says so or there is no validation. Raises `Interrupted` after a signal, once
-    its checkpoint is written.
+    Afterwards the parameters are those of the best validation loss, or the last ones where
+    `plan.keep` says so or there is no validation. Raises `Interrupted` after a signal, once its
+    checkpoint is written.
     """
     optimizer = make_optimizer(plan.optimizer, parameters, plan.lr, plan.weight_decay)
     ramp: Callable[[int, float], float] = cubic_warmup if plan.warmup == "cubic" else linear_warmup
