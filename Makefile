@@ -18,6 +18,7 @@ test: setup lint  ## every check: format, lint, types, layers, then all tests, c
 	$(BIN)/pytest tests/unit -n 2
 	$(BIN)/pytest tests/contract tests/workflow -n 2
 	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest tests/slurm -m "not slurm_slow" -rs
 
 lint: setup
 	$(BIN)/ruff format --check pipeline_src tests

@@ -23,8 +23,8 @@ rule cluster_voxels:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
-        mem_mb=16000,
-        runtime=600,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(600),
     params:
         voxels=named("voxels"),
         settings=settings("clusters"),

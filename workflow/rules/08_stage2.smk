@@ -30,7 +30,7 @@ rule train_joint:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=64000,
+        mem_mb=by_attempt(64000),
         runtime=2880,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:

@@ -27,8 +27,8 @@ rule reconstruct_lowlevel:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=600,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(600),
     params:
         shard=shard_of,
         weights=WEIGHTS,
@@ -67,8 +67,8 @@ rule reconstruct_semantic:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
-        runtime=600,
+        mem_mb=by_attempt(32000),
+        runtime=by_attempt(600),
     params:
         shard=shard_of,
         weights=WEIGHTS,
@@ -109,8 +109,8 @@ rule reconstruct:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
-        runtime=600,
+        mem_mb=by_attempt(32000),
+        runtime=by_attempt(600),
     params:
         shard=shard_of,
         weights=WEIGHTS,
@@ -148,8 +148,8 @@ rule gather_reconstructions:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(30),
     params:
         generated=generated_flags,
         settings=settings("recon", "dip"),

@@ -25,8 +25,8 @@ rule evaluate:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(240),
     params:
         kind=lambda wildcards: wildcards.get("recon_kind", "lowlevel"),
         weights=WEIGHTS,
@@ -85,8 +85,8 @@ if SIMULATION:
             "../../envs/pipeline.yaml"
         threads: THREADS
         resources:
-            mem_mb=4000,
-            runtime=60,
+            mem_mb=by_attempt(4000),
+            runtime=by_attempt(60),
         params:
             voxels=keyed_subjects("voxels"),
             betas=keyed_subjects("betas"),

@@ -34,8 +34,8 @@ rule make_tables:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         names=TABLES,
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
@@ -81,8 +81,8 @@ rule make_figures:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(60),
     params:
         voxels=keyed_subjects("voxels"),
         betas=keyed_subjects("betas"),
@@ -133,8 +133,8 @@ rule make_report:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         recons=keyed_recons("recons"),
         ceilings=keyed_subjects("ceilings"),

@@ -32,6 +32,7 @@ N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
+LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
 WEIGHTS = str(STORE / "weights")
@@ -52,6 +53,11 @@ pathvars:
     benchmarks=str(RESULTS / "benchmarks"),
 
 
+if config["run"]["container"]:
+
+    container: config["run"]["container"]
+
+
 wildcard_constraints:
     subject=ANY_NAME,
     pool=rf"all|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
@@ -67,15 +73,16 @@ wildcard_constraints:
 def settings(*sections):
     """Return the params function that hands the named sections to a step as JSON.
 
-    They are those of the variant that the wildcards name. How often checkpoints are written is no
-    part of them, since a change of it must repeat no job: it travels as a resource, which triggers
-    nothing. Nor is which runs there are.
+    They are those of the variant that the wildcards name. How often checkpoints are written and
+    where jobs run is no part of them, since a change of it must repeat no job: the former travels
+    as a resource, which triggers nothing. Nor is which runs there are.
     """
 
     def chosen(wildcards):
         found = settings_of(variant_named(wildcards))
         found = {name: dict(found[name]) for name in ("run", *sections)}
-        found["run"].pop("checkpoint_minutes", None)
+        for key in ("checkpoint_minutes", "submit_downloads", "container"):
+            found["run"].pop(key, None)
         for key in ("durations", "short_durations", "scratch"):
             found.get("transfer", {}).pop(key, None)
         return json.dumps(found, sort_keys=True)
@@ -89,10 +96,26 @@ def some_settings(section, *keys):
     return lambda wildcards: json.dumps(chosen, sort_keys=True)
 
 
+def by_attempt(amount):
+    """Return a resource that is twice, three times ... as much when the job is tried again.
+
+    A training's runtime is no such resource: its retry continues where it was.
+    """
+
+    def grown(wildcards, attempt):
+        return amount * attempt
+
+    return grown
+
+
+def is_url(source):
+    """Return whether files of `source` come over the network."""
+    return "://" in source and not source.startswith("file:")
+
+
 def temp_if_remote(path):
     """Return a large downloaded file as temporary; of a simulated or local source it stays."""
-    is_remote = "://" in SOURCE and not SOURCE.startswith("file:")
-    return temp(path) if is_remote else path
+    return temp(path) if is_url(SOURCE) else path
 
 
 @lru_cache(maxsize=None)

@@ -71,11 +71,17 @@ def read_configuration(paths: list[Path]) -> Settings:
 
 
 def dry_run(target: str, configfiles: list[Path]) -> list[Job]:
-    """Return the jobs that Snakemake would run for `target`, files already made left out.
+    """Return the jobs that Snakemake would run for `target`, files already made left out."""
+    return parse_jobs(dry_run_text(target, configfiles))
+
+
+def dry_run_text(target: str, configfiles: list[Path], *words: str) -> str:
+    """Return what Snakemake says of the jobs that it would run for `target`, given more `words`.
 
     Raises `PipelineError` with Snakemake's last line where it refuses.
     """
     command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
+    command += words
     if configfiles:
         command += ["--configfile", *map(str, configfiles)]
     result = subprocess.run(
@@ -84,7 +90,7 @@ def dry_run(target: str, configfiles: list[Path]) -> list[Job]:
     if result.returncode:
         said = (result.stdout + result.stderr).strip().splitlines() or ["nothing"]
         raise PipelineError(target, "a target that Snakemake can make", said[-1], "see above")
-    return parse_jobs(result.stdout + result.stderr)
+    return result.stdout + result.stderr
 
 
 def parse_jobs(text: str) -> list[Job]:

@@ -14,6 +14,7 @@ from brainit.commands import (
     measure,
     plan,
     schema,
+    status,
     weights,
 )
 from brainit.core.cli import guarded
@@ -26,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     schema.add_parser(commands)
     measure.add_parser(commands)
     plan.add_parser(commands)
+    status.add_parser(commands)
     weights.add_parser(commands)
     doctor.add_parser(commands)
     export_models.add_parser(commands)

@@ -26,6 +26,10 @@ class RunSettings(Section):
     """True where the data are simulated: every table and figure then says so."""
     checkpoint_minutes: Positive = 10
     """Minutes between two checkpoints of a training; changing it repeats no step."""
+    submit_downloads: bool = False
+    """On a cluster: True makes jobs of downloads; False runs them where Snakemake runs."""
+    container: str = ""
+    """Image that `--software-deployment-method apptainer` runs each job in; empty for none."""
 
 
 class PathSettings(Section):
