@@ -4,7 +4,7 @@ Reconstruction: DIP image, semantic-only image, fused image, and the folder that
 Shards are the long, retryable jobs; `gather_reconstructions` makes `<results>/{subject}/recon_{run}`.
 
 Needs    the BITs and the generator of the run, betas and trials of the subject
-Makes    <results>/{subject}/recon_{run}
+Makes    <results>/{subject}/recon_{run}; <results>/{subject}/recon_{run}_lowlevel without any generator
 Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct, gather_reconstructions
 """
 
@@ -151,6 +151,7 @@ rule gather_reconstructions:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(30),
     params:
+        generated=generated_flags,
         settings=settings("recon", "dip"),
         code=code_digest("brainit.steps.gather_reconstructions"),
     shell:
@@ -159,8 +160,19 @@ rule gather_reconstructions:
         " --run {wildcards.run:q}"
         " --stimuli {input.stimuli:q}"
         " --lowlevel {input.lowlevel:q}"
-        " --semantic {input.semantic:q}"
-        " --fused {input.fused:q}"
+        " {params.generated:q}"
         " --out {output.recon:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
+
+
+use rule gather_reconstructions as gather_reconstructions_lowlevel with:
+    input:
+        stimuli=stimuli_of,
+        lowlevel=parts_of("lowlevel"),
+    output:
+        recon=directory("<results>/{subject}/recon_{run}_lowlevel"),
+    log:
+        "<logs>/gather_reconstructions_lowlevel/{subject}_{run}.log",
+    benchmark:
+        "<benchmarks>/gather_reconstructions_lowlevel/{subject}_{run}.tsv"

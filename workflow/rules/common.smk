@@ -21,6 +21,12 @@ LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
 SHORT_DURATIONS = config["transfer"]["short_durations"]
+MODELS = config["models"]
+TRAINS_POOL = MODELS == "train"
+POOL_MODELS = {
+    "train": "<results>/group/all/main",
+    "authors": "<results>/group/all/authors",
+}.get(MODELS, MODELS.rstrip("/"))
 KINDS = ["lowlevel", "semantic", "fused"]
 N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
@@ -242,8 +248,8 @@ def base_model(stage, name):
 
     def path(wildcards):
         subject = wildcards.subject
-        pool = "all" if subject in LAB else f"without_{subject}"
-        return f"<results>/group/{pool}/main/{stage}/{name}"
+        own = f"<results>/group/without_{subject}/main"
+        return f"{POOL_MODELS if subject in LAB else own}/{stage}/{name}"
 
     return path
 
@@ -310,6 +316,12 @@ def part_of(kind):
         return parts_of(kind)(wildcards)[int(wildcards.shard)]
 
     return path
+
+
+def generated_flags(wildcards, input):
+    """Return the flags of the shards that a generator made, where the run has them."""
+    made = {kind: input.get(kind, []) for kind in ("semantic", "fused")}
+    return [word for kind in made if made[kind] for word in (f"--{kind}", *made[kind])]
 
 
 def simulated_files(*names):
@@ -411,7 +423,8 @@ def keyed_subjects(key, subjects=tuple(SUBJECTS)):
 def histories():
     """Return the training histories that the figures show: label -> file."""
     stages = ["encoder", "bit_lowlevel", "bit_semantic", "joint"]
-    pools = ["all", *(f"without_{s}" for s in TRANSFER if transfers_of(s))]
+    pools = ["all"] if TRAINS_POOL else []
+    pools += [f"without_{s}" for s in TRANSFER if transfers_of(s)]
     found = {
         f"{p}/{s}": f"<results>/group/{p}/main/{s}/history.csv"
         for p in pools

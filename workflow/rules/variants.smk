@@ -39,8 +39,10 @@ def changes(variant, made):
 
 def model_path(pool, variant, made, name):
     """Return a file of a pool's model: the variant's where it is another than the full one's."""
-    folder = variant if changes(variant, made) else "main"
-    return f"<results>/group/{pool}/{folder}/{made}/{name}"
+    if changes(variant, made):
+        return f"<results>/group/{pool}/{variant}/{made}/{name}"
+    folder = POOL_MODELS if pool == "all" else f"<results>/group/{pool}/main"
+    return f"{folder}/{made}/{name}"
 
 
 def pool_model(made, name):

@@ -19,6 +19,7 @@ import yaml
 from brainit.commands.plan_disk import disk_events, peak
 from brainit.commands.plan_hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
 from brainit.commands.plan_sizes import Job, Sizes
+from brainit.commands.plan_tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 
@@ -129,9 +130,10 @@ def make_plan(settings: Settings, jobs: list[Job], bandwidth_mbit: float) -> dic
 def gpu_plan(
     settings: Settings, jobs: list[Job], n_gpus: int, tflops: float = EFFECTIVE_TFLOPS
 ) -> dict[str, Any]:
-    """Return GPU hours by rule and in all, how many are measured, and hours on `n_gpus`."""
+    """Return GPU hours by rule, in all and on `n_gpus`, what is measured, and the tokens' costs."""
     benchmarks = Path(settings.paths.results) / "benchmarks"
-    times = Hours(Sizes(settings), benchmarks, tflops).of(jobs)
+    hours = Hours(Sizes(settings), benchmarks, tflops)
+    times = hours.of(jobs)
     by_rule: Counter[str] = Counter()
     for time in times:
         by_rule[time.rule] += time.seconds / 3600  # type: ignore[assignment]
@@ -142,6 +144,7 @@ def gpu_plan(
         "tflops": tflops,
         "n_gpus": n_gpus,
         "wall_hours": wall_seconds(times, n_gpus) / 3600,
+        "semantic_tokens": token_costs(hours, jobs),
     }
 
 
@@ -163,6 +166,8 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
     lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
     if plan.get("gpu_hours"):
         lines += _gpu_lines(plan)
+    if plan.get("semantic_tokens"):
+        lines += token_lines(plan["semantic_tokens"])
     return lines
 
 

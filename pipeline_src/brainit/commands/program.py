@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from brainit.commands import (
     check_subject,
+    doctor,
+    export_models,
     import_authors,
     import_subject,
     measure,
@@ -27,6 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_parser(commands)
     status.add_parser(commands)
     weights.add_parser(commands)
+    doctor.add_parser(commands)
+    export_models.add_parser(commands)
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)
     import_authors.add_parser(commands)

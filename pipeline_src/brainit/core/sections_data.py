@@ -109,6 +109,13 @@ class LabSettings(RootModel[dict[str, str]]):
     root: dict[Annotated[str, Field(pattern=LAB_NAME)], str] = {}
 
 
+class ModelsSettings(RootModel[str]):
+    """Models of the pool `all`: train, authors, or a folder of exported ones (config/models.md)."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    root: Annotated[str, Field(min_length=1)] = "train"
+
+
 class SimulationSettings(Section):
     """The simulated NSD. Used only where `run.simulation` is true."""
 
@@ -165,3 +172,5 @@ class FeatureSettings(Section):
     """Keep semantic tokens of all images in shards; false computes them when needed."""
     halve_contrast: bool = True
     """Feed the semantic network images rescaled by (x + 1) / 2 (C, MindEye2)."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights of the frozen token network and U-Nets; auto: bfloat16 on a GPU, float32 on a CPU."""

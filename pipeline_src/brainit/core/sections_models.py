@@ -129,11 +129,17 @@ class JointSettings(Section):
     max_steps: Positive | None = None
     """Stop after this many optimiser steps; None means no bound."""
     lr: Rate = 1.0e-5
-    """AdamW learning rate."""
+    """Learning rate."""
     warmup_steps: int = Field(default=1000, ge=0)
     """Linear warm-up."""
     offset_noise: Annotated[float, Field(ge=0)] = 0.04
     """Standard deviation of the per-channel noise offset."""
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    """adafactor keeps a row and a column per matrix instead of AdamW's two moments (small GPUs)."""
+    unet_weights: Literal["all", "cross_attention"] = "all"
+    """cross_attention: only its keys and values of the tokens are trained (small GPUs, not P)."""
+    gradient_checkpointing: bool = True
+    """Compute the U-Net's activations again in backward instead of keeping them (C)."""
 
 
 class TransferSettings(Section):

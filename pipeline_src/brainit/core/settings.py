@@ -16,6 +16,7 @@ from brainit.core.sections_data import (
     FeatureSettings,
     ImageSettings,
     LabSettings,
+    ModelsSettings,
     NsdSettings,
     PathSettings,
     RunSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "ImageSettings",
     "JointSettings",
     "LabSettings",
+    "ModelsSettings",
     "NsdSettings",
     "PathSettings",
     "ReconSettings",
@@ -67,6 +69,7 @@ class Settings(Section):
     paths: PathSettings = PathSettings()
     nsd: NsdSettings = NsdSettings()
     lab: LabSettings = LabSettings()
+    models: ModelsSettings = ModelsSettings()
     simulation: SimulationSettings = SimulationSettings()
     images: ImageSettings = ImageSettings()
     features: FeatureSettings = FeatureSettings()

@@ -81,7 +81,8 @@ def evaluate_run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the reconstructions of `kind` in a run's folder; return per-image and summary tables.
 
-    Raises `PipelineError` for an unknown kind and for fewer than two images.
+    Raises `PipelineError` for an unknown kind, for one that the run was made without, and for fewer
+    than two images.
     """
     if kind not in KINDS:
         raise PipelineError("--kind", f"one of {KINDS}", repr(kind), "name one of them")
@@ -96,6 +97,10 @@ def evaluate_run(
             f"{len(recons.nsd_id)}",
             "raise recon.max_images: identification needs rivals",
         )
+    if kind not in recons.images:
+        there = ", ".join(recons.images)
+        fix = "ask for the run's folder without _lowlevel: its images need a generator"
+        raise PipelineError(recon, f"{kind} images", f"{there} alone", fix)
     networks = load_metric_networks(settings.features.metrics, weights_dir, run_device(settings))
     scores = score_images(
         as_images(recons.images[kind]),

@@ -1,4 +1,7 @@
-"""Montage of a run: seen | low-level | semantic | fused, one row per image, for a look."""
+"""Montage of a run: seen | low-level | semantic | fused, one row per image, for a look.
+
+A run without a generator has the first two columns alone, an ablation no semantic one.
+"""
 
 from collections.abc import Mapping
 

@@ -17,15 +17,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--stimuli", type=Path, required=True)
     for kind in KINDS:
-        n_words = "*" if kind == "semantic" else "+"
-        is_required = kind != "semantic"
-        parser.add_argument(
-            f"--{kind}", type=Path, nargs=n_words, required=is_required, default=[], help="shards"
-        )
+        required = kind == "lowlevel"
+        parser.add_argument(f"--{kind}", type=Path, nargs="+", required=required, help="shards")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
-    parts = {kind: getattr(args, kind) for kind in KINDS}
+    parts = {kind: getattr(args, kind) for kind in KINDS if getattr(args, kind)}
     gather_reconstructions(args.subject, args.run, args.stimuli, parts, args.out, settings)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from brainit.core.artifacts import Artifact
+from brainit.core.device import frozen_precision
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import Settings, Stage1Settings
@@ -65,11 +66,12 @@ def targets_of(
         network = load_backbone("vgg", settings.features.vgg, files.weights)
         return LowlevelTargets(images, network.to(device))
     name = settings.features.semantic_tokens
-    network = load_backbone("semantic_tokens", name, files.weights).to(device)
-    network.halve_contrast = settings.features.halve_contrast  # type: ignore[assignment]
+    tower: Any = load_backbone("semantic_tokens", name, files.weights)
+    tower.halve_contrast = settings.features.halve_contrast
+    tower.use_precision(frozen_precision(settings, device))
     cached = {False: files.tokens, True: files.external_tokens}
     shards = {key: ShardedArray(path) for key, path in cached.items() if path is not None}
-    return SemanticTargets(images, network, shards)
+    return SemanticTargets(images, tower.to(device), shards)
 
 
 def pool_source(pool: FmriPool, files: TrainingFiles) -> tuple[ExampleSource, ExampleSource]:

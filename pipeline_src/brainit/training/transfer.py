@@ -83,6 +83,7 @@ def adapt_joint(
         lr=transfer.joint_lr,
         accumulation=task.settings.accumulation,
         max_steps=transfer.joint_max_steps,
+        optimizer=task.settings.optimizer,
         keep="last",
     )
     task.generator.requires_grad_(False)
