@@ -20,7 +20,7 @@ from .test_dry_run import rule_texts
 Block = dict[str, str]
 DEMO = ("--configfile", "config/demo.yaml")
 ALIASES = {"all", "tables", "figures", "report", "ablations", "everything"}
-FETCHING = {"download", "download_images", "fetch_weights"}
+FETCHING = {"download", "download_images", "fetch_weights", "import_authors"}
 
 
 class Resources(SimpleNamespace):

@@ -20,12 +20,13 @@ rule import_authors:
         "<logs>/import_authors.log",
     benchmark:
         "<benchmarks>/import_authors.tsv"
+    localrule: LOCAL_DOWNLOADS
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=32000,
-        runtime=600,
+        mem_mb=by_attempt(32000),
+        runtime=by_attempt(600),
     params:
         checkpoints=f"{WEIGHTS}/authors",
         out=lambda wildcards, output: str(Path(output.encoder).parents[1]),
