@@ -45,7 +45,7 @@ def write_recons(
 ) -> None:
     """Write the folder, whole or not at all; equal contents give equal bytes.
 
-    `images` has the low-level ones and may have the others of `KINDS`; the last is written as PNG too.
+    `images` has the low-level ones, perhaps the others of `KINDS`; the last is written as PNG too.
     """
     kinds = [kind for kind in KINDS if kind in images]
     with atomic_path(folder) as partial:
