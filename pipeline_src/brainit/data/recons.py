@@ -1,8 +1,9 @@
 """The folder of a run's reconstructions: written whole, read only with a provenance that agrees.
 
-`images/<nsd_id>.png` (the fused images), `recons.h5` (datasets nsd_id, lowlevel, semantic, fused;
-uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`, which holds the
-SHA-256 of every other file and the kinds that there are: an ablation has no semantic-only images.
+`images/<nsd_id>.png` (of the last kind that there is), `recons.h5` (datasets nsd_id, lowlevel,
+semantic, fused; uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`,
+which holds the SHA-256 of every other file and the kinds that there are: an ablation has no
+semantic-only images, one of the low-level branch alone no fused ones.
 """
 
 import json
@@ -43,18 +44,18 @@ def write_recons(
     provenance: Mapping[str, Any],
 ) -> None:
     """Write the folder, whole or not at all; equal contents give equal bytes."""
+    kinds = [kind for kind in KINDS if kind in images]
     with atomic_path(folder) as partial:
         (partial / "images").mkdir(parents=True)
-        for number, pixels in zip(nsd_id, images["fused"], strict=True):
+        for number, pixels in zip(nsd_id, images[kinds[-1]], strict=True):
             Image.fromarray(pixels).save(partial / "images" / f"{number:05d}.png")
         montage.save(partial / MONTAGE_NAME)
         with h5py.File(partial / FILE_NAME, "w", libver="latest") as handle:
             handle.create_dataset("nsd_id", data=nsd_id, track_times=False)
-            for kind in (kind for kind in KINDS if kind in images):
+            for kind in kinds:
                 handle.create_dataset(kind, data=images[kind], track_times=False)
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         digests = {str(path.relative_to(partial)): sha256_of(path) for path in files}
-        kinds = [kind for kind in KINDS if kind in images]
         record = {"n_images": len(nsd_id), "kinds": kinds, **provenance, "sha256": digests}
         text = json.dumps(record, indent=1, sort_keys=True)
         write_text(partial / PROVENANCE_NAME, text + "\n")

@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--stimuli", type=Path, required=True)
     for kind in KINDS:
-        n_words = "*" if kind == "semantic" else "+"
-        is_required = kind != "semantic"
+        is_required = kind == "lowlevel"
+        n_words = "+" if is_required else "*"
         parser.add_argument(
             f"--{kind}", type=Path, nargs=n_words, required=is_required, default=[], help="shards"
         )

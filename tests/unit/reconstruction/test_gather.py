@@ -91,6 +91,15 @@ def test_montage_shows_each_column(tmp_path, stimuli):
     assert (sheet[:20] < 128).any()
 
 
+def test_a_variant_of_the_lowlevel_branch_shows_its_images(tmp_path, stimuli):
+    parts = {"lowlevel": write_kind(tmp_path, "lowlevel", [[3, 5]]), "semantic": [], "fused": []}
+    gather_reconstructions("subj01", "40h_mlp", stimuli, parts, tmp_path / "r", SETTINGS)
+    recons = read_recons(tmp_path / "r")
+    assert list(recons.images) == recons.provenance["kinds"] == ["lowlevel"]
+    pixels = np.asarray(Image.open(tmp_path / "r/images/00005.png"))
+    assert np.array_equal(pixels, made_of("lowlevel", [5])[0])
+
+
 def test_kinds_that_disagree_are_refused(tmp_path, stimuli):
     parts = {kind: write_kind(tmp_path, kind, [[3, 5]]) for kind in KINDS}
     short = {**parts, "lowlevel": write_kind(tmp_path, "lowlevel", [[3], [4]])}
