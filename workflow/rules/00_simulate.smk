@@ -21,7 +21,7 @@ if SIMULATION:
             "<benchmarks>/simulate_nsd.tsv"
         conda:
             "../../envs/pipeline.yaml"
-        threads: THREADS
+        threads: 2
         resources:
             mem_mb=4000,
             runtime=60,
@@ -32,5 +32,6 @@ if SIMULATION:
         shell:
             "python -m brainit.steps.simulate_nsd"
             " --out {params.out:q}"
+            " --workers {threads}"
             " --settings {params.settings:q}"
             " &> {log:q}"

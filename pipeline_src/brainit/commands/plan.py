@@ -1,4 +1,4 @@
-"""`brainit plan [TARGET]`: jobs, downloads, peak disk and download time, before anything starts.
+"""`brainit plan [TARGET]`: jobs, downloads, disk and GPU hours of a target, before it starts.
 
 The jobs are those of Snakemake's dry run of the same target and configuration.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from brainit.commands.plan_disk import disk_events, peak
+from brainit.commands.plan_hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
 from brainit.commands.plan_sizes import Job, Sizes
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
@@ -32,6 +33,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("target", nargs="?", default="all", help="a target of the workflow")
     parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="as for snakemake")
     parser.add_argument("--bandwidth", type=float, default=1000.0, help="Mbit/s of the network")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs that work at once")
+    parser.add_argument(
+        "--tflops", type=float, default=EFFECTIVE_TFLOPS, help="sustained TFLOP/s of one GPU"
+    )
     parser.add_argument("--json", action="store_true", help="write it as JSON")
     parser.set_defaults(run=run)
 
@@ -40,7 +45,9 @@ def run(args: argparse.Namespace) -> None:
     """Print the plan. Raises `PipelineError` where Snakemake refuses target or configuration."""
     settings = read_configuration([_BASE_CONFIG, *args.configfile])
     jobs = dry_run(args.target, args.configfile)
-    plan = make_plan(settings, jobs, args.bandwidth)
+    plan = make_plan(settings, jobs, args.bandwidth) | gpu_plan(
+        settings, jobs, args.gpus, args.tflops
+    )
     if args.json:
         sys.stdout.write(json.dumps(plan, indent=1) + "\n")
         return
@@ -113,6 +120,25 @@ def make_plan(settings: Settings, jobs: list[Job], bandwidth_mbit: float) -> dic
     }
 
 
+def gpu_plan(
+    settings: Settings, jobs: list[Job], n_gpus: int, tflops: float = EFFECTIVE_TFLOPS
+) -> dict[str, Any]:
+    """Return GPU hours by rule and in all, how many are measured, and hours on `n_gpus`."""
+    benchmarks = Path(settings.paths.results) / "benchmarks"
+    times = Hours(Sizes(settings), benchmarks, tflops).of(jobs)
+    by_rule: Counter[str] = Counter()
+    for time in times:
+        by_rule[time.rule] += time.seconds / 3600  # type: ignore[assignment]
+    return {
+        "gpu_hours": sum(by_rule.values()),
+        "gpu_hours_by_rule": dict(by_rule.most_common()),
+        "measured_rules": sorted({time.rule for time in times if time.is_measured}),
+        "tflops": tflops,
+        "n_gpus": n_gpus,
+        "wall_hours": wall_seconds(times, n_gpus) / 3600,
+    }
+
+
 def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
     """Return the plan as lines to read."""
     rules = ", ".join(f"{n} {rule}" for rule, n in plan["jobs"].items())
@@ -129,7 +155,22 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
         f" {plan['bandwidth_mbit']:g} Mbit/s"
     )
     lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
+    if plan.get("gpu_hours"):
+        lines += _gpu_lines(plan)
     return lines
+
+
+def _gpu_lines(plan: dict[str, Any]) -> list[str]:
+    measured = plan["measured_rules"]
+    lines = [
+        f"  {hours:8.2f} GPU h  {rule}, {'measured' if rule in measured else 'counted'}"
+        for rule, hours in plan["gpu_hours_by_rule"].items()
+    ]
+    total = f"  {plan['gpu_hours']:.1f} GPU h in all, {plan['wall_hours']:.1f} h on"
+    return [
+        *lines,
+        f"{total} {plan['n_gpus']} GPU; counted ones at {plan['tflops']:g} TFLOP/s, at best",
+    ]
 
 
 def _gb(n_bytes: float) -> str:

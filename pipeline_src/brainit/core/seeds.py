@@ -1,22 +1,12 @@
-"""One seed in the settings; every random stream is derived from it by name."""
+"""Torch's random streams, derived by name like `core.streams`, and its threads."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
-
-def derived_seed(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed that depends on `seed` and `names` alone, on every machine."""
-    text = "/".join(str(part) for part in (seed, *names))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Return the NumPy generator of the stream `names`, independent of every other stream."""
-    return np.random.default_rng(derived_seed(seed, *names))
+from brainit.core.streams import derived_seed
 
 
 def torch_generator(seed: int, *names: str | int, device: str = "cpu") -> torch.Generator:
@@ -36,6 +26,7 @@ def seeded_init(seed: int, *names: str | int) -> Iterator[None]:
 
 
 def use_threads(n_threads: int) -> None:
-    """Fix the thread count and deterministic algorithms: a rerun gives the same bytes."""
+    """Fix torch's and BLAS's threads and deterministic algorithms: a rerun gives the same bytes."""
     torch.set_num_threads(n_threads)
+    threadpool_limits(n_threads)
     torch.use_deterministic_algorithms(True, warn_only=False)

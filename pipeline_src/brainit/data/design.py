@@ -18,8 +18,8 @@ from scipy.io.matlab import MatReadError
 
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import NsdSettings
+from brainit.core.streams import numpy_generator
 from brainit.data import nsd_paths, splits
 
 _MAT_KEYS = ("masterordering", "sharedix", "stimpattern", "subjectim")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import NsdSettings
+from brainit.core.streams import numpy_generator
 from brainit.data import splits
 
 

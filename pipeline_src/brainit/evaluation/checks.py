@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from brainit.core.artifacts import read_table
 from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings
+from brainit.core.streams import numpy_generator
 from brainit.data.images import ImageStore
 from brainit.data.trials import read_trials
 from brainit.evaluation.check import Check, as_table, at_least, for_comparison, within

@@ -11,8 +11,8 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from brainit.core.artifacts import Artifact, read_artifact
 from brainit.core.errors import PipelineError
-from brainit.core.seeds import derived_seed, numpy_generator
 from brainit.core.settings import Settings
+from brainit.core.streams import derived_seed, numpy_generator
 from brainit.data.voxels import read_voxels
 from brainit.evaluation.check import Check, at_least, for_comparison
 from brainit.evaluation.truth import VoxelTruth

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
+from brainit.core.streams import numpy_generator
 from brainit.data.images import ImageStore
 from brainit.data.recons import KINDS, read_recons
 from brainit.evaluation.bootstrap import bootstrap_interval

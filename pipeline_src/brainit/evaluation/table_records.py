@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings
+from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
 from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.image_scores import ImageScores

@@ -22,8 +22,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from brainit.core.errors import PipelineError
-from brainit.core.seeds import derived_seed, numpy_generator
 from brainit.core.settings import ClusterSettings
+from brainit.core.streams import derived_seed, numpy_generator
 
 logger = logging.getLogger(__name__)
 

@@ -1,20 +1,26 @@
-"""Write a whole simulated NSD: files in NSD's formats, a COCO-style archive, truth and card."""
+"""Write a whole simulated NSD: files in NSD's formats, a COCO-style archive, truth and card.
+
+Images and subjects are made by several processes; the bytes do not depend on how many.
+"""
 
 import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from brainit.core.artifacts import write_artifact
 from brainit.core.files import write_text
 from brainit.core.progress import progress
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings
+from brainit.core.streams import numpy_generator
 from brainit.data import nsd_paths
 from brainit.simulation import nsd_files
 from brainit.simulation.brain import SILENT_SHARE, Brain, draw_brain, signals
@@ -46,51 +52,66 @@ class Seen:
         return signals(brain, self.maps[index], contents, self.places[index])
 
 
-def simulate(settings: Settings, out: Path) -> None:
-    """Write `nsd/`, `coco/`, `truth/` and `card.json` below `out`; every draw follows the seed."""
+def simulate(settings: Settings, out: Path, workers: int = 1) -> None:
+    """Write `nsd/`, `coco/`, `truth/` and `card.json` below `out`; every draw follows the seed.
+
+    `workers` processes share the work.
+    """
+    n_threads = settings.run.threads
+    with (
+        threadpool_limits(n_threads),
+        parallel_config("loky", n_jobs=workers, inner_max_num_threads=n_threads),
+        Parallel(return_as="generator") as run,
+    ):
+        _simulate(settings, out, run)
+
+
+def _simulate(settings: Settings, out: Path, run: Parallel) -> None:
     seed, sizes, subjects = settings.run.seed, settings.simulation, settings.nsd.subjects
     design = draw_design(sizes, len(subjects), numpy_generator(seed, "design"))
     generator = numpy_generator(seed, "stimuli")
     scenes = [draw_scene(generator) for _ in range(design.n_images)]
-    pixels = np.stack(
-        [render_scene(scene, sizes.image_size) for scene in progress(scenes, "stimuli")]
-    )
-    seen = see(scenes, pixels)
+    seen, pixels = see(scenes, sizes.image_size, run)
     root = out / "nsd"
     nsd_files.write_expdesign(root / nsd_paths.EXPDESIGN, design)
     nsd_files.write_stim_info(root / nsd_paths.STIM_INFO, design, sizes.n_repeats)
     nsd_files.write_stimuli(root / nsd_paths.STIMULI, pixels)
     vertices = _write_anatomy(root, sizes.voxels_per_hemisphere)
-    cards = []
-    for number, subject in enumerate(progress(subjects, "subjects")):
-        draw = numpy_generator(seed, "brain", subject)
-        brain = draw_brain(vertices, number, draw)
-        cards.append(_write_subject(root, settings, design, brain, seen, number, subject))
-        _write_truth(out / "truth" / f"{subject}.safetensors", brain, subject)
-    archive = nsd_paths.COCO_ARCHIVE
-    nsd_files.write_archive(out / "coco" / archive, _external(settings))
+    jobs = [
+        delayed(_write_subject)(out, settings, design, vertices, seen, number)
+        for number in range(len(subjects))
+    ]
+    cards = list(progress(run(jobs), "subjects", total=len(jobs)))
+    nsd_files.write_archive(out / "coco" / nsd_paths.COCO_ARCHIVE, _external(settings, run))
     truth = {str(number): scene_to_dict(scene) for number, scene in enumerate(scenes)}
     write_text(out / "truth" / "scenes.json", json.dumps(truth))
     card = _card(settings, difficulty(design, scenes, pixels), cards)
     write_text(out / "card.json", json.dumps(card, indent=2) + "\n")
 
 
-def see(scenes: list[Scene], pixels: NDArray[np.uint8]) -> Seen:
-    """Return what the brains see of rendered scenes."""
-    labels = np.stack([content_map(scene, MAP_SIZE) for scene in scenes])
+def see(scenes: list[Scene], image_size: int, run: Parallel) -> tuple[Seen, NDArray[np.uint8]]:
+    """Return what the brains see of scenes, and the (images, side, side, 3) pixels, 0..255."""
+    jobs = map(delayed(_view), scenes, repeat(image_size))
+    views = list(progress(run(jobs), "stimuli", total=len(scenes)))
+    pixels, maps, labels = (np.stack(part) for part in zip(*views, strict=True))
     kinds = np.arange(1, len(CONTENTS) + 1, dtype=np.uint8)
-    return Seen(
-        maps=np.stack([channel_maps(image) for image in progress(pixels, "filter bank")]),
-        contents=labels[:, None] == kinds[:, None, None],
-        places=np.array([PLACES.index(scene.place) for scene in scenes]),
-    )
+    places = np.array([PLACES.index(scene.place) for scene in scenes])
+    return Seen(maps, labels[:, None] == kinds[:, None, None], places), pixels
 
 
-def _external(settings: Settings) -> Iterator[NDArray[np.uint8]]:
+def _view(
+    scene: Scene, image_size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
+    """Return a scene's pixels, its filter bank and its map of contents."""
+    pixels = render_scene(scene, image_size)
+    return pixels, channel_maps(pixels), content_map(scene, MAP_SIZE)
+
+
+def _external(settings: Settings, run: Parallel) -> Iterator[NDArray[np.uint8]]:
     generator = numpy_generator(settings.run.seed, "external_images")
-    numbers = range(settings.simulation.n_external_images)
-    for _ in progress(numbers, "external images"):
-        yield render_scene(draw_scene(generator), settings.simulation.image_size)
+    n_images, size = settings.simulation.n_external_images, settings.simulation.image_size
+    jobs = (delayed(render_scene)(draw_scene(generator), size) for _ in range(n_images))
+    yield from progress(run(jobs), "external images", total=n_images)
 
 
 def _write_anatomy(root: Path, n_voxels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -116,15 +137,17 @@ def _write_anatomy(root: Path, n_voxels: int) -> tuple[NDArray[np.int64], NDArra
 
 
 def _write_subject(
-    root: Path,
+    out: Path,
     settings: Settings,
     design: Design,
-    brain: Brain,
+    vertices: tuple[NDArray[np.int64], NDArray[np.int64]],
     seen: Seen,
     number: int,
-    subject: str,
 ) -> dict[str, Any]:
-    """Write a subject's responses, betas, ncsnr and NSD-synthetic session; return its card."""
+    """Write a subject's files in NSD's formats and its truth; return its card."""
+    root, subject = out / "nsd", settings.nsd.subjects[number]
+    brain = draw_brain(vertices, number, numpy_generator(settings.run.seed, "brain", subject))
+    _write_truth(out / "truth" / f"{subject}.safetensors", brain, subject)
     nsd_files.write_responses(root / nsd_paths.responses(subject), design, number)
     draw = numpy_generator(settings.run.seed, "recording", subject)
     listed = design.lists[number]

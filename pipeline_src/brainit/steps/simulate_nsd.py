@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.core.seeds import use_threads
 from brainit.simulation.simulate import simulate
 
 
@@ -12,10 +11,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write `nsd/`, `coco/`, `truth/` and `card.json` below `--out`."""
     parser = step_parser("simulate_nsd", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the simulated files")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
-    use_threads(settings.run.threads)
-    simulate(settings, args.out)
+    simulate(settings, args.out, args.workers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainit.core.progress import progress
-from brainit.core.seeds import numpy_generator
+from brainit.core.streams import numpy_generator
 from brainit.simulation.scene_drawing import content_map, render_scene
 from brainit.simulation.scenes import CONTENTS, HUE_NAMES, PLACES, Scene, caption, draw_scene
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from brainit.core.seeds import derived_seed, numpy_generator, seeded_init, torch_generator
+from brainit.core.seeds import seeded_init, torch_generator
+from brainit.core.streams import derived_seed, numpy_generator
 
 
 def test_streams_repeat_and_differ() -> None:

@@ -9,8 +9,8 @@ import torch
 
 from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import Settings, parse_sections
+from brainit.core.streams import numpy_generator
 from brainit.evaluation.check import FAILS, HOLDS
 from brainit.evaluation.checks import check_difficulty
 from brainit.evaluation.cluster_checks import (

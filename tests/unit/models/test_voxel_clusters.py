@@ -11,8 +11,8 @@ from sklearn.mixture import GaussianMixture
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
-from brainit.core.seeds import derived_seed, numpy_generator
 from brainit.core.settings import ClusterSettings, Settings
+from brainit.core.streams import derived_seed, numpy_generator
 from brainit.models.voxel_clusters import (
     assign_voxels,
     cluster_voxels,

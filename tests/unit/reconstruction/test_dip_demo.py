@@ -5,8 +5,8 @@ import pytest
 import torch
 import yaml
 
-from brainit.core.seeds import numpy_generator
 from brainit.core.settings import DipSettings
+from brainit.core.streams import numpy_generator
 from brainit.features.registry import load_backbone
 from brainit.features.resize import resize_images
 from brainit.reconstruction.dip import invert_features

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from brainit.core.seeds import numpy_generator
+from brainit.core.streams import numpy_generator
 from brainit.simulation.scene_drawing import content_map, render_scene
 from brainit.simulation.scenes import (
     CONTENTS,

@@ -100,8 +100,10 @@ def test_card_states_the_difficulty(out: Path) -> None:
     assert {"nearest_training_thumbnail_r_max", "n_test"} <= set(card["stimuli"])
 
 
-def test_the_same_seed_writes_the_same_bytes(out: Path, settings: Settings, tmp_path: Path) -> None:
-    simulate(settings, tmp_path)
+def test_the_same_seed_writes_the_same_bytes_with_more_processes(
+    out: Path, settings: Settings, tmp_path: Path
+) -> None:
+    simulate(settings, tmp_path, workers=2)
     for path in sorted(p for p in out.rglob("*") if p.is_file()):
         again = tmp_path / path.relative_to(out)
         assert again.read_bytes() == path.read_bytes(), path

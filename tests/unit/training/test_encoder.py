@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from brainit.core.seeds import numpy_generator, seeded_init, torch_generator
+from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import EncoderSettings, ImageSettings, Settings, SynthesisSettings
 from brainit.core.shards import ShardedArray, write_shards
+from brainit.core.streams import numpy_generator
 from brainit.data.fmri import FmriPool, SubjectFmri
 from brainit.data.images import ImageStore
 from brainit.features.encoder_backbone import EncoderBackbone

@@ -1,0 +1,76 @@
+"""GPU hours: counted from published totals, measured where a rule has run, packed on GPUs."""
+
+from pathlib import Path
+
+import pytest
+
+from brainit.commands.plan import as_lines, gpu_plan, make_plan
+from brainit.commands.plan_hours import GpuTime, Hours, wall_seconds
+from brainit.commands.plan_sizes import Job, Sizes
+from brainit.core.settings import Settings, parse_sections
+
+POOL = (("pool", "all"),)
+RECON = (("subject", "subj01"), ("run", "40h"), ("shard", "0"))
+
+
+def hours(settings: Settings, folder: Path) -> Hours:
+    return Hours(Sizes(settings), folder)
+
+
+def test_counts_come_to_the_published_steps(tmp_path: Path) -> None:
+    """60,000 steps of the encoder at 12 TFLOP, 12 h of low-level training at 0.25 s a step."""
+    found = hours(Settings(), tmp_path)
+    encoder = found.arithmetic(Job("train_encoder", POOL))
+    assert encoder == pytest.approx(12 * 60_000, rel=0.15)
+    n_steps = 12 * 3600 / 0.25
+    assert found.arithmetic(Job("train_bit_lowlevel", POOL)) == pytest.approx(15 * n_steps, rel=0.1)
+    dip = found.arithmetic(Job("reconstruct_lowlevel", RECON))
+    assert dip == pytest.approx(1000 * 202, rel=0.01)
+    semantic = found.arithmetic(Job("reconstruct", RECON))
+    assert semantic == pytest.approx(1000 * (36 * 2 * 0.522 + 66.6), rel=0.01)
+
+
+def test_new_subject_s_hour_is_750_trials(tmp_path: Path) -> None:
+    settings = parse_sections({"transfer": {"external_per_real": 3.0, "epochs": 50}})
+    job = Job("adapt_bit", (("subject", "subj01"), ("duration", "1h"), ("kind", "semantic")))
+    n_examples = 750 * 4 * 50
+    assert hours(settings, tmp_path).arithmetic(job) == pytest.approx(4.8 / 128 * n_examples)
+
+
+def test_bound_on_steps_bounds_stage_2(tmp_path: Path) -> None:
+    bounded = parse_sections({"joint": {"max_steps": 10, "batch": 16, "accumulation": 4}})
+    whole = hours(Settings(), tmp_path).arithmetic(Job("train_joint", POOL))
+    small = hours(bounded, tmp_path).arithmetic(Job("train_joint", POOL))
+    assert small == pytest.approx(640 * (4 * 0.522 + 0.27 + 4.8 / 128)) and small < whole
+
+
+def test_measured_rules_take_their_mean(tmp_path: Path) -> None:
+    folder = tmp_path / "train_joint"
+    folder.mkdir()
+    for name, seconds in (("all", 100), ("without_subj01", 50)):
+        (folder / f"{name}.tsv").write_text(f"s\tmax_rss\n{seconds}\t7\n")
+    times = hours(Settings(), tmp_path).of([Job("train_joint", POOL), Job("all")])
+    assert times == [GpuTime("train_joint", 75.0, True)]
+
+
+def test_demo_networks_are_not_counted(tmp_path: Path) -> None:
+    settings = parse_sections({"run": {"simulation": True}})
+    assert hours(settings, tmp_path).of([Job("train_joint", POOL)]) == []
+
+
+def test_wall_time_packs_stages() -> None:
+    times = [GpuTime("train_encoder", s, False) for s in (30, 20, 10)]
+    times += [GpuTime("evaluate", 5, False)]
+    assert wall_seconds(times, 1) == 65
+    assert wall_seconds(times, 2) == 30 + 5
+    assert wall_seconds([], 4) == 0
+
+
+def test_lines_name_hours_and_their_source(tmp_path: Path) -> None:
+    settings = parse_sections({"paths": {"results": str(tmp_path)}})
+    jobs = [Job("train_bit_semantic", POOL)]
+    plan = make_plan(settings, jobs, 1000.0) | gpu_plan(settings, jobs, 2)
+    text = "\n".join(as_lines("all", plan))
+    assert "GPU h  train_bit_semantic, counted" in text
+    assert "on 2 GPU" in text
+    assert plan["wall_hours"] == plan["gpu_hours"] > 0
