@@ -43,9 +43,11 @@ def test_a_variant_is_at_most_twenty_jobs_from_the_first_changed_step(
     assert 0 < len(rules) <= 20
     models = [rule for rule in rules if rule.startswith(("train_", "cluster_"))]
     clusters = [] if variant == "no_external" else ["cluster_voxels"]
-    assert sorted(models) == sorted(
-        [*clusters, "train_bit_lowlevel", "train_bit_semantic", "train_joint"]
-    )
+    expected = [*clusters, "train_bit_lowlevel", "train_bit_semantic", "train_joint"]
+    if variant.startswith("mlp_"):
+        expected = ["train_bit_lowlevel"]
+        assert rules.count("reconstruct_lowlevel") == 4 and "reconstruct" not in rules
+    assert sorted(models) == sorted(expected)
     assert "reconstruct_semantic" not in rules
 
 
@@ -56,8 +58,8 @@ def test_what_variants_share_is_made_once(jobs_of_ablations: list[dict[str, obje
     assert rules.count("train_encoder") == 1
     assert rules.count("prepare_betas") == 8
     assert rules.count("synthesize_fmri") == 8
-    assert rules.count("cluster_voxels") == 1 + len(VARIANTS) - 2, (
-        "k128 and no_external have main's"
+    assert rules.count("cluster_voxels") == 1 + len(VARIANTS) - 4, (
+        "k128, no_external and the MLPs have main's"
     )
 
 
@@ -120,6 +122,15 @@ def test_settings_of_a_variant_reach_its_jobs_alone(snakemake: Run) -> None:
     settings = json.loads(text.split("--settings '")[1].split("'")[0])
     assert settings["clusters"]["n_clusters"] == 8
     assert Settings().clusters.n_clusters == 128
+
+
+def test_a_variant_set_to_null_is_not_run(snakemake: Run, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"ablations": {"k8": None}}))
+    result = snakemake("ablations", *DRY, "--configfile", "config/demo.yaml", str(path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    jobs = parse_jobs(result.stdout + result.stderr)
+    assert not jobs_of("k8", jobs) and jobs_of("k16", jobs)
 
 
 def test_everything_holds_both_reports(snakemake: Run) -> None:

@@ -29,7 +29,7 @@ rule train_bit_lowlevel:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(32000),
+        mem_mb=memory_of(32000, 96000),
         runtime=1440,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:

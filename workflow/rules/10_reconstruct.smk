@@ -27,12 +27,12 @@ rule reconstruct_lowlevel:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(16000),
+        mem_mb=memory_of(16000, 48000),
         runtime=by_attempt(600),
     params:
         shard=shard_of,
         weights=WEIGHTS,
-        settings=settings("nsd", "features", "bit", "dip", "recon"),
+        settings=settings("nsd", "features", "bit", "bit_lowlevel", "dip", "recon"),
         code=code_digest("brainit.steps.reconstruct_lowlevel"),
     shell:
         "python -m brainit.steps.reconstruct_lowlevel"

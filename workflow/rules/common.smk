@@ -295,12 +295,13 @@ def shard_of(wildcards):
 def parts_of(kind):
     """Return an input function: all shards of one kind of reconstruction of a run.
 
-    A variant has no semantic-only images, and takes those of the full run that it does not change.
+    A variant has no semantic-only images, of the low-level branch alone no fused ones, and takes
+    those of the full run that it does not change.
     """
 
     def files(wildcards):
         variant = variant_named(wildcards)
-        if variant != "main" and kind == "semantic":
+        if variant != "main" and kind not in kinds_of_variant(variant):
             return []
         run = run_of(variant, kind) if variant != "main" else wildcards.run
         folder = f"<results>/{wildcards.subject}/recon_{run}_parts/{kind}"

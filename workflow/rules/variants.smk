@@ -5,7 +5,7 @@ import copy
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-ABLATIONS = config["ablations"]
+ABLATIONS = {k: v for k, v in config["ablations"].items() if v is not None}
 ANY_VARIANT = "|".join(ABLATIONS) or r"(?!)"
 MADE_OF = {
     "encoder": (set(), ()),
@@ -61,6 +61,24 @@ def run_of(variant, kind):
     return f"40h_{variant}" if changes(variant, kind) else "40h"
 
 
+def kinds_of_variant(variant):
+    """Return the kinds of images made for a variant, the one it is judged by last.
+
+    A variant of the low-level branch alone is judged by the images of that branch (T5).
+    """
+    return ["lowlevel", "fused"] if changes(variant, "semantic") else ["lowlevel"]
+
+
+def memory_of(mem_mb, mlp_mb):
+    """Return a resource function: memory of a low-level job with a BIT or an MLP (T5), by attempt."""
+
+    def megabytes(wildcards, attempt):
+        own = settings_of(variant_named(wildcards))["bit_lowlevel"]
+        return attempt * (mlp_mb if own["decoder"] == "mlp" else mem_mb)
+
+    return megabytes
+
+
 def uses_external(wildcards):
     """Say whether external images with predicted fMRI are trained on."""
     return settings_of(variant_named(wildcards))["synthesis"]["enabled"]
@@ -73,8 +91,8 @@ def ablation_scores(suffix):
         for kind in ("fused", "lowlevel"):
             found[f"{subject}/40h/{kind}"] = ("40h", kind)
         for variant in ABLATIONS:
-            run = run_of(variant, "fused")
-            found[f"{subject}/40h_{variant}/fused"] = (run, "fused")
+            kind = kinds_of_variant(variant)[-1]
+            found[f"{subject}/40h_{variant}/{kind}"] = (run_of(variant, kind), kind)
     return {
         name: f"<results>/{name.split('/')[0]}/metrics/{run}_{kind}{suffix}.csv"
         for name, (run, kind) in found.items()

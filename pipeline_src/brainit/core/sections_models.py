@@ -105,6 +105,12 @@ class Stage1Settings(Section):
     """Draws with replacement are used as a set (C)."""
     queries_per_layer: tuple[Positive, ...] = (512, 512, 128, 64, 16)
     """Positions drawn per VGG layer and image (low-level BIT only)."""
+    decoder: Literal["bit", "mlp"] = "bit"
+    """mlp: one hidden layer of `mlp_width` in the BIT's place (T5; low-level BIT only)."""
+    mlp_width: Positive = 1000
+    """Hidden width of that MLP (P T5)."""
+    loss: Literal["infonce", "mse"] = "infonce"
+    """Loss of the low-level tokens (T5 has mse); the semantic ones always have L2."""
     similarity: Literal["dot", "cosine"] = "dot"
     """InfoNCE logits: raw dot products (C), or cosine over `temperature`."""
     temperature: Rate = 0.07
@@ -231,10 +237,11 @@ class EvaluationSettings(Section):
 
 
 VARIANT_NAME = r"^(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+Overlay = dict[str, dict[str, Any]] | None
 
 
-class AblationSettings(RootModel[dict[str, dict[str, dict[str, Any]]]]):
-    """Ablations (T1, T2, T3): name -> section -> the settings in which it differs."""
+class AblationSettings(RootModel[dict[str, Overlay]]):
+    """Ablations: name -> section -> the settings in which it differs; null: not run."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -242,8 +249,10 @@ class AblationSettings(RootModel[dict[str, dict[str, dict[str, Any]]]]):
         regex_engine="python-re",
         json_schema_extra={"additionalProperties": False},
     )
-    root: dict[Annotated[str, Field(pattern=VARIANT_NAME)], dict[str, dict[str, Any]]] = {
+    root: dict[Annotated[str, Field(pattern=VARIANT_NAME)], Overlay] = {
         **{f"k{n}": {"clusters": {"n_clusters": n}} for n in (8, 16, 32, 64, 128, 256, 512)},
         "coordinates": {"clusters": {"method": "coordinates"}},
         "no_external": {"synthesis": {"enabled": False}},
+        "mlp_infonce": {"bit_lowlevel": {"decoder": "mlp"}},
+        "mlp_mse": {"bit_lowlevel": {"decoder": "mlp", "loss": "mse"}},
     }

@@ -1,9 +1,9 @@
 """The folder of a run's reconstructions: written whole, read only with a provenance that agrees.
 
-`images/<nsd_id>.png` (the fused images), `recons.h5` (datasets nsd_id, lowlevel, semantic, fused;
-uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`, which holds the
-SHA-256 of every other file and the kinds that there are: an ablation has no semantic-only images,
-a run without a generator (`recon_<run>_lowlevel`) the low-level images alone, as PNG too.
+`images/<nsd_id>.png` (of the last kind that there is), `recons.h5` (datasets nsd_id, lowlevel,
+semantic, fused; uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`,
+which holds the SHA-256 of every other file and the kinds that there are: an ablation has no
+semantic-only images, one of the low-level branch and a run without a generator no fused ones.
 """
 
 import json

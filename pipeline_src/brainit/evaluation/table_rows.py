@@ -99,8 +99,6 @@ TABLES: dict[str, Rows] = {
 NOT_AVAILABLE = {
     "40h_schaefer400": "the workflow has no rule yet that fetches Schaefer's parcels",
     "40h_schaefer1000": "the workflow has no rule yet that fetches Schaefer's parcels",
-    "40h_mlp_infonce": "the pipeline has no MLP in the place of the BIT yet",
-    "40h_mlp_mse": "the pipeline has no MLP in the place of the BIT yet",
 }
 """Rows that no command makes, and why."""
 

@@ -31,8 +31,8 @@ def gather_reconstructions(
     """Join the shards of each kind and write the run's folder, provenance last.
 
     `parts` are the shard files of the kinds lowlevel, semantic and fused; an ablation has none of
-    semantic, a run without a generator those of lowlevel alone. Raises `PipelineError` where the
-    kinds hold other images, or other settings than each other.
+    semantic, one of the low-level branch and a run without a generator those of lowlevel alone.
+    Raises `PipelineError` where the kinds hold other images, or other settings than each other.
     """
     kinds = [kind for kind in KINDS if kind in parts]
     joined = {kind: join_parts(parts[kind], kind, subject) for kind in kinds}

@@ -16,6 +16,7 @@ from brainit.core.shards import ShardedArray
 from brainit.data.fmri import FmriPool, SubjectFmri, load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.features.registry import load_backbone, weights_path
+from brainit.models.brain_mlp import BrainMlp
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.brain_transformer_file import require_same_subjects, subject_slices
 from brainit.training.examples import ExampleSource
@@ -103,10 +104,11 @@ def new_bit(
     targets: SemanticTargets | LowlevelTargets,
     settings: Settings,
     kind: str,
-) -> BrainInteractionTransformer:
-    """Return an untrained BIT over the V2C map at `path`.
+) -> BrainInteractionTransformer | BrainMlp:
+    """Return an untrained BIT over the V2C map at `path`, or the MLP that T5 has in its place.
 
-    Raises `PipelineError` where the map is of another set of subjects or voxels than the betas.
+    Raises `PipelineError` where the map is of another set of subjects or voxels than the betas, and
+    for a semantic MLP, which the diffusion model could not be guided by.
     """
     require_same_subjects(path, clusters.attributes, pool.n_voxels)
     if isinstance(targets, SemanticTargets):
@@ -114,7 +116,18 @@ def new_bit(
         n_queries, out_width = int(network.n_tokens), int(network.width)  # type: ignore[arg-type]
     else:
         n_queries, out_width = targets.layout.n_tokens, targets.layout.width
+    options = stage1_settings(settings, kind)
     with seeded_init(settings.run.seed, "bit", kind):
+        if options.decoder == "mlp":
+            if kind != "lowlevel":
+                where, fix = f"settings bit_{kind}.decoder", "set it to bit"
+                raise PipelineError(where, "bit", "mlp", fix)
+            return BrainMlp(
+                n_voxels=len(clusters["voxel_cluster"]),
+                hidden=options.mlp_width,
+                n_queries=n_queries,
+                out_width=out_width,
+            )
         return BrainInteractionTransformer(
             voxel_cluster=torch.from_numpy(clusters["voxel_cluster"]),
             n_clusters=int(clusters.attributes["n_clusters"]),

@@ -17,6 +17,7 @@ from brainit.data.fmri import SubjectFmri
 from brainit.data.images import ImageStore
 from brainit.features.generator import Generator
 from brainit.features.registry import load_backbone
+from brainit.models.brain_mlp import BrainMlp
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.examples import ExampleSource, VoxelDropout
 from brainit.training.joint import JointTask, noise_with_offset, train_joint
@@ -176,6 +177,29 @@ def test_lowlevel_loss_is_infonce_per_layer_in_plain_loops(
     assert found.item() == pytest.approx(total.item() / 5, rel=1e-4)
 
 
+def test_lowlevel_loss_may_be_the_mean_square_instead(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    task = lowlevel_task(source, images)
+    task.settings = task.settings.model_copy(update={"loss": "mse"})
+    batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
+    found = task.loss(batch, torch_generator(0, "x")).item()
+    layout = task.targets.layout
+    drawn = (layout.tokens_per_layer, task.settings.queries_per_layer)
+    positions = draw_positions(4, *drawn, torch_generator(0, "x"))
+    everything = task.model.decode(task.model.tokenize_mixed(batch.groups))
+    tables = task.targets.of(batch, torch.device("cpu"))
+    means = []
+    for layer, place in enumerate(layout.layer_slices):
+        squares = [
+            (everything[i, place.start + int(p)] - tables[layer][i, int(p)]).square().mean().item()
+            for i in range(4)
+            for p in positions[layer][i]
+        ]
+        means.append(sum(squares) / len(squares))
+    assert found == pytest.approx(sum(means) / 5, rel=1e-4)
+
+
 def test_semantic_loss_is_the_mean_square_to_the_tokens(
     source: ExampleSource, images: BatchImages
 ) -> None:
@@ -214,8 +238,13 @@ def test_cached_tokens_give_the_same_targets(
     torch.testing.assert_close(one, two, rtol=2e-3, atol=2e-3)
 
 
-def test_a_tiny_batch_is_learned(source: ExampleSource, images: BatchImages) -> None:
+@pytest.mark.parametrize("decoder", ["bit", "mlp"])
+def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: BatchImages) -> None:
     task = lowlevel_task(source, images)
+    if decoder == "mlp":
+        layout = task.targets.layout
+        sizes = {"n_queries": layout.n_tokens, "out_width": layout.width}
+        task.model = BrainMlp(n_voxels=21, hidden=8, **sizes)
     few = ExampleSource({"subj01": fmri("subj01", 4, 0)}, {}, source.voxels)
     task.train = few
     losses = [next(iter(task.losses(EpochPosition(task.draws(0))))).item()]
