@@ -296,7 +296,8 @@ def parts_of(kind):
     """Return an input function: all shards of one kind of reconstruction of a run.
 
     A variant has no semantic-only images, of the low-level branch alone no fused ones, and takes
-    those of the full run that it does not change.
+    those of the full run that it does not change. The baseline from scratch is judged by its fused
+    images and has no semantic-only ones.
     """
 
     def files(wildcards):
@@ -304,6 +305,8 @@ def parts_of(kind):
         if variant != "main" and kind not in kinds_of_variant(variant):
             return []
         run = run_of(variant, kind) if variant != "main" else wildcards.run
+        if run == "1h_scratch" and kind == "semantic":
+            return []
         folder = f"<results>/{wildcards.subject}/recon_{run}_parts/{kind}"
         return [f"{folder}/shard_{shard}.safetensors" for shard in range(N_SHARDS)]
 

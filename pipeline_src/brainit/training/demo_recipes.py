@@ -49,7 +49,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "unet": {"steps": 2400, "batch": 32, "lr": 1.5e-3},
         "unet_blurred": {"steps": 3600, "batch": 32, "lr": 1.0e-3},
         "unet_blurred_again": {"steps": 3600, "batch": 32, "lr": 8.0e-4},
-        "unet_blurred_third": {"steps": 3600, "batch": 32, "lr": 6.0e-4},
     },
 }
 
@@ -97,7 +96,7 @@ def train_generator(scenes: SceneSet, seed: int) -> tuple[nn.Module, Curve]:
     latents, tokens = demo_generator.cache_inputs(generator, network, scenes)
     blur = demo_generator.TokenBlur(tokens)
     curves = [curve]
-    for part in ("unet", "unet_blurred", "unet_blurred_again", "unet_blurred_third"):
+    for part in ("unet", "unet_blurred", "unet_blurred_again"):
         part_recipe = Recipe(**recipe[part], seed=seed)
         average, curve = demo_generator.train_unet(
             generator, latents, tokens, part_recipe, part, None if part == "unet" else blur
