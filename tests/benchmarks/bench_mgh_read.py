@@ -30,15 +30,15 @@ def mask_vertices() -> np.ndarray:
     return np.sort(chosen).astype(np.int64)
 
 
-def write_session(path: Path) -> None:
-    """Write the file frame by frame below nibabel's own header."""
+def write_surface_session(path: Path, n_frames: int = N_FRAMES) -> None:
+    """Write a hemisphere's file frame by frame below nibabel's own header."""
     header = nib.MGHImage(np.zeros((N_VERTICES, 1, 1, 1), np.float32), np.eye(4)).header.copy()
-    header["dims"] = (N_VERTICES, 1, 1, N_FRAMES)
+    header["dims"] = (N_VERTICES, 1, 1, n_frames)
     rng = np.random.default_rng(1)
     with path.open("wb") as handle:
         header.writehdr_to(handle)
         handle.write(bytes(DATA_OFFSET - handle.tell()))
-        for _ in range(N_FRAMES):
+        for _ in range(n_frames):
             handle.write(rng.standard_normal(N_VERTICES, dtype=np.float32).astype(">f4").tobytes())
         header.writeftr_to(handle)
         handle.flush()
@@ -98,7 +98,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lh.betas_session01.mgh"
-        write_session(path)
+        write_surface_session(path)
         found: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in WAYS}
         for number in range(max(ROUNDS.values())):
             for kind in (kind for kind in WAYS if number < ROUNDS[kind]):

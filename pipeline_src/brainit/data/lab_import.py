@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import write_artifact, write_table
 from brainit.core.errors import PipelineError
-from brainit.core.files import atomic_path, write_text
+from brainit.core.files import atomic_path, release_pages, write_text
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
 from brainit.core.shards import write_rows
@@ -103,7 +103,9 @@ def write_lab_betas(
                 )
             index = rows["trial"].to_numpy()
             values = np.asarray(betas[index][:, columns], dtype=np.float32)
+            release_pages(betas)
             out[index], _ = zscore_session(values, is_reference)
+            release_pages(out)
         out.flush()
 
 
