@@ -1,12 +1,17 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and mapped ones leave memory when told."""
 
 import errno
 import hashlib
+import mmap
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 
@@ -69,3 +74,13 @@ def sha256_of(path: Path | str) -> str:
         while block := handle.read(_CHUNK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Take what was read of a memory-mapped file out of this process's memory; it stays readable.
+
+    Pages that were read count as resident until the system wants them back: a file of betas read
+    once would count whole. An array that maps no file is left alone.
+    """
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)

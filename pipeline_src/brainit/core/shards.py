@@ -6,8 +6,9 @@ dtype, shape, attributes). Rows are memory-mapped, so that no step ever holds th
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +30,54 @@ def write_shards(
     """Write each block of rows as one shard, then the index."""
     folder.mkdir(parents=True, exist_ok=True)
     n_rows: list[int] = []
-    row_shape: list[int] = []
+    row_shape: tuple[int, ...] = ()
     dtype = ""
     for number, block in enumerate(blocks):
         with atomic_path(folder / f"shard_{number:03d}.npy") as partial:
             np.save(partial, block)
         n_rows.append(len(block))
-        row_shape, dtype = list(block.shape[1:]), str(block.dtype)
-    index = {"n_rows": n_rows, "row_shape": row_shape, "dtype": dtype}
+        row_shape, dtype = block.shape[1:], str(block.dtype)
+    _write_index(folder, n_rows, row_shape, dtype, attributes)
+
+
+def write_rows(
+    folder: Path,
+    rows: Iterator[NDArray[Any]],
+    rows_per_shard: int,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write rows of one shape and dtype as they come: `write_shards` with one row in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    n_rows: list[int] = []
+    row = np.empty(0)
+    for number, row in enumerate(rows):
+        path = folder / f"shard_{number:03d}.npy"
+        with atomic_path(path) as partial, partial.open("wb") as handle:
+            _write_header(handle, row, 0)
+            handle.write(row.tobytes())
+            n_rows.append(1)
+            for other in islice(rows, rows_per_shard - 1):
+                handle.write(other.tobytes())
+                n_rows[-1] += 1
+            # The header keeps room for any number of rows, so that only now it must be known.
+            handle.seek(0)
+            _write_header(handle, row, n_rows[-1])
+    _write_index(folder, n_rows, row.shape, str(row.dtype), attributes)
+
+
+def _write_header(handle: BinaryIO, row: NDArray[Any], n_rows: int) -> None:
+    header = {"descr": row.dtype.str, "fortran_order": False, "shape": (n_rows, *row.shape)}
+    np.lib.format.write_array_header_1_0(handle, header)
+
+
+def _write_index(
+    folder: Path,
+    n_rows: list[int],
+    row_shape: tuple[int, ...],
+    dtype: str,
+    attributes: Mapping[str, Any] | None,
+) -> None:
+    index = {"n_rows": n_rows, "row_shape": list(row_shape), "dtype": dtype}
     write_text(folder / INDEX_NAME, json.dumps({**index, "attributes": dict(attributes or {})}))
 
 

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.settings import ImageSettings
-from brainit.core.shards import shard_ranges, write_shards
+from brainit.core.shards import write_rows
 
 STIMULI_DATASET = "imgBrick"
 EXTERNAL_FOLDER = "unlabeled2017"
@@ -34,9 +34,11 @@ def prepare_images(
     Raises `PipelineError` for a truncated or foreign file and for members of unexpected names.
     """
     attributes = {"side": settings.stored_size}
-    write_shards(stimuli, stimulus_blocks(brick, settings), {**attributes, "source": brick.name})
-    blocks = external_blocks(archive, settings)
-    write_shards(external, blocks, {**attributes, "source": archive.name})
+    for folder, path, rows in (
+        (stimuli, brick, stimulus_rows(brick, settings)),
+        (external, archive, external_rows(archive, settings)),
+    ):
+        write_rows(folder, rows, settings.rows_per_shard, {**attributes, "source": path.name})
 
 
 def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
@@ -51,8 +53,8 @@ def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def stimulus_blocks(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.uint8]]:
-    """Yield the stimuli shard by shard, at the stored size.
+def stimulus_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.uint8]]:
+    """Yield the stimuli one by one, at the stored size.
 
     Raises `PipelineError` for a truncated file or one without `imgBrick` of uint8 (n, h, w, 3).
     """
@@ -64,29 +66,23 @@ def stimulus_blocks(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.
                 raise PipelineError(path, expected, f"{sorted(handle)}", _FIX)
             if dataset.dtype != np.uint8 or dataset.ndim != 4 or dataset.shape[3] != 3:
                 raise PipelineError(path, expected, f"{dataset.dtype} {dataset.shape}", _FIX)
-            shards = shard_ranges(len(dataset), settings.rows_per_shard)
-            for start, stop in progress(shards, "stimuli", unit="shard"):
-                yield _read_stimuli(dataset, start, stop, settings.stored_size)
+            images = progress(_each_image(dataset), "stimuli", len(dataset), "image")
+            yield from (square(Image.fromarray(image), settings.stored_size) for image in images)
     except OSError as error:
         raise PipelineError(path, expected, str(error), _FIX) from error
 
 
-def _read_stimuli(dataset: Any, start: int, stop: int, side: int) -> NDArray[np.uint8]:
-    out = np.empty((stop - start, side, side, 3), dtype=np.uint8)
-    for first in range(start, stop, _IMAGES_PER_READ):
-        block = dataset[first : min(first + _IMAGES_PER_READ, stop)]
-        for number, image in enumerate(block, first - start):
-            out[number] = square(Image.fromarray(image), side)
-    return out
+def _each_image(dataset: Any) -> Iterator[NDArray[np.uint8]]:
+    for first in range(0, len(dataset), _IMAGES_PER_READ):
+        yield from dataset[first : first + _IMAGES_PER_READ]
 
 
-def external_blocks(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.uint8]]:
-    """Yield the archive's images shard by shard, in the order of sorted names, never unpacked.
+def external_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.uint8]]:
+    """Yield the archive's images one by one, in the order of sorted names, never unpacked.
 
     `settings.n_external` takes the first ones. Raises `PipelineError` for a broken archive or
     image, and for an archive with fewer images.
     """
-    side = settings.stored_size
     try:
         with zipfile.ZipFile(path) as archive:
             members = external_members(path, archive)[: settings.n_external]
@@ -97,12 +93,8 @@ def external_blocks(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.
                     f"{len(members)}",
                     "lower images.n_external or set it to null for all",
                 )
-            shards = shard_ranges(len(members), settings.rows_per_shard)
-            for start, stop in progress(shards, "external images", unit="shard"):
-                out = np.empty((stop - start, side, side, 3), dtype=np.uint8)
-                for number, member in enumerate(members[start:stop]):
-                    out[number] = _read_member(path, archive, member, side)
-                yield out
+            for member in progress(members, "external images", unit="image"):
+                yield _read_member(path, archive, member, settings.stored_size)
     except (OSError, zipfile.BadZipFile) as error:
         raise PipelineError(path, "a readable zip archive", str(error), _FIX) from error
 

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.artifacts import write_artifact, write_table
+from brainit.core.files import release_pages
 from brainit.data.noise_ceiling import N_REPEATS, ceiling_percent
 
 
@@ -35,6 +36,7 @@ def lab_ceiling(betas: NDArray[np.float16], trials: pd.DataFrame) -> LabCeiling:
         if len(rows) < 2:
             continue
         block = betas[rows["trial"].to_numpy()].astype(np.float32)
+        release_pages(betas)
         squares += ((block - block.mean(axis=0)) ** 2).sum(axis=0, dtype=np.float64)
         freedom, n_images = freedom + len(rows) - 1, n_images + 1
     if not freedom:

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import release_pages
 from brainit.core.progress import progress
 from brainit.data import lab_layout as layout
 from brainit.data.lab_faults import Faults, bad_numbers, some, values_at
@@ -80,6 +81,7 @@ def _check_betas(
     bad_trials, is_bad_voxel = 0, np.zeros(n_voxels, dtype=bool)
     for first in range(0, n_trials, n_rows):
         is_bad = ~np.isfinite(betas[first : first + n_rows]) & is_used
+        release_pages(betas)
         bad_trials += int(is_bad.any(axis=1).sum())
         is_bad_voxel |= is_bad.any(axis=0)
     if bad_trials:

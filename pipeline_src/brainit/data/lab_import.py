@@ -6,7 +6,6 @@ of the subject's own, whose rows are its `nsd_id`.
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import write_artifact, write_table
 from brainit.core.errors import PipelineError
-from brainit.core.files import atomic_path, write_text
-from brainit.core.settings import ImageSettings, Settings
-from brainit.core.shards import shard_ranges, write_shards
+from brainit.core.files import atomic_path, release_pages, write_text
+from brainit.core.progress import progress
+from brainit.core.settings import Settings
+from brainit.core.shards import write_rows
 from brainit.data import lab_layout as layout
 from brainit.data.image_files import square
 from brainit.data.lab_ceiling import lab_ceiling, write_lab_ceiling
@@ -59,9 +59,10 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     logger.info("%s: %d trials %s, %d images", subject, len(trials), counts, len(names))
     write_trials(outputs.trials, trials)
     write_table(outputs.images, pd.DataFrame({"nsd_id": range(len(names)), "image": names}))
-    blocks = _image_blocks(images, names, settings.images)
-    attributes = {"side": settings.images.stored_size, "source": images.path.name}
-    write_shards(outputs.stimuli, blocks, attributes)
+    side = settings.images.stored_size
+    rows = (square(images.image(name), side) for name in progress(names, "images", unit="image"))
+    attributes = {"side": side, "source": images.path.name}
+    write_rows(outputs.stimuli, rows, settings.images.rows_per_shard, attributes)
 
     betas, voxels = layout.open_betas(folder), layout.read_voxels(folder)
     columns = np.flatnonzero(used_columns(betas.shape[1], voxels))
@@ -102,7 +103,9 @@ def write_lab_betas(
                 )
             index = rows["trial"].to_numpy()
             values = np.asarray(betas[index][:, columns], dtype=np.float32)
+            release_pages(betas)
             out[index], _ = zscore_session(values, is_reference)
+            release_pages(out)
         out.flush()
 
 
@@ -146,14 +149,6 @@ def _column(
     if voxels is None or name not in voxels:
         return np.full(len(columns), default)
     return voxels[name].to_numpy()[columns]
-
-
-def _image_blocks(
-    images: layout.LabImages, names: list[str], settings: ImageSettings
-) -> Iterator[NDArray[np.uint8]]:
-    for start, stop in shard_ranges(len(names), settings.rows_per_shard):
-        pixels = [square(images.image(name), settings.stored_size) for name in names[start:stop]]
-        yield np.stack(pixels)
 
 
 def _summary(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import release_pages
 
 BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
@@ -118,7 +119,9 @@ class LabImages:
     def image(self, name: str) -> Image.Image:
         """Return an image in RGB; raises `PipelineError` where the file is no readable image."""
         if self._array is not None:
-            return Image.fromarray(np.asarray(self._array[int(name)])).convert("RGB")
+            image = Image.fromarray(np.array(self._array[int(name)])).convert("RGB")
+            release_pages(self._array)
+            return image
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)

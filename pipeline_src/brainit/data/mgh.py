@@ -67,7 +67,7 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
     out = np.empty((header.n_frames, len(vertices)), dtype=">f4")
     if not len(vertices):
         return out.astype(np.float32)
-    first, last = int(vertices[0]), int(vertices[-1])
+    first, last = int(vertices.min()), int(vertices.max())
     if first < 0 or last >= header.n_vertices:
         raise PipelineError(
             path,
@@ -85,6 +85,7 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
                 raise PipelineError(
                     path, f"{header.n_frames} whole frames", f"frame {frame} cut", "fetch it again"
                 )
-            np.take(span, inside, out=out[frame])
+            # All are inside the span; mode raise would gather into a buffer first.
+            np.take(span, inside, out=out[frame], mode="clip")
     # One byte swap after the gather, in place, instead of one per frame.
     return out.byteswap(inplace=True).view(out.dtype.newbyteorder("="))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import release_pages
 
 N_REPEATS = 3
 """Presentations of each NSD image; published ceilings are for their average."""
@@ -58,6 +59,7 @@ def session_noise(
     for first in range(0, len(rows), _IMAGES_PER_BLOCK):
         chosen = rows[first : first + _IMAGES_PER_BLOCK]
         block = betas[chosen].astype(np.float32)
+        release_pages(betas)
         block -= block.mean(axis=1, keepdims=True)
         block *= block
         for number in np.unique(place[chosen]):

@@ -4,10 +4,11 @@ import errno
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from brainit.core.errors import PipelineError
-from brainit.core.files import atomic_path, sha256_of, write_text
+from brainit.core.files import atomic_path, release_pages, sha256_of, write_text
 
 
 def test_error_in_the_block_leaves_nothing(tmp_path: Path) -> None:
@@ -40,3 +41,29 @@ def test_folder_is_replaced_whole(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc" * 1_000_000)
     assert sha256_of(tmp_path / "x") == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
+def resident_file_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssFile:")[1].split()[0]) << 10
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_released_pages_leave_memory_and_read_the_same(tmp_path: Path, mode: str) -> None:
+    values = np.arange(4 << 20, dtype=np.int64)
+    np.save(tmp_path / "a.npy", values)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode=mode)
+    if mode == "r+":
+        mapped[5] = values[5] = -1
+    before = resident_file_bytes()
+    assert mapped.sum() == values.sum()
+    assert resident_file_bytes() - before > values.nbytes // 2
+    release_pages(mapped)
+    assert resident_file_bytes() - before < values.nbytes // 8
+    np.testing.assert_array_equal(mapped, values)
+
+
+def test_an_array_in_memory_has_nothing_to_release() -> None:
+    values = np.arange(5)
+    release_pages(values)
+    assert values.tolist() == [0, 1, 2, 3, 4]

@@ -1,12 +1,13 @@
 """Sharded arrays read back by row and refuse what is not whole."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from brainit.core.errors import PipelineError
-from brainit.core.shards import ShardedArray, shard_ranges, write_shards
+from brainit.core.shards import ShardedArray, shard_ranges, write_rows, write_shards
 
 
 @pytest.fixture
@@ -24,6 +25,28 @@ def test_rows_in_any_order_with_repeats(folder: Path) -> None:
     assert len(array) == 10
     assert array.attributes == {"unit": "z"}
     assert [p.name for p in sorted(folder.glob("*.npy"))] == [f"shard_00{i}.npy" for i in range(3)]
+
+
+@pytest.mark.parametrize("n_rows", [1, 8, 10])
+def test_rows_as_they_come_give_the_bytes_of_whole_shards(tmp_path: Path, n_rows: int) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (n_rows, 5, 3), dtype=np.uint8)
+    whole, streamed = tmp_path / "whole", tmp_path / "streamed"
+    write_shards(whole, (rows[i:j] for i, j in shard_ranges(n_rows, 4)), {"side": 5})
+    write_rows(streamed, iter(rows), 4, {"side": 5})
+    names = sorted(path.name for path in whole.iterdir())
+    assert sorted(path.name for path in streamed.iterdir()) == names
+    for name in names:
+        assert (streamed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_rows_that_end_in_an_error_leave_no_half_shard(tmp_path: Path) -> None:
+    def rows() -> Iterator[np.ndarray]:
+        yield from np.zeros((5, 2), dtype=np.float16)
+        raise OSError("unreadable")
+
+    with pytest.raises(OSError, match="unreadable"):
+        write_rows(tmp_path / "a", rows(), 4)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["shard_000.npy"]
 
 
 def test_no_rows(folder: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings
 from brainit.core.shards import write_shards
-from brainit.data.image_files import external_blocks, prepare_images, square
+from brainit.data.image_files import external_rows, prepare_images, square
 from brainit.data.images import ImageStore
 
 
@@ -52,7 +52,7 @@ def test_first_external_images(tiny_nsd: Any, tmp_path: Path) -> None:
 def test_too_few_external_images(tiny_nsd: Any) -> None:
     settings = ImageSettings(stored_size=8, n_external=9)
     with pytest.raises(PipelineError, match="9 images"):
-        list(external_blocks(tiny_nsd.zip_path, settings))
+        list(external_rows(tiny_nsd.zip_path, settings))
 
 
 @pytest.mark.parametrize("size", [(40, 24), (24, 40)])
@@ -84,7 +84,7 @@ def test_members_of_unexpected_names(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(name, b"")
     with pytest.raises(PipelineError, match="unlabeled2017/<name>.jpg"):
-        list(external_blocks(tmp_path / "a.zip", ImageSettings()))
+        list(external_rows(tmp_path / "a.zip", ImageSettings()))
 
 
 def test_broken_member(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_broken_member(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("unlabeled2017/1.jpg", buffer.getvalue()[:600])
     with pytest.raises(PipelineError, match=r"a.zip:unlabeled2017/1.jpg: expected a readable"):
-        list(external_blocks(tmp_path / "a.zip", ImageSettings()))
+        list(external_rows(tmp_path / "a.zip", ImageSettings()))
 
 
 def test_store_refuses_other_rows(tmp_path: Path) -> None:
