@@ -1,6 +1,7 @@
 """The doctor: faked machines, and the command itself on a Python without any package."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -102,9 +103,10 @@ def test_a_small_card_is_told_what_it_can_do() -> None:
 
 
 def test_memory_of_a_full_run_is_the_most_that_a_rule_asks_for(repository: Path) -> None:
+    """At the first attempt, the MLPs of an ablation left out."""
     texts = [path.read_text() for path in (repository / "workflow/rules").glob("*.smk")]
-    lines = [line for text in texts for line in text.splitlines() if "mem_mb=" in line]
-    assert max(int(line.strip(" ,").removeprefix("mem_mb=")) for line in lines) * 1e6 == FULL_MEMORY
+    asked = re.findall(r"mem_mb=(?:\w+\()?(\d+)", "\n".join(texts))
+    assert len(asked) > 20 and max(map(int, asked)) * 1e6 == FULL_MEMORY
 
 
 def test_exit_code_says_whether_the_demo_can_run(
