@@ -5,15 +5,20 @@ CORES ?= 2
 BIN := $(VENV)/bin
 DEMO := --configfile config/demo.yaml
 
-.PHONY: demo test setup lint backbones benchmarks schema clean clean-all
+.PHONY: demo demo-full test setup lint backbones benchmarks schema clean clean-all
 
 demo: setup  ## the whole pipeline on a simulated NSD: tables, figures, report in results/demo
 	PATH="$(abspath $(BIN)):$$PATH" brainit measure -- snakemake all --cores $(CORES) $(DEMO)
+
+demo-full: setup  ## the demo with every ablation and transfer table, and a report of them all
+	PATH="$(abspath $(BIN)):$$PATH" brainit measure -- \
+		snakemake everything --cores $(CORES) $(DEMO) config/demo-full.yaml
 
 test: setup lint  ## every check: format, lint, types, layers, then all tests, cheapest first
 	$(BIN)/pytest tests/unit -n 2
 	$(BIN)/pytest tests/contract tests/workflow -n 2
 	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest tests/slurm -m "not slurm_slow" -rs
 
 lint: setup
 	$(BIN)/ruff format --check pipeline_src tests

@@ -1,6 +1,7 @@
 """Settings: the shipped files are in sync with the classes, and what is wrong is named."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ REPAIR = "run `brainit schema` (make schema) and commit what it writes"
 
 
 def merged(base: dict[str, dict[str, object]], over: dict[str, dict[str, object]]) -> dict:
-    return {name: {**base.get(name, {}), **over.get(name, {})} for name in {*base, *over}}
+    plain = {name: value for name, value in base.items() if not isinstance(value, dict)}
+    sections = {*base, *over} - set(plain)
+    return plain | {name: {**base.get(name, {}), **over.get(name, {})} for name in sections}
 
 
 def test_config_file_is_what_the_classes_say(repository: Path) -> None:
@@ -43,6 +46,33 @@ def test_shipped_overrides_are_valid(repository: Path, name: str) -> None:
     assert parse_sections(values).run.simulation
 
 
+OF_THE_METHOD = {24: {"unet_weights"}, 48: {"optimizer"}, 80: set()}
+"""Settings of an overlay that are no sizes: said in its text."""
+
+
+@pytest.mark.parametrize("size_gb", OF_THE_METHOD)
+def test_gpu_overlays_are_valid_and_keep_the_method(repository: Path, size_gb: int) -> None:
+    text = (repository / "config" / f"gpu_{size_gb}gb.yaml").read_text()
+    overlay = yaml.safe_load(text)
+    base = yaml.safe_load((repository / CONFIG_PATH).read_text())
+    settings = parse_sections(merged(base, overlay))
+    assert settings != Settings(), "an overlay overrides something"
+    changed = {
+        (section, key)
+        for section, keys in overlay.items()
+        for key, value in keys.items()
+        if value != Settings().model_dump()[section][key]
+    }
+    assert len(changed) == sum(len(keys) for keys in overlay.values()), "no key without effect"
+    sizes = {"batch", "accumulation", "gradient_checkpointing", "logit_rows", "chunk"}
+    assert {key for _, key in changed} - sizes == OF_THE_METHOD[size_gb]
+    assert settings.joint.batch * settings.joint.accumulation == 64
+    assert settings.bit_lowlevel.batch == 64, "the pool of the InfoNCE"
+    estimates = dict(re.findall(r"^# \| (\w+) \| (\d+) \|", text, flags=re.MULTILINE))
+    assert len(estimates) == 6 and all(int(n_gb) < size_gb for n_gb in estimates.values())
+    assert "ESTIMATES" in text and f"{size_gb} GB" in text
+
+
 @pytest.mark.parametrize(
     ("sections", "named"),
     [
@@ -68,12 +98,15 @@ def test_all_faults_are_said_at_once() -> None:
 
 
 def test_floats_of_the_config_file_are_floats_in_yaml() -> None:
-    for section in yaml.safe_load(config_text()).values():
-        for key, value in section.items():
+    sections = yaml.safe_load(config_text()).values()
+    for section in sections:
+        for key, value in section.items() if isinstance(section, dict) else ():
             assert not (isinstance(value, str) and value[:1].isdigit() and "e-" in value), key
 
 
 def test_schema_refuses_what_the_classes_refuse() -> None:
     schema = json.loads(schema_text())
     assert schema["additionalProperties"] is False
-    assert all(part.get("additionalProperties") is False for part in schema["$defs"].values())
+    objects = [part for part in schema["$defs"].values() if part["type"] == "object"]
+    assert len(objects) > 10
+    assert all(part.get("additionalProperties") is False for part in objects)

@@ -13,6 +13,13 @@ from brainit.steps import STEPS
 from .conftest import Run, job_counts
 
 DEMO = ("--configfile", "config/demo.yaml")
+NOT_IN_DEMO = {
+    "train_demo_backbones",
+    "fetch_weights",
+    "prepare_lab_subject",
+    "prepare_nsdsynthetic",
+    "import_authors",
+}
 DRY = ("--cores", "1", "--dry-run", "--forceall", "--workflow-profile", "none")
 
 
@@ -39,8 +46,8 @@ def parse_jobs(text: str) -> list[dict[str, object]]:
 
 def test_demo_runs_every_step_of_the_pipeline(demo_jobs: list[dict[str, object]]) -> None:
     rules = {str(job["rule"]).replace("_transfer", "") for job in demo_jobs}
-    on_demand = {"prepare_lab_subject", "prepare_nsdsynthetic"}
-    assert not set(STEPS) - rules - {"train_demo_backbones", "fetch_weights"} - on_demand
+    missing = set(STEPS) - rules - NOT_IN_DEMO
+    assert not missing
 
 
 def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
@@ -50,8 +57,9 @@ def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
     assert jobs["prepare_betas"] == 8
     assert jobs["train_encoder"] == 5, "pool all and one without each evaluated subject"
     assert jobs["train_joint"] == 5
-    assert jobs["adapt_encoder"] == 4
-    assert jobs["gather_reconstructions"] == 8
+    assert jobs["adapt_encoder"] == 6, "1 h of each evaluated subject, 15 and 30 min of the first"
+    assert jobs["gather_reconstructions"] == 10
+    assert jobs["evaluate"] == 18, "three kinds of the full run, the fused images of the others"
     assert jobs["simulate_nsd"] == 0
     assert jobs["total"] <= 200
 
@@ -140,12 +148,13 @@ def rule_texts(repository: Path) -> dict[str, str]:
 
 
 def test_rules_steps_and_readme_rows_agree(repository: Path) -> None:
-    aliases = {"tables", "figures", "report"}
+    aliases = {"tables", "figures", "report", "ablations", "everything"}
     rules = set(rule_texts(repository)) - aliases
     files = {p.stem for p in (repository / "pipeline_src/brainit/steps").glob("[a-z]*.py")}
     assert files == set(STEPS), "add the step to brainit.steps.STEPS or remove its file"
     assert rules | {"train_demo_backbones"} == set(STEPS), "each step has one rule of its name"
-    documents = [repository / "README.md", repository / "config" / "lab_subject.md"]
+    notes = ["lab_subject.md", "models.md"]
+    documents = [repository / "README.md", *(repository / "config" / name for name in notes)]
     told = "".join(path.read_text() for path in documents)
     missing = [step for step in STEPS if f"`{step}`" not in told]
     assert not missing, "add a row to the README's step table"

@@ -23,8 +23,8 @@ if SIMULATION:
             "../../envs/pipeline.yaml"
         threads: 2
         resources:
-            mem_mb=4000,
-            runtime=60,
+            mem_mb=by_attempt(4000),
+            runtime=by_attempt(60),
         params:
             out=lambda wildcards, output: str(Path(output.card).parent),
             settings=settings("nsd", "simulation"),

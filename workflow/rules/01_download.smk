@@ -20,12 +20,13 @@ rule download:
         "<logs>/download.log",
     benchmark:
         "<benchmarks>/download.tsv"
+    localrule: LOCAL_DOWNLOADS
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=120,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(120),
     params:
         source=source_root,
         work=f"{WORK}/download",
@@ -53,12 +54,13 @@ rule download_images:
         "<logs>/download_images.log",
     benchmark:
         "<benchmarks>/download_images.tsv"
+    localrule: LOCAL_DOWNLOADS
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=1200,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(1200),
     params:
         source=source_root,
         coco_source=coco_root,
@@ -85,12 +87,13 @@ rule fetch_weights:
         "<logs>/fetch_weights/{network}.log",
     benchmark:
         "<benchmarks>/fetch_weights/{network}.tsv"
+    localrule: LOCAL_DOWNLOADS
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=24000,
-        runtime=600,
+        mem_mb=by_attempt(24000),
+        runtime=by_attempt(600),
     params:
         settings=settings(),
         code=code_digest("brainit.steps.fetch_weights"),

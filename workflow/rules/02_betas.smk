@@ -23,8 +23,8 @@ rule prepare_design:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(30),
     params:
         settings=settings("nsd"),
         code=code_digest("brainit.steps.prepare_design"),
@@ -54,12 +54,13 @@ rule prepare_betas:
         "<benchmarks>/prepare_betas/{subject}.tsv"
     wildcard_constraints:
         subject=NSD_NAME,
+    localrule: LOCAL_DOWNLOADS and is_url(SOURCE)
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=600,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(600),
     params:
         source=source_root,
         work=WORK,
@@ -103,8 +104,8 @@ rule estimate_noise_ceiling:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(60),
     params:
         source=source_root,
         settings=settings("nsd"),
@@ -139,12 +140,13 @@ rule prepare_nsdsynthetic:
         "<benchmarks>/prepare_nsdsynthetic/{subject}.tsv"
     wildcard_constraints:
         subject=NSD_NAME,
+    localrule: LOCAL_DOWNLOADS and is_url(SOURCE)
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(120),
     params:
         source=source_root,
         work=f"{WORK}/nsdsynthetic/{{subject}}",

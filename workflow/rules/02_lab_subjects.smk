@@ -32,8 +32,8 @@ rule prepare_lab_subject:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(120),
     params:
         folder=lab_folder,
         settings=settings("nsd", "images"),

@@ -23,8 +23,8 @@ rule prepare_images:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=600,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(600),
     params:
         settings=settings("images"),
         code=code_digest("brainit.steps.prepare_images"),
@@ -54,8 +54,8 @@ rule extract_features:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=600,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(600),
     params:
         weights=WEIGHTS,
         settings=settings("images", "features"),

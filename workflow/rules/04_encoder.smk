@@ -26,7 +26,7 @@ rule train_encoder:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
+        mem_mb=by_attempt(32000),
         runtime=1440,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:

@@ -2,29 +2,29 @@
 V2C: every voxel of every subject in one of the shared functional clusters (paper section 3.1).
 
 Needs    the encoder's voxel embeddings (or the voxels' positions)
-Makes    <results>/group/{pool}/main/clusters
+Makes    <results>/group/{pool}/{variant}/clusters
 Steps    cluster_voxels
 """
 
 
 rule cluster_voxels:
-    """Cluster the voxels of pool {wildcards.pool}."""
+    """Cluster the voxels of pool {wildcards.pool}, variant {wildcards.variant}."""
     input:
-        encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
+        encoder=pool_model("encoder", "encoder.safetensors"),
         voxels=of_pool("<results>/{subject}/betas/voxels.safetensors"),
     output:
-        clusters="<results>/group/{pool}/main/clusters/clusters.safetensors",
-        summary="<results>/group/{pool}/main/clusters/summary.csv",
+        clusters="<results>/group/{pool}/{variant}/clusters/clusters.safetensors",
+        summary="<results>/group/{pool}/{variant}/clusters/summary.csv",
     log:
-        "<logs>/cluster_voxels/{pool}.log",
+        "<logs>/cluster_voxels/{pool}_{variant}.log",
     benchmark:
-        "<benchmarks>/cluster_voxels/{pool}.tsv"
+        "<benchmarks>/cluster_voxels/{pool}_{variant}.tsv"
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
-        mem_mb=16000,
-        runtime=600,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(600),
     params:
         voxels=named("voxels"),
         settings=settings("clusters"),

@@ -27,8 +27,8 @@ rule synthesize_fmri:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=600,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(600),
     params:
         weights=WEIGHTS,
         settings=settings("images", "features", "encoder", "synthesis"),

@@ -2,34 +2,34 @@
 Stage 1: the low-level BIT (VGG tokens, InfoNCE) and the semantic BIT (OpenCLIP tokens, L2), sections 3.1-3.2, D.
 
 Needs    betas and trials, V2C, images, predicted fMRI of the external images
-Makes    <results>/group/{pool}/main/{bit_lowlevel,bit_semantic}
+Makes    <results>/group/{pool}/{variant}/{bit_lowlevel,bit_semantic}
 Steps    train_bit_lowlevel, train_bit_semantic
 """
 
 
 rule train_bit_lowlevel:
-    """Train the low-level BIT of pool {wildcards.pool}."""
+    """Train the low-level BIT of pool {wildcards.pool}, variant {wildcards.variant}."""
     input:
         betas=of_pool("<results>/{subject}/betas/betas.npy"),
         trials=of_pool("<results>/{subject}/design/trials.csv"),
-        clusters="<results>/group/{pool}/main/clusters/clusters.safetensors",
+        clusters=pool_model("clusters", "clusters.safetensors"),
         stimuli=stimuli_of,
         external="<results>/group/images/external",
         synthetic=synthetic_of_pool,
         network=network("vgg"),
     output:
-        bit="<results>/group/{pool}/main/bit_lowlevel/bit.safetensors",
-        history="<results>/group/{pool}/main/bit_lowlevel/history.csv",
+        bit="<results>/group/{pool}/{variant}/bit_lowlevel/bit.safetensors",
+        history="<results>/group/{pool}/{variant}/bit_lowlevel/history.csv",
     log:
-        "<logs>/train_bit_lowlevel/{pool}.log",
+        "<logs>/train_bit_lowlevel/{pool}_{variant}.log",
     benchmark:
-        "<benchmarks>/train_bit_lowlevel/{pool}.tsv"
+        "<benchmarks>/train_bit_lowlevel/{pool}_{variant}.tsv"
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
+        mem_mb=memory_of(32000, 96000),
         runtime=1440,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -38,7 +38,7 @@ rule train_bit_lowlevel:
         synthetic=synthetic_flag,
         duration=pool_duration,
         weights=WEIGHTS,
-        work=f"{WORK}/train_bit_lowlevel/{{pool}}",
+        work=f"{WORK}/train_bit_lowlevel/{{pool}}_{{variant}}",
         settings=settings(
             "nsd", "features", "clusters", "synthesis", "bit", "bit_lowlevel"
         ),
@@ -63,29 +63,29 @@ rule train_bit_lowlevel:
 
 
 rule train_bit_semantic:
-    """Train the semantic BIT of pool {wildcards.pool}."""
+    """Train the semantic BIT of pool {wildcards.pool}, variant {wildcards.variant}."""
     input:
         betas=of_pool("<results>/{subject}/betas/betas.npy"),
         trials=of_pool("<results>/{subject}/design/trials.csv"),
-        clusters="<results>/group/{pool}/main/clusters/clusters.safetensors",
+        clusters=pool_model("clusters", "clusters.safetensors"),
         stimuli=stimuli_of,
         external="<results>/group/images/external",
         synthetic=synthetic_of_pool,
         tokens=token_files,
         network=network("semantic_tokens"),
     output:
-        bit="<results>/group/{pool}/main/bit_semantic/bit.safetensors",
-        history="<results>/group/{pool}/main/bit_semantic/history.csv",
+        bit="<results>/group/{pool}/{variant}/bit_semantic/bit.safetensors",
+        history="<results>/group/{pool}/{variant}/bit_semantic/history.csv",
     log:
-        "<logs>/train_bit_semantic/{pool}.log",
+        "<logs>/train_bit_semantic/{pool}_{variant}.log",
     benchmark:
-        "<benchmarks>/train_bit_semantic/{pool}.tsv"
+        "<benchmarks>/train_bit_semantic/{pool}_{variant}.tsv"
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
+        mem_mb=by_attempt(32000),
         runtime=1440,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -95,7 +95,7 @@ rule train_bit_semantic:
         tokens=token_flags,
         duration=pool_duration,
         weights=WEIGHTS,
-        work=f"{WORK}/train_bit_semantic/{{pool}}",
+        work=f"{WORK}/train_bit_semantic/{{pool}}_{{variant}}",
         settings=settings(
             "nsd", "features", "clusters", "synthesis", "bit", "bit_semantic"
         ),

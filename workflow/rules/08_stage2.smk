@@ -2,35 +2,35 @@
 Stage 2: the semantic BIT and the diffusion model trained together (paper section 3.2, D.1).
 
 Needs    the stage-1 BIT, the generator's weights, betas, images, predicted fMRI
-Makes    <results>/group/{pool}/main/joint
+Makes    <results>/group/{pool}/{variant}/joint
 Steps    train_joint
 """
 
 
 rule train_joint:
-    """Train BIT and generator of pool {wildcards.pool} with the diffusion loss."""
+    """Train BIT and generator of pool {wildcards.pool}, variant {wildcards.variant} with the diffusion loss."""
     input:
         betas=of_pool("<results>/{subject}/betas/betas.npy"),
         trials=of_pool("<results>/{subject}/design/trials.csv"),
-        base_bit="<results>/group/{pool}/main/bit_semantic/bit.safetensors",
+        base_bit=pool_model("bit_semantic", "bit.safetensors"),
         stimuli=stimuli_of,
         external="<results>/group/images/external",
         synthetic=synthetic_of_pool,
         network=network("generator"),
     output:
-        bit="<results>/group/{pool}/main/joint/bit.safetensors",
-        generator="<results>/group/{pool}/main/joint/generator.safetensors",
-        history="<results>/group/{pool}/main/joint/history.csv",
+        bit="<results>/group/{pool}/{variant}/joint/bit.safetensors",
+        generator="<results>/group/{pool}/{variant}/joint/generator.safetensors",
+        history="<results>/group/{pool}/{variant}/joint/history.csv",
     log:
-        "<logs>/train_joint/{pool}.log",
+        "<logs>/train_joint/{pool}_{variant}.log",
     benchmark:
-        "<benchmarks>/train_joint/{pool}.tsv"
+        "<benchmarks>/train_joint/{pool}_{variant}.tsv"
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=64000,
+        mem_mb=by_attempt(64000),
         runtime=2880,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -39,7 +39,7 @@ rule train_joint:
         synthetic=synthetic_flag,
         duration=pool_duration,
         weights=WEIGHTS,
-        work=f"{WORK}/train_joint/{{pool}}",
+        work=f"{WORK}/train_joint/{{pool}}_{{variant}}",
         settings=settings(
             "nsd", "features", "synthesis", "bit", "bit_semantic", "joint"
         ),

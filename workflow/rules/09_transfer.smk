@@ -27,7 +27,7 @@ rule adapt_encoder:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
+        mem_mb=by_attempt(16000),
         runtime=600,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -69,8 +69,8 @@ rule assign_voxels:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(60),
     params:
         settings=settings("clusters"),
         code=code_digest("brainit.steps.assign_voxels"),
@@ -123,7 +123,7 @@ rule adapt_bit:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
+        mem_mb=by_attempt(32000),
         runtime=600,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -188,7 +188,7 @@ rule adapt_joint:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=64000,
+        mem_mb=by_attempt(64000),
         runtime=1440,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:

@@ -4,7 +4,7 @@ Reconstruction: DIP image, semantic-only image, fused image, and the folder that
 Shards are the long, retryable jobs; `gather_reconstructions` makes `<results>/{subject}/recon_{run}`.
 
 Needs    the BITs and the generator of the run, betas and trials of the subject
-Makes    <results>/{subject}/recon_{run}
+Makes    <results>/{subject}/recon_{run}; <results>/{subject}/recon_{run}_lowlevel without any generator
 Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct, gather_reconstructions
 """
 
@@ -27,12 +27,12 @@ rule reconstruct_lowlevel:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=600,
+        mem_mb=memory_of(16000, 48000),
+        runtime=by_attempt(600),
     params:
         shard=shard_of,
         weights=WEIGHTS,
-        settings=settings("nsd", "features", "bit", "dip", "recon"),
+        settings=settings("nsd", "features", "bit", "bit_lowlevel", "dip", "recon"),
         code=code_digest("brainit.steps.reconstruct_lowlevel"),
     shell:
         "python -m brainit.steps.reconstruct_lowlevel"
@@ -67,8 +67,8 @@ rule reconstruct_semantic:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
-        runtime=600,
+        mem_mb=by_attempt(32000),
+        runtime=by_attempt(600),
     params:
         shard=shard_of,
         weights=WEIGHTS,
@@ -95,7 +95,7 @@ rule reconstruct:
         trials="<results>/{subject}/design/trials.csv",
         bit=model_of("joint", "bit.safetensors"),
         generator=generator_of,
-        lowlevel="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
+        lowlevel=part_of("lowlevel"),
         network=network("generator"),
         refiner=network("refiner"),
     output:
@@ -109,8 +109,8 @@ rule reconstruct:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=32000,
-        runtime=600,
+        mem_mb=by_attempt(32000),
+        runtime=by_attempt(600),
     params:
         shard=shard_of,
         weights=WEIGHTS,
@@ -148,9 +148,10 @@ rule gather_reconstructions:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(30),
     params:
+        generated=generated_flags,
         settings=settings("recon", "dip"),
         code=code_digest("brainit.steps.gather_reconstructions"),
     shell:
@@ -159,8 +160,19 @@ rule gather_reconstructions:
         " --run {wildcards.run:q}"
         " --stimuli {input.stimuli:q}"
         " --lowlevel {input.lowlevel:q}"
-        " --semantic {input.semantic:q}"
-        " --fused {input.fused:q}"
+        " {params.generated:q}"
         " --out {output.recon:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
+
+
+use rule gather_reconstructions as gather_reconstructions_lowlevel with:
+    input:
+        stimuli=stimuli_of,
+        lowlevel=parts_of("lowlevel"),
+    output:
+        recon=directory("<results>/{subject}/recon_{run}_lowlevel"),
+    log:
+        "<logs>/gather_reconstructions_lowlevel/{subject}_{run}.log",
+    benchmark:
+        "<benchmarks>/gather_reconstructions_lowlevel/{subject}_{run}.tsv"

@@ -2,7 +2,7 @@
 Metrics per image and their means (paper section 5.2), and checks against the simulation's truth.
 
 Needs    the reconstruction folders, the stimuli, the metric networks
-Makes    <results>/{subject}/metrics, <results>/checks.csv
+Makes    <results>/{subject}/metrics, <results>/checks.csv; {run}_lowlevel_only without any generator
 Steps    evaluate, check_results
 """
 
@@ -25,22 +25,37 @@ rule evaluate:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(240),
     params:
+        kind=lambda wildcards: wildcards.get("recon_kind", "lowlevel"),
         weights=WEIGHTS,
         settings=settings("features", "evaluation"),
         code=code_digest("brainit.steps.evaluate"),
     shell:
         "python -m brainit.steps.evaluate"
         " --recon {input.recon:q}"
-        " --kind {wildcards.recon_kind:q}"
+        " --kind {params.kind:q}"
         " --stimuli {input.stimuli:q}"
         " --weights {params.weights:q}"
         " --per-image {output.per_image:q}"
         " --summary {output.summary:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
+
+
+use rule evaluate as evaluate_lowlevel with:
+    input:
+        recon="<results>/{subject}/recon_{run}_lowlevel",
+        stimuli=stimuli_of,
+        networks=[network_file(name) for name in config["features"]["metrics"]],
+    output:
+        per_image="<results>/{subject}/metrics/{run}_lowlevel_only.csv",
+        summary="<results>/{subject}/metrics/{run}_lowlevel_only_summary.csv",
+    log:
+        "<logs>/evaluate_lowlevel/{subject}_{run}.log",
+    benchmark:
+        "<benchmarks>/evaluate_lowlevel/{subject}_{run}.tsv"
 
 
 if SIMULATION:
@@ -50,8 +65,8 @@ if SIMULATION:
         input:
             truth="<store>/simulated/truth",
             card="<store>/simulated/card.json",
-            encoder="<results>/group/all/main/encoder/encoder.safetensors",
-            clusters="<results>/group/all/main/clusters/clusters.safetensors",
+            encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
+            clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
             voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
             betas=of_subjects("<results>/{subject}/betas/betas.npy"),
             trials=of_subjects("<results>/{subject}/design/trials.csv"),
@@ -70,8 +85,8 @@ if SIMULATION:
             "../../envs/pipeline.yaml"
         threads: THREADS
         resources:
-            mem_mb=4000,
-            runtime=60,
+            mem_mb=by_attempt(4000),
+            runtime=by_attempt(60),
         params:
             voxels=keyed_subjects("voxels"),
             betas=keyed_subjects("betas"),

@@ -6,12 +6,18 @@ Makes    <results>/tables, <results>/figures, <results>/report.html
 Steps    make_tables, make_figures, make_report
 """
 
-TABLES = ["table1", "t4", "t7"]
+TABLES = ["table1", "t4", "t6", "t7"]
+TABLE_SECTIONS = [
+    *["nsd", "images", "features", "encoder", "clusters", "synthesis", "bit"],
+    *["bit_lowlevel", "bit_semantic", "joint", "transfer", "dip", "recon"],
+    "evaluation",
+]
 
 
 rule make_tables:
-    """Write Table 1, the branch table and the transfer table, beside the paper's numbers."""
+    """Write the tables that need no ablation, beside the paper's numbers."""
     input:
+        metrics=score_files(""),
         summaries=score_files("_summary"),
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
     output:
@@ -28,16 +34,20 @@ rule make_tables:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
+        names=TABLES,
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
+        metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings("nsd", "features", "evaluation"),
+        settings=settings(*TABLE_SECTIONS),
         code=code_digest("brainit.steps.make_tables"),
     shell:
         "python -m brainit.steps.make_tables"
+        " --names {params.names:q}"
+        " --metrics {params.metrics:q}"
         " --summaries {params.summaries:q}"
         " --trials {params.trials:q}"
         " --out {params.out:q}"
@@ -52,9 +62,9 @@ rule make_figures:
         betas=of_subjects("<results>/{subject}/betas/betas.npy"),
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
         stimuli="<results>/group/images/stimuli",
-        encoder="<results>/group/all/main/encoder/encoder.safetensors",
-        clusters="<results>/group/all/main/clusters/clusters.safetensors",
-        bit="<results>/group/all/main/joint/bit.safetensors",
+        encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
+        clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
+        bit=f"{POOL_MODELS}/joint/bit.safetensors",
         histories=list(histories().values()),
         summaries=score_files("_summary"),
         recons=of_subjects("<results>/{subject}/recon_40h", EVALUATED),
@@ -71,8 +81,8 @@ rule make_figures:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(60),
     params:
         voxels=keyed_subjects("voxels"),
         betas=keyed_subjects("betas"),
@@ -123,8 +133,8 @@ rule make_report:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
     params:
         recons=keyed_recons("recons"),
         ceilings=keyed_subjects("ceilings"),

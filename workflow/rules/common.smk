@@ -20,12 +20,19 @@ NSD_NAME = r"subj0[1-8]"
 LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
+SHORT_DURATIONS = config["transfer"]["short_durations"]
+MODELS = config["models"]
+TRAINS_POOL = MODELS == "train"
+POOL_MODELS = {
+    "train": "<results>/group/all/main",
+    "authors": "<results>/group/all/authors",
+}.get(MODELS, MODELS.rstrip("/"))
 KINDS = ["lowlevel", "semantic", "fused"]
 N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
-EXTERNAL = config["synthesis"]["enabled"]
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
+LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
 WEIGHTS = str(STORE / "weights")
@@ -36,6 +43,9 @@ COCO_SOURCE = (
 )
 
 
+include: "variants.smk"
+
+
 pathvars:
     results=config["paths"]["results"],
     store=config["paths"]["store"],
@@ -43,11 +53,17 @@ pathvars:
     benchmarks=str(RESULTS / "benchmarks"),
 
 
+if config["run"]["container"]:
+
+    container: config["run"]["container"]
+
+
 wildcard_constraints:
     subject=ANY_NAME,
     pool=rf"all|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
     duration=r"15min|30min|1h|40h",
-    run=r"15min|30min|1h|40h|1h_scratch",
+    run=rf"15min|30min|1h|40h|1h_scratch|40h_({ANY_VARIANT})",
+    variant=rf"main|{ANY_VARIANT}",
     kind=r"lowlevel|semantic",
     recon_kind=r"lowlevel|semantic|fused",
     image_set=r"stimuli|external",
@@ -57,12 +73,21 @@ wildcard_constraints:
 def settings(*sections):
     """Return the params function that hands the named sections to a step as JSON.
 
-    How often checkpoints are written is no part of it, since a change of it must repeat no job: it
-    travels as a resource, which triggers nothing.
+    They are those of the variant that the wildcards name. How often checkpoints are written and
+    where jobs run is no part of them, since a change of it must repeat no job: the former travels
+    as a resource, which triggers nothing. Nor is which runs there are.
     """
-    chosen = {name: dict(config[name]) for name in ("run", *sections)}
-    chosen["run"].pop("checkpoint_minutes", None)
-    return lambda wildcards: json.dumps(chosen, sort_keys=True)
+
+    def chosen(wildcards):
+        found = settings_of(variant_named(wildcards))
+        found = {name: dict(found[name]) for name in ("run", *sections)}
+        for key in ("checkpoint_minutes", "submit_downloads", "container"):
+            found["run"].pop(key, None)
+        for key in ("durations", "short_durations", "scratch"):
+            found.get("transfer", {}).pop(key, None)
+        return json.dumps(found, sort_keys=True)
+
+    return chosen
 
 
 def some_settings(section, *keys):
@@ -71,10 +96,26 @@ def some_settings(section, *keys):
     return lambda wildcards: json.dumps(chosen, sort_keys=True)
 
 
+def by_attempt(amount):
+    """Return a resource that is twice, three times ... as much when the job is tried again.
+
+    A training's runtime is no such resource: its retry continues where it was.
+    """
+
+    def grown(wildcards, attempt):
+        return amount * attempt
+
+    return grown
+
+
+def is_url(source):
+    """Return whether files of `source` come over the network."""
+    return "://" in source and not source.startswith("file:")
+
+
 def temp_if_remote(path):
     """Return a large downloaded file as temporary; of a simulated or local source it stays."""
-    is_remote = "://" in SOURCE and not SOURCE.startswith("file:")
-    return temp(path) if is_remote else path
+    return temp(path) if is_url(SOURCE) else path
 
 
 @lru_cache(maxsize=None)
@@ -184,19 +225,19 @@ def model_of(stage, name):
     """Return an input function: the model that decodes a run, the pool's or the subject's own."""
 
     def path(wildcards):
-        folder = f"<results>/{wildcards.subject}/transfer_{wildcards.run}"
-        if wildcards.run == "40h" and wildcards.subject not in LAB:
-            folder = "<results>/group/all/main"
-        if wildcards.run == "1h_scratch":
-            folder = f"<results>/group/scratch_{wildcards.subject}_1h/main"
-        return f"{folder}/{stage}/{name}"
+        run, subject = wildcards.run, wildcards.subject
+        if run == "1h_scratch":
+            return model_path(f"scratch_{subject}_1h", "main", stage, name)
+        if run.startswith("40h") and subject not in LAB:
+            return model_path("all", variant_named(wildcards), stage, name)
+        return f"<results>/{subject}/transfer_{run}/{stage}/{name}"
 
     return path
 
 
 def generator_of(wildcards):
     """Return the generator that decodes a run: transfer leaves the pool's as it is."""
-    is_new = wildcards.run != "40h" or wildcards.subject in LAB
+    is_new = not wildcards.run.startswith("40h") or wildcards.subject in LAB
     is_transferred = is_new and wildcards.run != "1h_scratch"
     of = base_model if is_transferred else model_of
     return of("joint", "generator.safetensors")(wildcards)
@@ -207,8 +248,8 @@ def base_model(stage, name):
 
     def path(wildcards):
         subject = wildcards.subject
-        pool = "all" if subject in LAB else f"without_{subject}"
-        return f"<results>/group/{pool}/main/{stage}/{name}"
+        own = f"<results>/group/without_{subject}/main"
+        return f"{POOL_MODELS if subject in LAB else own}/{stage}/{name}"
 
     return path
 
@@ -252,9 +293,39 @@ def shard_of(wildcards):
 
 
 def parts_of(kind):
-    """Return all shards of one kind of reconstruction."""
-    pattern = f"<results>/{{{{subject}}}}/recon_{{{{run}}}}_parts/{kind}/shard_{{shard}}.safetensors"
-    return expand(pattern, shard=range(N_SHARDS))
+    """Return an input function: all shards of one kind of reconstruction of a run.
+
+    A variant has no semantic-only images, of the low-level branch alone no fused ones, and takes
+    those of the full run that it does not change. The baseline from scratch is judged by its fused
+    images and has no semantic-only ones.
+    """
+
+    def files(wildcards):
+        variant = variant_named(wildcards)
+        if variant != "main" and kind not in kinds_of_variant(variant):
+            return []
+        run = run_of(variant, kind) if variant != "main" else wildcards.run
+        if run == "1h_scratch" and kind == "semantic":
+            return []
+        folder = f"<results>/{wildcards.subject}/recon_{run}_parts/{kind}"
+        return [f"{folder}/shard_{shard}.safetensors" for shard in range(N_SHARDS)]
+
+    return files
+
+
+def part_of(kind):
+    """Return an input function: the shard of this number of another kind of the same run."""
+
+    def path(wildcards):
+        return parts_of(kind)(wildcards)[int(wildcards.shard)]
+
+    return path
+
+
+def generated_flags(wildcards, input):
+    """Return the flags of the shards that a generator made, where the run has them."""
+    made = {kind: input.get(kind, []) for kind in ("semantic", "fused")}
+    return [word for kind in made if made[kind] for word in (f"--{kind}", *made[kind])]
 
 
 def simulated_files(*names):
@@ -262,11 +333,19 @@ def simulated_files(*names):
     return [f"<store>/simulated/{name}" for name in names] if SIMULATION else []
 
 
+def transfers_of(subject):
+    """Return the amounts of data from which a subject is decoded as a new one."""
+    if subject not in TRANSFER:
+        return []
+    short = SHORT_DURATIONS if subject == TRANSFER[0] else []
+    return [d for d in ("15min", "30min", "1h", "40h") if d in (*DURATIONS, *short)]
+
+
 def runs_of(subject):
     """Return the runs whose reconstructions are scored for a subject."""
     runs = ["40h"] if subject in EVALUATED else []
     if subject in TRANSFER:
-        runs += DURATIONS
+        runs += transfers_of(subject)
         runs += ["1h_scratch"] if config["transfer"]["scratch"] else []
     return runs
 
@@ -278,7 +357,8 @@ def token_files(wildcards):
     """Return the cached semantic tokens of both image sets, where the settings keep them."""
     lab = lab_of(wildcards)
     stimuli = f"<results>/{lab or 'group'}/tokens/stimuli"
-    external = ["<results>/group/tokens/external"] if EXTERNAL else []
+    is_used = uses_external(wildcards)
+    external = ["<results>/group/tokens/external"] if is_used else []
     return [stimuli, *external] if CACHE_TOKENS else []
 
 
@@ -291,19 +371,26 @@ def token_flags(wildcards, input):
 def synthetic_of_pool(wildcards):
     """Return the predicted fMRI of each subject of the pool, where external images are used."""
     pattern = "<results>/group/{pool}/main/synthetic_fmri/{subject}"
-    return of_pool(pattern)(wildcards) if EXTERNAL else []
+    return of_pool(pattern)(wildcards) if uses_external(wildcards) else []
 
 
 def synthetic_flag(wildcards, input):
     """Return --synthetic and subject=path words, where external images are used."""
-    return ["--synthetic", *named("synthetic")(wildcards, input)] if EXTERNAL else []
+    if not uses_external(wildcards):
+        return []
+    return ["--synthetic", *named("synthetic")(wildcards, input)]
 
 
-SCORES = [(subject, run, kind) for subject, run in ALL_RUNS for kind in KINDS]
+def kinds_of(run):
+    """Return the kinds of images that are scored: of a run from less data, the final ones alone."""
+    return KINDS if run == "40h" else ["fused"]
+
+
+SCORES = [(s, run, kind) for s, run in ALL_RUNS for kind in kinds_of(run)]
 
 
 def score_files(suffix):
-    """Return the metric tables of every reconstruction, per image or their summaries."""
+    """Return the metric tables of every scored kind of all runs, per image or their summaries."""
     return [
         f"<results>/{s}/metrics/{run}_{kind}{suffix}.csv" for s, run, kind in SCORES
     ]
@@ -340,14 +427,15 @@ def keyed_subjects(key, subjects=tuple(SUBJECTS)):
 def histories():
     """Return the training histories that the figures show: label -> file."""
     stages = ["encoder", "bit_lowlevel", "bit_semantic", "joint"]
-    pools = ["all", *(f"without_{s}" for s in TRANSFER if DURATIONS)]
+    pools = ["all"] if TRAINS_POOL else []
+    pools += [f"without_{s}" for s in TRANSFER if transfers_of(s)]
     found = {
         f"{p}/{s}": f"<results>/group/{p}/main/{s}/history.csv"
         for p in pools
         for s in stages
     }
     for subject in TRANSFER:
-        for duration in DURATIONS:
+        for duration in transfers_of(subject):
             for stage in stages:
                 path = f"<results>/{subject}/transfer_{duration}/{stage}/history.csv"
                 found[f"{subject}_{duration}/{stage}"] = path
@@ -368,14 +456,14 @@ def transferred_fmri(wildcards):
         pattern.replace("{subject}", wildcards.subject).replace(
             "{duration}", wildcards.duration
         )
-        if EXTERNAL
+        if uses_external(wildcards)
         else []
     )
 
 
 def transferred_flag(wildcards, input):
     """Return --synthetic and its folder, where external images are used."""
-    return ["--synthetic", str(input.synthetic)] if EXTERNAL else []
+    return ["--synthetic", str(input.synthetic)] if uses_external(wildcards) else []
 
 
 def semantic_token_files(wildcards):

@@ -19,6 +19,7 @@ import yaml
 from brainit.commands.plan_disk import disk_events, peak
 from brainit.commands.plan_hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
 from brainit.commands.plan_sizes import Job, Sizes
+from brainit.commands.plan_tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 
@@ -70,11 +71,17 @@ def read_configuration(paths: list[Path]) -> Settings:
 
 
 def dry_run(target: str, configfiles: list[Path]) -> list[Job]:
-    """Return the jobs that Snakemake would run for `target`, files already made left out.
+    """Return the jobs that Snakemake would run for `target`, files already made left out."""
+    return parse_jobs(dry_run_text(target, configfiles))
+
+
+def dry_run_text(target: str, configfiles: list[Path], *words: str) -> str:
+    """Return what Snakemake says of the jobs that it would run for `target`, given more `words`.
 
     Raises `PipelineError` with Snakemake's last line where it refuses.
     """
     command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
+    command += words
     if configfiles:
         command += ["--configfile", *map(str, configfiles)]
     result = subprocess.run(
@@ -83,7 +90,7 @@ def dry_run(target: str, configfiles: list[Path]) -> list[Job]:
     if result.returncode:
         said = (result.stdout + result.stderr).strip().splitlines() or ["nothing"]
         raise PipelineError(target, "a target that Snakemake can make", said[-1], "see above")
-    return parse_jobs(result.stdout + result.stderr)
+    return result.stdout + result.stderr
 
 
 def parse_jobs(text: str) -> list[Job]:
@@ -123,9 +130,10 @@ def make_plan(settings: Settings, jobs: list[Job], bandwidth_mbit: float) -> dic
 def gpu_plan(
     settings: Settings, jobs: list[Job], n_gpus: int, tflops: float = EFFECTIVE_TFLOPS
 ) -> dict[str, Any]:
-    """Return GPU hours by rule and in all, how many are measured, and hours on `n_gpus`."""
+    """Return GPU hours by rule, in all and on `n_gpus`, what is measured, and the tokens' costs."""
     benchmarks = Path(settings.paths.results) / "benchmarks"
-    times = Hours(Sizes(settings), benchmarks, tflops).of(jobs)
+    hours = Hours(Sizes(settings), benchmarks, tflops)
+    times = hours.of(jobs)
     by_rule: Counter[str] = Counter()
     for time in times:
         by_rule[time.rule] += time.seconds / 3600  # type: ignore[assignment]
@@ -136,6 +144,7 @@ def gpu_plan(
         "tflops": tflops,
         "n_gpus": n_gpus,
         "wall_hours": wall_seconds(times, n_gpus) / 3600,
+        "semantic_tokens": token_costs(hours, jobs),
     }
 
 
@@ -157,6 +166,8 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
     lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
     if plan.get("gpu_hours"):
         lines += _gpu_lines(plan)
+    if plan.get("semantic_tokens"):
+        lines += token_lines(plan["semantic_tokens"])
     return lines
 
 

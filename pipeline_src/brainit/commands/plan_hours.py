@@ -23,10 +23,10 @@ _ENCODER_EXAMPLE = 12 / 32
 _PREDICTED_IMAGE, _PREDICTED_VOXEL = 0.16, 0.62 / 316_384
 _LOWLEVEL_EXAMPLE, _SEMANTIC_EXAMPLE = 15 / 64, 4.8 / 128
 _DENOISING, _LATENT = 0.522, 0.27
-_JOINT_EXAMPLE = 4 * _DENOISING + _LATENT + _SEMANTIC_EXAMPLE
-"""Forward, forward again for checkpointing, and twice that backward."""
 _DIP_ITERATION, _DIP_SIDE = 0.101, 224
-_REFINED, _SCORED, _TOKENS = 66.6, 2 * 0.19, 0.98
+_REFINED, _SCORED = 66.6, 2 * 0.19
+TOKENS_TFLOP = 0.98
+"""One image's semantic tokens."""
 
 _STAGES = (
     ("extract_features", "train_encoder"),
@@ -77,7 +77,7 @@ class Hours:
         match job.rule:
             case "extract_features":
                 is_own = dict(job.wildcards)["image_set"] == "stimuli"
-                return _TOKENS * (self.sizes.n_stimuli if is_own else self.sizes.n_external)
+                return TOKENS_TFLOP * (self.sizes.n_stimuli if is_own else self.sizes.n_external)
             case "train_encoder" | "adapt_encoder":
                 is_new = job.rule == "adapt_encoder"
                 epochs = settings.encoder.transfer_epochs if is_new else settings.encoder.epochs
@@ -89,10 +89,10 @@ class Hours:
                 stage1 = settings.bit_lowlevel
                 return _LOWLEVEL_EXAMPLE * self._examples(job) * stage1.epochs
             case "train_bit_semantic":
-                return _SEMANTIC_EXAMPLE * self._examples(job) * settings.bit_semantic.epochs
+                return self._semantic_example * self.n_semantic_examples(job)
             case "train_joint":
                 n_examples = self._examples(job) * joint.epochs
-                return _JOINT_EXAMPLE * min(n_examples, _most(joint.max_steps, settings))
+                return self._joint_example * min(n_examples, _most(joint.max_steps, settings))
             case "adapt_bit" | "adapt_joint":
                 return self._adaptation(job)
             case "evaluate":
@@ -117,6 +117,27 @@ class Hours:
         share = 1 - self.settings.nsd.validation_share
         return share * sum(225 * self.sizes.n_sessions(subject) for subject in subjects)
 
+    def n_semantic_examples(self, job: Job) -> float:
+        """Return the examples that a semantic BIT sees in stage 1; 0 of other jobs."""
+        if job.rule == "train_bit_semantic":
+            return self._examples(job) * self.settings.bit_semantic.epochs
+        if job.rule == "adapt_bit" and dict(job.wildcards).get("kind") == "semantic":
+            transfer = self.settings.transfer
+            return self.n_real(job) * (1 + transfer.external_per_real) * transfer.epochs
+        return 0.0
+
+    @property
+    def _semantic_example(self) -> float:
+        """A step's share, and the tokens where they are computed when needed."""
+        is_cached = self.settings.features.cache_tokens
+        return _SEMANTIC_EXAMPLE + (0.0 if is_cached else TOKENS_TFLOP)
+
+    @property
+    def _joint_example(self) -> float:
+        """Forward, forward again where the settings say so, and twice that backward."""
+        n_passes = 4 if self.settings.joint.gradient_checkpointing else 3
+        return n_passes * _DENOISING + _LATENT + _SEMANTIC_EXAMPLE
+
     def _examples(self, job: Job) -> float:
         return self.n_real(job) + self.sizes.n_external
 
@@ -125,9 +146,10 @@ class Hours:
         n_examples = self.n_real(job) * (1 + transfer.external_per_real)
         if job.rule == "adapt_joint":
             n_seen = n_examples * transfer.joint_epochs
-            return _JOINT_EXAMPLE * min(n_seen, _most(transfer.joint_max_steps, self.settings))
-        is_low = dict(job.wildcards).get("kind") == "lowlevel"
-        return (_LOWLEVEL_EXAMPLE if is_low else _SEMANTIC_EXAMPLE) * n_examples * transfer.epochs
+            return self._joint_example * min(n_seen, _most(transfer.joint_max_steps, self.settings))
+        if dict(job.wildcards).get("kind") == "lowlevel":
+            return _LOWLEVEL_EXAMPLE * n_examples * transfer.epochs
+        return self._semantic_example * self.n_semantic_examples(job)
 
     def _per_reconstruction(self, rule: str) -> float:
         recon, dip = self.settings.recon, self.settings.dip

@@ -3,6 +3,7 @@
 A model is built without memory (PyTorch's meta device) and its parameters are counted.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -44,6 +45,12 @@ def bit_bytes(settings: Settings, network: str, n_voxels: int) -> int:
         )
     shared = sum(p.numel() for name, p in model.named_parameters() if name != "voxel_embedding")
     return _BYTES * (shared + n_voxels * (settings.bit.width + 2))
+
+
+def mlp_bytes(hidden: int, network: str, n_voxels: int) -> int:
+    """Return the bytes of T5's MLP that predicts the tokens of `network` from `n_voxels` voxels."""
+    n_outputs = math.prod(target_shape(network))
+    return _BYTES * (hidden * (n_voxels + 1) + (hidden + 1) * n_outputs)
 
 
 def generator_bytes(settings: Settings) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from brainit.commands.plan_models import (
     bit_bytes,
     generator_bytes,
+    mlp_bytes,
     pool_members,
     target_shape,
 )
@@ -159,6 +160,10 @@ class Sizes:
         features = self.settings.features
         is_lowlevel = "lowlevel" in (job.rule.rpartition("_")[2], dict(job.wildcards).get("kind"))
         network = features.vgg if is_lowlevel else features.semantic_tokens
+        variant = self.settings.ablations.root.get(dict(job.wildcards).get("variant", "main")) or {}
+        own = {**self.settings.bit_lowlevel.model_dump(), **variant.get("bit_lowlevel", {})}
+        if is_lowlevel and own["decoder"] == "mlp":
+            return mlp_bytes(own["mlp_width"], network, n_voxels)
         n_bytes = bit_bytes(self.settings, network, n_voxels)
         return n_bytes + generator_bytes(self.settings) * (job.rule == "train_joint")
 

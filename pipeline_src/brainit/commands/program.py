@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 from brainit.commands import (
     check_subject,
+    doctor,
+    export_models,
     import_authors,
     import_subject,
     measure,
     plan,
     schema,
+    status,
     weights,
 )
 from brainit.core.cli import guarded
@@ -24,7 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
     schema.add_parser(commands)
     measure.add_parser(commands)
     plan.add_parser(commands)
+    status.add_parser(commands)
     weights.add_parser(commands)
+    doctor.add_parser(commands)
+    export_models.add_parser(commands)
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)
     import_authors.add_parser(commands)

@@ -46,7 +46,7 @@ def config_text() -> str:
     for name, section in Settings.model_fields.items():
         model = type(section.default)
         if issubclass(model, RootModel):
-            lines.append(f"# {_first_line(model.__doc__)}\n{name}: {_yaml_value(values[name])}\n")
+            lines += [f"# {_first_line(model.__doc__)}", *_root_lines(name, values[name]), ""]
             continue
         lines.append(f"# {_first_line(model.__doc__)}\n{name}:")
         for key, field in model.model_fields.items():
@@ -54,6 +54,13 @@ def config_text() -> str:
             lines.append(f"  {key}: {_yaml_value(values[name][key])}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _root_lines(name: str, value: Any) -> list[str]:
+    """Return the lines of a key whose value is one word, or a table with a line per entry."""
+    if isinstance(value, dict) and value:
+        return [f"{name}:", *(f"  {key}: {_yaml_value(entry)}" for key, entry in value.items())]
+    return [f"{name}: {_yaml_value(value)}"]
 
 
 def _first_line(docstring: str | None) -> str:

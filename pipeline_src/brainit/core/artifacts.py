@@ -97,6 +97,12 @@ CONTRACTS: dict[str, Contract] = {
         free_tensors=True,
         made_by="train_bit_lowlevel, train_bit_semantic, train_joint, adapt_bit or adapt_joint",
     ),
+    "mlp": Contract(
+        {"voxel_weight": TensorSpec("float32", ("voxels", "hidden"))},
+        ("subjects", "n_voxels", "seed", "n_queries", "out_width"),
+        free_tensors=True,
+        made_by="train_bit_lowlevel with bit_lowlevel.decoder: mlp",
+    ),
     "generator": Contract(
         {}, ("name", "seed"), free_tensors=True, made_by="train_joint or adapt_joint"
     ),

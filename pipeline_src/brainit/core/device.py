@@ -1,4 +1,4 @@
-"""The device that the settings name."""
+"""The device that the settings name, and the numbers that frozen networks are kept in."""
 
 import torch
 
@@ -17,3 +17,11 @@ def run_device(settings: Settings) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise PipelineError("run.device", "a CUDA device", "none", "set run.device: auto")
     return torch.device(name)
+
+
+def frozen_precision(settings: Settings, device: torch.device) -> torch.dtype:
+    """Return the type of the weights of large frozen networks, as `features.precision` says."""
+    name = settings.features.precision
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]

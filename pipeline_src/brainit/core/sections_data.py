@@ -26,6 +26,10 @@ class RunSettings(Section):
     """True where the data are simulated: every table and figure then says so."""
     checkpoint_minutes: Positive = 10
     """Minutes between two checkpoints of a training; changing it repeats no step."""
+    submit_downloads: bool = False
+    """On a cluster: True makes jobs of downloads; False runs them where Snakemake runs."""
+    container: str = ""
+    """Image that `--software-deployment-method apptainer` runs each job in; empty for none."""
 
 
 class PathSettings(Section):
@@ -105,6 +109,13 @@ class LabSettings(RootModel[dict[str, str]]):
     root: dict[Annotated[str, Field(pattern=LAB_NAME)], str] = {}
 
 
+class ModelsSettings(RootModel[str]):
+    """Models of the pool `all`: train, authors, or a folder of exported ones (config/models.md)."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    root: Annotated[str, Field(min_length=1)] = "train"
+
+
 class SimulationSettings(Section):
     """The simulated NSD. Used only where `run.simulation` is true."""
 
@@ -161,3 +172,5 @@ class FeatureSettings(Section):
     """Keep semantic tokens of all images in shards; false computes them when needed."""
     halve_contrast: bool = True
     """Feed the semantic network images rescaled by (x + 1) / 2 (C, MindEye2)."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights of the frozen token network and U-Nets; auto: bfloat16 on a GPU, float32 on a CPU."""

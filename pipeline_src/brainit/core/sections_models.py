@@ -3,9 +3,9 @@
 Sources: P = paper, C = released code.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, RootModel
 
 from brainit.core.sections_base import Duration, Positive, Rate, Section, Share
 
@@ -105,6 +105,12 @@ class Stage1Settings(Section):
     """Draws with replacement are used as a set (C)."""
     queries_per_layer: tuple[Positive, ...] = (512, 512, 128, 64, 16)
     """Positions drawn per VGG layer and image (low-level BIT only)."""
+    decoder: Literal["bit", "mlp"] = "bit"
+    """mlp: one hidden layer of `mlp_width` in the BIT's place (T5; low-level BIT only)."""
+    mlp_width: Positive = 1000
+    """Hidden width of that MLP (P T5)."""
+    loss: Literal["infonce", "mse"] = "infonce"
+    """Loss of the low-level tokens (T5 has mse); the semantic ones always have L2."""
     similarity: Literal["dot", "cosine"] = "dot"
     """InfoNCE logits: raw dot products (C), or cosine over `temperature`."""
     temperature: Rate = 0.07
@@ -129,11 +135,17 @@ class JointSettings(Section):
     max_steps: Positive | None = None
     """Stop after this many optimiser steps; None means no bound."""
     lr: Rate = 1.0e-5
-    """AdamW learning rate."""
+    """Learning rate."""
     warmup_steps: int = Field(default=1000, ge=0)
     """Linear warm-up."""
     offset_noise: Annotated[float, Field(ge=0)] = 0.04
     """Standard deviation of the per-channel noise offset."""
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    """adafactor keeps a row and a column per matrix instead of AdamW's two moments (small GPUs)."""
+    unet_weights: Literal["all", "cross_attention"] = "all"
+    """cross_attention: only its keys and values of the tokens are trained (small GPUs, not P)."""
+    gradient_checkpointing: bool = True
+    """Compute the U-Net's activations again in backward instead of keeping them (C)."""
 
 
 class TransferSettings(Section):
@@ -141,6 +153,8 @@ class TransferSettings(Section):
 
     durations: tuple[Duration, ...] = ("1h",)
     """Amounts of the new subject's data: 15min, 30min, 1h."""
+    short_durations: tuple[Duration, ...] = ("15min", "30min")
+    """Amounts that the first subject alone is also decoded from (T7)."""
     epochs: Positive = 50
     """Epochs of each BIT (C)."""
     lr: Rate = 5.0e-4
@@ -220,3 +234,25 @@ class EvaluationSettings(Section):
     """Permutations of the null distribution."""
     retrieval_pool: Positive = 300
     """Images of each retrieval trial."""
+
+
+VARIANT_NAME = r"^(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+Overlay = dict[str, dict[str, Any]] | None
+
+
+class AblationSettings(RootModel[dict[str, Overlay]]):
+    """Ablations: name -> section -> the settings in which it differs; null: not run."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        regex_engine="python-re",
+        json_schema_extra={"additionalProperties": False},
+    )
+    root: dict[Annotated[str, Field(pattern=VARIANT_NAME)], Overlay] = {
+        **{f"k{n}": {"clusters": {"n_clusters": n}} for n in (8, 16, 32, 64, 128, 256, 512)},
+        "coordinates": {"clusters": {"method": "coordinates"}},
+        "no_external": {"synthesis": {"enabled": False}},
+        "mlp_infonce": {"bit_lowlevel": {"decoder": "mlp"}},
+        "mlp_mse": {"bit_lowlevel": {"decoder": "mlp", "loss": "mse"}},
+    }

@@ -16,12 +16,14 @@ from brainit.core.sections_data import (
     FeatureSettings,
     ImageSettings,
     LabSettings,
+    ModelsSettings,
     NsdSettings,
     PathSettings,
     RunSettings,
     SimulationSettings,
 )
 from brainit.core.sections_models import (
+    AblationSettings,
     BitSettings,
     ClusterSettings,
     DipSettings,
@@ -35,6 +37,7 @@ from brainit.core.sections_models import (
 )
 
 __all__ = [
+    "AblationSettings",
     "BitSettings",
     "ClusterSettings",
     "DipSettings",
@@ -44,6 +47,7 @@ __all__ = [
     "ImageSettings",
     "JointSettings",
     "LabSettings",
+    "ModelsSettings",
     "NsdSettings",
     "PathSettings",
     "ReconSettings",
@@ -65,6 +69,7 @@ class Settings(Section):
     paths: PathSettings = PathSettings()
     nsd: NsdSettings = NsdSettings()
     lab: LabSettings = LabSettings()
+    models: ModelsSettings = ModelsSettings()
     simulation: SimulationSettings = SimulationSettings()
     images: ImageSettings = ImageSettings()
     features: FeatureSettings = FeatureSettings()
@@ -79,6 +84,7 @@ class Settings(Section):
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    ablations: AblationSettings = AblationSettings()
 
 
 def parse_sections(sections: dict[str, Any]) -> Settings:

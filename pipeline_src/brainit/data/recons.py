@@ -1,8 +1,9 @@
 """The folder of a run's reconstructions: written whole, read only with a provenance that agrees.
 
-`images/<nsd_id>.png` (the fused images), `recons.h5` (datasets nsd_id, lowlevel, semantic, fused;
-uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`, which holds the
-SHA-256 of every other file.
+`images/<nsd_id>.png` (of the last kind that there is), `recons.h5` (datasets nsd_id, lowlevel,
+semantic, fused; uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`,
+which holds the SHA-256 of every other file and the kinds that there are: an ablation has no
+semantic-only images, one of the low-level branch and a run without a generator no fused ones.
 """
 
 import json
@@ -42,19 +43,23 @@ def write_recons(
     montage: Image.Image,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write the folder, whole or not at all; equal contents give equal bytes."""
+    """Write the folder, whole or not at all; equal contents give equal bytes.
+
+    `images` has the low-level ones, perhaps the others of `KINDS`; the last is written as PNG too.
+    """
+    kinds = [kind for kind in KINDS if kind in images]
     with atomic_path(folder) as partial:
         (partial / "images").mkdir(parents=True)
-        for number, pixels in zip(nsd_id, images["fused"], strict=True):
+        for number, pixels in zip(nsd_id, images[kinds[-1]], strict=True):
             Image.fromarray(pixels).save(partial / "images" / f"{number:05d}.png")
         montage.save(partial / MONTAGE_NAME)
         with h5py.File(partial / FILE_NAME, "w", libver="latest") as handle:
             handle.create_dataset("nsd_id", data=nsd_id, track_times=False)
-            for kind in KINDS:
+            for kind in kinds:
                 handle.create_dataset(kind, data=images[kind], track_times=False)
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         digests = {str(path.relative_to(partial)): sha256_of(path) for path in files}
-        record = {"n_images": len(nsd_id), **provenance, "sha256": digests}
+        record = {"n_images": len(nsd_id), "kinds": kinds, **provenance, "sha256": digests}
         text = json.dumps(record, indent=1, sort_keys=True)
         write_text(partial / PROVENANCE_NAME, text + "\n")
 
@@ -78,12 +83,13 @@ def read_recons(folder: Path) -> Recons:
             raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX)
     if FILE_NAME not in digests:
         raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX)
+    kinds = provenance.get("kinds", KINDS)
     with h5py.File(folder / FILE_NAME, "r") as handle:
-        missing = [name for name in ("nsd_id", *KINDS) if name not in handle]
+        missing = [name for name in ("nsd_id", *kinds) if name not in handle]
         if missing:
-            raise PipelineError(folder / FILE_NAME, "all data sets", f"no {missing}", _FIX)
+            raise PipelineError(folder / FILE_NAME, "the data sets of a run", f"no {missing}", _FIX)
         nsd_id = handle["nsd_id"][()]
-        images = {kind: handle[kind][()] for kind in KINDS}
+        images = {kind: handle[kind][()] for kind in kinds}
     counts = {provenance.get("n_images"), len(nsd_id), *(len(array) for array in images.values())}
     if len(counts) != 1:
         raise PipelineError(folder / FILE_NAME, "one number of images", f"{counts}", _FIX)

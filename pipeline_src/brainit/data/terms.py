@@ -9,15 +9,9 @@ from urllib.parse import urlsplit
 from brainit.core.errors import PipelineError
 from brainit.core.files import write_text
 from brainit.core.settings import NsdSettings
+from brainit.data.addresses import AGREEMENT_FORM, CITATIONS, TERMS
 
 logger = logging.getLogger(__name__)
-
-AGREEMENT_FORM = "https://forms.gle/xue2bCdM9LaFNMeb7"
-TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"  # codespell:ignore slite
-CITATIONS = (
-    "Allen et al. 2022, A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial"
-    " intelligence, Nature Neuroscience 25, 116-126",
-)
 
 
 def is_remote(source: str) -> bool:

@@ -81,11 +81,15 @@ def evaluate_run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the reconstructions of `kind` in a run's folder; return per-image and summary tables.
 
-    Raises `PipelineError` for an unknown kind and for fewer than two images.
+    Raises `PipelineError` for an unknown kind, for one that the run was made without, and for fewer
+    than two images.
     """
     if kind not in KINDS:
         raise PipelineError("--kind", f"one of {KINDS}", repr(kind), "name one of them")
     recons = read_recons(recon)
+    if kind not in recons.images:
+        fix = "score another kind, or gather the run with its shards"
+        raise PipelineError(recon, f"{kind} images", f"only {sorted(recons.images)}", fix)
     if len(recons.nsd_id) < 2:
         raise PipelineError(
             recon,
@@ -93,6 +97,10 @@ def evaluate_run(
             f"{len(recons.nsd_id)}",
             "raise recon.max_images: identification needs rivals",
         )
+    if kind not in recons.images:
+        there = ", ".join(recons.images)
+        fix = "ask for the run's folder without _lowlevel: its images need a generator"
+        raise PipelineError(recon, f"{kind} images", f"{there} alone", fix)
     networks = load_metric_networks(settings.features.metrics, weights_dir, run_device(settings))
     scores = score_images(
         as_images(recons.images[kind]),
@@ -169,34 +177,32 @@ def score_features(
     targets: Float[Tensor, "images features"],
     settings: Settings,
 ) -> Scores:
-    """Score the features of one tap: two-way, distances, retrieval, each with its chance."""
+    """Score the features of one tap: two-way, distances, retrieval, each with its chance.
+
+    Retrieval is among `evaluation.retrieval_pool` images (MindEye2) and among all of them (T6).
+    """
     seed, options = settings.run.seed, settings.evaluation
     names = {q: metric_name(network, tap, q) for q in ("two_way", "distance", "unit_distance")}
     matrix = correlation_matrix(recons, targets)
     means = permutation_two_way(matrix, options.n_permutations, numpy_generator(seed, "null", tap))
-    pool = options.retrieval_pool
-    found = retrieval_scores(recons, targets, pool, numpy_generator(seed, "retrieval"))
-    if found.n_pool < pool:
-        logger.info("retrieval: %d images, fewer than the pool of %d", found.n_pool, pool)
-    image, brain = (
-        metric_name(network, tap, f"{way}_retrieval_{found.n_pool}way")
-        for way in ("image", "brain")
-    )
     rivals = targets[torch.from_numpy(_shuffled(len(recons), settings))]
     columns = {
         names["two_way"]: two_way_scores(recons, targets, matrix).numpy(),
         names["distance"]: correlation_distances(recons, targets).numpy(),
         names["unit_distance"]: unit_distances(recons, targets).numpy(),
-        image: found.image,
-        brain: found.brain,
     }
     chance = {
         names["two_way"]: Chance(float(means.mean()), float(np.percentile(means, 99.9))),
         names["distance"]: Chance(float(correlation_distances(recons, rivals).mean())),
         names["unit_distance"]: Chance(float(unit_distances(recons, rivals).mean())),
-        image: Chance(100.0 / found.n_pool),
-        brain: Chance(100.0 / found.n_pool),
     }
+    if len(recons) < options.retrieval_pool:
+        logger.info("retrieval: %d images, fewer than settings ask for", len(recons))
+    for pool in sorted({min(options.retrieval_pool, len(recons)), len(recons)}):
+        found = retrieval_scores(recons, targets, pool, numpy_generator(seed, "retrieval"))
+        for way, values in (("image", found.image), ("brain", found.brain)):
+            name = metric_name(network, tap, f"{way}_retrieval_{pool}way")
+            columns[name], chance[name] = values, Chance(100.0 / pool)
     return Scores(pd.DataFrame(columns), chance)
 
 

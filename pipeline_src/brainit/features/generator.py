@@ -97,6 +97,10 @@ class Generator(nn.Module):
         sizes = torch.tensor(size_condition, dtype=torch.float32)
         self.register_buffer("size_condition", sizes, persistent=False)
 
+    def use_precision(self, dtype: torch.dtype) -> None:
+        """Keep and run the U-Net in `dtype`; the VAE, which overflows float16, stays float32."""
+        nn.Module.to(self.unet, dtype)  # diffusers' own warns of layers to keep, and has none here
+
     def unconditional_tokens(self, seed: int = 0) -> Float[Tensor, "1 tokens width"]:
         """Return the fixed random-Gaussian tokens that stand for 'no condition' (MindEye2)."""
         generator = torch_generator(seed, "unconditional_tokens")
@@ -136,7 +140,6 @@ class Generator(nn.Module):
         tokens: Float[Tensor, "batch tokens width"],
     ) -> Float[Tensor, "batch c h w"]:
         """Return the U-Net's prediction of the noise."""
-        unet: Any = self.unet
         batch = len(noisy_latents)
         if self.latent_position.numel():
             positions = self.latent_position.expand(batch, -1, -1, -1)
@@ -146,7 +149,18 @@ class Generator(nn.Module):
         if self.size_condition.numel():  # no pooled text: a vector without entries
             sizes = self.size_condition.expand(batch, -1)
             told = {"added_cond_kwargs": {"text_embeds": tokens[:, 0, :0], "time_ids": sizes}}
-        return unet(noisy_latents, timesteps, encoder_hidden_states=tokens, **told).sample
+        return self._run_unet(noisy_latents, timesteps, tokens, told)
+
+    def _run_unet(
+        self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor, told: dict[str, Any]
+    ) -> Tensor:
+        """Return the U-Net's output, computed in its weights' type, given in the latents'."""
+        unet: Any = self.unet
+        dtype = next(unet.parameters()).dtype
+        predicted = unet(
+            noisy_latents.to(dtype), timesteps, encoder_hidden_states=tokens.to(dtype), **told
+        ).sample
+        return predicted.to(noisy_latents.dtype)
 
 
 def build_generator(architecture: dict[str, Any]) -> Generator:

@@ -74,9 +74,7 @@ class SdxlRefiner(Generator):
         sizes = self.size_condition.expand(len(noisy_latents), -1)
         told = {"text_embeds": self.pooled.repeat_interleave(half, 0), "time_ids": sizes}
         texts = self.texts.repeat_interleave(half, 0)
-        return self.unet(
-            noisy_latents, timesteps, encoder_hidden_states=texts, added_cond_kwargs=told
-        ).sample
+        return self._run_unet(noisy_latents, timesteps, texts, {"added_cond_kwargs": told})
 
 
 def load_sdxl_refiner(

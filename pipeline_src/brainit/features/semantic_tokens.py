@@ -68,6 +68,10 @@ class SemanticTokens(nn.Module):
         self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
 
+    def use_precision(self, dtype: torch.dtype) -> None:
+        """Keep and run the tower in `dtype`; images are prepared and tokens given in float32."""
+        self.clip.to(dtype)
+
     def prepare(
         self, images: Float[Tensor, "batch rgb height width"]
     ) -> Float[Tensor, "batch rgb size size"]:
@@ -82,5 +86,6 @@ class SemanticTokens(nn.Module):
     ) -> Float[Tensor, "batch tokens features"]:
         """Return the patch tokens of images in [0, 1]."""
         visual: Any = self.clip.visual
-        _, tokens = visual(self.prepare(images))
-        return tokens
+        prepared = self.prepare(images)
+        _, tokens = visual(prepared.to(visual.conv1.weight.dtype))
+        return tokens.to(prepared.dtype)

@@ -65,6 +65,11 @@ class AuthorsSizes:
     generator: SdxlSize = UNCLIP6
 
 
+def all_subjects() -> dict[str, int]:
+    """Return the voxels of NSD's eight subjects, in order, as the authors' files hold them."""
+    return {f"subj{number:02d}": count for number, count in enumerate(N_VOXELS, start=1)}
+
+
 def subjects_of_indices(indices: Sequence[int], first: int | None = None) -> tuple[str, ...]:
     """Return names of subjects by the authors' indices, which count from 0 or from 1.
 
@@ -93,10 +98,10 @@ def import_authors(
     where there is none of the files, a BIT comes without its V2C map, or tensors do not fit.
     """
     sizes = sizes or AuthorsSizes()
-    present = {name for name in _ALL_FILES if (folder / name).is_file()}
+    present = {name for name in ALL_FILES if (folder / name).is_file()}
     if not present:
-        raise PipelineError(folder, f"one of {list(_ALL_FILES)}", "none of them", _FIX)
-    for name in sorted(set(_ALL_FILES) - present):
+        raise PipelineError(folder, f"one of {list(ALL_FILES)}", "none of them", _FIX)
+    for name in sorted(set(ALL_FILES) - present):
         logger.info("%s is not in %s: left out", name, folder)
     written = []
     if ENCODER_FILE in present:
@@ -117,7 +122,7 @@ def import_authors(
     return written
 
 
-_ALL_FILES = (ENCODER_FILE, CLUSTERS_FILE, LOWLEVEL_FILE, SEMANTIC_FILE, JOINT_FILE)
+ALL_FILES = (ENCODER_FILE, CLUSTERS_FILE, LOWLEVEL_FILE, SEMANTIC_FILE, JOINT_FILE)
 _BITS = (
     (LOWLEVEL_FILE, "lowlevel", "bit_lowlevel"),
     (SEMANTIC_FILE, "semantic", "bit_semantic"),

@@ -30,27 +30,29 @@ def gather_reconstructions(
 ) -> None:
     """Join the shards of each kind and write the run's folder, provenance last.
 
-    `parts` are the shard files of the kinds lowlevel, semantic and fused. Raises `PipelineError`
-    where the kinds hold other images, or other settings than each other.
+    `parts` are the shard files of the kinds lowlevel, semantic and fused; an ablation has none of
+    semantic, one of the low-level branch and a run without a generator those of lowlevel alone.
+    Raises `PipelineError` where the kinds hold other images, or other settings than each other.
     """
-    joined = {kind: join_parts(parts[kind], kind, subject) for kind in KINDS}
-    fused = joined["fused"]
+    kinds = [kind for kind in KINDS if kind in parts]
+    joined = {kind: join_parts(parts[kind], kind, subject) for kind in kinds}
+    last = joined[kinds[-1]]
     for kind, part in joined.items():
-        if not np.array_equal(part.nsd_id, fused.nsd_id) or _made_with(part) != _made_with(fused):
+        if not np.array_equal(part.nsd_id, last.nsd_id) or _made_with(part) != _made_with(last):
             raise PipelineError(
                 f"{kind} shards of {subject}, run {run}",
-                f"the {len(fused.nsd_id)} images and the settings of the fused shards",
+                f"the {len(last.nsd_id)} images and the settings of the {kinds[-1]} shards",
                 f"{len(part.nsd_id)} images, or other settings",
                 "rerun the reconstruction steps of this run",
             )
     images = {kind: part.image for kind, part in joined.items()}
-    seen = ImageStore(stimuli).pixels(fused.nsd_id[:24])
+    seen = ImageStore(stimuli).pixels(last.nsd_id[:24])
     shown = {"seen": seen, "low-level": images["lowlevel"]}
-    shown |= {kind: images[kind] for kind in ("semantic", "fused")}
+    shown |= {kind: images[kind] for kind in kinds[1:]}
     simulated = settings.run.simulation
     title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
-    write_recons(out, fused.nsd_id, images, montage, _provenance(subject, run, fused, simulated))
+    write_recons(out, last.nsd_id, images, montage, _provenance(subject, run, last, simulated))
 
 
 def _made_with(part: Part) -> dict[str, Any]:

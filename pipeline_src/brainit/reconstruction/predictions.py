@@ -18,6 +18,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri, load_subject_fmri
+from brainit.models.brain_mlp_file import LoadedMlp, load_mlp
 from brainit.models.brain_transformer_file import LoadedBit, load_bit, require_same_settings
 from brainit.reconstruction.shards import block_size, parse_shard, shard_of
 
@@ -49,14 +50,20 @@ def shard_fmri(job: DecodingJob, settings: Settings) -> tuple[SubjectFmri, NDArr
     return fmri, shard_of(images, number, n_shards, block_size(settings))
 
 
-def load_job_bit(job: DecodingJob, kind: str, n_voxels: int, settings: Settings) -> LoadedBit:
-    """Load the job's BIT onto the run's device.
+def load_job_bit(
+    job: DecodingJob, kind: str, n_voxels: int, settings: Settings
+) -> LoadedBit | LoadedMlp:
+    """Load the job's BIT, or the MLP that settings have in its place, onto the run's device.
 
     Raises `PipelineError` where it is of another kind or of other settings, or does not know the
     subject's voxels.
     """
-    bit = load_bit(job.bit)
-    require_same_settings(job.bit, bit.attributes, settings.bit, kind)
+    bit: LoadedBit | LoadedMlp
+    if kind == "lowlevel" and settings.bit_lowlevel.decoder == "mlp":
+        bit = load_mlp(job.bit)
+    else:
+        bit = load_bit(job.bit)
+        require_same_settings(job.bit, bit.attributes, settings.bit, kind)
     voxels = bit.subjects.get(job.subject)
     found = None if voxels is None else voxels.stop - voxels.start
     known = {name: place.stop - place.start for name, place in bit.subjects.items()}
@@ -72,7 +79,7 @@ def load_job_bit(job: DecodingJob, kind: str, n_voxels: int, settings: Settings)
 
 
 def predict_tokens(
-    bit: LoadedBit,
+    bit: LoadedBit | LoadedMlp,
     fmri: SubjectFmri,
     images: NDArray[np.int64],
     batch: int,
@@ -91,7 +98,10 @@ def predict_tokens(
 
 @torch.no_grad()
 def _predict_batch(
-    bit: LoadedBit, fmri: SubjectFmri, images: NDArray[np.int64], device: torch.device
+    bit: LoadedBit | LoadedMlp,
+    fmri: SubjectFmri,
+    images: NDArray[np.int64],
+    device: torch.device,
 ) -> Float[Tensor, "images queries out"]:
     rows = [np.flatnonzero(fmri.nsd_id == image) for image in images]
     betas = torch.from_numpy(fmri.betas[np.concatenate(rows)].astype(np.float32)).to(device)

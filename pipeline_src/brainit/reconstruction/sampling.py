@@ -79,7 +79,8 @@ def sample_images(
 
     `start` are images in [0, 1] whose noised latents enter at `recon.start_step`; None starts from
     noise alone at step 0. Raises `PipelineError` where the tokens do not fit the generator or the
-    start step lies outside the schedule.
+    start step lies outside the schedule. The tokens for "no condition" are the same for all images
+    and made once.
     """
     expected = (generator.n_tokens, generator.token_width)
     if tuple(tokens.shape[1:]) != expected:
@@ -93,11 +94,13 @@ def sample_images(
         raise PipelineError(
             "recon.start_step", f"below {settings.n_steps}", f"{settings.start_step}", "lower it"
         )
+    without = generator.unconditional_tokens().to(tokens)
     batches = shard_ranges(len(tokens), settings.batch)
     images = [
         _sample_batch(
             generator,
             tokens[a:b],
+            without,
             image_ids[a:b],
             settings,
             seed,
@@ -112,6 +115,7 @@ def sample_images(
 def _sample_batch(
     generator: ImageGenerator,
     tokens: Float[Tensor, "batch tokens features"],
+    without: Float[Tensor, "1 tokens features"],
     image_ids: Sequence[int],
     settings: ReconSettings,
     seed: int,
@@ -125,7 +129,7 @@ def _sample_batch(
     else:
         first = settings.start_step
         latents = generator.encode(start) + latents * schedule.sigmas[first]
-    predict = guided_pair(generator, tokens)
+    predict = guided_pair(generator, tokens, without)
     latents = euler_steps(predict, latents, schedule, first, settings.guidance)
     images = (generator.decode(latents) - 0.5) * settings.contrast + 0.5
     return images.clamp(0.0, 1.0)
@@ -148,11 +152,12 @@ def latent_noise(
 
 
 def guided_pair(
-    generator: ImageGenerator, tokens: Float[Tensor, "batch tokens features"]
+    generator: ImageGenerator,
+    tokens: Float[Tensor, "batch tokens features"],
+    without: Float[Tensor, "1 tokens features"],
 ) -> NoisePrediction:
-    """Return the noise prediction of a doubled batch: under `tokens`, then under none."""
-    without = generator.unconditional_tokens().to(tokens).expand(len(tokens), -1, -1)
-    both = torch.cat([tokens, without])
+    """Return the noise prediction of a doubled batch: under `tokens`, then `without` condition."""
+    both = torch.cat([tokens, without.expand(len(tokens), -1, -1)])
     return lambda latents, moments: generator.predict_noise(latents, moments, both)
 
 

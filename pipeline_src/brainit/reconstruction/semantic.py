@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from brainit.core.device import run_device
+from brainit.core.device import frozen_precision, run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.features.registry import find_entry, load_backbone, require_weights
@@ -40,11 +40,14 @@ def reconstruct_semantic(
     kind = "semantic" if lowlevel is None else "fused"
     attributes = part_attributes(job, kind, settings)
     device = run_device(settings)
+    precision = frozen_precision(settings, device)
     start = None if lowlevel is None else _start_images(lowlevel, job.subject, images, device)
     name, refiner_name = settings.features.generator, settings.features.refiner
     if refiner_name != "none":
         require_weights(find_entry(refiner_name, "refiner"), job.weights_dir)
-    generator: Any = load_generator(name, generator_path, job.weights_dir).to(device)
+    generator: Any = load_generator(name, generator_path, job.weights_dir)
+    generator.use_precision(precision)
+    generator.to(device)
     if not len(images):
         return empty_part(generator.image_size, attributes)
     bit = load_job_bit(job, "semantic", fmri.n_voxels, settings)
@@ -55,6 +58,7 @@ def reconstruct_semantic(
     if refiner_name != "none":
         del generator, bit, tokens
         refiner: Any = load_backbone("refiner", refiner_name, job.weights_dir)
+        refiner.use_precision(precision)
         ids, seed = images.tolist(), settings.run.seed
         pictures = refine_images(refiner.to(device), pictures, ids, settings.recon, seed)
     return Part(images, to_uint8(pictures), attributes)

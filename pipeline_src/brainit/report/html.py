@@ -15,6 +15,8 @@ from brainit.core.files import write_text
 from brainit.core.settings import Settings
 from brainit.data.recons import PROVENANCE_NAME
 from brainit.evaluation.check import CHECK_COLUMNS, HOLDS
+from brainit.evaluation.paper import paper_table
+from brainit.evaluation.table_rows import TABLES, command_of
 
 CAPTIONS: dict[str, str] = {
     "montage": "Seen images and what each branch gives back; the first shared test images.",
@@ -37,8 +39,9 @@ def make_report(
 ) -> str:
     """Return the report as HTML.
 
-    `tables` are folders of tables (or files in them); `recons` by subject/run and `ceilings` by
-    subject. Raises `PipelineError` where one of them is missing.
+    `tables` are folders of tables (or files in them); the paper's others are named as not run.
+    `recons` by subject/run and `ceilings` by subject. Raises `PipelineError` where one of them is
+    missing.
     """
     folders = dict.fromkeys(path if path.is_dir() else path.parent for path in tables)
     environment = jinja2.Environment(
@@ -54,6 +57,11 @@ def make_report(
         title="Brain-IT: reconstructions from " + ("a simulated brain" if simulated else "NSD"),
         simulated=simulated,
         tables=[_read_text(folder / f"{folder.name}.html", "make_tables") for folder in folders],
+        not_run=[
+            {"title": paper_table(name).title, "command": command_of(name, simulated)}
+            for name in TABLES
+            if name not in {folder.name for folder in folders}
+        ],
         checks=None if found is None else _check_rows(found),
         verdict=None if found is None else _verdict(found),
         figures=_figures(figures),

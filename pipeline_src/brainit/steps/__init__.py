@@ -22,6 +22,7 @@ STEPS: tuple[str, ...] = (
     "train_bit_lowlevel",
     "train_bit_semantic",
     "train_joint",
+    "import_authors",
     "adapt_encoder",
     "assign_voxels",
     "adapt_bit",

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.core.device import run_device
+from brainit.core.device import frozen_precision, run_device
 from brainit.core.seeds import use_threads
 from brainit.data.images import ImageStore
 from brainit.features.registry import load_backbone
@@ -21,10 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
     name, rows = settings.features.semantic_tokens, settings.images.rows_per_shard
-    network = load_backbone("semantic_tokens", name, args.weights)
-    network.halve_contrast = settings.features.halve_contrast  # type: ignore[assignment]
-    images = ImageStore(args.images)
-    extract_tokens(images, network, args.tokens, rows, run_device(settings))
+    device = run_device(settings)
+    network: Any = load_backbone("semantic_tokens", name, args.weights)
+    network.halve_contrast = settings.features.halve_contrast
+    network.use_precision(frozen_precision(settings, device))
+    extract_tokens(ImageStore(args.images), network, args.tokens, rows, device)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     parser = step_parser("gather_reconstructions", __doc__)
     parser.add_argument("--subject", required=True)
-    parser.add_argument("--run", required=True, help="40h, 1h, 30min, 15min or 1h_scratch")
+    parser.add_argument(
+        "--run", required=True, help="40h, 1h, 30min, 15min, 1h_scratch or 40h_<variant>"
+    )
     parser.add_argument("--stimuli", type=Path, required=True)
     for kind in KINDS:
-        parser.add_argument(f"--{kind}", type=Path, nargs="+", required=True, help="shards")
+        required = kind == "lowlevel"
+        parser.add_argument(f"--{kind}", type=Path, nargs="+", required=required, help="shards")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
-    parts = {kind: getattr(args, kind) for kind in KINDS}
+    parts = {kind: getattr(args, kind) for kind in KINDS if getattr(args, kind)}
     gather_reconstructions(args.subject, args.run, args.stimuli, parts, args.out, settings)
 
 

@@ -1,24 +1,32 @@
-"""Write Table 1, T4 and T7: paper | ours | difference (section 5, appendix A)."""
+"""Write tables of the paper: paper | ours | difference (section 5, appendix A)."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
+from brainit.evaluation.image_scores import ImageScores
 from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.table_files import write_table_files
-from brainit.evaluation.tables import count_training_trials, make_tables
+from brainit.evaluation.table_records import Results, count_training_trials
+from brainit.evaluation.tables import make_tables
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     parser = step_parser("make_tables", __doc__)
-    parser.add_argument("--summaries", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
+    parser.add_argument("--names", nargs="+", required=True, help="table1, t1 ... t7")
+    for name in ("metrics", "summaries"):
+        parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
-    counts = count_training_trials(named_paths(args.trials))
-    for table in make_tables(Summaries(named_paths(args.summaries)), counts, settings):
+    results = Results(
+        ImageScores(named_paths(args.metrics)),
+        Summaries(named_paths(args.summaries)),
+        count_training_trials(named_paths(args.trials)),
+    )
+    for table in make_tables(args.names, results, settings):
         write_table_files(args.out, table)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from brainit.core.artifacts import Artifact
+from brainit.core.device import frozen_precision
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import Settings, Stage1Settings
@@ -15,6 +16,7 @@ from brainit.core.shards import ShardedArray
 from brainit.data.fmri import FmriPool, SubjectFmri, load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.features.registry import load_backbone, weights_path
+from brainit.models.brain_mlp import BrainMlp
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.brain_transformer_file import require_same_subjects, subject_slices
 from brainit.training.examples import ExampleSource
@@ -65,11 +67,12 @@ def targets_of(
         network = load_backbone("vgg", settings.features.vgg, files.weights)
         return LowlevelTargets(images, network.to(device))
     name = settings.features.semantic_tokens
-    network = load_backbone("semantic_tokens", name, files.weights).to(device)
-    network.halve_contrast = settings.features.halve_contrast  # type: ignore[assignment]
+    tower: Any = load_backbone("semantic_tokens", name, files.weights)
+    tower.halve_contrast = settings.features.halve_contrast
+    tower.use_precision(frozen_precision(settings, device))
     cached = {False: files.tokens, True: files.external_tokens}
     shards = {key: ShardedArray(path) for key, path in cached.items() if path is not None}
-    return SemanticTargets(images, network, shards)
+    return SemanticTargets(images, tower.to(device), shards)
 
 
 def pool_source(pool: FmriPool, files: TrainingFiles) -> tuple[ExampleSource, ExampleSource]:
@@ -101,10 +104,11 @@ def new_bit(
     targets: SemanticTargets | LowlevelTargets,
     settings: Settings,
     kind: str,
-) -> BrainInteractionTransformer:
-    """Return an untrained BIT over the V2C map at `path`.
+) -> BrainInteractionTransformer | BrainMlp:
+    """Return an untrained BIT over the V2C map at `path`, or the MLP that T5 has in its place.
 
-    Raises `PipelineError` where the map is of another set of subjects or voxels than the betas.
+    Raises `PipelineError` where the map is of another set of subjects or voxels than the betas, and
+    for a semantic MLP, which the diffusion model could not be guided by.
     """
     require_same_subjects(path, clusters.attributes, pool.n_voxels)
     if isinstance(targets, SemanticTargets):
@@ -112,7 +116,18 @@ def new_bit(
         n_queries, out_width = int(network.n_tokens), int(network.width)  # type: ignore[arg-type]
     else:
         n_queries, out_width = targets.layout.n_tokens, targets.layout.width
+    options = stage1_settings(settings, kind)
     with seeded_init(settings.run.seed, "bit", kind):
+        if options.decoder == "mlp":
+            if kind != "lowlevel":
+                where, fix = f"settings bit_{kind}.decoder", "set it to bit"
+                raise PipelineError(where, "bit", "mlp", fix)
+            return BrainMlp(
+                n_voxels=len(clusters["voxel_cluster"]),
+                hidden=options.mlp_width,
+                n_queries=n_queries,
+                out_width=out_width,
+            )
         return BrainInteractionTransformer(
             voxel_cluster=torch.from_numpy(clusters["voxel_cluster"]),
             n_clusters=int(clusters.attributes["n_clusters"]),

@@ -2,7 +2,7 @@
 
 Both are `diffusers`' own models. The U-Net learns to predict the noise of the VAE's latents; one
 condition in ten is replaced by the unconditional tokens, so that classifier-free guidance works.
-A second part of its training blurs most of the conditions, as published unCLIP models are trained
+The later parts of its training blur most of the conditions, as published unCLIP models are trained
 with noise on their condition: what a brain decoder predicts is such a blurred condition.
 """
 

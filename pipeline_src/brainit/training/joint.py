@@ -6,6 +6,7 @@ OpenCLIP's tokens is no longer enforced. The VAE stays frozen.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,6 +20,7 @@ from brainit.features.generator import N_TRAIN_STEPS, Generator
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
 from brainit.training.loop import LoopPlan, fit
+from brainit.training.memory import require_memory, training_bytes
 from brainit.training.positions import EpochPosition
 from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import N_VALIDATION, half_on_gpu, to_device
@@ -42,6 +44,12 @@ class JointTask:
     settings: JointSettings
     seed: int
     device: torch.device
+
+    def __post_init__(self) -> None:
+        """Let the U-Net compute its activations twice where the settings say so."""
+        if self.settings.gradient_checkpointing:
+            unet: Any = self.generator.unet
+            unet.enable_gradient_checkpointing()
 
     def n_batches(self) -> int:
         """Return the batches of an epoch."""
@@ -116,13 +124,26 @@ def diffusion_loss(
 
 
 def train_joint(task: JointTask, checkpoints: Checkpointer | None = None) -> pd.DataFrame:
-    """Train BIT and U-Net and return the history; both keep their best state on validation."""
-    task.generator.unet.requires_grad_(True)
-    parameters: list[nn.Parameter] = [
-        *task.model.parameters(),
-        *(p for p in task.generator.unet.parameters()),
-    ]
-    return fit(parameters, task, joint_plan(task.settings), "joint", checkpoints)
+    """Train BIT and U-Net and return the history; both keep their best state on validation.
+
+    Raises `PipelineError` where weights, gradients and optimiser alone outgrow the GPU.
+    """
+    trained = [*task.model.parameters(), *trained_weights(task.generator.unet, task.settings)]
+    kept = [*task.model.parameters(), *task.generator.parameters()]
+    require_memory(task.device, training_bytes(kept, trained, task.settings.optimizer))
+    return fit(trained, task, joint_plan(task.settings), "joint", checkpoints)
+
+
+def trained_weights(unet: nn.Module, settings: JointSettings) -> list[nn.Parameter]:
+    """Return the weights of the U-Net that `joint.unet_weights` names; the others are frozen.
+
+    "cross_attention" are the keys and values of the tokens in each transformer block.
+    """
+    unet.requires_grad_(settings.unet_weights == "all")
+    if settings.unet_weights == "cross_attention":
+        for name, parameter in unet.named_parameters():
+            parameter.requires_grad_(".attn2.to_k." in name or ".attn2.to_v." in name)
+    return [parameter for parameter in unet.parameters() if parameter.requires_grad]
 
 
 def joint_plan(settings: JointSettings) -> LoopPlan:
@@ -134,4 +155,5 @@ def joint_plan(settings: JointSettings) -> LoopPlan:
         warmup="linear",
         accumulation=settings.accumulation,
         max_steps=settings.max_steps,
+        optimizer=settings.optimizer,
     )

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from brainit.training.optimizers import make_optimizer
 from brainit.training.positions import EpochPosition
 from brainit.training.resume import Checkpointer
 from brainit.training.schedule import Plateau, cubic_warmup, linear_warmup
@@ -62,6 +63,7 @@ class LoopPlan:
     accumulation: int = 1
     max_steps: int | None = None
     keep: Literal["best", "last"] = "best"
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
 
 
 def fit(
@@ -73,14 +75,11 @@ def fit(
 ) -> pd.DataFrame:
     """Train `parameters` and return the history, one row per epoch.
 
-    AdamW, fused. Afterwards the parameters are those of the best validation loss, or the last ones
-    where `plan.keep` says so or there is no validation. Raises `Interrupted` after a signal, once
-    its checkpoint is written.
+    Afterwards the parameters are those of the best validation loss, or the last ones where
+    `plan.keep` says so or there is no validation. Raises `Interrupted` after a signal, once its
+    checkpoint is written.
     """
-    device_has_fused = parameters[0].device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(
-        parameters, lr=plan.lr, weight_decay=plan.weight_decay, fused=device_has_fused
-    )
+    optimizer = make_optimizer(plan.optimizer, parameters, plan.lr, plan.weight_decay)
     ramp: Callable[[int, float], float] = cubic_warmup if plan.warmup == "cubic" else linear_warmup
     plateau = Plateau(plan.plateau_patience or 0, plan.plateau_threshold)
     state = LoopState(parameters, optimizer, plateau)
@@ -123,9 +122,10 @@ def _is_done(state: LoopState, plan: LoopPlan) -> bool:
 
 
 def _end_epoch(state: LoopState, plan: LoopPlan, val_loss: float | None) -> None:
-    """Keep the best state, add the epoch's row, and go to the start of the next epoch."""
+    """Keep the best state, on the host, add the epoch's row, and go to the next epoch's start."""
     if val_loss is not None and val_loss < state.best:
-        state.best, state.best_state = val_loss, [p.detach().clone() for p in state.parameters]
+        state.best = val_loss
+        state.best_state = [p.detach().to("cpu", copy=True) for p in state.parameters]
     state.rows.append(
         {
             "epoch": state.epoch + 1,

@@ -8,6 +8,8 @@ from brainit.core.artifacts import read_artifact, write_table
 from brainit.core.device import run_device
 from brainit.core.settings import Settings
 from brainit.data.fmri import load_pool
+from brainit.models.brain_mlp import BrainMlp
+from brainit.models.brain_mlp_file import save_mlp
 from brainit.models.brain_transformer_file import load_bit, require_same_settings, save_bit
 from brainit.models.generator_file import load_generator, save_generator
 from brainit.training.bit_inputs import (
@@ -52,7 +54,7 @@ def run_stage1(
     out: BitOutput,
     work: Work | None = None,
 ) -> None:
-    """Train a BIT of this kind on a pool; `work` None keeps no checkpoints."""
+    """Train a BIT of this kind, or T5's MLP, on a pool; `work` None keeps no checkpoints."""
     device = run_device(settings)
     pool = load_pool(data.betas, data.trials, settings.nsd, data.duration)
     targets = targets_of(kind, files, settings, device)
@@ -64,15 +66,19 @@ def run_stage1(
     inputs = {**vars(data), **files.inputs(TARGET_ROLES[kind], settings), "clusters": clusters_path}
     with resumable(work, settings, {**inputs, "kind": kind}) as checkpoints:
         history = train_stage1(task, f"{kind} BIT", checkpoints)
-        save_bit(
-            out.bit,
-            model,
-            subjects=pool.n_voxels,
-            kind=kind,
-            settings=settings.bit,
-            seed=seed,
-            calibration=fit_calibration(task) if stage1.calibration == "affine" else None,
-        )
+        calibration = fit_calibration(task) if stage1.calibration == "affine" else None
+        if isinstance(model, BrainMlp):
+            save_mlp(out.bit, model, pool.n_voxels, seed, calibration)
+        else:
+            save_bit(
+                out.bit,
+                model,
+                subjects=pool.n_voxels,
+                kind=kind,
+                settings=settings.bit,
+                seed=seed,
+                calibration=calibration,
+            )
         write_table(out.history, history)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import Stage1Settings
+from brainit.models.brain_mlp import BrainMlp
 from brainit.models.brain_transformer import BrainInteractionTransformer, SubjectBatch
 from brainit.models.token_calibration import CalibrationFit, TokenCalibration
 from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
@@ -51,7 +52,7 @@ def half_on_gpu(device: torch.device) -> torch.autocast:
 class Stage1Task:
     """Losses of a BIT on batches of a source; validation on real examples with all voxels."""
 
-    model: BrainInteractionTransformer
+    model: BrainInteractionTransformer | BrainMlp
     train: ExampleSource
     validation: ExampleSource | None
     targets: SemanticTargets | LowlevelTargets
@@ -106,7 +107,10 @@ class Stage1Task:
         targets: LowlevelTargets,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return InfoNCE at positions drawn per layer and image, averaged over the layers."""
+        """Return the loss at positions drawn per layer and image, averaged over the layers.
+
+        InfoNCE, or for Table T5 the mean squared error.
+        """
         tables = targets.of(batch, self.device)
         positions = draw_positions(
             len(batch), targets.layout.tokens_per_layer, self.settings.queries_per_layer, generator
@@ -118,15 +122,24 @@ class Stage1Task:
         total = predicted.new_zeros(())
         for part, table, position in zip(parts, tables, positions, strict=True):
             index = position.to(self.device)[..., None].expand(-1, -1, table.shape[-1])
-            loss, _ = infonce(
-                part.flatten(0, 1),
-                table.gather(1, index).flatten(0, 1),
-                rows=self.settings.logit_rows,
-                similarity=self.settings.similarity,
-                temperature=self.settings.temperature,
+            total = total + self._token_loss(
+                part.flatten(0, 1), table.gather(1, index).flatten(0, 1)
             )
-            total = total + loss
         return total / len(tables)
+
+    def _token_loss(
+        self, predicted: Float[Tensor, "tokens width"], true: Float[Tensor, "tokens width"]
+    ) -> Tensor:
+        if self.settings.loss == "mse":
+            return F.mse_loss(predicted.float(), true)
+        loss, _ = infonce(
+            predicted,
+            true,
+            rows=self.settings.logit_rows,
+            similarity=self.settings.similarity,
+            temperature=self.settings.temperature,
+        )
+        return loss
 
 
 @torch.no_grad()

@@ -60,11 +60,15 @@ class SemanticTargets:
 
     @torch.no_grad()
     def of(self, batch: ExampleBatch, device: torch.device) -> Float[Tensor, "batch tokens width"]:
-        """Return the tokens of a batch in its order, float32."""
+        """Return the tokens of a batch in its order, float32.
+
+        They are computed in the network's own precision, whatever autocast is on around.
+        """
         kinds = {bool(kind) for kind in batch.is_external}
         if kinds <= set(self.cached):
             return _by_kind(batch, self._read).to(device)
-        return self.network(self.images.of(batch).to(device))
+        with torch.autocast(device.type, enabled=False):
+            return self.network(self.images.of(batch).to(device))
 
     def _read(self, kind: bool, index: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.cached[kind].rows(index).astype(np.float32))
@@ -82,5 +86,8 @@ class LowlevelTargets:
     def of(
         self, batch: ExampleBatch, device: torch.device
     ) -> list[Float[Tensor, "batch _tokens _width"]]:
-        """Return the token tables of the five layers of a batch, in its order."""
+        """Return the token tables of the five layers of a batch, in its order.
+
+        On a GPU they are computed as the BIT's forward pass is, in bfloat16 (autocast).
+        """
         return maps_to_tokens(self.network(self.images.of(batch).to(device)))

@@ -83,6 +83,7 @@ def adapt_joint(
         lr=transfer.joint_lr,
         accumulation=task.settings.accumulation,
         max_steps=transfer.joint_max_steps,
+        optimizer=task.settings.optimizer,
         keep="last",
     )
     task.generator.requires_grad_(False)
@@ -92,6 +93,8 @@ def adapt_joint(
 def _fit_voxels(
     task: Stage1Task | JointTask, plan: LoopPlan, label: str, checkpoints: Checkpointer | None
 ) -> pd.DataFrame:
+    trained = []
     for name, parameter in task.model.named_parameters():
         parameter.requires_grad_(name == "voxel_embedding")
-    return fit([task.model.voxel_embedding], task, plan, label, checkpoints)
+        trained += [parameter] if parameter.requires_grad else []
+    return fit(trained, task, plan, label, checkpoints)

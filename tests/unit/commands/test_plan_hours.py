@@ -34,7 +34,11 @@ def test_new_subject_s_hour_is_750_trials(tmp_path: Path) -> None:
     settings = parse_sections({"transfer": {"external_per_real": 3.0, "epochs": 50}})
     job = Job("adapt_bit", (("subject", "subj01"), ("duration", "1h"), ("kind", "semantic")))
     n_examples = 750 * 4 * 50
-    assert hours(settings, tmp_path).arithmetic(job) == pytest.approx(4.8 / 128 * n_examples)
+    found = hours(settings, tmp_path)
+    assert found.arithmetic(job) == pytest.approx((4.8 / 128 + 0.98) * n_examples)
+    assert found.n_semantic_examples(job) == n_examples
+    lowlevel = Job("adapt_bit", (("subject", "subj01"), ("duration", "1h"), ("kind", "lowlevel")))
+    assert found.arithmetic(lowlevel) == pytest.approx(15 / 64 * n_examples)
 
 
 def test_bound_on_steps_bounds_stage_2(tmp_path: Path) -> None:
@@ -42,6 +46,9 @@ def test_bound_on_steps_bounds_stage_2(tmp_path: Path) -> None:
     whole = hours(Settings(), tmp_path).arithmetic(Job("train_joint", POOL))
     small = hours(bounded, tmp_path).arithmetic(Job("train_joint", POOL))
     assert small == pytest.approx(640 * (4 * 0.522 + 0.27 + 4.8 / 128)) and small < whole
+    kept = parse_sections({"joint": {"max_steps": 10, "gradient_checkpointing": False}})
+    less = hours(kept, tmp_path).arithmetic(Job("train_joint", POOL))
+    assert small - less == pytest.approx(640 * 0.522)
 
 
 def test_measured_rules_take_their_mean(tmp_path: Path) -> None:
@@ -74,3 +81,34 @@ def test_lines_name_hours_and_their_source(tmp_path: Path) -> None:
     assert "GPU h  train_bit_semantic, counted" in text
     assert "on 2 GPU" in text
     assert plan["wall_hours"] == plan["gpu_hours"] > 0
+
+
+def test_both_costs_of_the_semantic_tokens_are_said() -> None:
+    jobs = [Job("train_bit_semantic", POOL), Job("train_bit_lowlevel", POOL)]
+    plan = make_plan(Settings(), jobs, 1000.0) | gpu_plan(Settings(), jobs, 1)
+    costs = plan["semantic_tokens"]
+    n_trials = 750 * (40 + 40 + 32 + 30 + 40 + 32 + 40 + 30)
+    n_real = (1 - Settings().nsd.validation_share) * 0.3 * n_trials
+    assert costs["passes_when_needed"] == pytest.approx(60 * (n_real + 123_403))
+    assert costs["passes_when_kept"] == 73_000 + 123_403
+    assert costs["bytes_when_kept"] == (73_000 + 123_403) * 256 * 1664 * 2
+    flop = 2 * 1_844.9e6 * 257 + 48 * 4 * 257**2 * 1664
+    n_hours = costs["passes_when_needed"] * flop / 400e12 / 3600
+    assert costs["hours_when_needed"] == pytest.approx(n_hours, rel=0.02)
+    assert plan["gpu_hours_by_rule"]["train_bit_semantic"] > costs["hours_when_needed"]
+    text = "\n".join(as_lines("all", plan))
+    assert "cache_tokens: false (as set): 10.9 million passes" in text
+    assert "cache_tokens: true: 0.2 million passes" in text and "167.3 GB of disk" in text
+
+
+def test_kept_tokens_cost_stage_1_nothing(tmp_path: Path) -> None:
+    kept = parse_sections({"features": {"cache_tokens": True}})
+    job = Job("train_bit_semantic", POOL)
+    found = hours(kept, tmp_path)
+    assert found.arithmetic(job) == pytest.approx(4.8 / 128 * found.n_semantic_examples(job))
+    plan = make_plan(kept, [job], 1000.0) | gpu_plan(kept, [job], 1)
+    assert "cache_tokens: true (as set)" in "\n".join(as_lines("all", plan))
+
+
+def test_tokens_are_no_cost_where_nothing_is_trained_on_them() -> None:
+    assert gpu_plan(Settings(), [Job("train_joint", POOL)], 1)["semantic_tokens"] is None

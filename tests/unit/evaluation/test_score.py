@@ -122,6 +122,25 @@ def test_refuses_an_unknown_kind_and_a_folder_without_provenance(
         evaluate_run(run_folder / "recon", "fused", run_folder / "stimuli", None, settings)
 
 
+def test_a_run_without_a_generator_has_low_level_scores_alone(
+    run_folder: Path,
+    pair: tuple[np.ndarray, np.ndarray],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(score, "load_metric_networks", lambda *_: {"thumbnail": Thumbnail()})
+    alone, stimuli = run_folder / "recon_lowlevel", run_folder / "stimuli"
+    nsd_id = 3 + 2 * np.arange(N_IMAGES, dtype=np.int64)
+    write_recons(alone, nsd_id, {"lowlevel": pair[0]}, Image.new("RGB", (4, 4)), {"seed": 1})
+    found = evaluate_run(alone, "lowlevel", stimuli, None, settings)
+    whole = evaluate_run(run_folder / "recon", "lowlevel", stimuli, None, settings)
+    for own, wanted in zip(found, whole, strict=True):
+        pd.testing.assert_frame_equal(own, wanted)
+    expected = "expected fused images, found lowlevel alone. Fix: .* without _lowlevel"
+    with pytest.raises(PipelineError, match=expected):
+        evaluate_run(alone, "fused", stimuli, None, settings)
+
+
 def test_perceptual_distance_has_a_column_of_its_own(
     pair: tuple[np.ndarray, np.ndarray], settings: Settings
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
 from brainit.data.trials import TRIAL_COLUMNS
+from brainit.evaluation.image_scores import ImageScores
 from brainit.evaluation.paper import paper_table
 from brainit.evaluation.score import SUMMARY_COLUMNS
 from brainit.evaluation.summaries import Summaries
@@ -20,7 +21,9 @@ from brainit.evaluation.table_files import (
     as_markdown,
     write_table_files,
 )
-from brainit.evaluation.tables import count_training_trials, format_score, make_tables
+from brainit.evaluation.table_records import Results, count_training_trials
+from brainit.evaluation.table_rows import TABLES
+from brainit.evaluation.tables import format_p, format_score, make_tables
 
 PAPER_METRICS = ("PixCorr", "SSIM", "Alex(2)", "Alex(5)", "Incep", "CLIP", "Eff", "SwAV")
 
@@ -31,8 +34,27 @@ def write_summary(path: Path, means: dict[str, float]) -> Path:
     return path
 
 
+def write_images(path: Path, columns: dict[str, list[float]]) -> Path:
+    length = len(next(iter(columns.values())))
+    pd.DataFrame({"nsd_id": np.arange(length) + 70, **columns}).to_csv(path, index=False)
+    return path
+
+
+def results_of(
+    folder: Path, scores: dict[str, dict[str, list[float]]], n_trials: dict[tuple[str, str], int]
+) -> Results:
+    """Write the per-image tables and summaries of all runs and read them as the step does."""
+    images, summaries = {}, {}
+    for number, (name, columns) in enumerate(scores.items()):
+        images[name] = write_images(folder / f"{number}.csv", columns)
+        means = {metric: float(np.mean(values)) for metric, values in columns.items()}
+        summaries[name] = write_summary(folder / f"{number}_summary.csv", means)
+    return Results(ImageScores(images), Summaries(summaries), n_trials)
+
+
 def test_every_published_table_has_its_rows_and_eight_metrics() -> None:
     sizes = {"table1": 14, "t1": 2, "t2": 4, "t3": 7, "t4": 3, "t5": 3, "t6": 4, "t7": 3}
+    assert set(TABLES) == set(sizes)
     for name, n_rows in sizes.items():
         table = paper_table(name)
         assert len(table.rows) == n_rows
@@ -59,42 +81,121 @@ def test_published_rows_that_must_agree() -> None:
 
 
 def test_real_data_have_paper_ours_and_difference(tmp_path: Path) -> None:
-    paths = {}
-    for subject, pixcorr in (("subj01", 0.40), ("subj02", 0.36), ("subj03", 0.0)):
-        means = {"PixCorr": pixcorr, "Alex(2)": 97.9}
-        paths[f"{subject}/40h/fused"] = write_summary(tmp_path / f"{subject}.csv", means)
+    scores = {
+        f"{subject}/40h/fused": {"PixCorr": [pixcorr] * 5, "Alex(2)": [97.0, 98.0] * 2 + [99.5]}
+        for subject, pixcorr in (("subj01", 0.40), ("subj02", 0.36), ("subj03", 0.0))
+    }
     counts = {("subj01", "40h"): 24000, ("subj02", "40h"): 24300}
-    table = make_tables(Summaries(paths), counts, parse_sections({}))[0]
-    rows = table.records.set_index(["condition", "metric"])
+    table = make_tables(["table1"], results_of(tmp_path, scores, counts), parse_sections({}))[0]
     label = "Brain-IT, 40 h (24,000 / 24,300 training trials)"
-    row = rows.loc[label, "PixCorr"]
-    assert row["subjects"] == "subj01 subj02"  # subj03 is none of the paper's
+    rows = table.records.set_index(["condition", "metric", "subjects"])
+    row = rows.loc[label, "PixCorr", "subj01 subj02"]  # subj03 is none of the paper's
     assert (row["paper"], row["ours"]) == (0.386, pytest.approx(0.38))
     assert row["difference"] == pytest.approx(-0.006)
+    assert (row["ci_low"], row["ci_high"]) == (pytest.approx(0.38), pytest.approx(0.38))
+    assert (row["n_images"], row["n_training_trials"]) == (5, 48300)
     assert not row["simulation"]
+    own = rows.loc[label, "PixCorr", "subj02"]
+    assert own["ours"] == pytest.approx(0.36)
+    assert np.isnan(own["paper"])  # no subject's own numbers are published
     block = next(block for block in table.blocks if block.heading == label)
-    assert block.columns == ("metric", "paper", "ours", "95 % interval", "difference")
-    assert ("PixCorr ↑", "0.386", "0.380", "0.280 to 0.480", "−0.006") in block.rows
-    assert ("Alex(2) ↑", "98.4", "97.9", "97.8 to 98.0", "−0.5") in block.rows
-    assert ("Eff ↓", "0.564", "–", "–", "–") in block.rows
+    parts = ("metric", "paper", "ours", "95 % interval", "difference", "subj01", "subj02")
+    assert block.columns == parts
+    known = ("PixCorr ↑", "0.386", "0.380", "0.380 to 0.380", "−0.006", "0.400", "0.360")
+    assert known in block.rows
+    assert ("Eff ↓", "0.564", "–", "–", "–", "–", "–") in block.rows
+    assert next(row for row in block.rows if row[0] == "Alex(2) ↑")[2] == "97.9"
     assert table.title == "Table 1: reconstruction on NSD"
+    notes = "\n".join(table.notes)
+    assert "Not run: Brain-IT, 1 h. Command: snakemake --profile slurm tables" in notes
+    assert (
+        "Smaller than in the paper: subjects 2 (paper: 4); test images 5 (paper: 1,000)." in notes
+    )
+
+
+def test_rows_are_compared_image_by_image(tmp_path: Path) -> None:
+    """Twenty images, each 0.02 better when fused: a difference without spread, p of 2 / 2^20."""
+    base = np.random.default_rng(3).uniform(0.2, 0.6, 20)
+    scores = {
+        "subj01/40h/fused": {"PixCorr": (base + 0.02).tolist()},
+        "subj01/40h/semantic": {"PixCorr": base.tolist()},
+        "subj01/40h/lowlevel": {"PixCorr": (base + 0.02).tolist()},
+    }
+    table = make_tables(["t4"], results_of(tmp_path, scores, {}), parse_sections({}))[0]
+    rows = table.records[table.records["metric"] == "PixCorr"].set_index("condition")
+    assert rows.loc["combined, 40 h", "compared_with"] == ""
+    semantic = rows.loc["semantic only, 40 h"]
+    assert semantic["compared_with"] == "combined"
+    for name in ("paired_difference", "paired_ci_low", "paired_ci_high"):
+        assert semantic[name] == pytest.approx(-0.02)
+    assert semantic["p_value"] < 1e-4
+    assert rows.loc["low-level only, 40 h", "p_value"] == 1.0
+    block = next(b for b in table.blocks if b.heading.startswith("Less combined"))
+    assert ("PixCorr ↑", "+0.000 (p = 1.000)", "−0.020 (p < 0.001)") in block.rows
+
+
+def test_further_metrics_hold_retrieval_as_the_paper_gives_it(tmp_path: Path) -> None:
+    column = "clip_vit_l14.embedding.image_retrieval_1000way"
+    scores = {"subj01/40h/fused": {column: [100.0, 0.0, 0.0, 100.0], "SSIM_RGB": [0.4] * 4}}
+    table = make_tables(["t6"], results_of(tmp_path, scores, {}), parse_sections({}))[0]
+    cells = {row[0]: row for row in table.blocks[0].rows}
+    assert cells["CLIP retrieval (1000-way) ↑"][1:3] == ("0.393", "0.500")
+    assert cells[f"{column} ↑"][1:3] == ("–", "50.0")
+    assert cells["SSIM_RGB ↑"][4] == "−0.072"
+    assert "98.8" in as_markdown(table)  # MindEye2's retrieval stands below
+
+
+def test_ablations_without_runs_say_what_makes_them(tmp_path: Path) -> None:
+    scores = {
+        "subj01/40h/fused": {"PixCorr": [0.3, 0.4]},
+        "subj01/40h_k8/fused": {"PixCorr": [0.2, 0.3]},
+        "subj01/40h_k128/fused": {"PixCorr": [0.3, 0.4]},
+    }
+    results = results_of(tmp_path, scores, {})
+    names = ["t1", "t2", "t3", "t5"]
+    t1, t2, t3, t5 = make_tables(names, results, parse_sections({}))
+    assert any("without external images, 40 h. Command: snakemake" in note for note in t1.notes)
+    assert any("Schaefer-400" in note and "no rule" in note for note in t2.notes)
+    assert len(t5.blocks) == 1 and "As published" in t5.blocks[0].heading
+    rows = t3.records.set_index(["condition", "metric"])
+    assert rows.loc[("8 clusters, 40 h", "PixCorr"), "paper"] == 0.379
+    assert rows.loc[("8 clusters, 40 h", "PixCorr"), "compared_with"] == "128 clusters"
+    simulated = parse_sections({"run": {"simulation": True}})
+    note = next(n for n in make_tables(["t3"], results, simulated)[0].notes if "Not run" in n)
+    assert note.endswith("Command: make demo-full") and "16 clusters" in note
+
+
+def test_tables_repeat_bit_for_bit(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).uniform(size=(2, 30)).tolist()
+    scores = {
+        f"subj01/{run}/fused": {"PixCorr": v} for run, v in zip(("40h", "1h"), values, strict=True)
+    }
+    for folder in ("a", "b"):
+        results = results_of(tmp_path, scores, {("subj01", "40h"): 2430})
+        for table in make_tables(list(TABLES), results, parse_sections({})):
+            write_table_files(tmp_path / folder, table)
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
+    assert len(files) == 4 * len(TABLES)
+    for path in files:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
 
 
 def test_simulation_says_so_and_computes_no_difference(tmp_path: Path) -> None:
-    means = {"PixCorr": 0.7, "demo_resnet.mid.two_way": 93.21}
-    paths = {"subj01/40h/fused": write_summary(tmp_path / "a.csv", means)}
-    settings = parse_sections({"run": {"simulation": True}})
-    for table in make_tables(Summaries(paths), {("subj01", "40h"): 2430}, settings):
+    scores = {"subj01/40h/fused": {"PixCorr": [0.7] * 3, "demo_resnet.mid.two_way": [93.21] * 3}}
+    settings = parse_sections({"run": {"simulation": True}, "dip": {"iterations": 130}})
+    results = results_of(tmp_path, scores, {("subj01", "40h"): 2430})
+    for table in make_tables(["table1", "t4", "t7"], results, settings):
         assert "(simulation)" in table.title
         assert table.records[["paper", "difference"]].isna().all(axis=None)
         assert table.records["simulation"].all()
         for text in (as_markdown(table), as_html(table), as_latex(table)):
             assert "No difference from the paper is" in text
             assert "Simulation" in text
-    table = make_tables(Summaries(paths), {("subj01", "40h"): 2430}, settings)[0]
+            assert "DIP iterations 130 (paper: 2,000)" in text
+    table = make_tables(["table1"], results, settings)[0]
     assert table.blocks[0].heading == "Brain-IT, 40 h (2,430 training trials), simulation"
     assert table.blocks[0].columns == ("metric", "simulation", "95 % interval", "chance")
-    assert ("demo_resnet.mid.two_way ↑", "93.2", "93.1 to 93.3", "0.5") in table.blocks[0].rows
+    assert ("demo_resnet.mid.two_way ↑", "93.2", "93.2 to 93.2", "0.5") in table.blocks[0].rows
 
 
 def test_formats_of_one_small_table(tmp_path: Path) -> None:
@@ -125,6 +226,9 @@ def test_scores_as_text() -> None:
     assert format_score("Eff", -0.0123, sign=True) == "−0.012"
     assert format_score("SSIM", float("nan")) == "–"
     assert format_score("net.final.image_retrieval_100way", 3.0) == "3.0"
+    assert format_score("CLIP retrieval (1000-way)", 0.393) == "0.393"
+    texts = [format_p(p) for p in (0.0004, 0.0316, float("nan"))]
+    assert texts == ["p < 0.001", "p = 0.032", "p –"]
 
 
 def test_training_trials_by_duration(tmp_path: Path) -> None:
@@ -158,3 +262,18 @@ def test_summaries_average_over_subjects_and_refuse_other_names(tmp_path: Path) 
     assert found.mean("1h", "fused", "Eff") is None
     with pytest.raises(PipelineError, match="SUBJECT/RUN/KIND"):
         Summaries({"subj01/1h": tmp_path / "1.csv"})
+
+
+def test_image_scores_join_the_images_that_all_subjects_have(tmp_path: Path) -> None:
+    pd.DataFrame({"nsd_id": [3, 1], "PixCorr": [0.3, 0.1]}).to_csv(tmp_path / "1.csv", index=False)
+    pd.DataFrame({"nsd_id": [1, 2], "PixCorr": [0.5, 0.9]}).to_csv(tmp_path / "2.csv", index=False)
+    paths = {f"subj0{i}/1h/fused": tmp_path / f"{i}.csv" for i in (1, 2)}
+    found = ImageScores(paths).values(("subj01", "subj02"), "1h", "fused", "PixCorr")
+    assert found is not None and found.to_dict() == {1: pytest.approx(0.3)}
+    assert ImageScores(paths).values(("subj01", "subj03"), "1h", "fused", "PixCorr") is None
+    assert ImageScores(paths).values(("subj01",), "1h", "fused", "Eff") is None
+    with pytest.raises(PipelineError, match="SUBJECT/RUN/KIND"):
+        ImageScores({"subj01/1h": tmp_path / "1.csv"})
+    pd.DataFrame({"nsd_id": [3, 3], "PixCorr": [0.3, 0.1]}).to_csv(tmp_path / "1.csv", index=False)
+    with pytest.raises(PipelineError, match="repeated images"):
+        ImageScores(paths)

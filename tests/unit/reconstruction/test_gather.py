@@ -91,6 +91,19 @@ def test_montage_shows_each_column(tmp_path, stimuli):
     assert (sheet[:20] < 128).any()
 
 
+def test_lowlevel_images_alone_make_a_folder(tmp_path, stimuli):
+    parts = {"lowlevel": write_kind(tmp_path, "lowlevel", [[3, 5], [11]])}
+    folder = tmp_path / "recon_1h_lowlevel"
+    gather_reconstructions("subj01", "1h", stimuli, parts, folder, SETTINGS)
+    recons = read_recons(folder)
+    assert list(recons.images) == ["lowlevel"] and recons.nsd_id.tolist() == [3, 5, 11]
+    pixels = np.asarray(Image.open(folder / "images" / "00005.png"))
+    assert np.array_equal(pixels, made_of("lowlevel", [5])[0])
+    with Image.open(folder / "montage.png") as sheet:
+        width = sheet.width
+    assert width == 2 * (2 * 116 + 12) + 4, "two columns: seen and low-level"
+
+
 def test_kinds_that_disagree_are_refused(tmp_path, stimuli):
     parts = {kind: write_kind(tmp_path, kind, [[3, 5]]) for kind in KINDS}
     short = {**parts, "lowlevel": write_kind(tmp_path, "lowlevel", [[3], [4]])}

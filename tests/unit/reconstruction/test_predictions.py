@@ -157,6 +157,10 @@ class FlatGenerator(torch.nn.Module):
 
     n_tokens, token_width, image_size, latent_shape = 4, 6, 8, (3, 8, 8)
     alphas_cumprod = torch.linspace(0.999, 0.005, 1000)
+    asked_for: torch.dtype | None = None
+
+    def use_precision(self, dtype):
+        self.asked_for = dtype
 
     def unconditional_tokens(self):
         return torch.zeros(1, 4, 6)
@@ -199,11 +203,27 @@ def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_pat
     with pytest.raises(PipelineError, match="no file. Fix: brainit weights fetch zavychromaxl"):
         reconstruct_semantic(job, tmp_path / "g", settings)
     monkeypatch.setattr(semantic, "require_weights", lambda *_: None)
-    monkeypatch.setattr(semantic, "load_backbone", lambda *_: torch.nn.Identity())
+    refiner = FlatGenerator()
+    monkeypatch.setattr(semantic, "load_backbone", lambda *_: refiner)
     monkeypatch.setattr(semantic, "refine_images", lambda _, images, *rest: 1 - images)
     refined = reconstruct_semantic(job, tmp_path / "g", settings)
     assert np.abs(refined.image.astype(int) - (255 - bare.image.astype(int))).max() <= 1
     assert bare.image.std() > 1
+    assert refiner.asked_for == torch.float32
+
+
+def test_sampling_runs_in_the_precision_of_the_settings(job, tmp_path, monkeypatch):
+    generator = FlatGenerator()
+    monkeypatch.setattr(semantic, "load_generator", lambda *_: generator)
+    write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
+    job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
+    for name, dtype in (("auto", torch.float32), ("bfloat16", torch.bfloat16)):
+        features = SETTINGS.features.model_copy(update={"precision": name})
+        part = reconstruct_semantic(
+            job, tmp_path / "g", SETTINGS.model_copy(update={"features": features})
+        )
+        assert generator.asked_for == dtype
+        assert part.attributes["settings"]["features"]["precision"] == name
 
 
 def test_bits_that_do_not_fit_are_refused(job, tmp_path):

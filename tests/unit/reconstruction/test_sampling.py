@@ -5,9 +5,21 @@ from torch import nn
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
+from brainit.features.generator import Generator
+from brainit.features.unclip import SdxlSize, build_parts
 from brainit.reconstruction.noise_schedule import alphas_cumprod
 from brainit.reconstruction.sampling import sample_images
 
+SIZE = SdxlSize(
+    image_size=32,
+    channels=(8, 16, 32),
+    transformers=(1, 1, 1),
+    head_width=8,
+    token_width=12,
+    size_width=4,
+    vae_channels=(4, 4, 4, 4),
+    norm_groups=4,
+)
 SETTINGS = ReconSettings(n_steps=10, start_step=3, guidance=2.5, contrast=0.8, batch=4)
 
 
@@ -22,8 +34,10 @@ class ToyGenerator(nn.Module):
         self.register_buffer("alphas_cumprod", shares, persistent=False)
         self.moments: list[int] = []
         self.batches: list[int] = []
+        self.n_unconditional = 0
 
     def unconditional_tokens(self, seed: int = 0):
+        self.n_unconditional += 1
         return torch.randn(1, 3, 2, generator=torch_generator(seed, "none"))
 
     def encode(self, images):
@@ -109,6 +123,52 @@ def test_an_image_does_not_depend_on_its_batch():
     assert (together[3] - alone[0]).abs().max() < 1e-12
     other_id = sample_images(ToyGenerator(), tokens[[3]], [2], single, 1, None)
     assert (other_id - alone).abs().max() > 1e-3
+
+
+def test_tokens_without_condition_are_made_once():
+    toy = ToyGenerator()
+    settings = SETTINGS.model_copy(update={"batch": 2})
+    sample_images(toy, random_tokens(7), list(range(7)), settings, 1, None)
+    assert toy.n_unconditional == 1, "not once a batch or step"
+    assert len(toy.moments) == 4 * settings.n_steps
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5])
+def test_a_unet_makes_the_same_images_at_any_batch_size(batch):
+    generator = small_generator()
+    tokens = torch.randn(5, 4, 12, generator=torch_generator(5, "t"))
+    settings = ReconSettings(n_steps=4, start_step=1, guidance=2.5, batch=1)
+    start = torch.rand(5, 3, 32, 32, generator=torch_generator(8, "s"))
+    ids = [4, 9, 2, 77, 31]
+    alone = sample_images(generator, tokens, ids, settings, 42, start)
+    together = settings.model_copy(update={"batch": batch})
+    found = sample_images(generator, tokens, ids, together, 42, start)
+    assert (found - alone).abs().max() < 1e-3
+    assert alone.std(0).mean() > 1e-2, "the images differ from each other"
+
+
+def small_generator() -> Generator:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        unet, vae = build_parts(SIZE)
+    parts = {"unet": unet.eval(), "vae": vae.eval()}
+    return Generator(
+        **parts, image_size=32, n_tokens=4, token_width=12, size_condition=(32, 32, 0, 0)
+    )
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.02), (torch.float16, 0.003)])
+def test_images_in_half_precision_are_nearly_those_in_float32(dtype, bound):
+    tokens = torch.randn(3, 4, 12, generator=torch_generator(5, "t"))
+    settings = ReconSettings(n_steps=6, start_step=1, guidance=2.5, batch=3)
+    start = torch.rand(3, 3, 32, 32, generator=torch_generator(8, "s"))
+    wanted = sample_images(small_generator(), tokens, [4, 9, 2], settings, 42, start)
+    generator = small_generator()
+    generator.use_precision(dtype)
+    found = sample_images(generator, tokens, [4, 9, 2], settings, 42, start)
+    assert found.dtype == torch.float32
+    assert torch.isfinite(found).all()
+    assert 0 < (found - wanted).abs().mean() < bound * wanted.std()
 
 
 def test_contrast_and_guidance_do_what_they_say():

@@ -204,6 +204,8 @@ def test_report_is_one_file_with_everything(tmp_path: Path) -> None:
     report = make_report(*inputs, tmp_path / "checks.csv", settings)
     assert report.count("<h2>Table 1</h2>") == 1
     assert "1 of 2 checks hold" in report
+    assert report.count("Not run.") == 7 and "Table T3: number of clusters" in report
+    assert "<code>make demo-full</code>" in report
     assert "why &lt;this&gt;" in report
     assert "data:image/png;base64,iVBOR" in report
     assert "31.25" in report and "subj02/40h" in report

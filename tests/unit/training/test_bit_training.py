@@ -17,9 +17,10 @@ from brainit.data.fmri import SubjectFmri
 from brainit.data.images import ImageStore
 from brainit.features.generator import Generator
 from brainit.features.registry import load_backbone
+from brainit.models.brain_mlp import BrainMlp
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.examples import ExampleSource, VoxelDropout
-from brainit.training.joint import JointTask, noise_with_offset
+from brainit.training.joint import JointTask, noise_with_offset, train_joint
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.positions import EpochPosition
 from brainit.training.stage1 import (
@@ -176,6 +177,29 @@ def test_lowlevel_loss_is_infonce_per_layer_in_plain_loops(
     assert found.item() == pytest.approx(total.item() / 5, rel=1e-4)
 
 
+def test_lowlevel_loss_may_be_the_mean_square_instead(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    task = lowlevel_task(source, images)
+    task.settings = task.settings.model_copy(update={"loss": "mse"})
+    batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
+    found = task.loss(batch, torch_generator(0, "x")).item()
+    layout = task.targets.layout
+    drawn = (layout.tokens_per_layer, task.settings.queries_per_layer)
+    positions = draw_positions(4, *drawn, torch_generator(0, "x"))
+    everything = task.model.decode(task.model.tokenize_mixed(batch.groups))
+    tables = task.targets.of(batch, torch.device("cpu"))
+    means = []
+    for layer, place in enumerate(layout.layer_slices):
+        squares = [
+            (everything[i, place.start + int(p)] - tables[layer][i, int(p)]).square().mean().item()
+            for i in range(4)
+            for p in positions[layer][i]
+        ]
+        means.append(sum(squares) / len(squares))
+    assert found == pytest.approx(sum(means) / 5, rel=1e-4)
+
+
 def test_semantic_loss_is_the_mean_square_to_the_tokens(
     source: ExampleSource, images: BatchImages
 ) -> None:
@@ -214,8 +238,13 @@ def test_cached_tokens_give_the_same_targets(
     torch.testing.assert_close(one, two, rtol=2e-3, atol=2e-3)
 
 
-def test_a_tiny_batch_is_learned(source: ExampleSource, images: BatchImages) -> None:
+@pytest.mark.parametrize("decoder", ["bit", "mlp"])
+def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: BatchImages) -> None:
     task = lowlevel_task(source, images)
+    if decoder == "mlp":
+        layout = task.targets.layout
+        sizes = {"n_queries": layout.n_tokens, "out_width": layout.width}
+        task.model = BrainMlp(n_voxels=21, hidden=8, **sizes)
     few = ExampleSource({"subj01": fmri("subj01", 4, 0)}, {}, source.voxels)
     task.train = few
     losses = [next(iter(task.losses(EpochPosition(task.draws(0))))).item()]
@@ -246,6 +275,63 @@ def test_joint_loss_is_the_noise_predictions_error(
         predicted = generator.predict_noise(noisy[None], steps[i : i + 1], tokens[i : i + 1])
         errors.append(float((predicted[0] - noise[i]).detach().square().mean()))
     assert found == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def gradients_of_joint(
+    source: ExampleSource, images: BatchImages, checkpointing: bool
+) -> tuple[dict[str, torch.Tensor], int]:
+    """Return the gradients of one batch, and the bytes that its forward pass kept for backward."""
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    generator.unet.requires_grad_(True)
+    model = bit(generator.n_tokens, generator.token_width)
+    options = JointSettings(batch=3, gradient_checkpointing=checkpointing)
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    task = JointTask(model, generator, source, None, images, *parts)
+    batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = task.loss(batch, torch_generator(0, "x"), 0.0)
+    n_bytes = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    loss.backward()
+    named = [*model.named_parameters(), *generator.unet.named_parameters()]
+    return {name: p.grad.clone() for name, p in named if p.grad is not None}, n_bytes
+
+
+def test_activations_computed_twice_give_the_same_gradients_in_less_memory(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    wanted, all_kept = gradients_of_joint(source, images, checkpointing=False)
+    found, few_kept = gradients_of_joint(source, images, checkpointing=True)
+    assert found.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        assert torch.equal(found[name], gradient), name
+    assert len(wanted) > 100
+    assert few_kept < 0.9 * all_kept
+
+
+def test_stage_2_can_leave_all_of_the_unet_but_its_view_of_the_tokens(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    model = bit(generator.n_tokens, generator.token_width)
+    options = JointSettings(
+        batch=3, epochs=1, accumulation=1, warmup_steps=0, lr=1e-3, unet_weights="cross_attention"
+    )
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    before = {name: value.clone() for name, value in generator.unet.named_parameters()}
+    embedding = model.voxel_embedding.detach().clone()
+    train_joint(JointTask(model, generator, source, None, images, *parts))
+    moved = {n for n, p in generator.unet.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {n for n in before if n.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))}
+    assert moved
+    assert not torch.equal(model.voxel_embedding, embedding)
 
 
 def test_noise_offset_has_its_variance() -> None:

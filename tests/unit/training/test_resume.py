@@ -167,6 +167,15 @@ def joint_task(data: Path, steps: int | None) -> JointTask:
     return JointTask(model, generator, own, few, images(data), stage1_options, options, 0, CPU)
 
 
+def joint_by_adafactor(data: Path, checkpoints: Checkpointer, out: Path) -> None:
+    """Stage 2 as small GPUs run it."""
+    task = joint_task(data, 5)
+    small = {"optimizer": "adafactor", "unet_weights": "cross_attention"}
+    task.settings = task.settings.model_copy(update=small)
+    write_table(out / "history.csv", train_joint(task, checkpoints))
+    save(out / "joint.safetensors", task.model, task.generator.unet)
+
+
 def joint(data: Path, checkpoints: Checkpointer, out: Path) -> None:
     """Stage 2: epochs of 6 batches accumulated by 4; the gradients of the last two stay."""
     task = joint_task(data, 11)
@@ -231,6 +240,7 @@ def encoder_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> 
 TRAININGS = {
     "stage1": (stage1, 25),
     "joint": (joint, 11),
+    "joint_by_adafactor": (joint_by_adafactor, 5),
     "joint_of_new_subject": (joint_of_new_subject, 11),
     "encoder": (encoder, 18),
     "encoder_of_new_subject": (encoder_of_new_subject, 12),

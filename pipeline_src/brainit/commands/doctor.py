@@ -1,0 +1,218 @@
+"""`brainit doctor`: what is missing for the demo, a full run, a GPU and SLURM, and how to get it.
+
+On a bare machine, where `brainit` is not installed, the same from the repository's root:
+`PYTHONPATH=pipeline_src python3 -m brainit.commands.doctor`. The exit code is 0 only where the demo
+can run.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brainit.commands.doctor_machine import Machine, look_at_machine
+from brainit.core.errors import PipelineError
+from brainit.data.addresses import AGREEMENT_FORM, TERMS
+
+logger = logging.getLogger(__name__)
+
+GB = 1e9
+DEMO_DISK, DEMO_MEMORY = 1 * GB, 6 * GB
+INSTALL_DISK = 7 * GB
+"""The packages with a CUDA build of torch; a CPU build takes 2 GB."""
+FULL_DISK, FULL_MEMORY = 310 * GB, 64 * GB
+"""Where no plan can be made; the largest memory that a rule asks for (train_joint)."""
+STAGE2_GPU = 56 * GB
+"""Estimate of the GPU memory that stage 2 takes at the paper's batch (config/gpu_80gb.yaml)."""
+SMALLEST_GPU = 22 * GB
+_SLURM = ("sbatch", "squeue", "sacct", "scancel")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is needed: whether it is there, what was found, how to get it."""
+
+    what: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+    def line(self) -> str:
+        """Return it as a line to read."""
+        head = f"  {'ok     ' if self.ok else 'MISSING'} {self.what}: {self.found}"
+        return head if self.ok else f"{head}. Get it: {self.fix}"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to the program's parser."""
+    parser = commands.add_parser("doctor", help="what is missing here, and how to get it")
+    add_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument(
+        "--configfile", nargs="*", type=Path, default=[], help="as for snakemake, of the full run"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what is there and what is missing; raises `PipelineError` where the demo cannot run."""
+    findings = examine(look_at_machine(args.configfile))
+    for line in as_lines(findings):
+        logger.info("%s", line)
+    missing = [finding.what for finding in findings["the demo"] if not finding.ok]
+    if missing:
+        named = "no " + ", no ".join(missing)
+        raise PipelineError("this machine", "what the demo needs", named, "see the lines above")
+
+
+def examine(machine: Machine) -> dict[str, list[Finding]]:
+    """Return the findings for the demo, for a full run beyond it, for a GPU and for SLURM."""
+    return {
+        "the demo": demo_findings(machine),
+        "a full run, beside that": full_findings(machine),
+        "a GPU": gpu_findings(machine),
+        "a SLURM cluster": slurm_findings(machine),
+    }
+
+
+def as_lines(findings: dict[str, list[Finding]]) -> list[str]:
+    """Return all findings as lines to read."""
+    lines = []
+    for purpose, found in findings.items():
+        n_missing = sum(not finding.ok for finding in found)
+        lines.append(f"For {purpose}: {f'{n_missing} missing' if n_missing else 'all there'}")
+        lines += [finding.line() for finding in found]
+    return lines
+
+
+def demo_findings(machine: Machine) -> list[Finding]:
+    """Return what the demo needs."""
+    version = ".".join(map(str, machine.python))
+    wrong, networks = machine.wrong_packages, machine.missing_demo_networks
+    install = "make setup (it needs a package index, and Python 3.11)"
+    peak = DEMO_DISK if machine.peak_demo < 0 else machine.peak_demo
+    tools = [name for name in ("make", "git") if name not in machine.commands]
+    return [
+        Finding(
+            "Python 3.11",
+            machine.python == (3, 11),
+            version,
+            "python.org, your package manager, `uv python install 3.11`, or a conda environment",
+        ),
+        Finding("make and git", not tools, _names(tools), "your system's package manager"),
+        Finding("packages", not wrong, _names(wrong), install),
+        Finding("the demo's networks", not networks, _names(networks), "git restore pipeline_src"),
+        _disk(machine, peak + (INSTALL_DISK if wrong else 0)),
+        _memory(machine, DEMO_MEMORY),
+    ]
+
+
+def full_findings(machine: Machine) -> list[Finding]:
+    """Return what a full run needs beyond the demo."""
+    peak = FULL_DISK if machine.peak_full < 0 else machine.peak_full
+    terms = (
+        f"read {TERMS}, file the data access agreement ({AGREEMENT_FORM}), then set"
+        " nsd.accept_terms: true in a file of your own and name it with --configfile"
+    )
+    state = "accepted" if machine.has_terms else "not accepted in the settings"
+    findings = [
+        Finding("NSD's terms", machine.has_terms, state, terms),
+        _disk(machine, peak),
+        _memory(machine, FULL_MEMORY),
+        Finding("weights", not machine.missing_weights, _weights(machine), "as follows"),
+    ]
+    for entry in machine.missing_weights:
+        fix = f"brainit weights fetch {entry.name}; source: {entry.source}"
+        size = f"not here, {entry.size_mb:,.0f} MB, licence {entry.licence}"
+        findings.append(Finding(f"weights {entry.name}", False, size, fix))
+    return findings
+
+
+def gpu_findings(machine: Machine) -> list[Finding]:
+    """Return what a GPU run needs: a driver, a CUDA build of torch, a card with enough memory."""
+    best = max((memory for _, memory in machine.gpus), default=0)
+    cards = ", ".join(f"{name} {memory / GB:.0f} GB" for name, memory in machine.gpus) or "none"
+    smaller = (
+        "another card; or config/gpu_48gb.yaml (another optimiser) or config/gpu_24gb.yaml (a part"
+        " of the U-Net); or somebody else's models (`models: authors` or a folder)"
+    )
+    has_driver = bool(machine.gpus) or "nvidia-smi" in machine.commands
+    build = f"for CUDA {machine.torch_cuda}" if machine.torch_cuda else "none, or for CPUs alone"
+    return [
+        Finding("NVIDIA's driver", has_driver, "yes" if has_driver else "no", "nvidia.com/drivers"),
+        Finding(
+            "torch for CUDA",
+            bool(machine.torch_cuda),
+            build,
+            "pytorch.org/get-started/locally, in the version that pyproject.toml pins",
+        ),
+        Finding(
+            f"a card of {SMALLEST_GPU / GB:.0f} GB", best >= SMALLEST_GPU, cards, "another card"
+        ),
+        Finding(
+            f"a card of {STAGE2_GPU / GB:.0f} GB, for stage 2 (an estimate)",
+            best >= STAGE2_GPU,
+            cards,
+            smaller,
+        ),
+    ]
+
+
+def slurm_findings(machine: Machine) -> list[Finding]:
+    """Return what `snakemake --profile slurm` needs."""
+    absent = [name for name in _SLURM if name not in machine.commands]
+    plugin = machine.has_slurm_plugin
+    return [
+        Finding("SLURM's commands", not absent, _names(absent), "log in to a submit node"),
+        Finding(
+            "Snakemake's SLURM plugin",
+            plugin,
+            "installed" if plugin else "not installed",
+            "pip install snakemake-executor-plugin-slurm",
+        ),
+    ]
+
+
+def _disk(machine: Machine, needed: float) -> Finding:
+    found = f"{machine.free_disk / GB:,.1f} GB free"
+    fix = "free some, or set paths.store and paths.results to a larger disk"
+    return Finding(f"disk, {needed / GB:,.1f} GB", machine.free_disk >= needed, found, fix)
+
+
+def _memory(machine: Machine, needed: float) -> Finding:
+    found = f"{machine.memory / GB:,.1f} GB"
+    what = f"memory, {needed / GB:.0f} GB"
+    return Finding(what, machine.memory >= needed, found, "a larger machine, or a cluster's nodes")
+
+
+def _weights(machine: Machine) -> str:
+    missing = machine.missing_weights
+    n_gb = sum(entry.size_mb for entry in missing) / 1e3
+    return f"{len(missing)} networks not here, {n_gb:.1f} GB" if missing else "all here"
+
+
+def _names(missing: Sequence[str]) -> str:
+    return f"missing {', '.join(missing)}" if missing else "all there"
+
+
+def main() -> int:
+    """Run without the `brainit` program, from the standard library alone; return the exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m brainit.commands.doctor", description=__doc__)
+    add_flags(parser)
+    try:
+        run(parser.parse_args())
+    except PipelineError as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""`brainit status [TARGET]`: where the run stands, what failed and why, what its jobs really used.
+
+The jobs are those of Snakemake's dry runs; a failure is the last line of a pending job's log; use
+is Snakemake's benchmark of each finished job, beside the memory and time its rule asks for.
+"""
+
+import argparse
+import csv
+import json
+import logging
+import re
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from brainit.commands.plan import dry_run_text
+
+logger = logging.getLogger(__name__)
+
+_RUNNING_S = 300.0
+"""A pending job whose log or lock was touched within this time runs; locks are, twice a minute."""
+
+_TIGHT, _WASTEFUL = 0.9, 0.25
+"""Shares of a request above which a job is likely to be killed, below which others wait for it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as a dry run tells it: paths, requested memory (MB) and time (min)."""
+
+    rule: str
+    log: str = ""
+    benchmark: str = ""
+    outputs: tuple[str, ...] = ()
+    mem_mb: float | None = None
+    runtime_min: float | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """The most that jobs of a rule used, beside what the rule asks for; MB and minutes."""
+
+    rule: str
+    n_jobs: int
+    used_mb: float
+    asked_mb: float
+    used_min: float
+    asked_min: float
+
+    @property
+    def advice(self) -> str:
+        """What to change of the request; empty where it fits."""
+        said = []
+        pairs = (("memory", self.used_mb, self.asked_mb), ("time", self.used_min, self.asked_min))
+        for name, used, asked in pairs:
+            if used > _TIGHT * asked:
+                said.append(f"ask for more {name}")
+            elif used < _WASTEFUL * asked:
+                said.append(f"less {name} would do")
+        return ", ".join(said)
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to the program's parser."""
+    parser = commands.add_parser("status", help="done, running, failed jobs; use of requests")
+    parser.add_argument("target", nargs="?", default="all", help="a target of the workflow")
+    parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="as for snakemake")
+    parser.add_argument("--json", action="store_true", help="write it as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the state. Raises `PipelineError` where Snakemake refuses target or configuration."""
+    everything = parse(dry_run_text(args.target, args.configfile, "--forceall"))
+    pending = parse(dry_run_text(args.target, args.configfile))
+    found = state(everything, pending, time.time())
+    if args.json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return
+    for line in as_lines(args.target, found):
+        logger.info("%s", line)
+
+
+def parse(text: str) -> list[Job]:
+    """Return the jobs in the text of a dry run that write a log; alias rules write none."""
+    jobs: list[dict[str, str]] = []
+    for line in text.splitlines():
+        if head := re.match(r"(?:local)?rule (\w+):$", line):
+            jobs.append({"rule": head[1]})
+        elif jobs and (item := re.match(r"    (log|benchmark|output|resources): (.*)$", line)):
+            jobs[-1][item[1]] = item[2]
+    return [_job(job) for job in jobs if "log" in job]
+
+
+def _job(told: dict[str, str]) -> Job:
+    pairs = told.get("resources", "").split(", ")
+    asked = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    return Job(
+        told["rule"],
+        told["log"].split(" (")[0],
+        told.get("benchmark", ""),
+        tuple(told["output"].split(", ")) if "output" in told else (),
+        float(asked["mem_mb"]) if "mem_mb" in asked else None,
+        float(asked["runtime"]) if "runtime" in asked else None,
+    )
+
+
+def state(everything: list[Job], pending: list[Job], now_s: float) -> dict[str, Any]:
+    """Return counts by rule, running jobs, failures with their last line, and use by rule.
+
+    `now_s` is the time (s since 1970) against which logs and locks are recent or not.
+    """
+    waiting = {job.log for job in pending}
+    done = [job for job in everything if job.log not in waiting]
+    running = [job for job in pending if _is_running(job, now_s)]
+    failed = [(job, line) for job in pending if job not in running and (line := last_error(job))]
+    return {
+        "done": Counter(job.rule for job in done),
+        "all": Counter(job.rule for job in everything),
+        "running": [{"rule": job.rule, "log": job.log, "says": _last_line(job)} for job in running],
+        "failed": [{"rule": job.rule, "log": job.log, "error": line} for job, line in failed],
+        "use": [{**asdict(use), "advice": use.advice} for use in measure(done)],
+    }
+
+
+def last_error(job: Job) -> str | None:
+    """Return the last line of the log of a job that began and did not end well, or None."""
+    return _last_line(job) or None
+
+
+def _last_line(job: Job) -> str:
+    path = Path(job.log)
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def _is_running(job: Job, now_s: float) -> bool:
+    """Return whether the job's lock, or where it has none its unfailed log, was touched lately."""
+    locks = [Path(path).with_name(f".{Path(path).name}.lock") for path in job.outputs]
+    if any(_touched(lock, now_s) for lock in locks):
+        return True
+    is_ended = re.match(r"(ERROR|INTERRUPTED|\w+(\.\w+)*(Error|Exception)\b)", _last_line(job))
+    return _touched(Path(job.log), now_s) and not is_ended
+
+
+def _touched(path: Path, now_s: float) -> bool:
+    return path.exists() and now_s - path.stat().st_mtime < _RUNNING_S
+
+
+def measure(done: list[Job]) -> list[Use]:
+    """Return for each rule the most its finished jobs used, where Snakemake has measured it."""
+    found: dict[str, list[tuple[float, float, Job]]] = {}
+    for job in done:
+        if job.mem_mb and job.runtime_min and (row := _benchmark(Path(job.benchmark))):
+            found.setdefault(job.rule, []).append((*row, job))
+    return [
+        Use(
+            rule,
+            len(rows),
+            max(mb for mb, _, _ in rows),
+            max(job.mem_mb or 0.0 for _, _, job in rows),
+            max(minutes for _, minutes, _ in rows),
+            max(job.runtime_min or 0.0 for _, _, job in rows),
+        )
+        for rule, rows in found.items()
+    ]
+
+
+def _benchmark(path: Path) -> tuple[float, float] | None:
+    """Return resident memory (MB) and time (min) of a benchmark file; None where unmeasured."""
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    try:
+        return float(rows[-1]["max_rss"]), float(rows[-1]["s"]) / 60
+    except (IndexError, KeyError, ValueError):
+        return None
+
+
+def as_lines(target: str, found: dict[str, Any]) -> list[str]:
+    """Return the state as lines to read."""
+    n_done, n_all = sum(found["done"].values()), sum(found["all"].values())
+    n_failed, n_running = len(found["failed"]), len(found["running"])
+    lines = [f"{target}: {n_done} of {n_all} jobs done, {n_running} running, {n_failed} failed"]
+    lines += [
+        f"  {rule}: {found['done'][rule]} of {n}"
+        for rule, n in found["all"].items()
+        if found["done"][rule] < n
+    ]
+    for job in found["running"]:
+        lines.append(f"running {job['rule']} ({job['log']}): {job['says']}")
+    for job in found["failed"]:
+        lines.append(f"FAILED {job['rule']} ({job['log']}): {job['error']}")
+    if found["use"]:
+        lines.append("most used, of what was asked for (memory MB, time min):")
+    for use in found["use"]:
+        lines.append(
+            f"  {use['rule']}: {use['used_mb']:.0f} of {use['asked_mb']:.0f} MB,"
+            f" {use['used_min']:.1f} of {use['asked_min']:.0f} min  {use['advice']}".rstrip()
+        )
+    return lines

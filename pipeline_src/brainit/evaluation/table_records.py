@@ -1,0 +1,172 @@
+"""The numbers of a table, tidy: a row for each condition, metric and set of subjects.
+
+Means, intervals and tests come from the metrics of every image; the chance levels from the
+summaries, which `evaluate` makes with its permutations. A mean over subjects is over the images
+that all of them have; its interval resamples these images, for all subjects alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.core.settings import Settings
+from brainit.core.streams import numpy_generator
+from brainit.data.trials import in_duration, read_trials
+from brainit.evaluation.bootstrap import bootstrap_interval
+from brainit.evaluation.image_scores import ImageScores
+from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.paired import Paired, compare_paired
+from brainit.evaluation.paper import PaperTable
+from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.table_rows import DURATION_LABELS, Condition, Rows
+
+RECORD_COLUMNS = (
+    "condition",
+    "metric",
+    "direction",
+    "subjects",
+    "paper",
+    "ours",
+    "ci_low",
+    "ci_high",
+    "difference",
+    "null_mean",
+    "n_images",
+    "n_training_trials",
+    "simulation",
+    "compared_with",
+    "paired_difference",
+    "paired_ci_low",
+    "paired_ci_high",
+    "p_value",
+)
+NOT_COMPARED = ("", np.nan, np.nan, np.nan, np.nan)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that tables are made of; `n_trials` is by (subject, duration)."""
+
+    images: ImageScores
+    summaries: Summaries
+    n_trials: Mapping[tuple[str, str], int]
+
+
+def count_training_trials(trials: Mapping[str, Path]) -> dict[tuple[str, str], int]:
+    """Return the number of training trials by (subject, duration label of `in_duration`)."""
+    counts = {}
+    for subject, path in trials.items():
+        table = read_trials(path)
+        is_train = (table["split"] == "train").to_numpy(dtype=bool)
+        for duration in DURATION_LABELS:
+            counts[subject, duration] = int((is_train & in_duration(table, duration)).sum())
+    return counts
+
+
+def table_metrics(
+    name: str, published: PaperTable, images: ImageScores, simulated: bool
+) -> list[str]:
+    """Return the metrics of a table: the paper's, and for a simulation all that there are.
+
+    T6 adds retrieval, which MindEye2 publishes; in a simulation it has colour SSIM and retrieval.
+    """
+    known = images.metrics()
+    further = [m for m in known if m.endswith("way") or m in published.metrics]
+    if name == "t6":
+        return further if simulated else list(dict.fromkeys((*published.metrics, *further)))
+    return list(known) if simulated else list(published.metrics)
+
+
+def table_records(
+    name: str, rows: Rows, published: PaperTable, results: Results, settings: Settings
+) -> pd.DataFrame:
+    """Return the tidy numbers (`RECORD_COLUMNS`) of table `name`.
+
+    The mean over subjects comes first, then each subject where there are several. `difference` is
+    ours - paper; `paired_difference` is this condition - the one it is compared with. Columns of
+    what is not known are NaN; a condition without runs has no row.
+    """
+    simulated = settings.run.simulation
+    metrics = table_metrics(name, published, results.images, simulated)
+    records = []
+    for condition in rows.conditions:
+        known = results.images.subjects(condition.run, condition.kind)
+        subjects = known if simulated else tuple(s for s in known if s in published.subjects)
+        if not subjects:
+            continue
+        groups = [subjects, *((s,) for s in subjects if len(subjects) > 1)]
+        for group in groups:
+            for metric in metrics:
+                paper = np.nan
+                if condition.paper_row and not simulated and group == subjects:
+                    paper = published.row(*condition.paper_row).values.get(metric, np.nan)
+                numbers = _numbers(condition, group, metric, results, settings)
+                paired = _paired(rows, condition, group, metric, results, settings)
+                label = condition_label(condition, subjects, results.n_trials)
+                known_names = (label, metric, direction_of(metric), " ".join(group))
+                difference = numbers[0] - paper
+                n_trials = sum(results.n_trials.get((s, condition.duration), 0) for s in group)
+                told = (paper, *numbers[:3], difference, *numbers[3:], n_trials, simulated)
+                records.append((*known_names, *told, *paired))
+    return pd.DataFrame(records, columns=list(RECORD_COLUMNS))
+
+
+def condition_label(
+    condition: Condition, subjects: Sequence[str], n_trials: Mapping[tuple[str, str], int]
+) -> str:
+    """Return the heading of a condition: what it is, and how much data it had."""
+    duration = condition.duration
+    found = sorted({n_trials[s, duration] for s in subjects if (s, duration) in n_trials})
+    trials = f" ({' / '.join(f'{n:,}' for n in found)} training trials)" if found else ""
+    return f"{condition.label}, {DURATION_LABELS[duration]}{trials}"
+
+
+def _numbers(
+    condition: Condition, group: tuple[str, ...], metric: str, results: Results, settings: Settings
+) -> tuple[float, float, float, float, int]:
+    """Return mean, both ends of its interval, chance and the number of images."""
+    values = _values(condition, group, metric, results)
+    if values is None:
+        return (np.nan, np.nan, np.nan, np.nan, 0)
+    known = values[np.isfinite(values)]
+    generator = numpy_generator(settings.run.seed, "bootstrap", metric)
+    low, high = bootstrap_interval(values, settings.evaluation.n_bootstrap, generator)
+    chance = results.summaries.mean(condition.run, condition.kind, metric, group)
+    mean = float(known.mean()) if len(known) else np.nan
+    return mean, low, high, chance.null_mean if chance else np.nan, len(known)
+
+
+def _values(
+    condition: Condition, group: tuple[str, ...], metric: str, results: Results
+) -> NDArray[np.float64] | None:
+    found = results.images.values(group, condition.run, condition.kind, metric)
+    return None if found is None else np.asarray(found, dtype=np.float64)
+
+
+def _paired(
+    rows: Rows,
+    condition: Condition,
+    group: tuple[str, ...],
+    metric: str,
+    results: Results,
+    settings: Settings,
+) -> tuple[str, float, float, float, float]:
+    """Return the comparison with the table's reference row, over the same subjects and images."""
+    reference = rows.conditions[rows.reference]
+    if condition == reference:
+        return NOT_COMPARED
+    pair = [results.images.values(group, c.run, c.kind, metric) for c in (condition, reference)]
+    if pair[0] is None or pair[1] is None:
+        return NOT_COMPARED
+    joined = pd.concat(pair, axis=1, join="inner").to_numpy(dtype=np.float64)
+    found: Paired = compare_paired(
+        joined[:, 0],
+        joined[:, 1],
+        settings.evaluation.n_bootstrap,
+        numpy_generator(settings.run.seed, "paired", metric),
+    )
+    return (reference.label, found.difference, found.ci_low, found.ci_high, found.p_value)

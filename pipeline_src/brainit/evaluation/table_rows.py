@@ -1,0 +1,110 @@
+"""Which runs stand in the rows of each of the paper's tables, and which row the others are held to.
+
+The run of an ablation is `40h_<variant>`; the variants are the config's `ablations`.
+"""
+
+from dataclasses import dataclass
+
+DURATION_LABELS = {"40h": "40 h", "1h": "1 h", "30min": "30 min", "15min": "15 min"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one block of a table shows; `paper_row` is (method, data), or None."""
+
+    label: str
+    run: str
+    kind: str
+    paper_row: tuple[str, str] | None = None
+
+    @property
+    def duration(self) -> str:
+        """The amount of data of the run."""
+        return self.run.split("_")[0]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table; the others are compared with the row number `reference`."""
+
+    conditions: tuple[Condition, ...]
+    reference: int = 0
+    target: str = "tables"
+
+
+def _ablation(label: str, variant: str, paper_method: str) -> Condition:
+    run = f"40h_{variant}" if variant else "40h"
+    return Condition(label, run, "fused", (paper_method, "40h"))
+
+
+TABLES: dict[str, Rows] = {
+    "table1": Rows(
+        (
+            Condition("Brain-IT", "40h", "fused", ("Brain-IT", "40h")),
+            Condition("Brain-IT", "1h", "fused", ("Brain-IT", "1h")),
+        )
+    ),
+    "t4": Rows(
+        (
+            Condition("low-level only", "40h", "lowlevel", ("low-level only", "40h")),
+            Condition("semantic only", "40h", "semantic", ("semantic only", "40h")),
+            Condition("combined", "40h", "fused", ("combined", "40h")),
+        ),
+        reference=2,
+    ),
+    "t6": Rows((Condition("Brain-IT", "40h", "fused", ("Brain-IT", "40h")),)),
+    "t7": Rows(
+        (
+            Condition("transfer", "15min", "fused", ("15 min", "15min")),
+            Condition("transfer", "30min", "fused", ("30 min", "30min")),
+            Condition("transfer", "1h", "fused", ("1 h", "1h")),
+            Condition("from scratch", "1h_scratch", "fused"),
+        ),
+        reference=2,
+    ),
+    "t1": Rows(
+        (
+            _ablation("without external images", "no_external", "without"),
+            _ablation("with external images", "", "with"),
+        ),
+        reference=1,
+        target="ablations",
+    ),
+    "t2": Rows(
+        (
+            _ablation("3-D coordinates", "coordinates", "3-D coordinates"),
+            _ablation("Schaefer-400", "schaefer400", "Schaefer-400 (84 clusters)"),
+            _ablation("Schaefer-1000", "schaefer1000", "Schaefer-1000 (198 clusters)"),
+            _ablation("functional", "", "functional"),
+        ),
+        reference=3,
+        target="ablations",
+    ),
+    "t3": Rows(
+        tuple(_ablation(f"{n} clusters", f"k{n}", str(n)) for n in (8, 16, 32, 64, 128, 256, 512)),
+        reference=4,
+        target="ablations",
+    ),
+    "t5": Rows(
+        (
+            Condition("BIT", "40h", "lowlevel", ("BIT", "40h")),
+            Condition("MLP, InfoNCE", "40h_mlp_infonce", "lowlevel", ("MLP, InfoNCE", "40h")),
+            Condition("MLP, MSE", "40h_mlp_mse", "lowlevel", ("MLP, MSE", "40h")),
+        ),
+        target="ablations",
+    ),
+}
+"""The tables by name; `target` is the workflow's target that makes them."""
+
+NOT_AVAILABLE = {
+    "40h_schaefer400": "the workflow has no rule yet that fetches Schaefer's parcels",
+    "40h_schaefer1000": "the workflow has no rule yet that fetches Schaefer's parcels",
+}
+"""Rows that no command makes, and why."""
+
+
+def command_of(name: str, simulated: bool) -> str:
+    """Return the command that makes the runs of table `name`."""
+    if simulated:
+        return "make demo" if name in ("table1", "t4", "t6") else "make demo-full"
+    return f"snakemake --profile slurm {TABLES[name].target}"

@@ -1,0 +1,68 @@
+"""Exported models: what was trained, settings and card, read again as they were."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.model_files import write_models
+
+from brainit.commands.export_models import FILES, export_models, shared_settings
+from brainit.core.artifacts import read_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.files import sha256_of
+from brainit.core.settings import RunSettings, Settings, parse_sections
+from brainit.models.brain_transformer_file import load_bit
+
+
+def test_the_export_is_read_again_as_it_was(tmp_path: Path) -> None:
+    models = write_models(tmp_path / "models")
+    export_models(models, tmp_path / "out", Settings(run=RunSettings(simulation=True)))
+    for name, contract in FILES.items():
+        assert (tmp_path / "out" / name).read_bytes() == (models / name).read_bytes()
+        read_artifact(tmp_path / "out" / name, contract)
+    bit = load_bit(tmp_path / "out" / "joint/bit.safetensors")
+    assert bit.kind == "semantic" and list(bit.subjects) == ["subj01", "subj02"]
+
+
+def test_settings_are_those_that_decoding_shares_and_name_no_place_or_terms(tmp_path: Path) -> None:
+    settings = parse_sections(
+        {
+            "nsd": {"accept_terms": True, "space": "func1pt8mm", "mask": "nsdgeneral"},
+            "paths": {"results": "/scratch/somebody"},
+            "bit": {"width": 64},
+        }
+    )
+    export_models(write_models(tmp_path / "models"), tmp_path / "out", settings)
+    text = (tmp_path / "out" / "config.yaml").read_text()
+    assert "accept_terms" not in text and "somebody" not in text
+    again = parse_sections(yaml.safe_load(text))
+    assert again.bit == settings.bit and again.features == settings.features
+    assert again.nsd.mask == "nsdgeneral" and not again.nsd.accept_terms
+    assert shared_settings(again) == shared_settings(settings)
+
+
+def test_the_card_says_what_where_from_and_on_which_terms(tmp_path: Path) -> None:
+    models = write_models(tmp_path / "models")
+    export_models(models, tmp_path / "real", Settings())
+    card = (tmp_path / "real" / "README.md").read_text()
+    assert "subj01, subj02" in card and "cite Allen" in card and "unclip6" in card
+    assert "not established" in card and "license: other" in card
+    for name in FILES:
+        assert sha256_of(models / name) in card
+    export_models(models, tmp_path / "simulated", Settings(run=RunSettings(simulation=True)))
+    card = (tmp_path / "simulated" / "README.md").read_text()
+    assert "**simulation**" in card and "Allen" not in card
+
+
+def test_models_that_misfit_are_not_exported(tmp_path: Path) -> None:
+    models = write_models(tmp_path / "models")
+    other = write_models(tmp_path / "other", {"subj01": 6, "subj02": 5})
+    (models / "joint/bit.safetensors").write_bytes((other / "joint/bit.safetensors").read_bytes())
+    with pytest.raises(PipelineError, match="joint/bit.safetensors: expected n_voxels"):
+        export_models(models, tmp_path / "out", Settings())
+    (models / "joint/bit.safetensors").unlink()
+    with pytest.raises(PipelineError, match="joint/bit.safetensors: expected a 'bit' artifact"):
+        export_models(models, tmp_path / "out", Settings())
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(PipelineError, match="name another one"):
+        export_models(other, tmp_path / "models", Settings())

@@ -1,0 +1,141 @@
+"""The ablations' jobs: only what a variant changes, and what variants share once."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from brainit.core.settings import Settings
+
+from .conftest import Run, job_counts
+from .test_dry_run import DEMO, DRY, parse_jobs
+
+VARIANTS = list(Settings().ablations.root)
+
+
+@pytest.fixture(scope="module")
+def jobs_of_ablations(snakemake: Run) -> list[dict[str, object]]:
+    result = snakemake("ablations", *DRY)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return parse_jobs(result.stdout + result.stderr)
+
+
+def outputs(jobs: list[dict[str, object]]) -> list[str]:
+    return [path for job in jobs for path in job["output"]]  # type: ignore[attr-defined]
+
+
+def jobs_of(variant: str, jobs: list[dict[str, object]]) -> list[str]:
+    """Return the rules of the jobs that write a file of this variant alone."""
+    names = (f"/{variant}/", f"recon_40h_{variant}", f"metrics/40h_{variant}_")
+    return [
+        str(job["rule"])
+        for job in jobs
+        if any(name in path for path in job["output"] for name in names)  # type: ignore[attr-defined]
+    ]
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "k128"])
+def test_a_variant_is_at_most_twenty_jobs_from_the_first_changed_step(
+    variant: str, jobs_of_ablations: list[dict[str, object]]
+) -> None:
+    rules = jobs_of(variant, jobs_of_ablations)
+    assert 0 < len(rules) <= 20
+    models = [rule for rule in rules if rule.startswith(("train_", "cluster_"))]
+    clusters = [] if variant == "no_external" else ["cluster_voxels"]
+    expected = [*clusters, "train_bit_lowlevel", "train_bit_semantic", "train_joint"]
+    if variant.startswith("mlp_"):
+        expected = ["train_bit_lowlevel"]
+        assert rules.count("reconstruct_lowlevel") == 4 and "reconstruct" not in rules
+    assert sorted(models) == sorted(expected)
+    assert "reconstruct_semantic" not in rules
+
+
+def test_what_variants_share_is_made_once(jobs_of_ablations: list[dict[str, object]]) -> None:
+    found = outputs(jobs_of_ablations)
+    assert len(found) == len(set(found))
+    rules = [job["rule"] for job in jobs_of_ablations]
+    assert rules.count("train_encoder") == 1
+    assert rules.count("prepare_betas") == 8
+    assert rules.count("synthesize_fmri") == 8
+    assert rules.count("cluster_voxels") == 1 + len(VARIANTS) - 4, (
+        "k128, no_external and the MLPs have main's"
+    )
+
+
+def test_a_variant_equal_to_the_full_run_is_the_full_run(
+    jobs_of_ablations: list[dict[str, object]], snakemake: Run
+) -> None:
+    assert not jobs_of("k128", jobs_of_ablations)
+    demo = snakemake("ablations", *DRY, *DEMO)
+    jobs = parse_jobs(demo.stdout + demo.stderr)
+    assert jobs_of("k128", jobs) and not jobs_of("k32", jobs)
+
+
+def test_without_external_images_no_predicted_fmri_is_read(
+    jobs_of_ablations: list[dict[str, object]],
+) -> None:
+    trained = [
+        job["input"]
+        for job in jobs_of_ablations
+        if any("/no_external/" in path for path in job["output"])  # type: ignore[attr-defined]
+    ]
+    assert len(trained) == 3
+    assert not any("synthetic_fmri" in path for paths in trained for path in paths)  # type: ignore[attr-defined]
+
+
+def test_low_level_images_are_shared_by_a_variant_of_the_semantic_branch(
+    snakemake: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"ablations": {"short": {"joint": {"max_steps": 3}}}}))
+    result = snakemake(
+        "results/demo/subj01/recon_40h_short", *DRY, "--configfile", "config/demo.yaml", str(path)
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = outputs(parse_jobs(result.stdout + result.stderr))
+    assert any("recon_40h_parts/lowlevel" in name for name in found)
+    assert any("all/short/joint/bit" in name for name in found)
+    assert not any("recon_40h_short_parts/lowlevel" in name for name in found)
+    assert not any("short/bit_semantic" in name for name in found)
+    assert job_counts(result.stdout + result.stderr)["train_bit_semantic"] == 1
+
+
+@pytest.mark.parametrize(
+    ("overlay", "told"),
+    [({"clusters": {"n_cluster": 3}}, "n_cluster"), ({"encoder": {"epochs": 2}}, "encoder")],
+)
+def test_faulty_variants_stop_before_any_job(
+    snakemake: Run, tmp_path: Path, overlay: dict[str, object], told: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"ablations": {"mine": overlay}}))
+    result = snakemake(*DRY, "--configfile", "config/demo.yaml", str(path), "--", "ablations")
+    assert result.returncode != 0
+    assert told in result.stdout + result.stderr
+    assert "Job stats" not in result.stdout + result.stderr
+
+
+def test_settings_of_a_variant_reach_its_jobs_alone(snakemake: Run) -> None:
+    result = snakemake("results/group/all/k8/clusters/clusters.safetensors", *DRY, "-p")
+    text = (result.stdout + result.stderr).split("rule cluster_voxels:")[1]
+    settings = json.loads(text.split("--settings '")[1].split("'")[0])
+    assert settings["clusters"]["n_clusters"] == 8
+    assert Settings().clusters.n_clusters == 128
+
+
+def test_a_variant_set_to_null_is_not_run(snakemake: Run, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"ablations": {"k8": None}}))
+    result = snakemake("ablations", *DRY, "--configfile", "config/demo.yaml", str(path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    jobs = parse_jobs(result.stdout + result.stderr)
+    assert not jobs_of("k8", jobs) and jobs_of("k16", jobs)
+
+
+def test_everything_holds_both_reports(snakemake: Run) -> None:
+    full = ("--configfile", "config/demo.yaml", "config/demo-full.yaml")
+    result = snakemake("everything", *DRY, *full)
+    found = outputs(parse_jobs(result.stdout + result.stderr))
+    for name in ("report.html", "report_full.html", "tables/t3/t3.csv", "subj01/recon_15min"):
+        assert f"results/demo/{name}" in found

@@ -1,0 +1,235 @@
+"""The SLURM profile: literal commands, and what `sbatch` would be asked for, for every rule.
+
+The lines are the executor plugin's own, made of each job of a dry run; nothing is submitted.
+"""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
+from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
+
+from .conftest import Run, job_counts
+from .test_dry_run import rule_texts
+
+Block = dict[str, str]
+DEMO = ("--configfile", "config/demo.yaml")
+ALIASES = {"all", "tables", "figures", "report", "ablations", "everything"}
+FETCHING = {"download", "download_images", "fetch_weights", "import_authors"}
+
+
+class Resources(SimpleNamespace):
+    """A job's resources as the plugin reads them."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return getattr(self, name, default)
+
+
+def blocks(text: str) -> list[Block]:
+    """Return what a dry run says of each job: key -> text."""
+    found: list[Block] = []
+    for line in text.splitlines():
+        if head := re.match(r"(?:local)?rule (\w+):$", line):
+            found.append({"rule": head[1]})
+        elif found and (item := re.match(r"    (\w+): (.*)$", line)):
+            found[-1][item[1]] = item[2]
+    return found
+
+
+def resources(block: Block) -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in block["resources"].split(", "))
+    return {name: value for name, _, value in pairs}
+
+
+def sbatch_line(block: Block) -> str:
+    given: dict[str, Any] = {
+        name: int(value) if value.isdigit() else value.strip("'")
+        for name, value in resources(block).items()
+    }
+    job: Any = SimpleNamespace(
+        resources=Resources(**given), threads=int(block.get("threads", "1")), is_group=lambda: False
+    )
+    validate_slurm_extra(job)
+    partition = f"-p {given['slurm_partition']}" if "slurm_partition" in given else ""
+    account = f"-A {given['slurm_account']}" if "slurm_account" in given else ""
+    params = {
+        "run_uuid": "u",
+        "slurm_logfile": "l",
+        "comment_str": "c",
+        "account": account,
+        "partition": partition,
+        "workdir": "w",
+    }
+    return get_submit_command(job, params) + set_gres_string(job)
+
+
+def edited_profile(repository: Path, folder: Path, **lines: str) -> str:
+    """Return a copy of the profile with some of its one-line variables set."""
+    text = (repository / "profiles/slurm/config.yaml").read_text()
+    for name, value in lines.items():
+        text, n = re.subn(rf'^  {name}: ""', f"  {name}: {value}", text, flags=re.MULTILINE)
+        assert n == 1, name
+    (folder / "config.yaml").write_text(text)
+    return str(folder)
+
+
+def dry_run(snakemake: Run, *words: str) -> list[Block]:
+    result = snakemake("--dry-run", "--forceall", "--nolock", *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = blocks(result.stdout + result.stderr)
+    return [block for block in found if block["rule"] not in ALIASES]
+
+
+@pytest.fixture(scope="module")
+def plain(snakemake: Run) -> list[Block]:
+    """All jobs of the paper's `all`, by the profile as it is."""
+    return dry_run(snakemake, "--profile", "slurm", "all")
+
+
+@pytest.fixture(scope="module")
+def split(
+    snakemake: Run, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Block]:
+    """Give the same with a partition for rules without GPU work, and downloads submitted."""
+    lines = {"partition": "a100", "cpu_partition": "cpu", "account": "lab", "constraint": "big"}
+    lines["training_runtime"] = "1439"
+    profile = edited_profile(repository, tmp_path_factory.mktemp("profile"), **lines)
+    config = Path(profile) / "submit.yaml"
+    config.write_text("run: {submit_downloads: true}\n")
+    return dry_run(snakemake, "--profile", profile, "--configfile", str(config), "--", "all")
+
+
+def derived_rules(repository: Path) -> dict[str, str]:
+    """Return the rules made by `use rule BASE as NAME`: name -> base."""
+    files = sorted((repository / "workflow" / "rules").glob("[0-9]*.smk"))
+    found = [
+        re.findall(r"^\s*use rule (\w+) as (\w+)", path.read_text(), re.MULTILINE) for path in files
+    ]
+    return {name: base for pairs in found for base, name in pairs}
+
+
+def gpu_rules(repository: Path) -> set[str]:
+    """Return the rules that ask for a GPU themselves, and those made of them."""
+    asking = {name for name, text in rule_texts(repository).items() if "gpu=1," in text}
+    return asking | {name for name, base in derived_rules(repository).items() if base in asking}
+
+
+@pytest.mark.parametrize("target", ["all", "results/subj01/recon_1h"])
+@pytest.mark.parametrize("profile", [(), ("--profile", "slurm")])
+def test_literal_commands_need_no_cores(
+    snakemake: Run, profile: tuple[str, ...], target: str
+) -> None:
+    result = snakemake(*profile, "--dry-run", target)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert job_counts(result.stdout + result.stderr)["total"] > 1
+
+
+def test_cores_are_set_only_without_a_profile(repository: Path) -> None:
+    """On a cluster they would cap every job at the head node's cores."""
+    import yte
+
+    text = (repository / "profiles/default/config.yaml").read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SNAKEMAKE_PROFILE", raising=False)
+        for words, expected in [
+            (["all"], "all"),
+            (["--profile", "slurm", "all"], None),
+            (["--profile=slurm", "all"], None),
+            (["--executor", "slurm", "all"], None),
+        ]:
+            patch.setattr("sys.argv", ["snakemake", *words])
+            assert yte.process_yaml(text, require_use_yte=True).get("cores") == expected
+        patch.setattr("sys.argv", ["snakemake", "all"])
+        patch.setenv("SNAKEMAKE_PROFILE", "slurm")
+        assert "cores" not in yte.process_yaml(text, require_use_yte=True)
+
+
+def test_every_job_has_resources_log_and_benchmark(plain: list[Block]) -> None:
+    assert len(plain) <= 200
+    for block in plain:
+        assert {"log", "benchmark", "resources"} <= set(block), block["rule"]
+        given = resources(block)
+        assert given["gpu"] == "1", block["rule"]
+        assert int(given["mem_mb"]) >= 1000 and int(given["runtime"]) >= 10, block["rule"]
+
+
+def test_what_needs_the_network_runs_where_snakemake_does(repository: Path) -> None:
+    """A dry run does not tell local jobs from others."""
+    texts = rule_texts(repository)
+    local = {name for name, text in texts.items() if "localrule: LOCAL_DOWNLOADS" in text}
+    assert local == {*FETCHING, "prepare_betas", "prepare_nsdsynthetic"}
+
+
+def test_every_rule_asks_for_a_gpu_out_of_the_box(plain: list[Block]) -> None:
+    for block in plain:
+        line = sbatch_line(block)
+        given = resources(block)
+        assert " --gpus=1" in line, line
+        assert f" --mem {given['mem_mb']}" in line and f" -t {given['runtime']}" in line, line
+        assert f" --cpus-per-task={block.get('threads', '1')}" in line, line
+        assert " -p " not in line and " -A " not in line and " -C " not in line, line
+
+
+def test_one_line_sends_rules_without_gpu_work_to_their_partition(
+    split: list[Block], repository: Path
+) -> None:
+    on_gpu = gpu_rules(repository)
+    for block in split:
+        line = sbatch_line(block)
+        assert " -A lab" in line, line
+        if block["rule"] in on_gpu:
+            assert " --gpus=1" in line and " -p a100" in line and " -C big" in line, line
+        else:
+            assert "--gpus" not in line and "--gres" not in line, line
+            assert " -p cpu" in line and " -C ''" in line and " --ntasks=1" in line, line
+
+
+def test_the_profile_lists_every_rule_without_gpu_work(repository: Path) -> None:
+    """A new rule either asks for a GPU itself or stands under `cpu_rules`."""
+    text = (repository / "profiles/slurm/config.yaml").read_text()
+    listed = yaml.safe_load(text)["__variables__"]
+    texts = rule_texts(repository)
+    rules = set(texts) | set(derived_rules(repository))
+    assert set(listed["cpu_rules"]) == rules - gpu_rules(repository) - ALIASES
+    resuming = {name for name, rule in texts.items() if "--checkpoint-minutes" in rule}
+    assert set(listed["trainings"]) == resuming
+
+
+def test_trainings_are_told_before_their_time_limit(plain: list[Block]) -> None:
+    warned = {b["rule"] for b in plain if "--signal=TERM@300" in sbatch_line(b)}
+    assert {"train_encoder", "train_joint", "adapt_bit"} <= warned
+    assert not warned & {"evaluate", "reconstruct", "make_tables", "cluster_voxels"}
+
+
+def test_one_line_limits_the_time_of_trainings(split: list[Block]) -> None:
+    limited = {block["rule"] for block in split if " -t 1439 " in sbatch_line(block)}
+    assert limited == {b["rule"] for b in split if "--signal=TERM@300" in sbatch_line(b)}
+    assert {"train_joint", "adapt_encoder"} <= limited
+
+
+def test_a_retry_asks_for_more(plain: list[Block], snakemake: Run) -> None:
+    again = dry_run(snakemake, "--profile", "slurm", "--attempt", "2", "all")
+    later = {block["log"]: block for block in again}
+    for before in plain:
+        one, two = resources(before), resources(later[before["log"]])
+        assert int(two["mem_mb"]) == 2 * int(one["mem_mb"]), before["rule"]
+        factor = 1 if "checkpoint_minutes" in one else 2
+        assert int(two["runtime"]) == factor * int(one["runtime"]), before["rule"]
+
+
+def test_no_rule_retries_by_itself(repository: Path) -> None:
+    """The plugin would retry such a rule within the allocation that was too small."""
+    for name, text in rule_texts(repository).items():
+        assert "retries:" not in text, name
+
+
+def test_demo_rules_are_jobs_too(snakemake: Run) -> None:
+    jobs = dry_run(snakemake, *DEMO, "--profile", "slurm", "--", "all")
+    lines = {block["rule"]: sbatch_line(block) for block in jobs}
+    assert {"simulate_nsd", "prepare_betas", "check_results"} <= set(lines)
+    assert all(" --gpus=1" in line for line in lines.values())

@@ -1,0 +1,122 @@
+"""Variants: settings of the same steps, whose files exist only from the first step they change."""
+
+import copy
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
+
+ABLATIONS = {k: v for k, v in config["ablations"].items() if v is not None}
+ANY_VARIANT = "|".join(ABLATIONS) or r"(?!)"
+MADE_OF = {
+    "encoder": (set(), ()),
+    "clusters": ({"clusters"}, ("encoder",)),
+    "bit_lowlevel": ({"synthesis", "bit", "bit_lowlevel"}, ("clusters",)),
+    "bit_semantic": ({"synthesis", "bit", "bit_semantic"}, ("clusters",)),
+    "joint": ({"synthesis", "bit", "joint"}, ("bit_semantic",)),
+    "lowlevel": ({"bit", "dip", "recon"}, ("bit_lowlevel",)),
+    "semantic": ({"bit", "dip", "recon"}, ("joint",)),
+    "fused": (set(), ("lowlevel", "semantic")),
+}
+"""Sections that models and images are made with, and what they are made from."""
+
+
+@lru_cache(maxsize=None)
+def settings_of(variant):
+    """Return the whole configuration of a variant, its overlay above the config's own values."""
+    merged = copy.deepcopy(dict(config))
+    update_config(merged, copy.deepcopy(ABLATIONS.get(variant, {})))
+    return merged
+
+
+@lru_cache(maxsize=None)
+def changes(variant, made):
+    """Say whether a variant changes what is made, by a setting of its own or of a step before."""
+    sections, sources = MADE_OF[made]
+    found = settings_of(variant)
+    own = any(found[section] != config[section] for section in sections)
+    return own or any(changes(variant, source) for source in sources)
+
+
+def model_path(pool, variant, made, name):
+    """Return a file of a pool's model: the variant's where it is another than the full one's."""
+    if changes(variant, made):
+        return f"<results>/group/{pool}/{variant}/{made}/{name}"
+    folder = POOL_MODELS if pool == "all" else f"<results>/group/{pool}/main"
+    return f"{folder}/{made}/{name}"
+
+
+def pool_model(made, name):
+    """Return an input function: a file of the model that pool and variant are made from."""
+    return lambda wildcards: model_path(wildcards.pool, wildcards.variant, made, name)
+
+
+def variant_named(wildcards):
+    """Return the variant that the wildcards name: as such, or in a run `40h_<variant>`."""
+    _, _, of_run = wildcards.get("run", "").partition("40h_")
+    return wildcards.get("variant") or of_run or "main"
+
+
+def run_of(variant, kind):
+    """Return the run that holds a variant's images of this kind: the full one's where equal."""
+    return f"40h_{variant}" if changes(variant, kind) else "40h"
+
+
+def kinds_of_variant(variant):
+    """Return the kinds of images made for a variant, the one it is judged by last.
+
+    A variant of the low-level branch alone is judged by the images of that branch (T5).
+    """
+    return ["lowlevel", "fused"] if changes(variant, "semantic") else ["lowlevel"]
+
+
+def memory_of(mem_mb, mlp_mb):
+    """Return a resource function: memory of a low-level job with a BIT or an MLP (T5), by attempt."""
+
+    def megabytes(wildcards, attempt):
+        own = settings_of(variant_named(wildcards))["bit_lowlevel"]
+        return attempt * (mlp_mb if own["decoder"] == "mlp" else mem_mb)
+
+    return megabytes
+
+
+def uses_external(wildcards):
+    """Say whether external images with predicted fMRI are trained on."""
+    return settings_of(variant_named(wildcards))["synthesis"]["enabled"]
+
+
+def ablation_scores(suffix):
+    """Return SUBJECT/RUN/KIND -> score file of the full run and of all variants."""
+    found = {}
+    for subject in EVALUATED:
+        for kind in ("fused", "lowlevel"):
+            found[f"{subject}/40h/{kind}"] = ("40h", kind)
+        for variant in ABLATIONS:
+            kind = kinds_of_variant(variant)[-1]
+            found[f"{subject}/40h_{variant}/{kind}"] = (run_of(variant, kind), kind)
+    return {
+        name: f"<results>/{name.split('/')[0]}/metrics/{run}_{kind}{suffix}.csv"
+        for name, (run, kind) in found.items()
+    }
+
+
+def named_ablations(key):
+    """Return a params function that writes the score files of input `key` as NAME=path."""
+    return lambda wildcards, input: [
+        f"{name}={path}" for name, path in zip(ablation_scores(""), input[key])
+    ]
+
+
+def check_ablations():
+    """Refuse overlays with unknown settings, or of sections that are no variant's."""
+    varied = set().union(*(sections for sections, _ in MADE_OF.values()))
+    for name, overlay in ABLATIONS.items():
+        schema = "../schemas/config.schema.json"
+        validate(settings_of(name), schema=schema, set_default=False)
+        if not set(overlay) <= varied:
+            raise WorkflowError(
+                f"ablations.{name}: expected sections of {sorted(varied)}, found"
+                f" {sorted(set(overlay) - varied)}. Fix: run it as a configuration of its own."
+            )
+
+
+check_ablations()
