@@ -78,7 +78,11 @@ class Bench:
             process = subprocess.Popen(
                 [*command, "--settings", json.dumps(settings)], stderr=handle, stdout=handle
             )
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:
+                process.kill()
+                raise
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise RuntimeError(log.read_text()[-2000:])
@@ -96,6 +100,7 @@ def tables(bench: Bench) -> None:
     """Metadata and design of all sessions, which the other parts build on."""
     made = bench.made
     bench.write("tables")
+    bench.write("voxels", made)
     places = {"out": made / "nsd", "work": made / "work", "manifest": made / "nsd.json"}
     bench.step("download", {"nsd": NSD}, source=bench.url, **places)
     flags = {"subject": SUBJECT, "nsd": made / "nsd", "trials": made / "trials.csv"}
@@ -123,10 +128,14 @@ def prepare_betas(bench: Bench, nsd_root: Path, nsd: dict[str, Any], label: str)
 
 
 def surface(bench: Bench) -> None:
-    """Betas on fsaverage, then the noise ceiling of 40 sessions at the same voxels."""
+    """Betas on fsaverage."""
     bench.write("surface")
     prepare_betas(bench, bench.made / "nsd", NSD, "surface")
     rmtree(bench.served / "nsddata_betas")
+
+
+def ceiling(bench: Bench) -> None:
+    """Noise ceiling of all sessions."""
     full, out = bench.root / "full", bench.made / "ceiling"
     bench.write("all_sessions", full)
     bench.step(
@@ -136,7 +145,7 @@ def surface(bench: Bench) -> None:
         nsd=bench.made / "nsd",
         source=bench.url,
         betas=full / "betas.npy",
-        voxels=bench.made / "surface" / "voxels.safetensors",
+        voxels=bench.made / "voxels.safetensors",
         betas_summary=full / "betas.json",
         trials=bench.made / "trials.csv",
         out=out / "ceiling.safetensors",
@@ -163,7 +172,7 @@ def synthetic(bench: Bench) -> None:
         {"nsd": NSD},
         subject=SUBJECT,
         source=bench.url,
-        voxels=bench.made / "surface" / "voxels.safetensors",
+        voxels=bench.made / "voxels.safetensors",
         work=bench.made / "work",
         out=bench.made / "nsdsynthetic",
     )
@@ -217,7 +226,7 @@ def lab(bench: Bench) -> None:
     rmtree(out)
 
 
-PARTS = {part.__name__: part for part in (surface, synthetic, volume, images, lab)}
+PARTS = {part.__name__: part for part in (surface, ceiling, synthetic, volume, images, lab)}
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from bench_volume_read import N_TRIALS, SHAPE, ball, write_session
 from PIL import Image
 from scipy.io import savemat
 
+from brainit.core.artifacts import write_artifact
 from brainit.data import nsd_paths
 
 SUBJECT, VERSION = "subj01", "betas_fithrf_GLMdenoise_RR"
@@ -95,6 +96,24 @@ def tables(folder: Path) -> None:
         places = rng.normal(size=(N_VERTICES, 3)).astype(np.float32)
         faces = rng.integers(0, N_VERTICES, (N_FACES, 3))
         nib.freesurfer.write_geometry(placed(folder, nsd_paths.pial(side)), places, faces)
+
+
+def voxels(folder: Path) -> None:
+    """Write a voxel table on the surface in the form of `prepare_betas`."""
+    rng = np.random.default_rng(0)
+    sides = [np.sort(rng.choice(N_VERTICES, N_MASKED, replace=False)) for _ in range(2)]
+    n_voxels = 2 * N_MASKED
+    write_artifact(
+        placed(folder, "voxels.safetensors"),
+        "voxels",
+        {
+            "vertex": np.concatenate(sides),
+            "hemisphere": np.repeat(np.arange(2), N_MASKED),
+            "position_mm": rng.normal(size=(n_voxels, 3)).astype(np.float32),
+            "noise_ceiling": rng.uniform(0, 80, n_voxels).astype(np.float32),
+        },
+        {"subject": SUBJECT, "space": "fsaverage", "mask": "nsdgeneral", "n_dropped_nan": 0},
+    )
 
 
 def surface(folder: Path) -> None:
@@ -211,7 +230,8 @@ def lab(folder: Path) -> None:
 
 
 KINDS = {
-    kind.__name__: kind for kind in (tables, surface, volume, all_sessions, images, synthetic, lab)
+    kind.__name__: kind
+    for kind in (tables, voxels, surface, volume, all_sessions, images, synthetic, lab)
 }
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,24 +10,16 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-import yaml
 from moto.server import ThreadedMotoServer
 
-from brainit.core.files import sha256_of
 from tests.unit.data.fault_server import Faults, serving
 from tests.unit.data.tiny_nsd import TinyNsd, write_tiny_nsd
+from tests.workflow.source_runs import SourceRun
 
 # boto3 leaves the sockets of its pool to the garbage collector.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-TARGETS = [
-    "results/subj01/betas/betas.npy",
-    "results/subj02/betas/betas.npy",
-    "results/group/images/stimuli",
-    "results/group/images/external",
 ]
 
 
@@ -73,62 +63,27 @@ def s3_source(tree: TinyNsd) -> Iterator[str]:
         server.stop()
 
 
-def make_arrays(repository: Path, root: Path, source: str) -> None:
+def made(repository: Path, root: Path, source: str) -> SourceRun:
     """Run the workflow in `root` from `source` to the arrays."""
-    people = ["subj01", "subj02"]
-    settings = {
-        "paths": {"source": source, "coco_source": f"{source}/coco"},
-        "nsd": {
-            "accept_terms": True,
-            "published_checks": "never",
-            "mask": "nsdgeneral",
-            **{name: people for name in ("subjects", "evaluated", "transfer")},
-        },
-        "images": {"stored_size": 12, "n_external": 4},
-    }
-    root.mkdir()
-    (root / "own.yaml").write_text(yaml.safe_dump(settings))
-    for name in ("config", "workflow", "pipeline_src", "profiles", "envs"):
-        (root / name).symlink_to(repository / name)
-    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2", "--nocolor"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(repository / "pipeline_src"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    result = subprocess.run(
-        [*command, "--configfile", "own.yaml"],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    logs = "".join(path.read_text() for path in (root / "results/logs").rglob("*.log"))
-    assert result.returncode == 0, result.stderr[-3000:] + logs[-3000:]
-
-
-def digests(root: Path) -> dict[str, str]:
-    files = [path for target in TARGETS for path in [root / target, *(root / target).rglob("*")]]
-    return {
-        str(path.relative_to(root)): sha256_of(path)
-        for path in files
-        if path.is_file() and path.name != ".snakemake_timestamp"
-    }
+    run = SourceRun(repository, root, source, ("subj01", "subj02"))
+    run.lay_out()
+    run.finish()
+    return run
 
 
 @pytest.fixture(scope="module")
-def from_folder(repository: Path, tree: TinyNsd, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("folder") / "run"
+def from_folder(
+    repository: Path, tree: TinyNsd, tmp_path_factory: pytest.TempPathFactory
+) -> SourceRun:
     with folder_source(tree) as source:
-        make_arrays(repository, root, source)
-    return root
+        return made(repository, tmp_path_factory.mktemp("folder") / "run", source)
 
 
 def test_arrays_are_the_written_betas_masked_and_normalised(
-    from_folder: Path, tree: TinyNsd
+    from_folder: SourceRun, tree: TinyNsd
 ) -> None:
     for subject in tree.subjects:
-        found = np.load(from_folder / f"results/{subject}/betas/betas.npy").astype(float)
+        found = np.load(from_folder.root / f"results/{subject}/betas/betas.npy").astype(float)
         sessions = []
         for session in range(1, tree.n_sessions + 1):
             sides = [tree.betas[subject, side, session][:, 5:20] for side in ("lh", "rh")]
@@ -147,14 +102,14 @@ def test_arrays_are_the_written_betas_masked_and_normalised(
 def test_a_server_gives_the_same_arrays(
     repository: Path,
     tree: TinyNsd,
-    from_folder: Path,
+    from_folder: SourceRun,
     tmp_path: Path,
     kind: Callable[[TinyNsd], Any],
 ) -> None:
     root = tmp_path / "run"
     with kind(tree) as source:
-        make_arrays(repository, root, source)
-    assert digests(root) == digests(from_folder)
+        run = made(repository, root, source)
+    assert run.digests() == from_folder.digests()
     summary = json.loads((root / "results/subj01/betas/betas.json").read_text())
     for session in summary["sessions"]:
         assert [len(file["etag"]) > 0 for file in session["fetched"]] == [True, True]

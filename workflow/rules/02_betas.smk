@@ -104,7 +104,7 @@ rule estimate_noise_ceiling:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=by_attempt(8000),
+        mem_mb=by_attempt(2000),
         runtime=by_attempt(60),
     params:
         source=source_root,

@@ -32,7 +32,7 @@ rule prepare_lab_subject:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=by_attempt(8000),
+        mem_mb=by_attempt(2000),
         runtime=by_attempt(120),
     params:
         folder=lab_folder,

@@ -23,7 +23,7 @@ rule prepare_images:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=by_attempt(4000),
+        mem_mb=by_attempt(1000),
         runtime=by_attempt(600),
     params:
         settings=settings("images"),
