@@ -1,0 +1,114 @@
+"""Where data come from: source and lab folders, tokens, predicted fMRI, truth, as input functions."""
+
+
+def lab_of(wildcards):
+    """Return the lab's subject that the wildcards name, alone or as a pool, or None."""
+    pool = wildcards.get("pool")
+    subject = wildcards.get("subject") or pool_subjects(pool)[0]
+    return subject if subject in LAB else None
+
+
+def stimuli_of(wildcards):
+    """Return the images that the subject or the pool saw: NSD's, or a lab's own."""
+    lab = lab_of(wildcards)
+    return (
+        f"<results>/{lab}/images/stimuli" if lab else "<results>/group/images/stimuli"
+    )
+
+
+def lab_files(wildcards):
+    """Return what stands in the folder of a lab's subject; the folder where it is empty."""
+    folder = Path(LAB[wildcards.subject])
+    names = ["betas.npy", "trials.csv", "voxels.csv", "images", "images.npy"]
+    found = [str(folder / name) for name in names if (folder / name).exists()]
+    return found or str(folder)
+
+
+def lab_folder(wildcards):
+    """Return the folder of a lab's subject."""
+    return LAB[wildcards.subject]
+
+
+def simulated_files(*names):
+    """Return files of the simulator's output, or none where the source is not simulated."""
+    return [f"<store>/simulated/{name}" for name in names] if SIMULATION else []
+
+
+def token_files(wildcards):
+    """Return the cached semantic tokens of both image sets, where the settings keep them."""
+    lab = lab_of(wildcards)
+    stimuli = f"<results>/{lab or 'group'}/tokens/stimuli"
+    is_used = uses_external(wildcards)
+    external = ["<results>/group/tokens/external"] if is_used else []
+    return [stimuli, *external] if CACHE_TOKENS else []
+
+
+def token_flags(wildcards, input):
+    """Return the flags of the cached tokens among the inputs."""
+    flags = ["--tokens", "--external-tokens"]
+    return [word for pair in zip(flags, input.get("tokens", [])) for word in pair]
+
+
+def synthetic_of_pool(wildcards):
+    """Return the predicted fMRI of each subject of the pool, where external images are used."""
+    pattern = "<results>/group/{pool}/main/synthetic_fmri/{subject}"
+    return of_pool(pattern)(wildcards) if uses_external(wildcards) else []
+
+
+def synthetic_flag(wildcards, input):
+    """Return --synthetic and subject=path words, where external images are used."""
+    if not uses_external(wildcards):
+        return []
+    return ["--synthetic", *named("synthetic")(wildcards, input)]
+
+
+def truth_flags(wildcards, input):
+    """Return --truth and --card where the source is simulated."""
+    return (
+        ["--truth", str(input.truth), "--card", str(input.card)] if SIMULATION else []
+    )
+
+
+def transferred_fmri(wildcards):
+    """Return the new subject's predicted fMRI, where external images are used."""
+    pattern = "<results>/{subject}/transfer_{duration}/synthetic_fmri/{subject}"
+    return (
+        pattern.replace("{subject}", wildcards.subject).replace(
+            "{duration}", wildcards.duration
+        )
+        if uses_external(wildcards)
+        else []
+    )
+
+
+def transferred_flag(wildcards, input):
+    """Return --synthetic and its folder, where external images are used."""
+    return ["--synthetic", str(input.synthetic)] if uses_external(wildcards) else []
+
+
+def semantic_token_files(wildcards):
+    """Return the cached tokens for the semantic BIT, nothing for the low-level one."""
+    return token_files(wildcards) if wildcards.kind == "semantic" else []
+
+
+def target_network(wildcards):
+    """Return the network whose features the BIT of this kind predicts."""
+    return network({"lowlevel": "vgg", "semantic": "semantic_tokens"}[wildcards.kind])
+
+
+def source_root(wildcards):
+    """Return the root of NSD's tree: the simulator's folder or what the settings name."""
+    return SOURCE
+
+
+def coco_root(wildcards):
+    """Return the folder of COCO's archive: the simulator's or what the settings name."""
+    return COCO_SOURCE
+
+
+def mask_files(wildcards):
+    """Return the subject's own ROI files, where nsd.mask is `files`."""
+    return [
+        path.replace("{subject}", wildcards.subject)
+        for path in config["nsd"]["mask_files"]
+    ]
