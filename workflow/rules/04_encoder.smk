@@ -21,6 +21,8 @@ rule train_encoder:
         "<logs>/train_encoder/{pool}.log",
     benchmark:
         "<benchmarks>/train_encoder/{pool}.tsv"
+    # What the longest ways to a table wait for goes first: priorities 5 to 2.
+    priority: 5
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

@@ -19,6 +19,7 @@ rule cluster_voxels:
         "<logs>/cluster_voxels/{pool}_{variant}.log",
     benchmark:
         "<benchmarks>/cluster_voxels/{pool}_{variant}.tsv"
+    priority: 5
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

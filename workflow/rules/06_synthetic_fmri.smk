@@ -22,6 +22,7 @@ rule synthesize_fmri:
         "<logs>/synthesize_fmri/{pool}/{subject}.log",
     benchmark:
         "<benchmarks>/synthesize_fmri/{pool}/{subject}.tsv"
+    priority: 5
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

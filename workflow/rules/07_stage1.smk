@@ -24,6 +24,7 @@ rule train_bit_lowlevel:
         "<logs>/train_bit_lowlevel/{pool}_{variant}.log",
     benchmark:
         "<benchmarks>/train_bit_lowlevel/{pool}_{variant}.tsv"
+    priority: 4
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
@@ -80,6 +81,7 @@ rule train_bit_semantic:
         "<logs>/train_bit_semantic/{pool}_{variant}.log",
     benchmark:
         "<benchmarks>/train_bit_semantic/{pool}_{variant}.tsv"
+    priority: 3
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

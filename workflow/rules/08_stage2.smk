@@ -25,6 +25,7 @@ rule train_joint:
         "<logs>/train_joint/{pool}_{variant}.log",
     benchmark:
         "<benchmarks>/train_joint/{pool}_{variant}.tsv"
+    priority: 2
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
