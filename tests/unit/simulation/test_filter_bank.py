@@ -19,14 +19,16 @@ def energy_in_loops(luminance: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Convolve pixel by pixel, the image continued by its edge pixels."""
     radius = kernel.shape[0] // 2
     side = len(luminance)
+    pixel, weight = luminance.tolist(), kernel.tolist()
     out = np.zeros((side, side))
     for row in range(side):
         for column in range(side):
             total = 0j
             for i in range(-radius, radius + 1):
+                y = min(max(row - i, 0), side - 1)
                 for j in range(-radius, radius + 1):
-                    y, x = np.clip([row - i, column - j], 0, side - 1)
-                    total += luminance[y, x] * kernel[i + radius, j + radius]
+                    x = min(max(column - j, 0), side - 1)
+                    total += pixel[y][x] * weight[i + radius][j + radius]
             out[row, column] = abs(total)
     return out
 
