@@ -88,8 +88,12 @@ def evaluate_run(
         raise PipelineError("--kind", f"one of {KINDS}", repr(kind), "name one of them")
     recons = read_recons(recon)
     if kind not in recons.images:
-        fix = "score another kind, or gather the run with its shards"
-        raise PipelineError(recon, f"{kind} images", f"only {sorted(recons.images)}", fix)
+        there = ", ".join(recons.images)
+        fix = (
+            "score another kind, or ask for the run's folder without _lowlevel: its images need a"
+            " generator"
+        )
+        raise PipelineError(recon, f"{kind} images", f"{there} alone", fix)
     if len(recons.nsd_id) < 2:
         raise PipelineError(
             recon,
@@ -97,10 +101,6 @@ def evaluate_run(
             f"{len(recons.nsd_id)}",
             "raise recon.max_images: identification needs rivals",
         )
-    if kind not in recons.images:
-        there = ", ".join(recons.images)
-        fix = "ask for the run's folder without _lowlevel: its images need a generator"
-        raise PipelineError(recon, f"{kind} images", f"{there} alone", fix)
     networks = load_metric_networks(settings.features.metrics, weights_dir, run_device(settings))
     scores = score_images(
         as_images(recons.images[kind]),

@@ -136,7 +136,7 @@ def test_a_run_without_a_generator_has_low_level_scores_alone(
     whole = evaluate_run(run_folder / "recon", "lowlevel", stimuli, None, settings)
     for own, wanted in zip(found, whole, strict=True):
         pd.testing.assert_frame_equal(own, wanted)
-    expected = r"expected fused images, found only .*lowlevel.*. Fix: score another kind"
+    expected = "expected fused images, found lowlevel alone. Fix: .* without _lowlevel"
     with pytest.raises(PipelineError, match=expected):
         evaluate_run(alone, "fused", stimuli, None, settings)
 
