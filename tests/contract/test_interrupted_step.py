@@ -50,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 def start(repository: Path, data: Path, out: str) -> subprocess.Popen[str]:
     inputs = ["--betas", f"subj01={data}/betas.npy", "--trials", f"subj01={data}/trials.csv"]
     outputs = ["--encoder", f"{data}/{out}/encoder.safetensors"]
-    outputs += ["--history", f"{data}/{out}/history.csv", "--work", f"{data}/work/{out}"]
+    outputs += ["--history", f"{data}/{out}/history.csv", "--work", str(data / "work" / out)]
     words = [*inputs, "--stimuli", f"{data}/stimuli", "--pool", "all", *outputs]
     return subprocess.Popen(
         [

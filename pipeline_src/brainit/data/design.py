@@ -5,22 +5,19 @@ agree. NSD counts images from 1 in the first and the last and from 0 in the seco
 here, everything becomes 0-based.
 """
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
 from brainit.core.streams import numpy_generator
 from brainit.data import nsd_paths, splits
+from brainit.data.matlab_files import read_mat
 
 _MAT_KEYS = ("masterordering", "sharedix", "stimpattern", "subjectim")
 _FIX = "fetch the design files again (delete them and rerun download)"
@@ -46,10 +43,7 @@ def read_experiment(path: Path) -> ExperimentDesign:
     Raises `PipelineError` for an unreadable file, a missing array, or arrays of unequal trial
     count.
     """
-    try:
-        content: dict[str, Any] = loadmat(path)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
-        raise PipelineError(path, "a readable MATLAB file", str(error), _FIX) from error
+    content = read_mat(path, _FIX)
     missing = [key for key in _MAT_KEYS if key not in content]
     if missing:
         raise PipelineError(path, f"arrays {_MAT_KEYS}", f"no {missing}", _FIX)

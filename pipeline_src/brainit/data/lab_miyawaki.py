@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from brainit.core.errors import PipelineError
 from brainit.data.lab_write import write_subject
+from brainit.data.matlab_files import read_mat
 
 SIDE = 28
 _PARTS = (("fmriTrn", "stimTrn", "labelTrn", "train_indices", "train"),) + (
@@ -55,12 +54,7 @@ def import_miyawaki(source: Path, folder: Path) -> None:
 
 def _read(source: Path) -> dict[str, Any]:
     names = [name for part in _PARTS for name in part[:4]]
-    try:
-        content: dict[str, Any] = loadmat(source)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise PipelineError(
-            source, "a readable MATLAB file", str(error), "give the file itself"
-        ) from error
+    content = read_mat(source, "give the file itself")
     missing = [name for name in names if name not in content]
     if missing:
         raise PipelineError(source, f"arrays {names}", f"no {missing}", "give the 28 x 28 file")

@@ -5,18 +5,14 @@ ones of each subject's own, in `nsdsynthetic_colorstimuli_subj0X.hdf5` (NSD manu
 from the source as they are needed, brought into the form of any other trials, and are all test.
 """
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from brainit.core.artifacts import Artifact, read_table, write_table
 from brainit.core.errors import PipelineError
@@ -26,6 +22,7 @@ from brainit.core.shards import write_shards
 from brainit.data import nsd_paths
 from brainit.data.image_files import STIMULI_DATASET, square
 from brainit.data.masks import VoxelMask, check_surface, vertices_of_space
+from brainit.data.matlab_files import read_mat
 from brainit.data.mgh import read_mgh_vertices
 from brainit.data.sources import opened
 from brainit.data.terms import require_terms
@@ -74,12 +71,12 @@ def _trials(source: str, work: Path) -> pd.DataFrame:
     """Return the trials, the same images in the same order for every subject."""
     with opened(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
         path = files[0].path
+        expected = "a MATLAB file with masterordering and stimpattern"
+        content = read_mat(path, _FIX, expected)
         try:
-            content: dict[str, Any] = loadmat(path)
             order = content["masterordering"].ravel().astype(np.int64) - 1
             pattern = np.atleast_2d(np.squeeze(content["stimpattern"])) > 0
-        except (OSError, ValueError, KeyError, MatReadError, zlib.error) as error:
-            expected = "a MATLAB file with masterordering and stimpattern"
+        except (ValueError, KeyError) as error:
             raise PipelineError(path, expected, str(error), _FIX) from error
     if pattern.sum() != len(order) or order.min() < 0:
         found = f"{int(pattern.sum())} in stimpattern, images from {order.min() + 1}"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
-from brainit.data.recons import KINDS
+from brainit.evaluation.summaries import run_key
 
 SHARES = {"CLIP retrieval (1000-way)": "clip_vit_l14.embedding.image_retrieval_1000way"}
 """Metrics that the paper gives as a share (T6), and the percentage that `evaluate` stores."""
@@ -22,15 +22,12 @@ class ImageScores:
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._tables: dict[tuple[str, str, str], pd.DataFrame] = {}
         for name, path in paths.items():
-            parts = name.split("/")
-            if len(parts) != 3 or parts[2] not in KINDS:
-                fix = "write e.g. subj01/40h/fused=PATH"
-                raise PipelineError(f"argument {name!r}", "SUBJECT/RUN/KIND", name, fix)
+            key = run_key(name)
             table = read_table(path, ("nsd_id",), "evaluate").set_index("nsd_id")
             if not table.index.is_unique:
                 raise PipelineError(path, "each image once", "repeated images", "rerun evaluate")
             shares = {new: table[old] / 100 for new, old in SHARES.items() if old in table}
-            self._tables[parts[0], parts[1], parts[2]] = table.assign(**shares)
+            self._tables[key] = table.assign(**shares)
 
     def subjects(self, run: str, kind: str) -> tuple[str, ...]:
         """Return the subjects that have images of this run and kind, in order."""

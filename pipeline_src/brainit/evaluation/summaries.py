@@ -27,6 +27,15 @@ class MeanScore:
     direction: str
 
 
+def run_key(name: str) -> tuple[str, str, str]:
+    """Split "subject/run/kind"; raises `PipelineError` for another form of name."""
+    parts = name.split("/")
+    if len(parts) != 3 or parts[2] not in KINDS:
+        fix = "write e.g. subj01/40h/fused=PATH"
+        raise PipelineError(f"argument {name!r}", "SUBJECT/RUN/KIND", name, fix)
+    return parts[0], parts[1], parts[2]
+
+
 class Summaries:
     """Summary tables by "subject/run/kind".
 
@@ -36,12 +45,9 @@ class Summaries:
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._tables: dict[tuple[str, str, str], pd.DataFrame] = {}
         for name, path in paths.items():
-            parts = name.split("/")
-            if len(parts) != 3 or parts[2] not in KINDS:
-                fix = "write e.g. subj01/40h/fused=PATH"
-                raise PipelineError(f"argument {name!r}", "SUBJECT/RUN/KIND", name, fix)
+            key = run_key(name)
             table = read_table(path, SUMMARY_COLUMNS, "evaluate").set_index("metric")
-            self._tables[parts[0], parts[1], parts[2]] = table
+            self._tables[key] = table
 
     def subjects(self, run: str) -> tuple[str, ...]:
         """Return the subjects that have `run`, in order."""

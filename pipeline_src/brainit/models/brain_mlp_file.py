@@ -9,7 +9,7 @@ import torch
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.models.brain_mlp import BrainMlp
-from brainit.models.brain_transformer_file import subject_slices
+from brainit.models.brain_transformer_file import stored_tensors, subject_slices, voxel_counts
 from brainit.models.token_calibration import TokenCalibration, take_calibration
 
 
@@ -30,7 +30,6 @@ def save_mlp(
     calibration: TokenCalibration | None = None,
 ) -> None:
     """Write an MLP over so many voxels of each of `subjects`, whole or not at all."""
-    state = {**model.state_dict(), **(calibration.tensors() if calibration else {})}
     attributes = {
         "subjects": list(subjects),
         "n_voxels": dict(subjects),
@@ -38,8 +37,7 @@ def save_mlp(
         "n_queries": model.n_queries,
         "out_width": model.out_width,
     }
-    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
-    write_artifact(path, "mlp", tensors, attributes)
+    write_artifact(path, "mlp", stored_tensors(model, calibration), attributes)
 
 
 def load_mlp(path: Path) -> LoadedMlp:
@@ -53,7 +51,7 @@ def load_mlp(path: Path) -> LoadedMlp:
     state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
     calibration = take_calibration(state)
     n_voxels, hidden = state["voxel_weight"].shape
-    counts = {subject: told["n_voxels"][subject] for subject in told["subjects"]}
+    counts = voxel_counts(path, told)
     model = BrainMlp(
         n_voxels=n_voxels, hidden=hidden, n_queries=told["n_queries"], out_width=told["out_width"]
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
@@ -71,9 +73,15 @@ def save_bit(
         "out_width": model.out_width,
     }
     require_same_settings(path, attributes, settings, kind)
+    write_artifact(path, "bit", stored_tensors(model, calibration), attributes)
+
+
+def stored_tensors(
+    model: nn.Module, calibration: TokenCalibration | None
+) -> dict[str, NDArray[Any]]:
+    """Return what a decoder's file holds: its state, and its calibration where there is one."""
     state = {**model.state_dict(), **(calibration.tensors() if calibration else {})}
-    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
-    write_artifact(path, "bit", tensors, attributes)
+    return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
 
 
 def load_bit(path: Path) -> LoadedBit:
@@ -84,7 +92,7 @@ def load_bit(path: Path) -> LoadedBit:
     """
     artifact = read_artifact(path, "bit")
     attributes = artifact.attributes
-    subjects = _voxel_counts(path, attributes)
+    subjects = voxel_counts(path, attributes)
     state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
     calibration = take_calibration(state)
     try:
@@ -110,7 +118,7 @@ def require_same_subjects(
 
     `attributes` are those of the file at `path`. Raises `PipelineError` otherwise.
     """
-    found = _voxel_counts(path, attributes)
+    found = voxel_counts(path, attributes)
     if list(found.items()) != list(expected.items()):
         raise PipelineError(
             path,
@@ -138,7 +146,7 @@ def require_same_settings(
         )
 
 
-def _voxel_counts(path: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
+def voxel_counts(path: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
     """Return voxels per subject; files hold them by name, or as a list in the subjects' order."""
     subjects, counts = attributes["subjects"], attributes["n_voxels"]
     values = [counts.get(name) for name in subjects] if isinstance(counts, dict) else counts
