@@ -51,7 +51,7 @@ class NsdSettings(Section):
     accept_terms: bool = False
     """True states that you have accepted NSD's terms and filed its data access agreement."""
     connections: Positive = 8
-    """Files fetched at the same time."""
+    """Connections at the same time: files, and pieces of large ones where there are fewer."""
     subjects: tuple[Subject, ...] = tuple(f"subj0{i}" for i in range(1, 9))
     """Subjects of the pool `all`."""
     evaluated: tuple[Subject, ...] = ("subj01", "subj02", "subj05", "subj07")
