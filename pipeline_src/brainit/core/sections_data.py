@@ -96,6 +96,14 @@ class NsdSettings(Section):
             raise ValueError("nsd.mask algonauts is on fsaverage: set nsdgeneral or files")
         return self
 
+    @model_validator(mode="after")
+    def _check_once(self) -> "NsdSettings":
+        for name in ("subjects", "evaluated", "transfer", "mask_files"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"nsd.{name} names one twice: {', '.join(values)}")
+        return self
+
 
 class LabSettings(RootModel[dict[str, str]]):
     """Subjects of your own: name -> folder in the layout of config/lab_subject.md."""

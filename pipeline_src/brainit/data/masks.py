@@ -3,6 +3,7 @@
 Label values are -1 outside, 0, and 1 and up inside: only values above 0 count.
 """
 
+import gzip
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
@@ -22,6 +25,20 @@ LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneral
 """Labels whose union is the mask."""
 
 _SPACES = {163842: "fsaverage", 40962: "fsaverage6", 10242: "fsaverage5", 2562: "fsaverage4"}
+
+_GZIP = b"\x1f\x8b"
+_LABEL_FAULTS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    MGHError,
+)
+"""What a truncated, foreign or damaged label file gives."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +117,13 @@ def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
 
 
 def read_label(path: Path) -> NDArray[np.float32]:
-    """Return the value of every vertex of a label file (.mgz)."""
+    """Return the value of every vertex of a label file (.mgz or .mgh)."""
     try:
-        values = np.asanyarray(nib.load(path).dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
+        content = path.read_bytes()
+        # Unpacked to its end, which checks the checksum of what is compressed.
+        content = gzip.decompress(content) if content.startswith(_GZIP) else content
+        values = np.asanyarray(nib.MGHImage.from_bytes(content).dataobj, dtype=np.float32)
+    except _LABEL_FAULTS as error:
         raise PipelineError(
             path, "a readable label file", str(error), "fetch it again with download"
         ) from error

@@ -27,13 +27,15 @@ __all__ = ["Opened", "download_file", "fetch", "local_file", "opened", "shared_b
 def local_file(source: str, key: str) -> Path:
     """Return the path of `key` below a local `source`.
 
-    Raises `PipelineError` where there is no such file.
+    Raises `PipelineError` where there is no such file, or none that may be read.
     """
     parts = urlsplit(source)
     root = Path(unquote(parts.path)) if parts.scheme == "file" else Path(source)
     path = root / key
     if not path.is_file():
         raise PipelineError(path, "a file", "none", "check paths.source, or simulate the data")
+    if not os.access(path, os.R_OK):
+        raise PipelineError(path, "a file that you may read", "none", "ask its owner for access")
     return path
 
 

@@ -323,6 +323,8 @@ def test_bad_rois(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
         ({"mask": "files"}, "takes 2 nsd.mask_files"),
         ({"space": "func1pt8mm", "mask": "files", "mask_files": ["a", "b"]}, "takes 1"),
         ({"mask_files": ["a", "b"]}, "takes 0"),
+        ({"mask": "files", "mask_files": ["a", "a"]}, "mask_files names one twice: a, a"),
+        ({"subjects": ["subj01", "subj01"]}, "subjects names one twice: subj01, subj01"),
     ],
 )
 def test_settings_that_contradict_each_other(nsd: dict[str, Any], said: str) -> None:
