@@ -3,42 +3,24 @@
 Label values are -1 outside, 0, and 1 and up inside: only values above 0 count.
 """
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.freesurfer.mghformat import MGHError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 from brainit.data import nsd_paths
+from brainit.data.image_faults import FAULTS, unpacked
 from brainit.data.mgh import read_mgh_header
 
 LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneralRSC")}
 """Labels whose union is the mask."""
 
 _SPACES = {163842: "fsaverage", 40962: "fsaverage6", 10242: "fsaverage5", 2562: "fsaverage4"}
-
-_GZIP = b"\x1f\x8b"
-_LABEL_FAULTS = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    zlib.error,
-    ImageFileError,
-    HeaderDataError,
-    MGHError,
-)
-"""What a truncated, foreign or damaged label file gives."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +101,9 @@ def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
 def read_label(path: Path) -> NDArray[np.float32]:
     """Return the value of every vertex of a label file (.mgz or .mgh)."""
     try:
-        content = path.read_bytes()
-        # Unpacked to its end, which checks the checksum of what is compressed.
-        content = gzip.decompress(content) if content.startswith(_GZIP) else content
-        values = np.asanyarray(nib.MGHImage.from_bytes(content).dataobj, dtype=np.float32)
-    except _LABEL_FAULTS as error:
+        image = nib.MGHImage.from_bytes(unpacked(path))
+        values = np.asanyarray(image.dataobj, dtype=np.float32)
+    except FAULTS as error:
         raise PipelineError(
             path, "a readable label file", str(error), "fetch it again with download"
         ) from error
