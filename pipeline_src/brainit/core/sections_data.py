@@ -26,6 +26,8 @@ class RunSettings(Section):
     """True where the data are simulated: every table and figure then says so."""
     checkpoint_minutes: Positive = 10
     """Minutes between two checkpoints of a training; changing it repeats no step."""
+    max_hours: Positive | None = None
+    """Hours after which a training's job ends, checkpoint written, for the next one to continue."""
     submit_downloads: bool = False
     """On a cluster: True makes jobs of downloads; False runs them where Snakemake runs."""
     container: str = ""
