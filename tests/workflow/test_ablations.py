@@ -103,7 +103,11 @@ def test_low_level_images_are_shared_by_a_variant_of_the_semantic_branch(
 
 @pytest.mark.parametrize(
     ("overlay", "told"),
-    [({"clusters": {"n_cluster": 3}}, "n_cluster"), ({"encoder": {"epochs": 2}}, "encoder")],
+    [
+        ({"clusters": {"n_cluster": 3}}, "n_cluster"),
+        ({"encoder": {"epochs": 2}}, "encoder.epochs"),
+        ({"nsd": {"average_test_repeats": False}}, "nsd.average_test_repeats"),
+    ],
 )
 def test_faulty_variants_stop_before_any_job(
     snakemake: Run, tmp_path: Path, overlay: dict[str, object], told: str
@@ -139,3 +143,6 @@ def test_everything_holds_both_reports(snakemake: Run) -> None:
     found = outputs(parse_jobs(result.stdout + result.stderr))
     for name in ("report.html", "report_full.html", "tables/t3/t3.csv", "subj01/recon_15min"):
         assert f"results/demo/{name}" in found
+    assert "results/demo/checks_full.csv" in found
+    control = jobs_of("shuffled_trials", parse_jobs(result.stdout + result.stderr))
+    assert len(control) <= 20 and "train_bit_semantic" in control and "train_encoder" not in control

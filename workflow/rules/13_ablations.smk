@@ -4,8 +4,9 @@ The paper's ablations: the same steps with other settings, and their tables (T1,
 A variant's files exist only from the first step that it changes; all else is the full run's.
 
 Needs    the models and scores of the full run
-Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5
-Steps    make_tables, make_report
+Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5,
+         <results>/checks_full.csv
+Steps    make_tables, check_claims, make_report
 """
 
 ABLATION_TABLES = ["t1", "t2", "t3", "t5"]
@@ -36,6 +37,41 @@ use rule make_tables as make_tables_ablations with:
         code=code_digest("brainit.steps.make_tables"),
 
 
+rule check_claims:
+    """Hold the paper's claims on branches, ablations and transfer against all runs."""
+    input:
+        summaries=list(claimed_scores().values()),
+        earlier=["<results>/checks.csv"] if SIMULATION else [],
+    output:
+        checks="<results>/checks_full.csv",
+    log:
+        "<logs>/check_claims.log",
+    benchmark:
+        "<benchmarks>/check_claims.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
+    params:
+        summaries=lambda wildcards, input: [
+            f"{name}={path}" for name, path in zip(claimed_scores(), input.summaries)
+        ],
+        earlier=lambda wildcards, input: (
+            ["--earlier", *input.earlier] if SIMULATION else []
+        ),
+        settings=settings(),
+        code=code_digest("brainit.steps.check_claims"),
+    shell:
+        "python -m brainit.steps.check_claims"
+        " --summaries {params.summaries:q}"
+        " {params.earlier:q}"
+        " --checks {output.checks:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
 use rule make_report as make_report_full with:
     input:
         tables=[
@@ -45,7 +81,7 @@ use rule make_report as make_report_full with:
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
-        checks=["<results>/checks.csv"] if SIMULATION else [],
+        checks=[rules.check_claims.output.checks],
     output:
         report="<results>/report_full.html",
     log:
@@ -61,7 +97,7 @@ rule ablations:
 
 
 rule everything:
-    """All tables, figures and the report that holds them all."""
+    """All tables, checks and figures, and the report that holds them all."""
     input:
         rules.tables.input,
         rules.figures.input,

@@ -115,6 +115,13 @@ def score_files(suffix):
     ]
 
 
+def claimed_scores():
+    """Return SUBJECT/RUN/KIND -> summary of the runs of all tables, the ablations included."""
+    names = ["{}/{}/{}".format(*name) for name in SCORES]
+    found = dict(zip(names, score_files("_summary"), strict=True))
+    return {**found, **ablation_scores("_summary")}
+
+
 def keyed_scores(key):
     """Return a params function that writes the score files of input `key` as NAME=path."""
     return lambda wildcards, input: [

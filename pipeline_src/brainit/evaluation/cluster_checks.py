@@ -1,6 +1,7 @@
 """Whether functional clusters find the true areas and are shared by subjects (section 3.1)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from brainit.models.voxel_clusters import cluster_voxels
 LEAST_CEILING = 10.0
 """A voxel is responsive above this true noise ceiling, in percent."""
 LEAST_AMI = 0.4
+LEAST_PROFILE_R = 0.5
 N_SHUFFLES = 50
 
 
@@ -80,7 +82,50 @@ def check_clusters(
             "the same, mixture on 3-D coordinates (subjects share fsaverage's vertices, so that "
             "these clusters can hold everybody too)",
         ),
+        _check_profiles(functional[is_responsive], area, subject[is_responsive], settings.run.seed),
     ]
+
+
+def _check_profiles(
+    labels: NDArray[np.integer[Any]],
+    area: NDArray[np.int64],
+    subject: NDArray[np.int64],
+    seed: int,
+) -> Check:
+    """Check that a cluster lies in the same true areas in every subject."""
+    value = profile_correlation(labels, area, subject)
+    generator = numpy_generator(seed, "shuffled_profiles")
+    shuffles = (generator.permutation(len(np.unique(labels))) for _ in range(N_SHUFFLES))
+    null = max(profile_correlation(labels, area, subject, order) for order in shuffles)
+    text = (
+        "correlation between subjects of the clusters' shares of true areas, mean over pairs; "
+        f"null: the largest of {N_SHUFFLES} with the second subject's clusters shuffled"
+    )
+    return at_least("clusters_area_profile_r", value, null, LEAST_PROFILE_R, text)
+
+
+def profile_correlation(
+    labels: NDArray[np.integer[Any]],
+    area: NDArray[np.int64],
+    subject: NDArray[np.int64],
+    order: NDArray[np.int64] | None = None,
+) -> float:
+    """Return the mean over pairs of subjects of the correlation of their clusters' area shares.
+
+    A cluster counts where both subjects have voxels in it; with `order` the second subject's
+    clusters are permuted first. NaN for a single subject.
+    """
+    cluster = np.unique(labels, return_inverse=True)[1]
+    counts = np.zeros((subject.max() + 1, cluster.max() + 1, area.max() + 1))
+    np.add.at(counts, (subject, cluster, area), 1)
+    totals = counts.sum(axis=2, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    found = []
+    for first, second in combinations(range(len(shares)), 2):
+        pair = np.stack([shares[first], shares[second] if order is None else shares[second][order]])
+        known = pair[:, np.isfinite(pair).all(axis=(0, 2))].reshape(2, -1)
+        found.append(np.corrcoef(known)[0, 1])
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _require_subjects(path: Path, found: Artifact, truths: Sequence[VoxelTruth]) -> None:

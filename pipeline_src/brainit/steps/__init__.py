@@ -33,6 +33,7 @@ STEPS: tuple[str, ...] = (
     "gather_reconstructions",
     "evaluate",
     "check_results",
+    "check_claims",
     "make_tables",
     "make_figures",
     "make_report",

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
     betas, trials = named_paths(args.betas), named_paths(args.trials)
-    pool = load_pool(betas, trials, settings.nsd, args.duration)
+    pool = load_pool(betas, trials, settings.nsd, args.duration, settings.run.seed)
     name = settings.features.encoder_backbone
     backbone = load_backbone("encoder_backbone", name, args.weights)
     device = run_device(settings)

@@ -29,7 +29,10 @@ PAPER_METRICS = ("PixCorr", "SSIM", "Alex(2)", "Alex(5)", "Incep", "CLIP", "Eff"
 
 
 def write_summary(path: Path, means: dict[str, float]) -> Path:
-    rows = [(m, v, v - 0.1, v + 0.1, 100, "higher", 0.5, np.nan) for m, v in means.items()]
+    rows = [
+        (m, v, v - 0.1, v + 0.1, 100, "higher", 0.5, np.nan, np.nan, np.nan)
+        for m, v in means.items()
+    ]
     pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(path, index=False)
     return path
 
