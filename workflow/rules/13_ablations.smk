@@ -5,11 +5,14 @@ A variant's files exist only from the first step that it changes; all else is th
 
 Needs    the models and scores of the full run
 Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5,
-         <results>/checks_full.csv
+         those beyond the paper, <results>/checks_full.csv
 Steps    make_tables, check_claims, make_report
 """
 
 ABLATION_TABLES = ["t1", "t2", "t3", "t5"]
+BEYOND_TABLES = [
+    *["nsdsynthetic", "sessions", "subjects", "seeds", "retrieval", "failures"],
+]
 
 
 use rule make_tables as make_tables_ablations with:
@@ -37,10 +40,35 @@ use rule make_tables as make_tables_ablations with:
         code=code_digest("brainit.steps.make_tables"),
 
 
+use rule make_tables as make_tables_beyond with:
+    input:
+        metrics=list(every_score("").values()),
+        summaries=list(every_score("_summary").values()),
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+    output:
+        tables=expand(
+            "<results>/tables/{name}/{name}.{ext}",
+            name=BEYOND_TABLES,
+            ext=["csv", "md", "html", "tex"],
+        ),
+    log:
+        "<logs>/make_tables_beyond.log",
+    benchmark:
+        "<benchmarks>/make_tables_beyond.tsv"
+    params:
+        names=BEYOND_TABLES,
+        out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
+        metrics=named_every("metrics"),
+        summaries=named_every("summaries"),
+        trials=keyed_subjects("trials"),
+        settings=settings(*TABLE_SECTIONS),
+        code=code_digest("brainit.steps.make_tables"),
+
+
 rule check_claims:
     """Hold the paper's claims on branches, ablations and transfer against all runs."""
     input:
-        summaries=list(claimed_scores().values()),
+        summaries=list(every_score("_summary").values()),
         earlier=["<results>/checks.csv"] if SIMULATION else [],
     output:
         checks="<results>/checks_full.csv",
@@ -55,9 +83,7 @@ rule check_claims:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(10),
     params:
-        summaries=lambda wildcards, input: [
-            f"{name}={path}" for name, path in zip(claimed_scores(), input.summaries)
-        ],
+        summaries=named_every("summaries"),
         earlier=lambda wildcards, input: (
             ["--earlier", *input.earlier] if SIMULATION else []
         ),
@@ -77,6 +103,7 @@ use rule make_report as make_report_full with:
         tables=[
             *rules.make_tables.output.tables,
             *rules.make_tables_ablations.output.tables,
+            *rules.make_tables_beyond.output.tables,
         ],
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],

@@ -9,11 +9,23 @@ def lab_of(wildcards):
 
 
 def stimuli_of(wildcards):
-    """Return the images that the subject or the pool saw: NSD's, or a lab's own."""
+    """Return the images that the subject or the pool saw: NSD's, NSD-synthetic's or a lab's own."""
+    if wildcards.get("run") == NSDSYNTHETIC:
+        return f"<results>/{wildcards.subject}/nsdsynthetic/images"
     lab = lab_of(wildcards)
     return (
         f"<results>/{lab}/images/stimuli" if lab else "<results>/group/images/stimuli"
     )
+
+
+def recorded(folder, name):
+    """Return an input function: a file of the responses that a run decodes, NSD's or NSD-synthetic's."""
+
+    def path(wildcards):
+        of_run = NSDSYNTHETIC if wildcards.run == NSDSYNTHETIC else folder
+        return f"<results>/{wildcards.subject}/{of_run}/{name}"
+
+    return path
 
 
 def lab_files(wildcards):

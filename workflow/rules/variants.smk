@@ -5,7 +5,24 @@ import copy
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-ABLATIONS = {k: v for k, v in config["ablations"].items() if v is not None}
+
+def all_variants():
+    """Return name -> overlay of the ablations that are run, and of their repeats with other seeds."""
+    named = {k: v for k, v in config["ablations"].items() if v is not None}
+    found = dict(named)
+    for row in config["seeds"]["rows"] if config["seeds"]["values"] else []:
+        if row != "main" and row not in named:
+            raise WorkflowError(
+                f"seeds.rows: expected main or an ablation that is run, found {row}."
+                " Fix: correct seeds.rows"
+            )
+        for seed in config["seeds"]["values"]:
+            name = f"seed{seed}" if row == "main" else f"{row}_seed{seed}"
+            found[name] = {**named.get(row, {}), "run": {"seed": seed}}
+    return found
+
+
+ABLATIONS = all_variants()
 ANY_VARIANT = "|".join(ABLATIONS) or r"(?!)"
 DRAWN = {"nsd.pairing", "run.seed"}
 MADE_OF = {

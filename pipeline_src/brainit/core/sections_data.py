@@ -80,6 +80,8 @@ class NsdSettings(Section):
     """Average the repeats of a training image (C) instead of using single trials."""
     average_test_repeats: bool = True
     """Average the repeats of a test image before decoding (C)."""
+    pool_sizes: tuple[Positive, ...] = (1, 2, 4)
+    """Also train on the first so many subjects and decode the first (only for `everything`)."""
     pairing: Literal["as_shown", "shuffled"] = "as_shown"
     """shuffled: models are trained on trials mismatched with their images, as a control."""
     validation_share: Share = 0.1

@@ -95,25 +95,22 @@ def _check_profiles(
     """Check that a cluster lies in the same true areas in every subject."""
     value = profile_correlation(labels, area, subject)
     generator = numpy_generator(seed, "shuffled_profiles")
-    shuffles = (generator.permutation(len(np.unique(labels))) for _ in range(N_SHUFFLES))
-    null = max(profile_correlation(labels, area, subject, order) for order in shuffles)
+    shuffles = (generator.permutation(labels) for _ in range(N_SHUFFLES))
+    null = max(profile_correlation(shuffled, area, subject) for shuffled in shuffles)
     text = (
-        "correlation between subjects of the clusters' shares of true areas, mean over pairs; "
-        f"null: the largest of {N_SHUFFLES} with the second subject's clusters shuffled"
+        "correlation between subjects of how far the clusters' shares of true areas are from the "
+        f"mean cluster's, mean over pairs; null: the largest of {N_SHUFFLES} shuffles of clusters"
     )
     return at_least("clusters_area_profile_r", value, null, LEAST_PROFILE_R, text)
 
 
 def profile_correlation(
-    labels: NDArray[np.integer[Any]],
-    area: NDArray[np.int64],
-    subject: NDArray[np.int64],
-    order: NDArray[np.int64] | None = None,
+    labels: NDArray[np.integer[Any]], area: NDArray[np.int64], subject: NDArray[np.int64]
 ) -> float:
     """Return the mean over pairs of subjects of the correlation of their clusters' area shares.
 
-    A cluster counts where both subjects have voxels in it; with `order` the second subject's
-    clusters are permuted first. NaN for a single subject.
+    Each area's mean over clusters is taken off first. A cluster counts where both subjects have
+    voxels in it. NaN for a single subject.
     """
     cluster = np.unique(labels, return_inverse=True)[1]
     counts = np.zeros((subject.max() + 1, cluster.max() + 1, area.max() + 1))
@@ -121,10 +118,10 @@ def profile_correlation(
     totals = counts.sum(axis=2, keepdims=True)
     shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     found = []
-    for first, second in combinations(range(len(shares)), 2):
-        pair = np.stack([shares[first], shares[second] if order is None else shares[second][order]])
-        known = pair[:, np.isfinite(pair).all(axis=(0, 2))].reshape(2, -1)
-        found.append(np.corrcoef(known)[0, 1])
+    for first, second in combinations(shares, 2):
+        is_known = np.isfinite(first[:, 0]) & np.isfinite(second[:, 0])
+        pair = [part[is_known] - part[is_known].mean(axis=0) for part in (first, second)]
+        found.append(np.corrcoef(pair[0].ravel(), pair[1].ravel())[0, 1])
     return float(np.mean(found)) if found else float("nan")
 
 

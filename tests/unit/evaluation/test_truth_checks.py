@@ -165,12 +165,13 @@ def test_profile_correlation_by_loops() -> None:
             for s in range(3)
         ]
     )
+    shares = shares - shares.mean(axis=1, keepdims=True)
     pairs = [(0, 1), (0, 2), (1, 2)]
     expected = [np.corrcoef(shares[i].ravel(), shares[j].ravel())[0, 1] for i, j in pairs]
     assert profile_correlation(labels, area, subject) == pytest.approx(np.mean(expected))
-    order = np.array([2, 0, 1])
-    moved = [np.corrcoef(shares[i].ravel(), shares[j][order].ravel())[0, 1] for i, j in pairs]
-    assert profile_correlation(labels, area, subject, order) == pytest.approx(np.mean(moved))
+    two = np.array([0, 0, 1, 0, 0, 1, 2])  # the second subject alone has the last cluster
+    found = profile_correlation(two, np.array([0, 0, 1, 0, 0, 1, 3]), np.array([0] * 3 + [1] * 4))
+    assert found == pytest.approx(1.0)
 
 
 def attention_of(side: np.ndarray, right_share: np.ndarray) -> ClusterAttention:
