@@ -6,7 +6,7 @@ A variant's files exist only from the first step that it changes; all else is th
 Needs    the models and scores of the full run
 Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5,
          those beyond the paper, <results>/checks_full.csv
-Steps    make_tables, check_claims, make_report
+Steps    make_tables, evaluate_encoder, check_claims, make_report
 """
 
 ABLATION_TABLES = ["t1", "t2", "t3", "t5"]
@@ -65,6 +65,55 @@ use rule make_tables as make_tables_beyond with:
         code=code_digest("brainit.steps.make_tables"),
 
 
+rule evaluate_encoder:
+    """Tabulate the encoder's accuracy by part of cortex, beside the noise ceiling."""
+    input:
+        encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
+        voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
+        betas=of_subjects("<results>/{subject}/betas/betas.npy"),
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        stimuli="<results>/group/images/stimuli",
+        truth=simulated_files("truth"),
+        network=network("encoder_backbone"),
+    output:
+        tables=expand(
+            "<results>/tables/encoder/encoder.{ext}", ext=["csv", "md", "html", "tex"]
+        ),
+    log:
+        "<logs>/evaluate_encoder.log",
+    benchmark:
+        "<benchmarks>/evaluate_encoder.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(60),
+    params:
+        voxels=keyed_subjects("voxels"),
+        betas=keyed_subjects("betas"),
+        trials=keyed_subjects("trials"),
+        truth=lambda wildcards, input: (
+            ["--truth", str(input.truth)] if SIMULATION else []
+        ),
+        weights=WEIGHTS,
+        out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
+        settings=settings("nsd", "features", "encoder", "evaluation"),
+        code=code_digest("brainit.steps.evaluate_encoder"),
+    shell:
+        "python -m brainit.steps.evaluate_encoder"
+        " --encoder {input.encoder:q}"
+        " --voxels {params.voxels:q}"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --stimuli {input.stimuli:q}"
+        " {params.truth:q}"
+        " --weights {params.weights:q}"
+        " --out {params.out:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
 rule check_claims:
     """Hold the paper's claims on branches, ablations and transfer against all runs."""
     input:
@@ -104,6 +153,7 @@ use rule make_report as make_report_full with:
             *rules.make_tables.output.tables,
             *rules.make_tables_ablations.output.tables,
             *rules.make_tables_beyond.output.tables,
+            *rules.evaluate_encoder.output.tables,
         ],
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],

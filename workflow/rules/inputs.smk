@@ -108,6 +108,28 @@ def target_network(wildcards):
     return network({"lowlevel": "vgg", "semantic": "semantic_tokens"}[wildcards.kind])
 
 
+def atlas_files(wildcards):
+    """Return the annotations of both hemispheres, where clusters are an atlas's parcels."""
+    own = settings_of(variant_named(wildcards))["clusters"]
+    pattern = own["atlas"].replace("{store}", str(STORE))
+    sides = ("lh", "rh") if own["method"] == "atlas" else ()
+    return [pattern.replace("{hemisphere}", side) for side in sides]
+
+
+def atlas_inputs(wildcards):
+    """Return what the annotations come from: the files, or the simulation that writes them."""
+    simulated = Path(STORE) / "simulated" / "nsd"
+    files = atlas_files(wildcards)
+    is_simulated = SIMULATION and any(simulated in Path(name).parents for name in files)
+    return simulated_files("nsd") if is_simulated else files
+
+
+def atlas_flags(wildcards):
+    """Return --atlas and its files, where clusters are an atlas's parcels."""
+    files = atlas_files(wildcards)
+    return ["--atlas", *files] if files else []
+
+
 def source_root(wildcards):
     """Return the root of NSD's tree: the simulator's folder or what the settings name."""
     return SOURCE

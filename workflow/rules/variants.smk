@@ -23,6 +23,12 @@ def all_variants():
 
 
 ABLATIONS = all_variants()
+REPEATED = {
+    f"{row}_seed{seed}": row
+    for row in config["seeds"]["rows"]
+    for seed in config["seeds"]["values"]
+}
+"""The ablation whose clusters a repeat with another seed has."""
 ANY_VARIANT = "|".join(ABLATIONS) or r"(?!)"
 DRAWN = {"nsd.pairing", "run.seed"}
 MADE_OF = {
@@ -52,10 +58,16 @@ def settings_of(variant):
 @lru_cache(maxsize=None)
 def changes(variant, made):
     """Say whether a variant changes what is made, by a setting of its own or of a step before."""
+    variant = maker(variant, made)
     sections, sources = MADE_OF[made]
     found = settings_of(variant)
     own = any(_part(found, name) != _part(config, name) for name in sections)
     return own or any(changes(variant, source) for source in sources)
+
+
+def maker(variant, made):
+    """Return the variant that makes this for a variant: itself, or for clusters what it repeats."""
+    return REPEATED.get(variant, variant) if made == "clusters" else variant
 
 
 def _part(of, name):
@@ -66,7 +78,7 @@ def _part(of, name):
 def model_path(pool, variant, made, name):
     """Return a file of a pool's model: the variant's where it is another than the full one's."""
     if changes(variant, made):
-        return f"<results>/group/{pool}/{variant}/{made}/{name}"
+        return f"<results>/group/{pool}/{maker(variant, made)}/{made}/{name}"
     folder = POOL_MODELS if pool == "all" else f"<results>/group/{pool}/main"
     return f"{folder}/{made}/{name}"
 

@@ -48,6 +48,8 @@ class ClusterSettings(Section):
 
     method: Literal["gmm", "coordinates", "atlas"] = "gmm"
     """gmm on encoder embeddings; coordinates: on 3-D positions; atlas: a parcellation (T2)."""
+    atlas: str = ""
+    """Annotation files on fsaverage for the method atlas, with {hemisphere} (lh, rh), {store}."""
     n_clusters: Positive = 128
     """Number of functional clusters."""
     covariance: Literal["full", "diag", "spherical", "tied"] = "full"

@@ -151,8 +151,8 @@ BEYOND: dict[str, Rows] = {
 
 NOT_AVAILABLE = {
     "450trials": "name it in transfer.short_durations",
-    "40h_schaefer400": "the workflow has no rule yet that fetches Schaefer's parcels",
-    "40h_schaefer1000": "the workflow has no rule yet that fetches Schaefer's parcels",
+    "40h_schaefer400": "add the ablation schaefer400, its annotation files in clusters.atlas",
+    "40h_schaefer1000": "add the ablation schaefer1000, its annotation files in clusters.atlas",
 }
 """Rows that no command makes, and why."""
 

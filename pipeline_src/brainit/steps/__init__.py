@@ -32,6 +32,7 @@ STEPS: tuple[str, ...] = (
     "reconstruct",
     "gather_reconstructions",
     "evaluate",
+    "evaluate_encoder",
     "check_results",
     "check_claims",
     "make_tables",
