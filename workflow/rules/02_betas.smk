@@ -2,7 +2,7 @@
 Trials, betas and noise ceiling of each subject (paper section 5.1).
 
 Needs    <store>/nsd, and the betas at the source
-Makes    <results>/{subject}/{design,betas,noise_ceiling}, and on demand <results>/{subject}/nsdsynthetic
+Makes    <results>/{subject}/{design,betas,noise_ceiling}, and for `everything` <results>/{subject}/nsdsynthetic
 Steps    prepare_design, prepare_betas, estimate_noise_ceiling, prepare_nsdsynthetic
 """
 
