@@ -36,6 +36,7 @@ N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
+MAX_HOURS = config["run"]["max_hours"] or 0
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
@@ -77,15 +78,15 @@ wildcard_constraints:
 def settings(*sections):
     """Return the params function that hands the named sections to a step as JSON.
 
-    They are those of the variant that the wildcards name. How often checkpoints are written and
-    where jobs run is no part of them, since a change of it must repeat no job: the former travels
-    as a resource, which triggers nothing. Nor is which runs there are.
+    They are those of the variant that the wildcards name. How trainings are cut into jobs and where
+    jobs run is no part of them, since a change of it must repeat no job: the former travels as
+    resources, which trigger nothing. Nor is which runs there are.
     """
 
     def chosen(wildcards):
         found = settings_of(variant_named(wildcards))
         found = {name: dict(found[name]) for name in ("run", *sections)}
-        for key in ("checkpoint_minutes", "submit_downloads", "container"):
+        for key in ("checkpoint_minutes", "max_hours", "submit_downloads", "container"):
             found["run"].pop(key, None)
         for key in ("durations", "short_durations", "further_durations", "scratch"):
             found.get("transfer", {}).pop(key, None)
@@ -111,6 +112,14 @@ def by_attempt(amount):
         return amount * attempt
 
     return grown
+
+
+def training_minutes(most):
+    """Return the minutes to ask for: those of a whole training, or of a job of `run.max_hours`.
+
+    Half an hour more is for loading, the last step, its checkpoint and the output files.
+    """
+    return min(most, 60 * MAX_HOURS + 30) if MAX_HOURS else most
 
 
 def is_url(source):

@@ -39,6 +39,8 @@ class EncoderSettings(Section):
     """Least absolute progress of the validation score."""
     max_shift_px: int = Field(default=3, ge=0)
     """Largest random shift of a training image, in pixels of the backbone's input."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What it computes in, its weights in float32; auto: bfloat16 on a GPU, float32 on a CPU."""
     transfer_epochs: Positive = 30
     """Epochs for a new subject's voxel embeddings, fixed, without validation (C)."""
 

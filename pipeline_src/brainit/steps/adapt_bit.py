@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     new = NewSubject(args.subject, args.betas, args.trials, args.duration)
     out = BitOutput(args.bit, args.history)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     run_adapt_bit(args.kind, new, args.clusters, args.base_bit, files, settings, out, work)
 
 

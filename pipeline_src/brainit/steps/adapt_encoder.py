@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights = weights_path("encoder_backbone", name, args.weights)
     given = ("betas", "trials", "stimuli", "base", "subject", "duration")
     inputs = {key: getattr(args, key) for key in given}
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     with resumable(work, settings, {**inputs, "weights": weights}) as checkpoints:
         encoder, history = adapt_encoder(
             base, fmri, ImageStore(args.stimuli), settings, device, checkpoints

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = NewSubject(args.subject, args.betas, args.trials, args.duration)
     out = BitOutput(args.bit, args.history)
     bases = (args.base_bit, args.base_joint_bit, args.base_generator)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     run_adapt_joint(new, *bases, files, settings, out, work)
 
 

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     data = PoolData(named_paths(args.betas), named_paths(args.trials), args.duration)
     out = BitOutput(args.bit, args.history)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     run_stage1("lowlevel", data, args.clusters, files, settings, out, work)
 
 

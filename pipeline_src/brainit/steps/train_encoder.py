@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = run_device(settings)
     inputs = {"betas": betas, "trials": trials, "stimuli": args.stimuli, "duration": args.duration}
     weights = weights_path("encoder_backbone", name, args.weights)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     with resumable(work, settings, {**inputs, "weights": weights}) as checkpoints:
         encoder, history = train_encoder(
             pool, ImageStore(args.stimuli), backbone, settings, device, checkpoints

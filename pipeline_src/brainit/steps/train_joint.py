@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = TrainingFiles(args.stimuli, args.external, synthetic, weights=args.weights)
     data = PoolData(named_paths(args.betas), named_paths(args.trials), args.duration)
     out = BitOutput(args.bit, args.history, args.generator)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     run_joint(data, args.base_bit, files, settings, out, work)
 
 
