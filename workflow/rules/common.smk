@@ -21,6 +21,10 @@ LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
 SHORT_DURATIONS = config["transfer"]["short_durations"]
+FURTHER_DURATIONS = config["transfer"]["further_durations"]
+DURATION = r"15min|30min|450trials|[1-9]h|[1-4][0-9]h"
+NSDSYNTHETIC = "nsdsynthetic"
+FIRST_POOL = r"first[1-8]"
 MODELS = config["models"]
 TRAINS_POOL = MODELS == "train"
 POOL_MODELS = {
@@ -61,9 +65,9 @@ if config["run"]["container"]:
 
 wildcard_constraints:
     subject=ANY_NAME,
-    pool=rf"all|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
-    duration=r"15min|30min|1h|40h",
-    run=rf"15min|30min|1h|40h|1h_scratch|40h_({ANY_VARIANT})",
+    pool=rf"all|{FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
+    duration=DURATION,
+    run=rf"{DURATION}|1h_scratch|{NSDSYNTHETIC}|{FIRST_POOL}|40h_({ANY_VARIANT})",
     variant=rf"main|{ANY_VARIANT}",
     kind=r"lowlevel|semantic",
     recon_kind=r"lowlevel|semantic|fused",
@@ -84,8 +88,9 @@ def settings(*sections):
         found = {name: dict(found[name]) for name in ("run", *sections)}
         for key in ("checkpoint_minutes", "max_hours", "submit_downloads", "container"):
             found["run"].pop(key, None)
-        for key in ("durations", "short_durations", "scratch"):
+        for key in ("durations", "short_durations", "further_durations", "scratch"):
             found.get("transfer", {}).pop(key, None)
+        found.get("nsd", {}).pop("pool_sizes", None)
         return json.dumps(found, sort_keys=True)
 
     return chosen
@@ -182,6 +187,8 @@ def pool_subjects(pool):
     """Return the subjects whose data train the models of a pool."""
     if pool == "all":
         return SUBJECTS
+    if pool.startswith("first"):
+        return SUBJECTS[: int(pool.removeprefix("first"))]
     if pool.startswith("without_"):
         return [
             subject for subject in SUBJECTS if subject != pool.removeprefix("without_")

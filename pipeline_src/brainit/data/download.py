@@ -17,10 +17,11 @@ from brainit.core.progress import ByteProgress
 from brainit.core.settings import NsdSettings
 from brainit.data import nsd_paths
 from brainit.data.anatomy import anatomy_keys
-from brainit.data.remote import BLOCK_BYTES
-from brainit.data.sources import download_file, fetch
+from brainit.data.part_files import Tell
+from brainit.data.remote import BLOCK_BYTES, TransientError, open_remote
+from brainit.data.sources import download_file, fetch, local_file, shared_by
 from brainit.data.terms import is_remote, require_terms
-from brainit.data.transfers import Fetched, Tell
+from brainit.data.transfers import Fetched
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,9 @@ def download(source: str, nsd: NsdSettings, out: Path, work: Path, manifest: Pat
     file cannot be had.
     """
     require_terms(nsd, source, manifest.parent)
-    wanted = [
-        Wanted(key, source, out / key, _nsd_fetcher(source, key)) for key in metadata_keys(nsd)
-    ]
+    keys = metadata_keys(nsd)
+    each = shared_by(len(keys), nsd.connections)
+    wanted = [Wanted(key, source, out / key, _nsd_fetcher(source, key, each)) for key in keys]
     fetch_all(wanted, work, nsd.connections, manifest)
 
 
@@ -91,22 +92,46 @@ def download_images(
     Another MD5 sum of COCO's archive than the one known is a warning.
     """
     require_terms(nsd, source, manifest.parent)
+    places = (
+        (nsd_paths.STIMULI, source, stimuli),
+        (nsd_paths.COCO_ARCHIVE, coco_source, coco),
+    )
+    each = shared_by(len(places), nsd.connections)
     # The workflow compares the time stamps of these files: a link would have its source's.
     wanted = [
-        Wanted(key, root, target, partial(fetch, root, key, link=False))
-        for key, root, target in (
-            (nsd_paths.STIMULI, source, stimuli),
-            (nsd_paths.COCO_ARCHIVE, coco_source, coco),
-        )
+        Wanted(key, root, target, partial(fetch, root, key, link=False, connections=each))
+        for key, root, target in places
     ]
-    fetch_all(wanted, work, nsd.connections, manifest)
+    sizes = [_size(root, key) for key, root, _ in places]
+    n_total = None if None in sizes else sum(size for size in sizes if size)
+    fetch_all(wanted, work, nsd.connections, manifest, n_total)
     if is_remote(coco_source):
         _warn_of_other_coco(coco)
 
 
-def fetch_all(wanted: Sequence[Wanted], work: Path, connections: int, manifest: Path) -> None:
-    """Fetch every file into `work`, then move all to their places and write the manifest."""
-    progress = ByteProgress("download")
+def _size(source: str, key: str) -> int | None:
+    """Return the bytes of a file at its source; None where the server does not say now."""
+    if not is_remote(source):
+        return local_file(source, key).stat().st_size
+    try:
+        with open_remote(f"{source.rstrip('/')}/{key}") as stream:
+            return stream.n_bytes
+    except TransientError:
+        return None
+
+
+def fetch_all(
+    wanted: Sequence[Wanted],
+    work: Path,
+    connections: int,
+    manifest: Path,
+    n_total: int | None = None,
+) -> None:
+    """Fetch every file into `work`, then move all to their places and write the manifest.
+
+    The time left is shown where the bytes of all, `n_total`, are given.
+    """
+    progress = ByteProgress("download", n_total)
     with ThreadPoolExecutor(connections) as pool:
         pending = [pool.submit(_fetch_once, one, work, progress) for one in wanted]
         try:
@@ -129,6 +154,7 @@ def _fetch_once(one: Wanted, work: Path, progress: ByteProgress) -> dict[str, An
     if path.is_file() and record.is_file():
         entry: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         if entry["source"] == one.source and entry["bytes"] == path.stat().st_size:
+            progress.tell(entry["bytes"])
             return entry
     fetched = one.get(path, progress.tell)
     n_bytes = path.stat().st_size
@@ -144,10 +170,10 @@ def _fetch_once(one: Wanted, work: Path, progress: ByteProgress) -> dict[str, An
     return entry
 
 
-def _nsd_fetcher(source: str, key: str) -> Fetch:
+def _nsd_fetcher(source: str, key: str, connections: int) -> Fetch:
     if is_remote(source) and key.endswith(".nsdgeneralRSC.mgz"):
         return _fetch_rsc
-    return partial(fetch, source, key)
+    return partial(fetch, source, key, connections=connections)
 
 
 def _fetch_rsc(target: Path, tell: Tell) -> Fetched:

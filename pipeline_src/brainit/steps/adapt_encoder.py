@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--betas", type=Path, required=True)
     parser.add_argument("--trials", type=Path, required=True)
     parser.add_argument("--stimuli", type=Path, required=True, help="folder of the stimuli")
-    parser.add_argument("--duration", required=True, help="1h, 30min or 15min")
+    parser.add_argument("--duration", required=True, help="15min, 30min, 450trials, 1h ... 40h")
     parser.add_argument("--base", type=Path, required=True, help="encoder of the other subjects")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--encoder", type=Path, required=True, help="encoder to write")
