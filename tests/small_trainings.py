@@ -145,7 +145,14 @@ def joint_task(data: Path, steps: int | None) -> JointTask:
     assert isinstance(generator, Generator)
     model = bit(generator.n_tokens, generator.token_width)
     own = source(data)
-    options = JointSettings(batch=3, accumulation=4, epochs=12, max_steps=steps, warmup_steps=3)
+    options = JointSettings(
+        batch=3,
+        accumulation=4,
+        epochs=12,
+        max_steps=steps,
+        warmup_steps=3,
+        gradient_checkpointing=False,
+    )
     few = ExampleSource({"subj02": fmri("subj02", 3)}, {}, own.voxels)
     stage1_options = Stage1Settings(voxels_per_example=6)
     return JointTask(model, generator, own, few, images(data), stage1_options, options, 0, CPU)
@@ -154,7 +161,11 @@ def joint_task(data: Path, steps: int | None) -> JointTask:
 def joint_by_adafactor(data: Path, checkpoints: Checkpointer, out: Path) -> None:
     """Stage 2 as small GPUs run it."""
     task = joint_task(data, 5)
-    small = {"optimizer": "adafactor", "unet_weights": "cross_attention"}
+    small = {
+        "optimizer": "adafactor",
+        "unet_weights": "cross_attention",
+        "gradient_checkpointing": True,
+    }
     task.settings = task.settings.model_copy(update=small)
     write_table(out / "history.csv", train_joint(task, checkpoints))
     save(out / "joint.safetensors", task.model, task.generator.unet)

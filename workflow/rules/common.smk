@@ -121,47 +121,38 @@ def temp_if_remote(path):
 @lru_cache(maxsize=None)
 def code_digest(module):
     """Digest the syntax trees of a module and of all modules of the package that it imports."""
-    trees = {name: _tree(name) for name in sorted(_imported(module))}
-    text = "".join(f"{name}\n{ast.dump(tree)}\n" for name, tree in trees.items())
+    seen, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(_parsed(name)[1])
+    text = "".join(f"{name} {_parsed(name)[0]}\n" for name in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=None)
-def _tree(module):
-    path = _source(module)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _parsed(module):
+    """Return the digest of a module's tree, docstrings left out, and the modules it imports."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    names = []
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        is_documented = isinstance(
-            node, (ast.Module, ast.ClassDef, ast.FunctionDef)
-        ) and ast.get_docstring(node, clean=False)
-        if is_documented:
-            node.body = body[1:]
-    return tree
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            if ast.get_docstring(node, clean=False):
+                node.body = node.body[1:]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    own = {name for name in names if name.split(".")[0] == "brainit"}
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return digest, sorted(name for name in own if _source(name).is_file())
 
 
 def _source(module):
     base = PACKAGE.parent.joinpath(*module.split("."))
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-
-
-def _imported(module, seen=None):
-    seen = set() if seen is None else seen
-    seen.add(module)
-    for node in ast.walk(_tree(module)):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [
-                node.module,
-                *(f"{node.module}.{alias.name}" for alias in node.names),
-            ]
-        for name in names:
-            known = name.split(".")[0] == "brainit" and _source(name).is_file()
-            if known and name not in seen:
-                _imported(name, seen)
-    return seen
 
 
 def network(role):

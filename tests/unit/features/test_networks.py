@@ -121,11 +121,14 @@ def test_vgg16_names_are_torchvisions() -> None:
 def test_vgg16_taps_are_the_papers(tmp_path: Path) -> None:
     import_torchvision()
     from safetensors.torch import save_file
-    from torchvision.models import vgg16_bn
+    from torchvision.models.vgg import cfgs, make_layers
 
     torch.manual_seed(0)
-    published = vgg16_bn().eval()
-    state = {k: v for k, v in published.state_dict().items() if k.startswith("features.")}
+    published = make_layers(cfgs["D"], batch_norm=True).eval()
+    for layer in published:
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    state = {f"features.{name}": tensor for name, tensor in published.state_dict().items()}
     save_file(state, tmp_path / "vgg16_bn.safetensors")
     network = load_backbone("vgg", "vgg16_bn", tmp_path)
     x = torch.rand(1, 3, 112, 112)
@@ -133,7 +136,7 @@ def test_vgg16_taps_are_the_papers(tmp_path: Path) -> None:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     y = (x - mean) / std
     taps = {5: 0, 12: 1, 22: 2, 32: 3, 42: 4}
-    for index, layer in enumerate(published.features):
+    for index, layer in enumerate(published):
         y = layer(y)
         if index in taps:
             assert torch.allclose(maps[taps[index]], y, atol=1e-4), index

@@ -248,7 +248,7 @@ def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: Ba
     few = ExampleSource({"subj01": fmri("subj01", 4, 0)}, {}, source.voxels)
     task.train = few
     losses = [next(iter(task.losses(EpochPosition(task.draws(0))))).item()]
-    fit(list(task.model.parameters()), task, LoopPlan(200, 5e-3), "test")
+    fit(list(task.model.parameters()), task, LoopPlan(70, 1e-2), "test")
     losses.append(next(iter(task.losses(EpochPosition(task.draws(0))))).item())
     assert losses[1] < 0.6 * losses[0]
 
