@@ -76,7 +76,7 @@ def run_step(
     it. SIGTERM and SIGUSR1 end the step with status 75, a training's after its checkpoint. Of
     processes that torchrun started, the first holds the lock and says how far it is.
     """
-    is_first = os.environ.get("RANK", "0") == "0"
+    is_first = "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
     logging.basicConfig(
         level=logging.INFO if is_first else logging.WARNING,
         stream=sys.stderr,
