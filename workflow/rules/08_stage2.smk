@@ -56,8 +56,9 @@ rule train_joint:
     resources:
         gpu=joint_processes,
         mem_mb=lambda wildcards, attempt: 64000 * attempt * joint_processes(wildcards),
-        runtime=2880,
+        runtime=training_minutes(2880),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         launcher=joint_launcher,
         betas=named("betas"),
@@ -86,5 +87,6 @@ rule train_joint:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"

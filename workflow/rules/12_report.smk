@@ -139,7 +139,7 @@ rule make_report:
         recons=keyed_recons("recons"),
         ceilings=keyed_subjects("ceilings"),
         checks=lambda wildcards, input: (
-            ["--checks", *input.checks] if SIMULATION else []
+            ["--checks", *input.checks] if input.checks else []
         ),
         settings=settings("nsd", "features", "evaluation"),
         code=code_digest("brainit.steps.make_report"),

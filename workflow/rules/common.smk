@@ -21,6 +21,10 @@ LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
 SHORT_DURATIONS = config["transfer"]["short_durations"]
+FURTHER_DURATIONS = config["transfer"]["further_durations"]
+DURATION = r"15min|30min|450trials|[1-9]h|[1-4][0-9]h"
+NSDSYNTHETIC = "nsdsynthetic"
+FIRST_POOL = r"first[1-8]"
 MODELS = config["models"]
 TRAINS_POOL = MODELS == "train"
 POOL_MODELS = {
@@ -32,6 +36,7 @@ N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
+MAX_HOURS = config["run"]["max_hours"] or 0
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
@@ -60,9 +65,9 @@ if config["run"]["container"]:
 
 wildcard_constraints:
     subject=ANY_NAME,
-    pool=rf"all|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
-    duration=r"15min|30min|1h|40h",
-    run=rf"15min|30min|1h|40h|1h_scratch|40h_({ANY_VARIANT})",
+    pool=rf"all|{FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
+    duration=DURATION,
+    run=rf"{DURATION}|1h_scratch|{NSDSYNTHETIC}|{FIRST_POOL}|40h_({ANY_VARIANT})",
     variant=rf"main|{ANY_VARIANT}",
     kind=r"lowlevel|semantic",
     recon_kind=r"lowlevel|semantic|fused",
@@ -73,18 +78,19 @@ wildcard_constraints:
 def settings(*sections):
     """Return the params function that hands the named sections to a step as JSON.
 
-    They are those of the variant that the wildcards name. How often checkpoints are written and
-    where jobs run is no part of them, since a change of it must repeat no job: the former travels
-    as a resource, which triggers nothing. Nor is which runs there are.
+    They are those of the variant that the wildcards name. How trainings are cut into jobs and where
+    jobs run is no part of them, since a change of it must repeat no job: the former travels as
+    resources, which trigger nothing. Nor is which runs there are.
     """
 
     def chosen(wildcards):
         found = settings_of(variant_named(wildcards))
         found = {name: dict(found[name]) for name in ("run", *sections)}
-        for key in ("checkpoint_minutes", "submit_downloads", "container"):
+        for key in ("checkpoint_minutes", "max_hours", "submit_downloads", "container"):
             found["run"].pop(key, None)
-        for key in ("durations", "short_durations", "scratch"):
+        for key in ("durations", "short_durations", "further_durations", "scratch"):
             found.get("transfer", {}).pop(key, None)
+        found.get("nsd", {}).pop("pool_sizes", None)
         return json.dumps(found, sort_keys=True)
 
     return chosen
@@ -106,6 +112,14 @@ def by_attempt(amount):
         return amount * attempt
 
     return grown
+
+
+def training_minutes(most):
+    """Return the minutes to ask for: those of a whole training, or of a job of `run.max_hours`.
+
+    Half an hour more is for loading, the last step, its checkpoint and the output files.
+    """
+    return min(most, 60 * MAX_HOURS + 30) if MAX_HOURS else most
 
 
 def is_url(source):
@@ -173,6 +187,8 @@ def pool_subjects(pool):
     """Return the subjects whose data train the models of a pool."""
     if pool == "all":
         return SUBJECTS
+    if pool.startswith("first"):
+        return SUBJECTS[: int(pool.removeprefix("first"))]
     if pool.startswith("without_"):
         return [
             subject for subject in SUBJECTS if subject != pool.removeprefix("without_")

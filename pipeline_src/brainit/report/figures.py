@@ -11,11 +11,12 @@ from brainit.core.settings import Settings
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.recons import read_recons
 from brainit.data.voxels import read_voxels
+from brainit.evaluation.cluster_attention import cluster_attention
 from brainit.evaluation.encoder_accuracy import predict_test_responses
 from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.truth import read_voxel_truth
 from brainit.models.brain_transformer_file import load_bit
-from brainit.report.attention_figure import cluster_attention, draw_attention
+from brainit.report.attention_figure import draw_attention
 from brainit.report.cluster_figure import draw_clusters_by_area
 from brainit.report.data_scaling import draw_data_scaling
 from brainit.report.encoder_figure import draw_encoder_accuracy

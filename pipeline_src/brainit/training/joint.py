@@ -5,7 +5,7 @@ OpenCLIP's tokens is no longer enforced. The VAE stays frozen.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -44,9 +44,11 @@ class Noise:
 class JointLoss(nn.Module):
     """BIT and generator as one network, whose output is the loss."""
 
-    def __init__(self, model: BrainInteractionTransformer, generator: Generator) -> None:
+    def __init__(
+        self, model: BrainInteractionTransformer, generator: Generator, unconditional: Tensor
+    ) -> None:
         super().__init__()
-        self.model, self.generator = model, generator
+        self.model, self.generator, self.unconditional = model, generator, unconditional
 
     def forward(
         self, batch: ExampleBatch, latents: Float[Tensor, "batch c h w"], drawn: Noise
@@ -55,9 +57,7 @@ class JointLoss(nn.Module):
         device = latents.device
         with half_on_gpu(device):
             tokens = self.model.decode(self.model.tokenize_mixed(to_device(batch, device)))
-            condition = torch.where(
-                drawn.dropped.to(device), self.generator.unconditional_tokens(), tokens
-            )
+            condition = torch.where(drawn.dropped.to(device), self.unconditional, tokens)
             noise, timesteps = drawn.noise.to(device), drawn.timesteps.to(device)
             return diffusion_loss(self.generator, latents, noise, timesteps, condition)
 
@@ -75,10 +75,12 @@ class JointTask:
     settings: JointSettings
     seed: int
     device: torch.device
+    network: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        """Let the U-Net compute its activations twice where the settings say so."""
-        self.network: nn.Module = JointLoss(self.model, self.generator)
+        """Make the constant tokens; let the U-Net compute twice where the settings say so."""
+        unconditional = self.generator.unconditional_tokens().to(self.device)
+        self.network = JointLoss(self.model, self.generator, unconditional)
         if self.settings.gradient_checkpointing:
             unet: Any = self.generator.unet
             unet.enable_gradient_checkpointing()

@@ -7,7 +7,6 @@ the same state, and the checkpoint of the first is everybody's.
 """
 
 import os
-import signal
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -109,13 +108,13 @@ def means(values: Sequence[float]) -> list[float]:
     return (shared / n_processes()).tolist()
 
 
-def heard_by_any(name: str | None) -> str | None:
-    """Return the name of a signal that any process has heard, the same for all, or None."""
+def heard_by_any(cause: str | None, causes: Sequence[str]) -> str | None:
+    """Return a cause, of `causes`, for which any process must stop, the same for all, or None."""
     if n_processes() == 1:
-        return name
-    number = torch.tensor(signal.Signals[name].value if name else 0)
+        return cause
+    number = torch.tensor(causes.index(cause) + 1 if cause else 0)
     distributed.all_reduce(number, distributed.ReduceOp.MAX)
-    return signal.Signals(int(number)).name if number else None
+    return causes[int(number) - 1] if number else None
 
 
 def wait_for_all() -> None:

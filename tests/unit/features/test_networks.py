@@ -1,5 +1,6 @@
 """The shipped networks: what they promise, against plain definitions."""
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from brainit.features.registry import DEMO_FOLDER, find_entry, load_backbone
 from brainit.features.registry_entries import ENTRIES
 from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, SemanticTokens
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, VggFeatures
-from brainit.features.weights_file import read_network, save_network
+from brainit.features.weights_file import count_parameters, read_network, save_network
 from brainit.training.demo_scenes import SceneSet, as_images, make_scenes
 
 MESSAGE = r"expected .*found .*Fix: "
@@ -70,6 +71,16 @@ def test_tokens_against_the_towers_own_hooks(images: torch.Tensor) -> None:
     assert torch.equal(seen[0][:, 1:], tokens), "all patch tokens, class token left out"
 
 
+def test_an_open_clip_whose_tokens_are_before_the_norm_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metadata, "version", lambda _: "2.23.0")
+    with pytest.raises(PipelineError, match=r"expected version 2.24 or later, found 2.23.0. Fix: "):
+        load_backbone("semantic_tokens", "demo_openclip")
+    monkeypatch.setattr(metadata, "version", lambda _: "10.0.0rc1")
+    assert load_backbone("semantic_tokens", "demo_openclip").n_tokens == 64
+
+
 def test_contrast_is_halved_before_normalisation() -> None:
     network = load_backbone("semantic_tokens", "demo_openclip")
     assert isinstance(network, SemanticTokens)
@@ -112,10 +123,12 @@ def test_vgg16_names_are_torchvisions() -> None:
     from torchvision.models import vgg16_bn
 
     with torch.device("meta"):
-        published = vgg16_bn().state_dict()
-        ours = VggFeatures((64, 128, 256, 512, 512), 112).state_dict()
-    renamed = vgg16_bn_state(published)
-    assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in ours.items()}
+        published, ours = vgg16_bn(), VggFeatures((64, 128, 256, 512, 512), 112)
+    classifier = 123_642_856
+    assert count_parameters(published) == 138_365_992 == count_parameters(ours) + classifier
+    renamed = vgg16_bn_state(published.state_dict())
+    own = ours.state_dict()
+    assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in own.items()}
 
 
 def test_vgg16_taps_are_the_papers(tmp_path: Path) -> None:

@@ -123,6 +123,42 @@ def test_kills_at_random_steps_leave_the_bytes(
     assert contents(tmp_path / "out") == uninterrupted[name]
 
 
+def test_jobs_of_at_most_max_hours_leave_the_bytes(
+    data: Path, uninterrupted: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """Each job's hours are over at once: it finishes its step, or epoch, and ends."""
+    training, n_steps = TRAININGS["joint_by_adafactor"]
+    work, out = tmp_path / "work", tmp_path / "out"
+    out.mkdir()
+    said, done = [], [0]
+    with counted_steps({}) as counts:
+        while len(said) < 40:
+            folder = CheckpointFolder(work, "digest")
+            try:
+                training(data, Checkpointer(folder, minutes=60.0, max_hours=1e-9), out)
+                break
+            except Interrupted as interruption:
+                said.append(str(interruption))
+                done.append(counts[0])
+    assert counts[0] == n_steps == done[-1], "no step is done twice"
+    assert set(np.diff(done)) == {0, 1}
+    assert set(said) == {
+        "interrupted by run.max_hours after a whole optimizer step, its checkpoint is written,"
+        " the same command continues"
+    }
+    assert contents(out) == uninterrupted["joint_by_adafactor"]
+
+
+def test_hours_come_from_the_work_and_none_is_no_bound(tmp_path: Path) -> None:
+    content = LoopState([], torch.optim.AdamW([nn.Parameter(torch.zeros(1))]), Plateau(0, 0.0))
+    for hours in (0.0, 1.0):
+        with resumable(Work(tmp_path, "code", max_hours=hours), Settings(), {}) as checkpoints:
+            checkpoints.after_step(lambda: content.checkpoint(None))
+    work = Work(tmp_path, "code", max_hours=1e-9)
+    with pytest.raises(Interrupted), resumable(work, Settings(), {}) as checkpoints:
+        checkpoints.after_step(lambda: content.checkpoint(None))
+
+
 def test_a_torn_checkpoint_costs_the_steps_since_the_one_before(
     data: Path, uninterrupted: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
@@ -191,8 +227,8 @@ def test_digest_is_of_all_that_determines_the_result(tmp_path: Path) -> None:
         "weights": tmp_path / "absent",
     }
     first = digest_of(Settings(), "code", inputs)
-    often = parse_sections({"run": {"checkpoint_minutes": 1}})
-    assert digest_of(often, "code", inputs) == first
+    for cut in ({"checkpoint_minutes": 1}, {"max_hours": 2}):
+        assert digest_of(parse_sections({"run": cut}), "code", inputs) == first
     os.utime(tmp_path / "folder/.snakemake_timestamp", (1, 1))
     assert digest_of(Settings(), "code", inputs) == first
     others = {
