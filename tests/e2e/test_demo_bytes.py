@@ -6,7 +6,6 @@ checks and figures is the same; a subject of the lab's own is decoded from its f
 The run's results folder is moved by configuration, so the repository's own results stay untouched.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -20,13 +19,13 @@ import pandas as pd
 import pytest
 import yaml
 from tests.lab_folder import write_lab_folder
+from tests.result_digests import digests
 
 from brainit.data.recons import read_recons
 
 pytestmark = pytest.mark.slow
 
 TRUTH_READERS = ("checks.csv", "figures", "report.html", "truth")
-NOT_COMPARED = ("logs", "benchmarks", ".snakemake_timestamp", "work")
 
 
 def prepare(repository: Path, root: Path) -> tuple[list[str], dict[str, str]]:
@@ -51,16 +50,6 @@ def run(repository: Path, root: Path, *words: str) -> subprocess.CompletedProces
     return subprocess.run(
         [*command, "--nocolor", *words], cwd=root, env=environment, capture_output=True, text=True
     )
-
-
-def digests(root: Path) -> dict[str, str]:
-    """Return the digest of each result below `root`."""
-    found = {}
-    for path in sorted((root / "results").rglob("*")):
-        parts = path.relative_to(root / "results").parts
-        if path.is_file() and not set(parts) & set(NOT_COMPARED):
-            found["/".join(parts)] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
 
 
 @pytest.fixture(scope="module")
