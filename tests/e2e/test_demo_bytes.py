@@ -2,13 +2,10 @@
 
 A second run does nothing; a clean second run gives the same bytes; without the truth everything but
 checks and figures is the same; a subject of the lab's own is decoded from its folder alone.
-
-The run's results folder is moved by configuration, so the repository's own results stay untouched.
 """
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,38 +14,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from tests.lab_folder import write_lab_folder
 
 from brainit.data.recons import read_recons
+from tests.e2e.tiny_run import configs, prepare, run
+from tests.lab_folder import write_lab_folder
 
 pytestmark = pytest.mark.slow
 
 TRUTH_READERS = ("checks.csv", "figures", "report.html", "truth")
 NOT_COMPARED = ("logs", "benchmarks", ".snakemake_timestamp", "work")
-
-
-def prepare(repository: Path, root: Path) -> tuple[list[str], dict[str, str]]:
-    """Make `root` a place to run in; return the configuration's files and the environment."""
-    config = root.parent / f"{root.name}.yaml"
-    config.write_text(yaml.safe_dump({"paths": {"results": "results", "store": "results/.store"}}))
-    binaries = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}
-    environment["PYTHONPATH"] = str(repository / "pipeline_src")
-    root.mkdir(exist_ok=True)
-    for name in ("config", "workflow", "pipeline_src", "profiles", "envs"):
-        link = root / name
-        if not link.exists():
-            link.symlink_to(repository / name)
-    return configs(repository, root), environment
-
-
-def run(repository: Path, root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the tiny configuration with its results in `root`."""
-    files, environment = prepare(repository, root)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *files]
-    return subprocess.run(
-        [*command, "--nocolor", *words], cwd=root, env=environment, capture_output=True, text=True
-    )
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -59,14 +33,6 @@ def digests(root: Path) -> dict[str, str]:
         if path.is_file() and not set(parts) & set(NOT_COMPARED):
             found["/".join(parts)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
-
-
-@pytest.fixture(scope="module")
-def first(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("e2e") / "first"
-    result = run(repository, root, "all")
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
-    return root
 
 
 def test_run_reaches_the_table(first: Path) -> None:
@@ -124,11 +90,6 @@ def test_one_setting_reruns_what_depends_on_it(first: Path, repository: Path) ->
         "prepare_betas",
     }
     assert rules == {"reconstruct_lowlevel", "evaluate"}
-
-
-def configs(repository: Path, root: Path) -> list[str]:
-    tiny = str(repository / "tests/e2e/tiny.yaml")
-    return ["config/demo.yaml", tiny, str(root.parent / f"{root.name}.yaml")]
 
 
 def test_clean_second_run_gives_the_same_bytes_even_without_the_truth(
