@@ -30,11 +30,11 @@ def mask_vertices() -> np.ndarray:
     return np.sort(chosen).astype(np.int64)
 
 
-def write_surface_session(path: Path, n_frames: int = N_FRAMES) -> None:
+def write_surface_session(path: Path, n_frames: int = N_FRAMES, seed: int = 1) -> None:
     """Write a hemisphere's file frame by frame below nibabel's own header."""
     header = nib.MGHImage(np.zeros((N_VERTICES, 1, 1, 1), np.float32), np.eye(4)).header.copy()
     header["dims"] = (N_VERTICES, 1, 1, n_frames)
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     with path.open("wb") as handle:
         header.writehdr_to(handle)
         handle.write(bytes(DATA_OFFSET - handle.tell()))

@@ -118,8 +118,9 @@ def voxels(folder: Path) -> None:
 
 def surface(folder: Path) -> None:
     """Write both hemispheres of one session."""
-    for side in nsd_paths.HEMISPHERES:
-        write_surface_session(placed(folder, nsd_paths.betas(SUBJECT, VERSION, side, 1)))
+    for seed, side in enumerate(nsd_paths.HEMISPHERES):
+        path = placed(folder, nsd_paths.betas(SUBJECT, VERSION, side, 1))
+        write_surface_session(path, seed=seed)
 
 
 def volume(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """A download that is killed at random moments loses nothing and ends with the same bytes."""
 
-import os
 import random
 import signal
 import subprocess
@@ -16,9 +15,9 @@ _COMMAND = """
 import sys
 from pathlib import Path
 from brainit.core.settings import NsdSettings
-from brainit.data import remote
+from brainit.data import part_files, remote
 from brainit.data.download import download_images
-remote.BLOCK_BYTES = 1 << 14
+remote.BLOCK_BYTES, part_files.PIECE_BYTES = 1 << 12, 1 << 15
 root, out = sys.argv[1], Path(sys.argv[2])
 places = [out / name for name in ("s.hdf5", "c.zip", "work", "m.json")]
 download_images(root, f"{root}/coco", NsdSettings(accept_terms=True), *places)
@@ -34,20 +33,23 @@ def test_a_download_killed_twenty_times_ends_with_the_same_bytes(tmp_path: Path)
         path.write_bytes(header + content)
     draw = random.Random(1)
     n_killed = 0
-    with serving(served, Faults(block_wait_s=2.0e-3)) as root:
+    faults = Faults(block_wait_s=5.0e-3)
+    with serving(served, faults) as root:
         command = [sys.executable, "-c", _COMMAND, root, str(out)]
         while n_killed < 20:
-            n_before = _bytes_in(out)
+            n_before = faults.n_sent
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-            while process.poll() is None and _bytes_in(out) == n_before:
+            while process.poll() is None and faults.n_sent == n_before:
                 time.sleep(0.005)
-            time.sleep(draw.uniform(0, 0.1))
+            time.sleep(draw.uniform(0, 0.2))
             assert process.poll() is None, "it ended before it was killed twenty times"
             process.send_signal(signal.SIGKILL)
             process.wait()
             n_killed += 1
             assert not (out / "m.json").exists()
+        n_before, faults.block_wait_s = faults.n_sent, 0.0
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert faults.n_sent - n_before < 2 * len(content)  # the killed ones' pieces count
     assert (out / "s.hdf5").read_bytes() == stimuli.read_bytes()
     assert (out / "c.zip").read_bytes() == coco.read_bytes()
     assert sorted(path.name for path in out.iterdir()) == [
@@ -56,13 +58,3 @@ def test_a_download_killed_twenty_times_ends_with_the_same_bytes(tmp_path: Path)
         "nsd_terms_accepted.json",
         "s.hdf5",
     ]
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*.part"):
-        try:
-            total += os.stat(path).st_size
-        except FileNotFoundError:
-            continue
-    return total

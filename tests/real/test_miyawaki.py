@@ -104,7 +104,7 @@ def reconstruct(folder: Path, root: Path, words: list[str]) -> dict[str, NDArray
     )
     data = {"betas": f"miyawaki={betas}", "trials": f"miyawaki={trials}", "stimuli": stimuli}
     encoder, clusters, bit = root / "encoder.st", root / "clusters.st", root / "bit.st"
-    history = {"history": root / "history.csv", "duration": "1h"}
+    history = {"history": root / "history.csv", "duration": "1h", "work": root / "work"}
     step(train_encoder, **data, **history, pool="scratch_miyawaki_1h", encoder=encoder)
     voxels = f"miyawaki={root / 'voxels.st'}"
     step(

@@ -103,7 +103,11 @@ def test_low_level_images_are_shared_by_a_variant_of_the_semantic_branch(
 
 @pytest.mark.parametrize(
     ("overlay", "told"),
-    [({"clusters": {"n_cluster": 3}}, "n_cluster"), ({"encoder": {"epochs": 2}}, "encoder")],
+    [
+        ({"clusters": {"n_cluster": 3}}, "n_cluster"),
+        ({"encoder": {"epochs": 2}}, "encoder.epochs"),
+        ({"nsd": {"average_test_repeats": False}}, "nsd.average_test_repeats"),
+    ],
 )
 def test_faulty_variants_stop_before_any_job(
     snakemake: Run, tmp_path: Path, overlay: dict[str, object], told: str
@@ -139,3 +143,62 @@ def test_everything_holds_both_reports(snakemake: Run) -> None:
     found = outputs(parse_jobs(result.stdout + result.stderr))
     for name in ("report.html", "report_full.html", "tables/t3/t3.csv", "subj01/recon_15min"):
         assert f"results/demo/{name}" in found
+    assert "results/demo/checks_full.csv" in found
+    control = jobs_of("shuffled_trials", parse_jobs(result.stdout + result.stderr))
+    assert len(control) <= 20 and "train_bit_semantic" in control and "train_encoder" not in control
+
+
+def test_everything_decodes_beyond_the_paper_and_all_does_not(snakemake: Run) -> None:
+    full = ("--configfile", "config/demo.yaml", "config/demo-full.yaml")
+    result = snakemake("everything", *DRY, *full)
+    jobs = parse_jobs(result.stdout + result.stderr)
+    by_output = {path: job for job in jobs for path in job["output"]}  # type: ignore[attr-defined]
+    synthetic = by_output["results/demo/subj01/recon_nsdsynthetic_parts/fused/shard_0.safetensors"]
+    for name in ("subj01/nsdsynthetic/betas.npy", "subj01/nsdsynthetic/trials.csv"):
+        assert f"results/demo/{name}" in synthetic["input"]  # type: ignore[operator]
+    assert "results/demo/group/all/main/joint/bit.safetensors" in synthetic["input"]  # type: ignore[operator]
+    scored = by_output["results/demo/subj01/metrics/nsdsynthetic_fused.csv"]
+    assert "results/demo/subj01/nsdsynthetic/images" in scored["input"]  # type: ignore[operator]
+    fewer = by_output["results/demo/subj01/recon_first2_parts/fused/shard_0.safetensors"]
+    assert "results/demo/group/first2/main/joint/generator.safetensors" in fewer["input"]  # type: ignore[operator]
+    pool = by_output["results/demo/group/first2/main/encoder/encoder.safetensors"]
+    assert "results/demo/subj02/betas/betas.npy" in pool["input"]  # type: ignore[operator]
+    assert "results/demo/subj03/betas/betas.npy" not in pool["input"]  # type: ignore[operator]
+    for name in ("metrics/2h_fused.csv", "recon_40h_seed43", "metrics/450trials_fused.csv"):
+        assert f"results/demo/subj01/{name}" in by_output
+    for name in ("nsdsynthetic", "sessions", "subjects", "seeds", "failures", "encoder"):
+        assert f"results/demo/tables/{name}/{name}.csv" in by_output
+    plain = outputs(parse_jobs((all_ := snakemake("all", *DRY, *full)).stdout + all_.stderr))
+    beyond = ("nsdsynthetic", "first1", "first2", "seed43", "/2h", "_2h")
+    assert not [path for path in plain if any(name in path for name in beyond)]
+
+
+def test_a_seed_trains_anew_from_the_bits_on(snakemake: Run, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"seeds": {"values": [7], "rows": ["main", "k8"]}}))
+    result = snakemake("ablations", *DRY, "-p", "--configfile", "config/demo.yaml", str(path))
+    text = result.stdout + result.stderr
+    trained = jobs_of("k8_seed7", parse_jobs(text))
+    assert "train_bit_semantic" in trained and "cluster_voxels" not in trained
+    assert "train_joint" in jobs_of("seed7", parse_jobs(text))
+    job = text.split("all_k8_seed7.log")[1].split("Shell command:")[1].split("&>")[0]
+    settings = json.loads(job.split("--settings '")[1].split("'")[0])
+    assert settings["run"]["seed"] == 7
+    path.write_text(yaml.safe_dump({"seeds": {"values": [7], "rows": ["k9"]}}))
+    result = snakemake("ablations", *DRY, "--configfile", "config/demo.yaml", str(path))
+    assert result.returncode != 0 and "found k9" in result.stdout + result.stderr
+
+
+def test_an_atlas_is_read_from_its_files(snakemake: Run, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    files = [str(tmp_path / f"{side}.schaefer.annot") for side in ("lh", "rh")]
+    for name in files:
+        Path(name).touch()
+    clusters = {"method": "atlas", "atlas": str(tmp_path / "{hemisphere}.schaefer.annot")}
+    path.write_text(yaml.safe_dump({"ablations": {"schaefer400": {"clusters": clusters}}}))
+    target = "results/demo/group/all/schaefer400/clusters/clusters.safetensors"
+    result = snakemake(target, *DRY, "-p", "--configfile", "config/demo.yaml", str(path))
+    text = result.stdout + result.stderr
+    (job,) = (job for job in parse_jobs(text) if target in job["output"])  # type: ignore[operator]
+    assert set(files) <= set(job["input"])  # type: ignore[arg-type]
+    assert f"--atlas {files[0]} {files[1]}" in text

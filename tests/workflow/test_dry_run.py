@@ -19,6 +19,8 @@ NOT_IN_DEMO = {
     "prepare_lab_subject",
     "prepare_nsdsynthetic",
     "import_authors",
+    "evaluate_encoder",
+    "check_claims",
 }
 DRY = ("--cores", "1", "--dry-run", "--forceall", "--workflow-profile", "none")
 

@@ -212,6 +212,25 @@ def test_one_line_limits_the_time_of_trainings(split: list[Block]) -> None:
     assert {"train_joint", "adapt_encoder"} <= limited
 
 
+def test_trainings_are_cut_into_jobs_of_at_most_max_hours(
+    plain: list[Block], snakemake: Run, tmp_path: Path
+) -> None:
+    """The hours are no part of the settings that a job is given: a change repeats no job."""
+    overlay = tmp_path / "hours.yaml"
+    overlay.write_text("run: {max_hours: 6}\n")
+    words = ("--profile", "slurm", "--configfile", str(overlay), "--", "all")
+    result = snakemake("--dry-run", "--forceall", "--nolock", *words)
+    text = result.stdout + result.stderr
+    assert " --max-hours 6" in text and '"max_hours"' not in text and '"seed"' in text
+    cut = {block["log"]: block for block in blocks(text) if "log" in block}
+    for block in plain:
+        before, after = resources(block), resources(cut[block["log"]])
+        is_training = "checkpoint_minutes" in before
+        minutes = min(int(before["runtime"]), 390) if is_training else int(before["runtime"])
+        assert int(after["runtime"]) == minutes, block["rule"]
+        assert after.get("max_hours") == ("6" if is_training else None)
+
+
 def test_a_retry_asks_for_more(plain: list[Block], snakemake: Run) -> None:
     again = dry_run(snakemake, "--profile", "slurm", "--attempt", "2", "all")
     later = {block["log"]: block for block in again}

@@ -2,7 +2,7 @@
 Trials, betas and noise ceiling of each subject (paper section 5.1).
 
 Needs    <store>/nsd, and the betas at the source
-Makes    <results>/{subject}/{design,betas,noise_ceiling}, and on demand <results>/{subject}/nsdsynthetic
+Makes    <results>/{subject}/{design,betas,noise_ceiling}, and for `everything` <results>/{subject}/nsdsynthetic
 Steps    prepare_design, prepare_betas, estimate_noise_ceiling, prepare_nsdsynthetic
 """
 
@@ -133,7 +133,10 @@ rule prepare_nsdsynthetic:
         voxels="<results>/{subject}/betas/voxels.safetensors",
         simulated=simulated_files("nsd"),
     output:
-        folder=directory("<results>/{subject}/nsdsynthetic"),
+        betas="<results>/{subject}/nsdsynthetic/betas.npy",
+        trials="<results>/{subject}/nsdsynthetic/trials.csv",
+        classes="<results>/{subject}/nsdsynthetic/classes.csv",
+        images=directory("<results>/{subject}/nsdsynthetic/images"),
     log:
         "<logs>/prepare_nsdsynthetic/{subject}.log",
     benchmark:
@@ -150,6 +153,7 @@ rule prepare_nsdsynthetic:
     params:
         source=source_root,
         work=f"{WORK}/nsdsynthetic/{{subject}}",
+        out=lambda wildcards, output: str(Path(output.betas).parent),
         settings=settings("nsd", "images"),
         code=code_digest("brainit.steps.prepare_nsdsynthetic"),
     shell:
@@ -158,6 +162,6 @@ rule prepare_nsdsynthetic:
         " --source {params.source:q}"
         " --voxels {input.voxels:q}"
         " --work {params.work:q}"
-        " --out {output.folder:q}"
+        " --out {params.out:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -29,8 +29,9 @@ rule train_encoder:
     resources:
         gpu=1,
         mem_mb=by_attempt(32000),
-        runtime=1440,
+        runtime=training_minutes(1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         betas=named("betas"),
         trials=named("trials"),
@@ -52,5 +53,6 @@ rule train_encoder:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -1,7 +1,7 @@
 """
 V2C: every voxel of every subject in one of the shared functional clusters (paper section 3.1).
 
-Needs    the encoder's voxel embeddings (or the voxels' positions)
+Needs    the encoder's voxel embeddings (or the voxels' positions, or an atlas)
 Makes    <results>/group/{pool}/{variant}/clusters
 Steps    cluster_voxels
 """
@@ -12,6 +12,7 @@ rule cluster_voxels:
     input:
         encoder=pool_model("encoder", "encoder.safetensors"),
         voxels=of_pool("<results>/{subject}/betas/voxels.safetensors"),
+        atlas=atlas_inputs,
     output:
         clusters="<results>/group/{pool}/{variant}/clusters/clusters.safetensors",
         summary="<results>/group/{pool}/{variant}/clusters/summary.csv",
@@ -28,12 +29,14 @@ rule cluster_voxels:
         runtime=by_attempt(600),
     params:
         voxels=named("voxels"),
+        atlas=atlas_flags,
         settings=settings("clusters"),
         code=code_digest("brainit.steps.cluster_voxels"),
     shell:
         "python -m brainit.steps.cluster_voxels"
         " --encoder {input.encoder:q}"
         " --voxels {params.voxels:q}"
+        " {params.atlas:q}"
         " --clusters {output.clusters:q}"
         " --summary {output.summary:q}"
         " --settings {params.settings:q}"

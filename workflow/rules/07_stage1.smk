@@ -31,8 +31,9 @@ rule train_bit_lowlevel:
     resources:
         gpu=1,
         mem_mb=memory_of(32000, 96000),
-        runtime=1440,
+        runtime=training_minutes(1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         betas=named("betas"),
         trials=named("trials"),
@@ -59,6 +60,7 @@ rule train_bit_lowlevel:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -88,8 +90,9 @@ rule train_bit_semantic:
     resources:
         gpu=1,
         mem_mb=by_attempt(32000),
-        runtime=1440,
+        runtime=training_minutes(1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         betas=named("betas"),
         trials=named("trials"),
@@ -118,5 +121,6 @@ rule train_bit_semantic:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -32,8 +32,9 @@ rule train_joint:
     resources:
         gpu=1,
         mem_mb=by_attempt(64000),
-        runtime=2880,
+        runtime=training_minutes(2880),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         betas=named("betas"),
         trials=named("trials"),
@@ -61,5 +62,6 @@ rule train_joint:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"

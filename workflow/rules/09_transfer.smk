@@ -28,8 +28,9 @@ rule adapt_encoder:
     resources:
         gpu=1,
         mem_mb=by_attempt(16000),
-        runtime=600,
+        runtime=training_minutes(600),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         weights=WEIGHTS,
         work=f"{WORK}/adapt_encoder/{{subject}}_{{duration}}",
@@ -49,6 +50,7 @@ rule adapt_encoder:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -124,8 +126,9 @@ rule adapt_bit:
     resources:
         gpu=1,
         mem_mb=by_attempt(32000),
-        runtime=600,
+        runtime=training_minutes(600),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         synthetic=transferred_flag,
         tokens=token_flags,
@@ -160,6 +163,7 @@ rule adapt_bit:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -189,8 +193,9 @@ rule adapt_joint:
     resources:
         gpu=1,
         mem_mb=by_attempt(64000),
-        runtime=1440,
+        runtime=training_minutes(1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
+        max_hours=MAX_HOURS,
     params:
         synthetic=transferred_flag,
         weights=WEIGHTS,
@@ -217,5 +222,6 @@ rule adapt_joint:
         " --work {params.work:q}"
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
+        " --max-hours {resources.max_hours}"
         " --settings {params.settings:q}"
         " &> {log:q}"

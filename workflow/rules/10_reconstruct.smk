@@ -12,8 +12,8 @@ Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct, gather_reconst
 rule reconstruct_lowlevel:
     """Invert the low-level predictions of {wildcards.subject} with a Deep Image Prior."""
     input:
-        betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        betas=recorded("betas", "betas.npy"),
+        trials=recorded("design", "trials.csv"),
         bit=model_of("bit_lowlevel", "bit.safetensors"),
         network=network("vgg"),
     output:
@@ -50,8 +50,8 @@ rule reconstruct_lowlevel:
 rule reconstruct_semantic:
     """Sample images of {wildcards.subject} from the semantic tokens alone."""
     input:
-        betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        betas=recorded("betas", "betas.npy"),
+        trials=recorded("design", "trials.csv"),
         bit=model_of("joint", "bit.safetensors"),
         generator=generator_of,
         network=network("generator"),
@@ -91,8 +91,8 @@ rule reconstruct_semantic:
 rule reconstruct:
     """Refine the low-level images of {wildcards.subject} with the guided diffusion model."""
     input:
-        betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        betas=recorded("betas", "betas.npy"),
+        trials=recorded("design", "trials.csv"),
         bit=model_of("joint", "bit.safetensors"),
         generator=generator_of,
         lowlevel=part_of("lowlevel"),

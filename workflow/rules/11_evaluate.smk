@@ -67,6 +67,7 @@ if SIMULATION:
             card="<store>/simulated/card.json",
             encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
             clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
+            bit=f"{POOL_MODELS}/joint/bit.safetensors",
             voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
             betas=of_subjects("<results>/{subject}/betas/betas.npy"),
             trials=of_subjects("<results>/{subject}/design/trials.csv"),
@@ -102,6 +103,7 @@ if SIMULATION:
             " --card {input.card:q}"
             " --encoder {input.encoder:q}"
             " --clusters {input.clusters:q}"
+            " --bit {input.bit:q}"
             " --voxels {params.voxels:q}"
             " --betas {params.betas:q}"
             " --trials {params.trials:q}"

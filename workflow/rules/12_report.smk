@@ -147,7 +147,7 @@ rule make_report:
         trials=keyed_subjects("trials"),
         ceilings=keyed_subjects("ceilings"),
         checks=lambda wildcards, input: (
-            ["--checks", *input.checks] if SIMULATION else []
+            ["--checks", *input.checks] if input.checks else []
         ),
         benchmarks=str(RESULTS / "benchmarks"),
         settings=settings("models", "simulation", *TABLE_SECTIONS),

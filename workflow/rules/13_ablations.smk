@@ -4,11 +4,15 @@ The paper's ablations: the same steps with other settings, and their tables (T1,
 A variant's files exist only from the first step that it changes; all else is the full run's.
 
 Needs    the models and scores of the full run
-Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5
-Steps    make_tables, make_report
+Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5,
+         those beyond the paper, <results>/checks_full.csv
+Steps    make_tables, evaluate_encoder, check_claims, make_report
 """
 
 ABLATION_TABLES = ["t1", "t2", "t3", "t5"]
+BEYOND_TABLES = [
+    *["nsdsynthetic", "sessions", "subjects", "seeds", "retrieval", "failures"],
+]
 
 
 use rule make_tables as make_tables_ablations with:
@@ -36,11 +40,120 @@ use rule make_tables as make_tables_ablations with:
         code=code_digest("brainit.steps.make_tables"),
 
 
+use rule make_tables as make_tables_beyond with:
+    input:
+        metrics=list(every_score("").values()),
+        summaries=list(every_score("_summary").values()),
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+    output:
+        tables=expand(
+            "<results>/tables/{name}/{name}.{ext}",
+            name=BEYOND_TABLES,
+            ext=["csv", "md", "html", "tex"],
+        ),
+    log:
+        "<logs>/make_tables_beyond.log",
+    benchmark:
+        "<benchmarks>/make_tables_beyond.tsv"
+    params:
+        names=BEYOND_TABLES,
+        out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
+        metrics=named_every("metrics"),
+        summaries=named_every("summaries"),
+        trials=keyed_subjects("trials"),
+        settings=settings(*TABLE_SECTIONS),
+        code=code_digest("brainit.steps.make_tables"),
+
+
+rule evaluate_encoder:
+    """Tabulate the encoder's accuracy by part of cortex, beside the noise ceiling."""
+    input:
+        encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
+        voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
+        betas=of_subjects("<results>/{subject}/betas/betas.npy"),
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        stimuli="<results>/group/images/stimuli",
+        truth=simulated_files("truth"),
+        network=network("encoder_backbone"),
+    output:
+        tables=expand(
+            "<results>/tables/encoder/encoder.{ext}", ext=["csv", "md", "html", "tex"]
+        ),
+    log:
+        "<logs>/evaluate_encoder.log",
+    benchmark:
+        "<benchmarks>/evaluate_encoder.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(60),
+    params:
+        voxels=keyed_subjects("voxels"),
+        betas=keyed_subjects("betas"),
+        trials=keyed_subjects("trials"),
+        truth=lambda wildcards, input: (
+            ["--truth", str(input.truth)] if SIMULATION else []
+        ),
+        weights=WEIGHTS,
+        out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
+        settings=settings("nsd", "features", "encoder", "evaluation"),
+        code=code_digest("brainit.steps.evaluate_encoder"),
+    shell:
+        "python -m brainit.steps.evaluate_encoder"
+        " --encoder {input.encoder:q}"
+        " --voxels {params.voxels:q}"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --stimuli {input.stimuli:q}"
+        " {params.truth:q}"
+        " --weights {params.weights:q}"
+        " --out {params.out:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+rule check_claims:
+    """Hold the paper's claims on branches, ablations and transfer against all runs."""
+    input:
+        summaries=list(every_score("_summary").values()),
+        earlier=["<results>/checks.csv"] if SIMULATION else [],
+    output:
+        checks="<results>/checks_full.csv",
+    log:
+        "<logs>/check_claims.log",
+    benchmark:
+        "<benchmarks>/check_claims.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(10),
+    params:
+        summaries=named_every("summaries"),
+        earlier=lambda wildcards, input: (
+            ["--earlier", *input.earlier] if SIMULATION else []
+        ),
+        settings=settings(),
+        code=code_digest("brainit.steps.check_claims"),
+    shell:
+        "python -m brainit.steps.check_claims"
+        " --summaries {params.summaries:q}"
+        " {params.earlier:q}"
+        " --checks {output.checks:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
 use rule make_report as make_report_full with:
     input:
         tables=[
             *rules.make_tables.output.tables,
             *rules.make_tables_ablations.output.tables,
+            *rules.make_tables_beyond.output.tables,
+            *rules.evaluate_encoder.output.tables,
         ],
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
@@ -48,7 +161,7 @@ use rule make_report as make_report_full with:
         stimuli="<results>/group/images/stimuli",
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
-        checks=["<results>/checks.csv"] if SIMULATION else [],
+        checks=[rules.check_claims.output.checks],
     output:
         report="<results>/report_full.html",
     log:
@@ -64,7 +177,7 @@ rule ablations:
 
 
 rule everything:
-    """All tables, figures and the report that holds them all."""
+    """All tables, checks and figures, and the report that holds them all."""
     input:
         rules.tables.input,
         rules.figures.input,

@@ -22,6 +22,10 @@ LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 DURATIONS = config["transfer"]["durations"]
 SHORT_DURATIONS = config["transfer"]["short_durations"]
+FURTHER_DURATIONS = config["transfer"]["further_durations"]
+DURATION = r"15min|30min|450trials|[1-9]h|[1-4][0-9]h"
+NSDSYNTHETIC = "nsdsynthetic"
+FIRST_POOL = r"first[1-8]"
 MODELS = config["models"]
 TRAINS_POOL = MODELS == "train"
 POOL_MODELS = {
@@ -33,6 +37,7 @@ N_SHARDS = config["recon"]["n_shards"]
 CACHE_TOKENS = config["features"]["cache_tokens"]
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
+MAX_HOURS = config["run"]["max_hours"] or 0
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
@@ -61,9 +66,9 @@ if config["run"]["container"]:
 
 wildcard_constraints:
     subject=ANY_NAME,
-    pool=rf"all|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
-    duration=r"15min|30min|1h|40h",
-    run=rf"15min|30min|1h|40h|1h_scratch|40h_({ANY_VARIANT})",
+    pool=rf"all|{FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
+    duration=DURATION,
+    run=rf"{DURATION}|1h_scratch|{NSDSYNTHETIC}|{FIRST_POOL}|40h_({ANY_VARIANT})",
     variant=rf"main|{ANY_VARIANT}",
     kind=r"lowlevel|semantic",
     recon_kind=r"lowlevel|semantic|fused",
@@ -74,18 +79,19 @@ wildcard_constraints:
 def settings(*sections):
     """Return the params function that hands the named sections to a step as JSON.
 
-    They are those of the variant that the wildcards name. How often checkpoints are written and
-    where jobs run is no part of them, since a change of it must repeat no job: the former travels
-    as a resource, which triggers nothing. Nor is which runs there are.
+    They are those of the variant that the wildcards name. How trainings are cut into jobs and where
+    jobs run is no part of them, since a change of it must repeat no job: the former travels as
+    resources, which trigger nothing. Nor is which runs there are.
     """
 
     def chosen(wildcards):
         found = settings_of(variant_named(wildcards))
         found = {name: copy.copy(found[name]) for name in ("run", *sections)}
-        for key in ("checkpoint_minutes", "submit_downloads", "container"):
+        for key in ("checkpoint_minutes", "max_hours", "submit_downloads", "container"):
             found["run"].pop(key, None)
-        for key in ("durations", "short_durations", "scratch"):
+        for key in ("durations", "short_durations", "further_durations", "scratch"):
             found.get("transfer", {}).pop(key, None)
+        found.get("nsd", {}).pop("pool_sizes", None)
         return json.dumps(found, sort_keys=True)
 
     return chosen
@@ -109,6 +115,14 @@ def by_attempt(amount):
     return grown
 
 
+def training_minutes(most):
+    """Return the minutes to ask for: those of a whole training, or of a job of `run.max_hours`.
+
+    Half an hour more is for loading, the last step, its checkpoint and the output files.
+    """
+    return min(most, 60 * MAX_HOURS + 30) if MAX_HOURS else most
+
+
 def is_url(source):
     """Return whether files of `source` come over the network."""
     return "://" in source and not source.startswith("file:")
@@ -122,47 +136,38 @@ def temp_if_remote(path):
 @lru_cache(maxsize=None)
 def code_digest(module):
     """Digest the syntax trees of a module and of all modules of the package that it imports."""
-    trees = {name: _tree(name) for name in sorted(_imported(module))}
-    text = "".join(f"{name}\n{ast.dump(tree)}\n" for name, tree in trees.items())
+    seen, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(_parsed(name)[1])
+    text = "".join(f"{name} {_parsed(name)[0]}\n" for name in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=None)
-def _tree(module):
-    path = _source(module)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _parsed(module):
+    """Return the digest of a module's tree, docstrings left out, and the modules it imports."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    names = []
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        is_documented = isinstance(
-            node, (ast.Module, ast.ClassDef, ast.FunctionDef)
-        ) and ast.get_docstring(node, clean=False)
-        if is_documented:
-            node.body = body[1:]
-    return tree
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            if ast.get_docstring(node, clean=False):
+                node.body = node.body[1:]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    own = {name for name in names if name.split(".")[0] == "brainit"}
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return digest, sorted(name for name in own if _source(name).is_file())
 
 
 def _source(module):
     base = PACKAGE.parent.joinpath(*module.split("."))
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-
-
-def _imported(module, seen=None):
-    seen = set() if seen is None else seen
-    seen.add(module)
-    for node in ast.walk(_tree(module)):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [
-                node.module,
-                *(f"{node.module}.{alias.name}" for alias in node.names),
-            ]
-        for name in names:
-            known = name.split(".")[0] == "brainit" and _source(name).is_file()
-            if known and name not in seen:
-                _imported(name, seen)
-    return seen
 
 
 def network(role):
@@ -183,6 +188,8 @@ def pool_subjects(pool):
     """Return the subjects whose data train the models of a pool."""
     if pool == "all":
         return SUBJECTS
+    if pool.startswith("first"):
+        return SUBJECTS[: int(pool.removeprefix("first"))]
     if pool.startswith("without_"):
         return [
             subject for subject in SUBJECTS if subject != pool.removeprefix("without_")

@@ -9,11 +9,23 @@ def lab_of(wildcards):
 
 
 def stimuli_of(wildcards):
-    """Return the images that the subject or the pool saw: NSD's, or a lab's own."""
+    """Return the images that the subject or the pool saw: NSD's, NSD-synthetic's or a lab's own."""
+    if wildcards.get("run") == NSDSYNTHETIC:
+        return f"<results>/{wildcards.subject}/nsdsynthetic/images"
     lab = lab_of(wildcards)
     return (
         f"<results>/{lab}/images/stimuli" if lab else "<results>/group/images/stimuli"
     )
+
+
+def recorded(folder, name):
+    """Return an input function: a file of the responses that a run decodes, NSD's or NSD-synthetic's."""
+
+    def path(wildcards):
+        of_run = NSDSYNTHETIC if wildcards.run == NSDSYNTHETIC else folder
+        return f"<results>/{wildcards.subject}/{of_run}/{name}"
+
+    return path
 
 
 def lab_files(wildcards):
@@ -94,6 +106,28 @@ def semantic_token_files(wildcards):
 def target_network(wildcards):
     """Return the network whose features the BIT of this kind predicts."""
     return network({"lowlevel": "vgg", "semantic": "semantic_tokens"}[wildcards.kind])
+
+
+def atlas_files(wildcards):
+    """Return the annotations of both hemispheres, where clusters are an atlas's parcels."""
+    own = settings_of(variant_named(wildcards))["clusters"]
+    pattern = own["atlas"].replace("{store}", str(STORE))
+    sides = ("lh", "rh") if own["method"] == "atlas" else ()
+    return [pattern.replace("{hemisphere}", side) for side in sides]
+
+
+def atlas_inputs(wildcards):
+    """Return what the annotations come from: the files, or the simulation that writes them."""
+    simulated = Path(STORE) / "simulated" / "nsd"
+    files = atlas_files(wildcards)
+    is_simulated = SIMULATION and any(simulated in Path(name).parents for name in files)
+    return simulated_files("nsd") if is_simulated else files
+
+
+def atlas_flags(wildcards):
+    """Return --atlas and its files, where clusters are an atlas's parcels."""
+    files = atlas_files(wildcards)
+    return ["--atlas", *files] if files else []
 
 
 def source_root(wildcards):

@@ -8,17 +8,25 @@ def model_of(stage, name):
         run, subject = wildcards.run, wildcards.subject
         if run == "1h_scratch":
             return model_path(f"scratch_{subject}_1h", "main", stage, name)
-        if run.startswith("40h") and subject not in LAB:
+        if run.startswith("first"):
+            return model_path(run, "main", stage, name)
+        if is_pooled(run) and subject not in LAB:
             return model_path("all", variant_named(wildcards), stage, name)
         return f"<results>/{subject}/transfer_{run}/{stage}/{name}"
 
     return path
 
 
+def is_pooled(run):
+    """Say whether a run is decoded by the models that all data of the pool `all` trained."""
+    return run.startswith("40h") or run == NSDSYNTHETIC
+
+
 def generator_of(wildcards):
     """Return the generator that decodes a run: transfer leaves the pool's as it is."""
-    is_new = not wildcards.run.startswith("40h") or wildcards.subject in LAB
-    is_transferred = is_new and wildcards.run != "1h_scratch"
+    is_new = not is_pooled(wildcards.run) or wildcards.subject in LAB
+    is_own = wildcards.run == "1h_scratch" or wildcards.run.startswith("first")
+    is_transferred = is_new and not is_own
     of = base_model if is_transferred else model_of
     return of("joint", "generator.safetensors")(wildcards)
 
@@ -48,8 +56,8 @@ def parts_of(kind):
     """Return an input function: all shards of one kind of reconstruction of a run.
 
     A variant has no semantic-only images, of the low-level branch alone no fused ones, and takes
-    those of the full run that it does not change. The baseline from scratch is judged by its fused
-    images and has no semantic-only ones.
+    those of the full run that it does not change. The baseline from scratch and models of fewer
+    subjects are judged by their fused images and have no semantic-only ones.
     """
 
     def files(wildcards):
@@ -57,7 +65,7 @@ def parts_of(kind):
         if variant != "main" and kind not in kinds_of_variant(variant):
             return []
         run = run_of(variant, kind) if variant != "main" else wildcards.run
-        if run == "1h_scratch" and kind == "semantic":
+        if kind == "semantic" and (run == "1h_scratch" or run.startswith("first")):
             return []
         folder = f"<results>/{wildcards.subject}/recon_{run}_parts/{kind}"
         return [f"{folder}/shard_{shard}.safetensors" for shard in range(N_SHARDS)]
@@ -85,7 +93,13 @@ def transfers_of(subject):
     if subject not in TRANSFER:
         return []
     short = SHORT_DURATIONS if subject == TRANSFER[0] else []
-    return [d for d in ("15min", "30min", "1h", "40h") if d in (*DURATIONS, *short)]
+    return sorted({*DURATIONS, *short}, key=minutes_of)
+
+
+def minutes_of(duration):
+    """Return how long the recording of a duration takes, in minutes; NSD's hour has 750 trials."""
+    partial = {"15min": 15, "30min": 30, "450trials": 36}
+    return partial.get(duration) or 60 * int(duration.removesuffix("h"))
 
 
 def runs_of(subject):
@@ -108,10 +122,45 @@ def kinds_of(run):
 SCORES = [(s, run, kind) for s, run in ALL_RUNS for kind in kinds_of(run)]
 
 
-def score_files(suffix):
-    """Return the metric tables of every scored kind of all runs, per image or their summaries."""
+def further_scores():
+    """Return (subject, run, kind) of what only `everything` scores, beyond the paper's tables.
+
+    NSD-synthetic, more amounts of data of the first new subject, and models of fewer subjects.
+    """
+    on_surface = config["nsd"]["space"] == "fsaverage"
+    found = [(s, NSDSYNTHETIC, k) for s in EVALUATED for k in KINDS if on_surface]
+    for subject in TRANSFER[:1]:
+        known = transfers_of(subject)
+        found += [(subject, d, "fused") for d in FURTHER_DURATIONS if d not in known]
+    if TRAINS_POOL:
+        found += [
+            (SUBJECTS[0], f"first{n}", "fused") for n in config["nsd"]["pool_sizes"]
+        ]
+    return found
+
+
+FURTHER_SCORES = further_scores()
+
+
+def score_files(suffix, scores=tuple(SCORES)):
+    """Return the metric tables of scored kinds of runs, per image or their summaries."""
     return [
-        f"<results>/{s}/metrics/{run}_{kind}{suffix}.csv" for s, run, kind in SCORES
+        f"<results>/{s}/metrics/{run}_{kind}{suffix}.csv" for s, run, kind in scores
+    ]
+
+
+def every_score(suffix):
+    """Return SUBJECT/RUN/KIND -> score file of every run that `everything` makes."""
+    scores = [*SCORES, *FURTHER_SCORES]
+    names = ["{}/{}/{}".format(*name) for name in scores]
+    found = dict(zip(names, score_files(suffix, scores), strict=True))
+    return {**found, **ablation_scores(suffix)}
+
+
+def named_every(key):
+    """Return a params function that writes the score files of input `key` as NAME=path."""
+    return lambda wildcards, input: [
+        f"{name}={path}" for name, path in zip(every_score(""), input[key], strict=True)
     ]
 
 

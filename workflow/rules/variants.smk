@@ -5,19 +5,46 @@ import copy
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-ABLATIONS = {k: v for k, v in config["ablations"].items() if v is not None}
+
+def all_variants():
+    """Return name -> overlay of the ablations that are run, and of their repeats with other seeds."""
+    named = {k: v for k, v in config["ablations"].items() if v is not None}
+    found = dict(named)
+    for row in config["seeds"]["rows"] if config["seeds"]["values"] else []:
+        if row != "main" and row not in named:
+            raise WorkflowError(
+                f"seeds.rows: expected main or an ablation that is run, found {row}."
+                " Fix: correct seeds.rows"
+            )
+        for seed in config["seeds"]["values"]:
+            name = f"seed{seed}" if row == "main" else f"{row}_seed{seed}"
+            found[name] = {**named.get(row, {}), "run": {"seed": seed}}
+    return found
+
+
+ABLATIONS = all_variants()
+REPEATED = {
+    f"{row}_seed{seed}": row
+    for row in config["seeds"]["rows"]
+    for seed in config["seeds"]["values"]
+}
+"""The ablation whose clusters a repeat with another seed has."""
 ANY_VARIANT = "|".join(ABLATIONS) or r"(?!)"
+DRAWN = {"nsd.pairing", "run.seed"}
 MADE_OF = {
     "encoder": (set(), ()),
     "clusters": ({"clusters"}, ("encoder",)),
-    "bit_lowlevel": ({"synthesis", "bit", "bit_lowlevel"}, ("clusters",)),
-    "bit_semantic": ({"synthesis", "bit", "bit_semantic"}, ("clusters",)),
-    "joint": ({"synthesis", "bit", "joint"}, ("bit_semantic",)),
-    "lowlevel": ({"bit", "dip", "recon"}, ("bit_lowlevel",)),
-    "semantic": ({"bit", "dip", "recon"}, ("joint",)),
+    "bit_lowlevel": ({"synthesis", "bit", "bit_lowlevel", *DRAWN}, ("clusters",)),
+    "bit_semantic": ({"synthesis", "bit", "bit_semantic", *DRAWN}, ("clusters",)),
+    "joint": ({"synthesis", "bit", "joint", *DRAWN}, ("bit_semantic",)),
+    "lowlevel": ({"bit", "dip", "recon", "run.seed"}, ("bit_lowlevel",)),
+    "semantic": ({"bit", "dip", "recon", "run.seed"}, ("joint",)),
     "fused": (set(), ("lowlevel", "semantic")),
 }
-"""Sections that models and images are made with, and what they are made from."""
+"""Sections, or single keys, that models and images are made with, and what they are made from.
+
+Encoder and clusters are those of the full run's seed and pairing.
+"""
 
 
 @lru_cache(maxsize=None)
@@ -31,16 +58,27 @@ def settings_of(variant):
 @lru_cache(maxsize=None)
 def changes(variant, made):
     """Say whether a variant changes what is made, by a setting of its own or of a step before."""
+    variant = maker(variant, made)
     sections, sources = MADE_OF[made]
     found = settings_of(variant)
-    own = any(found[section] != config[section] for section in sections)
+    own = any(_part(found, name) != _part(config, name) for name in sections)
     return own or any(changes(variant, source) for source in sources)
+
+
+def maker(variant, made):
+    """Return the variant that makes this for a variant: itself, or for clusters what it repeats."""
+    return REPEATED.get(variant, variant) if made == "clusters" else variant
+
+
+def _part(of, name):
+    section, _, key = name.partition(".")
+    return of[section][key] if key else of[section]
 
 
 def model_path(pool, variant, made, name):
     """Return a file of a pool's model: the variant's where it is another than the full one's."""
     if changes(variant, made):
-        return f"<results>/group/{pool}/{variant}/{made}/{name}"
+        return f"<results>/group/{pool}/{maker(variant, made)}/{made}/{name}"
     folder = POOL_MODELS if pool == "all" else f"<results>/group/{pool}/main"
     return f"{folder}/{made}/{name}"
 
@@ -112,10 +150,12 @@ def check_ablations():
     for name, overlay in ABLATIONS.items():
         schema = "../schemas/config.schema.json"
         validate(settings_of(name), schema=schema, set_default=False)
-        if not set(overlay) <= varied:
+        given = {f"{part}.{key}" for part in overlay for key in overlay[part]}
+        unknown = {key for key in given if not {key, key.split(".")[0]} & varied}
+        if unknown:
             raise WorkflowError(
-                f"ablations.{name}: expected sections of {sorted(varied)}, found"
-                f" {sorted(set(overlay) - varied)}. Fix: run it as a configuration of its own."
+                f"ablations.{name}: expected settings of {sorted(varied)}, found"
+                f" {sorted(unknown)}. Fix: run it as a configuration of its own."
             )
 
 

@@ -111,6 +111,8 @@ def model_files(root: Path, subject: str, run: str) -> ModelFiles:
     own = root / subject / f"transfer_{run}"
     if run == "1h_scratch":
         folders = generators = [group / f"scratch_{subject}_1h" / "main"]
+    elif run.startswith("first"):
+        folders = generators = [group / run / "main"]
     elif own.is_dir():
         folders, generators = [own], [group / f"without_{subject}" / "main"]
         generators += _pool_all(group)

@@ -112,7 +112,8 @@ class Hours:
             "1h" if wildcards.get("pool", "").startswith("scratch") else "40h"
         )
         if duration != "40h":
-            return {"15min": 188, "30min": 375, "1h": 750}[duration]
+            partial = {"15min": 188, "30min": 375, "450trials": 450}
+            return partial.get(duration) or 750 * int(duration.removesuffix("h"))
         subjects = pool_members(wildcards["pool"], self.settings.nsd.subjects)
         share = 1 - self.settings.nsd.validation_share
         return share * sum(225 * self.sizes.n_sessions(subject) for subject in subjects)

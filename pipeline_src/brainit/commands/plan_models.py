@@ -64,7 +64,9 @@ def checkpoint_bytes(trained: int) -> int:
 
 
 def pool_members(pool: str, subjects: Sequence[str]) -> list[str]:
-    """Return the subjects of a pool: `all`, `without_NAME` or `scratch_NAME_1h`."""
+    """Return the subjects of a pool: `all`, `first<n>`, `without_NAME` or `scratch_NAME_1h`."""
     if pool.startswith("scratch_"):
         return [pool.removeprefix("scratch_").rpartition("_")[0]]
+    if pool.startswith("first"):
+        return list(subjects[: int(pool.removeprefix("first"))])
     return [subject for subject in subjects if pool != f"without_{subject}"]

@@ -37,14 +37,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def list_lines(folder: Path) -> list[str]:
-    """Return one line per published network: role, name, size, licence, users, source, place."""
-    lines = ["role | name | MB | licence | used by | source | here"]
+    """Return one line per published network, with the first digits of known SHA-256 checksums."""
+    lines = ["role | name | MB | licence | used by | source | SHA-256 | here"]
     for entry in ENTRIES:
         if not entry.is_demo:
             here = "yes" if (folder / entry.file).is_file() else "no"
             users = " ".join(entry.used_by)
             cells = (entry.role, entry.name, f"{entry.size_mb:g}", entry.licence, users)
-            lines.append(" | ".join((*cells, entry.source, here)))
+            digests = " and ".join(source.sha256[:8] or "not stated" for source in entry.sources)
+            lines.append(" | ".join((*cells, entry.source, digests, here)))
     return lines
 
 

@@ -41,6 +41,7 @@ def add_work_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of its checkpoints")
     parser.add_argument("--code", default="", help="digest of the code that makes the outputs")
     parser.add_argument("--checkpoint-minutes", type=float, default=10.0)
+    parser.add_argument("--max-hours", type=float, default=0.0, help="of one job; 0: no bound")
 
 
 def read_settings(text: str) -> Settings:

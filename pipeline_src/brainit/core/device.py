@@ -1,4 +1,4 @@
-"""The device that the settings name, and the numbers that frozen networks are kept in."""
+"""The device that the settings name, and the numbers that networks are kept and run in."""
 
 import torch
 
@@ -21,7 +21,15 @@ def run_device(settings: Settings) -> torch.device:
 
 def frozen_precision(settings: Settings, device: torch.device) -> torch.dtype:
     """Return the type of the weights of large frozen networks, as `features.precision` says."""
-    name = settings.features.precision
+    return _named_type(settings.features.precision, device)
+
+
+def encoder_precision(settings: Settings, device: torch.device) -> torch.dtype:
+    """Return the type that the voxel encoder runs in, as `encoder.precision` says."""
+    return _named_type(settings.encoder.precision, device)
+
+
+def _named_type(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         name = "bfloat16" if device.type == "cuda" else "float32"
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]

@@ -16,18 +16,21 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 
 _CHUNK_BYTES = 1 << 20
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""Denied, read-only, or a file where a folder should be."""
 
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed onto it when the block ends well.
 
-    The temporary file or folder is removed if the block fails. A full disk raises `PipelineError`.
+    The temporary file or folder is removed if the block fails. A full disk and a place that cannot
+    be written raise `PipelineError`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _flush(partial)
         if partial.is_dir() and path.is_dir():
@@ -35,17 +38,22 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         _remove(partial)
-        if error.errno == errno.ENOSPC:
-            raise PipelineError(
-                path,
-                "room on the disk",
-                "a full disk",
-                "free some space and run the same command again",
-            ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = "free some space and run the same command again"
+            raise PipelineError(path, "room on the disk", "a full disk", fix) from error
+        if error.errno in _DENIED and _is_about(error, partial):
+            fix = "make the folder writable for you, or write to another one"
+            raise PipelineError(path, "a place that can be written", str(error), fix) from error
         raise
     except BaseException:
         _remove(partial)
         raise
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Return whether an error names what is written at `path`, or a folder that it is in."""
+    named = Path(str(error.filename))
+    return path in [named, *named.parents] or named in path.parents
 
 
 def _flush(path: Path) -> None:
@@ -57,8 +65,8 @@ def _flush(path: Path) -> None:
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    elif path.exists():
+        path.unlink()
 
 
 def write_text(path: Path | str, text: str) -> None:

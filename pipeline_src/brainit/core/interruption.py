@@ -19,8 +19,8 @@ EXIT_INTERRUPTED = 75
 class Interrupted(BaseException):
     """The step was told to stop. Like `KeyboardInterrupt`, it is no error that code may catch."""
 
-    def __init__(self, signal_name: str, when: str) -> None:
-        super().__init__(f"interrupted by {signal_name} {when}, the same command continues")
+    def __init__(self, cause: str, when: str) -> None:
+        super().__init__(f"interrupted by {cause} {when}, the same command continues")
 
 
 def stop_on_signals() -> None:

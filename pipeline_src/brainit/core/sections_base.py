@@ -1,10 +1,10 @@
 """What the sections of the settings share: strictness and common types."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Duration = Literal["15min", "30min", "1h", "40h"]
+Duration = Annotated[str, Field(pattern=r"^(15min|30min|450trials|[1-9]h|[123][0-9]h|40h)$")]
 Subject = Annotated[str, Field(pattern=r"^subj0[1-8]$")]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]

@@ -26,6 +26,8 @@ class RunSettings(Section):
     """True where the data are simulated: every table and figure then says so."""
     checkpoint_minutes: Positive = 10
     """Minutes between two checkpoints of a training; changing it repeats no step."""
+    max_hours: Positive | None = None
+    """Hours after which a training's job ends, checkpoint written, for the next one to continue."""
     submit_downloads: bool = False
     """On a cluster: True makes jobs of downloads; False runs them where Snakemake runs."""
     container: str = ""
@@ -51,7 +53,7 @@ class NsdSettings(Section):
     accept_terms: bool = False
     """True states that you have accepted NSD's terms and filed its data access agreement."""
     connections: Positive = 8
-    """Files fetched at the same time."""
+    """Connections at the same time: files, and pieces of large ones where there are fewer."""
     subjects: tuple[Subject, ...] = tuple(f"subj0{i}" for i in range(1, 9))
     """Subjects of the pool `all`."""
     evaluated: tuple[Subject, ...] = ("subj01", "subj02", "subj05", "subj07")
@@ -80,6 +82,10 @@ class NsdSettings(Section):
     """Average the repeats of a training image (C) instead of using single trials."""
     average_test_repeats: bool = True
     """Average the repeats of a test image before decoding (C)."""
+    pool_sizes: tuple[Positive, ...] = (1, 2, 4)
+    """Also train on the first so many subjects and decode the first (only for `everything`)."""
+    pairing: Literal["as_shown", "shuffled"] = "as_shown"
+    """shuffled: models are trained on trials mismatched with their images, as a control."""
     validation_share: Share = 0.1
     """Share of each subject's own images held out for validation (P D.1)."""
     test_set: Literal["shared1000", "shared982", "shared907", "shared515"] = "shared1000"
@@ -94,6 +100,14 @@ class NsdSettings(Section):
             )
         if self.space == "func1pt8mm" and self.mask == "algonauts":
             raise ValueError("nsd.mask algonauts is on fsaverage: set nsdgeneral or files")
+        return self
+
+    @model_validator(mode="after")
+    def _check_once(self) -> "NsdSettings":
+        for name in ("subjects", "evaluated", "transfer", "mask_files"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"nsd.{name} names one twice: {', '.join(values)}")
         return self
 
 

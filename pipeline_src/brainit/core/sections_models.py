@@ -39,6 +39,8 @@ class EncoderSettings(Section):
     """Least absolute progress of the validation score."""
     max_shift_px: int = Field(default=3, ge=0)
     """Largest random shift of a training image, in pixels of the backbone's input."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What it computes in, its weights in float32; auto: bfloat16 on a GPU, float32 on a CPU."""
     transfer_epochs: Positive = 30
     """Epochs for a new subject's voxel embeddings, fixed, without validation (C)."""
 
@@ -48,6 +50,8 @@ class ClusterSettings(Section):
 
     method: Literal["gmm", "coordinates", "atlas"] = "gmm"
     """gmm on encoder embeddings; coordinates: on 3-D positions; atlas: a parcellation (T2)."""
+    atlas: str = ""
+    """Annotation files on fsaverage for the method atlas, with {hemisphere} (lh, rh), {store}."""
     n_clusters: Positive = 128
     """Number of functional clusters."""
     covariance: Literal["full", "diag", "spherical", "tied"] = "full"
@@ -152,9 +156,11 @@ class TransferSettings(Section):
     """A new subject: only its voxel embeddings are trained (P 5.3, D.4)."""
 
     durations: tuple[Duration, ...] = ("1h",)
-    """Amounts of the new subject's data: 15min, 30min, 1h."""
+    """Amounts of the new subject's data: 15min, 30min, 450trials, or sessions: 1h, 2h, ... 40h."""
     short_durations: tuple[Duration, ...] = ("15min", "30min")
     """Amounts that the first subject alone is also decoded from (T7)."""
+    further_durations: tuple[Duration, ...] = ("450trials", "2h", "5h", "10h")
+    """The same, only for `everything`: the paper's count of trials, and sessions (data scaling)."""
     epochs: Positive = 50
     """Epochs of each BIT (C)."""
     lr: Rate = 5.0e-4
@@ -234,6 +240,15 @@ class EvaluationSettings(Section):
     """Permutations of the null distribution."""
     retrieval_pool: Positive = 300
     """Images of each retrieval trial."""
+
+
+class SeedSettings(Section):
+    """Rows that `everything` repeats with other seeds: mean and spread stand beside them."""
+
+    values: tuple[int, ...] = ()
+    """Seeds of BITs, stage 2 and sampling; encoder, clusters and data keep the run's one."""
+    rows: tuple[str, ...] = ("main",)
+    """What is repeated: main, the full run, and names of ablations."""
 
 
 VARIANT_NAME = r"^(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"

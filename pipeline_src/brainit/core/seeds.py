@@ -1,5 +1,6 @@
 """Torch's random streams, derived by name like `core.streams`, and its threads."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,11 @@ def seeded_init(seed: int, *names: str | int) -> Iterator[None]:
 
 
 def use_threads(n_threads: int) -> None:
-    """Fix torch's and BLAS's threads and deterministic algorithms: a rerun gives the same bytes."""
+    """Fix torch's and BLAS's threads and deterministic algorithms: a rerun gives the same bytes.
+
+    Builds of torch that need cuBLAS's workspace named for that would refuse each product on a GPU.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(n_threads)
     threadpool_limits(n_threads)
     torch.use_deterministic_algorithms(True, warn_only=False)

@@ -31,6 +31,7 @@ from brainit.core.sections_models import (
     EvaluationSettings,
     JointSettings,
     ReconSettings,
+    SeedSettings,
     Stage1Settings,
     SynthesisSettings,
     TransferSettings,
@@ -51,6 +52,7 @@ __all__ = [
     "NsdSettings",
     "PathSettings",
     "ReconSettings",
+    "SeedSettings",
     "RunSettings",
     "Settings",
     "SimulationSettings",
@@ -85,6 +87,7 @@ class Settings(Section):
     recon: ReconSettings = ReconSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     ablations: AblationSettings = AblationSettings()
+    seeds: SeedSettings = SeedSettings()
 
 
 def parse_sections(sections: dict[str, Any]) -> Settings:

@@ -16,6 +16,9 @@ from brainit.data.volume import VolumeMask, read_volume_mask
 
 Mask = VoxelMask | VolumeMask
 
+_FARTHEST_MM = 1000.0
+"""No vertex of a brain is farther from the origin."""
+
 
 def anatomy_keys(nsd: NsdSettings, subjects: Sequence[str]) -> list[str]:
     """Return the keys of NSD's files that give masks, positions and ncsnr of the subjects."""
@@ -92,5 +95,11 @@ def positions(nsd_root: Path, mask: Mask) -> NDArray[np.float32]:
                 f"{len(vertices)}",
                 "use the surface and masks of the same fsaverage",
             )
-        parts.append(vertices[mask.vertices_of(hemisphere)].astype(np.float32))
+        places = vertices[mask.vertices_of(hemisphere)]
+        if not (np.abs(places) < _FARTHEST_MM).all():
+            found = "other numbers in the mask"
+            raise PipelineError(
+                path, f"places within {_FARTHEST_MM} mm", found, "delete it and rerun download"
+            )
+        parts.append(places.astype(np.float32))
     return np.concatenate(parts)

@@ -21,8 +21,9 @@ from brainit.core.files import atomic_path, write_text
 from brainit.core.settings import NsdSettings
 from brainit.data import published
 from brainit.data.anatomy import positions, published_ncsnr, subject_mask
+from brainit.data.beta_source import BetaSource
 from brainit.data.noise_ceiling import N_REPEATS, ceiling_percent
-from brainit.data.sessions import BetaSource, SessionBetas, prepare_sessions
+from brainit.data.sessions import SessionBetas, prepare_sessions
 from brainit.data.terms import require_terms
 from brainit.data.trials import read_trials
 

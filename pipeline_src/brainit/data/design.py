@@ -40,13 +40,16 @@ class ExperimentDesign:
 def read_experiment(path: Path) -> ExperimentDesign:
     """Read nsd_expdesign.mat.
 
-    Raises `PipelineError` for an unreadable file, a missing array, or arrays of unequal trial
-    count.
+    Raises `PipelineError` for an unreadable file, an array that is missing or not of whole numbers,
+    or arrays of unequal trial count.
     """
     content = read_mat(path, _FIX)
     missing = [key for key in _MAT_KEYS if key not in content]
     if missing:
         raise PipelineError(path, f"arrays {_MAT_KEYS}", f"no {missing}", _FIX)
+    others = [key for key in _MAT_KEYS if not _is_whole(content[key])]
+    if others:
+        raise PipelineError(path, "arrays of whole numbers", f"others in {others}", _FIX)
     design = ExperimentDesign(
         image_order=content["masterordering"].ravel().astype(np.int64) - 1,
         subject_images=content["subjectim"].astype(np.int64) - 1,
@@ -61,6 +64,13 @@ def read_experiment(path: Path) -> ExperimentDesign:
         found = f"{design.image_order.min() + 1}..{design.image_order.max() + 1}"
         raise PipelineError(path, f"masterordering within 1..{n_places}", found, _FIX)
     return design
+
+
+def _is_whole(array: object) -> bool:
+    """Return whether MATLAB's array holds whole numbers only, whatever their type."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        return False
+    return bool(array.size and np.isfinite(array).all() and (array == np.floor(array)).all())
 
 
 def planned_trials(design: ExperimentDesign, subject: str) -> pd.DataFrame:
@@ -124,6 +134,9 @@ def check_responses(path: Path, planned: pd.DataFrame, n_images: int) -> int:
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
         raise PipelineError(path, f"trials with columns {columns}", f"no {missing or 'rows'}", _FIX)
+    others = [name for name in columns if table[name].dtype != np.int64]
+    if others:
+        raise PipelineError(path, f"whole numbers in {columns}", f"others in {others}", _FIX)
     image = table["73KID"].to_numpy()
     if image.min() < 1 or image.max() > n_images:
         found = f"{image.min()}..{image.max()}"

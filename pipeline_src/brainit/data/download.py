@@ -17,10 +17,11 @@ from brainit.core.progress import ByteProgress
 from brainit.core.settings import NsdSettings
 from brainit.data import nsd_paths
 from brainit.data.anatomy import anatomy_keys
+from brainit.data.part_files import Tell
 from brainit.data.remote import BLOCK_BYTES
-from brainit.data.sources import download_file, fetch
+from brainit.data.sources import download_file, fetch, shared_by
 from brainit.data.terms import is_remote, require_terms
-from brainit.data.transfers import Fetched, Tell
+from brainit.data.transfers import Fetched
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +72,9 @@ def download(source: str, nsd: NsdSettings, out: Path, work: Path, manifest: Pat
     file cannot be had.
     """
     require_terms(nsd, source, manifest.parent)
-    wanted = [
-        Wanted(key, source, out / key, _nsd_fetcher(source, key)) for key in metadata_keys(nsd)
-    ]
+    keys = metadata_keys(nsd)
+    each = shared_by(len(keys), nsd.connections)
+    wanted = [Wanted(key, source, out / key, _nsd_fetcher(source, key, each)) for key in keys]
     fetch_all(wanted, work, nsd.connections, manifest)
 
 
@@ -91,13 +92,15 @@ def download_images(
     Another MD5 sum of COCO's archive than the one known is a warning.
     """
     require_terms(nsd, source, manifest.parent)
+    places = (
+        (nsd_paths.STIMULI, source, stimuli),
+        (nsd_paths.COCO_ARCHIVE, coco_source, coco),
+    )
+    each = shared_by(len(places), nsd.connections)
     # The workflow compares the time stamps of these files: a link would have its source's.
     wanted = [
-        Wanted(key, root, target, partial(fetch, root, key, link=False))
-        for key, root, target in (
-            (nsd_paths.STIMULI, source, stimuli),
-            (nsd_paths.COCO_ARCHIVE, coco_source, coco),
-        )
+        Wanted(key, root, target, partial(fetch, root, key, link=False, connections=each))
+        for key, root, target in places
     ]
     fetch_all(wanted, work, nsd.connections, manifest)
     if is_remote(coco_source):
@@ -144,10 +147,10 @@ def _fetch_once(one: Wanted, work: Path, progress: ByteProgress) -> dict[str, An
     return entry
 
 
-def _nsd_fetcher(source: str, key: str) -> Fetch:
+def _nsd_fetcher(source: str, key: str, connections: int) -> Fetch:
     if is_remote(source) and key.endswith(".nsdgeneralRSC.mgz"):
         return _fetch_rsc
-    return partial(fetch, source, key)
+    return partial(fetch, source, key, connections=connections)
 
 
 def _fetch_rsc(target: Path, tell: Tell) -> Fetched:

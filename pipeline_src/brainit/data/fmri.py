@@ -4,7 +4,7 @@ Repeats are averaged here, at use, so that one file of single trials serves ever
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
+from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
 
 _IMAGES_PER_BLOCK = 512
@@ -143,11 +144,14 @@ def load_pool(
     trials: Mapping[str, Path],
     nsd: NsdSettings,
     duration: str = "40h",
+    seed: int = 0,
 ) -> FmriPool:
     """Load training and validation examples of the subjects of `betas`, in its order.
 
     Repeats are averaged with `nsd.average_training_repeats` at 40h; shorter durations keep single
-    trials (released code). Raises `PipelineError` where `betas` and `trials` name other subjects.
+    trials (released code). With `nsd.pairing` shuffled each example has the image of another one of
+    its subject and split; `seed` draws which. Raises `PipelineError` where `betas` and `trials`
+    name other subjects.
     """
     if set(betas) != set(trials):
         raise PipelineError(
@@ -166,4 +170,19 @@ def load_pool(
         }
         for split in ("train", "val")
     }
+    if nsd.pairing == "shuffled":
+        loaded = {
+            split: {subject: mismatched(fmri, seed, split) for subject, fmri in found.items()}
+            for split, found in loaded.items()
+        }
     return FmriPool(tuple(betas), loaded["train"], loaded["val"])
+
+
+def mismatched(fmri: SubjectFmri, seed: int, split: str) -> SubjectFmri:
+    """Return the same responses, each with the image of another example: one random cycle."""
+    order = numpy_generator(seed, "mismatched_trials", fmri.subject, split).permutation(
+        len(fmri.nsd_id)
+    )
+    nsd_id = np.empty_like(fmri.nsd_id)
+    nsd_id[order] = fmri.nsd_id[np.roll(order, 1)]
+    return replace(fmri, nsd_id=nsd_id)

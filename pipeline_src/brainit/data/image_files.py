@@ -5,6 +5,8 @@ here the short side's centre square is taken and resized with PIL's antialiased 
 """
 
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +25,17 @@ STIMULI_DATASET = "imgBrick"
 EXTERNAL_FOLDER = "unlabeled2017"
 _IMAGES_PER_READ = 64
 _LARGEST_MEMBER_BYTES = 64 << 20
+_MEMBER_FAULTS = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+)
+"""What a damaged, encrypted or otherwise packed member gives, or one that is no image."""
 _FIX = "delete it and rerun download"
 
 
@@ -103,7 +116,7 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
     """Return the archive's images, sorted by name.
 
     Raises `PipelineError` where a member is not a plain .jpg directly under `unlabeled2017/`, is
-    larger than 64 MiB, or where there is none.
+    larger than 64 MiB or there twice, or where there is none.
     """
     members = [member for member in archive.infolist() if not member.is_dir()]
     for member in members:
@@ -115,6 +128,9 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
             raise PipelineError(path, expected, found, _FIX)
     if not members:
         raise PipelineError(path, f"images under {EXTERNAL_FOLDER}/", "none", _FIX)
+    often, n_times = Counter(member.filename for member in members).most_common(1)[0]
+    if n_times > 1:
+        raise PipelineError(path, "each image once", f"{often} {n_times} times", _FIX)
     return sorted(members, key=lambda member: member.filename)
 
 
@@ -124,6 +140,6 @@ def _read_member(
     try:
         with archive.open(member) as handle, Image.open(handle) as image:
             return square(image.convert("RGB"), side)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except _MEMBER_FAULTS as error:
         where = f"{path}:{member.filename}"
         raise PipelineError(where, "a readable image", str(error), _FIX) from error

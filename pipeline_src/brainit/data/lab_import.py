@@ -67,7 +67,7 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     betas, voxels = layout.open_betas(folder), layout.read_voxels(folder)
     columns = np.flatnonzero(used_columns(betas.shape[1], voxels))
     write_lab_betas(outputs.betas, betas, columns, trials, settings.nsd.zscore)
-    ceiling = lab_ceiling(np.load(outputs.betas, mmap_mode="r"), trials)
+    ceiling = lab_ceiling(np.load(outputs.betas, mmap_mode="r", allow_pickle=False), trials)
     given = _column(voxels, "noise_ceiling", columns, np.nan).astype(np.float32)
     write_lab_ceiling(outputs.ceiling, outputs.ceiling_summary, subject, given, ceiling)
     known = np.where(np.isfinite(given), given, ceiling.percent).astype(np.float32)

@@ -4,18 +4,17 @@ Label values are -1 outside, 0, and 1 and up inside: only values above 0 count.
 """
 
 import hashlib
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 from brainit.data import nsd_paths
+from brainit.data.image_faults import FAULTS, unpacked
 from brainit.data.mgh import read_mgh_header
 
 LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneralRSC")}
@@ -100,10 +99,11 @@ def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
 
 
 def read_label(path: Path) -> NDArray[np.float32]:
-    """Return the value of every vertex of a label file (.mgz)."""
+    """Return the value of every vertex of a label file (.mgz or .mgh)."""
     try:
-        values = np.asanyarray(nib.load(path).dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
+        image = nib.MGHImage.from_bytes(unpacked(path))
+        values = np.asanyarray(image.dataobj, dtype=np.float32)
+    except FAULTS as error:
         raise PipelineError(
             path, "a readable label file", str(error), "fetch it again with download"
         ) from error

@@ -9,7 +9,15 @@ from scipy.io.matlab import MatReadError
 
 from brainit.core.errors import PipelineError
 
-_FAULTS = (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error)
+_FAULTS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    NotImplementedError,
+    MatReadError,
+    zlib.error,
+)
 """What SciPy raises for truncated, foreign, damaged and version 7.3 files."""
 
 

@@ -4,6 +4,7 @@ A session of NSD's betas is 491 MB per hemisphere, of which the mask takes an ei
 after the other, so that per frame only the span of the mask's vertices is read.
 """
 
+import hashlib
 import os
 import struct
 from dataclasses import dataclass
@@ -56,6 +57,18 @@ def read_mgh_header(path: Path) -> MghHeader:
             path, f"at least {needed} bytes", f"a truncated file of {n_bytes} bytes", fix
         )
     return MghHeader(n_vertices, n_frames)
+
+
+def digest_of_trials(path: Path) -> str:
+    """Return a digest of a file's first and last frame, which tells a copy from another file."""
+    header = read_mgh_header(path)
+    n_bytes = header.n_vertices * _ITEM_BYTES
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        for frame in (0, header.n_frames - 1):
+            handle.seek(DATA_OFFSET + frame * n_bytes)
+            digest.update(handle.read(n_bytes))
+    return digest.hexdigest()
 
 
 def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.float32]:

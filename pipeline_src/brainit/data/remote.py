@@ -1,4 +1,4 @@
-"""Objects of a web server (http, https) or an S3 bucket (s3), read from any byte on, anonymously.
+"""Objects of a web server (http, https) or an S3 bucket (s3), any range of bytes, anonymously.
 
 Both kinds are answered in one form, `RemoteStream`, and refuse in one form: `PipelineError` where
 asking again is of no use (403, 404), `TransientError` where it may be (5xx, broken connections).
@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import requests
@@ -51,17 +51,22 @@ class RemoteStream:
 
 
 @contextmanager
-def open_remote(url: str, offset: int = 0, etag: str | None = None) -> Iterator[RemoteStream]:
+def open_remote(
+    url: str, offset: int = 0, etag: str | None = None, last: int | None = None
+) -> Iterator[RemoteStream]:
     """Open `url` from byte `offset` on if it is still of version `etag`, else from 0 on.
 
-    Raises `PipelineError` for another scheme and for refusals, `TransientError` for the rest.
+    `last` is the last byte wanted, None for all; a server that ignores ranges sends more. Raises
+    `PipelineError` for another scheme and for refusals, `RangeError` where the version or the range
+    is not to be had, `TransientError` for the rest.
     """
+    span = None if not offset and last is None else f"bytes={offset}-{'' if last is None else last}"
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https"):
-        with _open_http(url, offset, etag) as stream:
+        with _open_http(url, span, etag) as stream:
             yield stream
     elif scheme == "s3":
-        with _open_s3(url, offset, etag) as stream:
+        with _open_s3(url, span, etag) as stream:
             yield stream
     else:
         raise PipelineError(url, "an https://, http:// or s3:// address", f"{scheme}://", "use one")
@@ -75,11 +80,11 @@ def _refusal(url: str, status: int, reason: str) -> Exception:
 
 
 @contextmanager
-def _open_http(url: str, offset: int, etag: str | None) -> Iterator[RemoteStream]:
+def _open_http(url: str, span: str | None, etag: str | None) -> Iterator[RemoteStream]:
     headers = {"Accept-Encoding": "identity"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-        if etag is not None and not etag.startswith("W/"):
+    if span is not None:
+        headers["Range"] = span
+        if is_strong(etag):
             headers["If-Range"] = etag
     try:
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
@@ -93,23 +98,30 @@ def _open_http(url: str, offset: int, etag: str | None) -> Iterator[RemoteStream
 
 
 class RangeError(TransientError):
-    """The part at hand is longer than the file: it is of another version."""
+    """What the server has does not fit the part at hand: another version, or no such range."""
+
+
+def is_strong(etag: str | None) -> TypeGuard[str]:
+    """Return whether equal tags mean equal bytes (RFC 9110, 8.8.1)."""
+    return etag is not None and not etag.startswith("W/")
 
 
 def _http_stream(response: requests.Response) -> RemoteStream:
     length = response.headers.get("Content-Length")
-    n_bytes = int(length) if length is not None else None
-    offset = 0
+    offset, n_bytes = 0, int(length) if length is not None else None
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        # Content-Range: bytes 100-199/200
-        span, _, total = response.headers.get("Content-Range", "").rpartition("/")
-        first = span.removeprefix("bytes ").partition("-")[0]
-        if not first.isdigit():
-            raise TransientError(f"part without a Content-Range: {response.headers}")
-        offset = int(first)
-        n_bytes = int(total) if total.isdigit() else None
+        offset, n_bytes = _part_of(response.headers.get("Content-Range", ""))
     blocks = response.iter_content(BLOCK_BYTES)
     return RemoteStream(offset, n_bytes, response.headers.get("ETag"), blocks)
+
+
+def _part_of(content_range: str) -> tuple[int, int | None]:
+    """Return first byte and whole size that a header like `bytes 100-199/200` states."""
+    span, _, total = content_range.rpartition("/")
+    first = span.removeprefix("bytes ").partition("-")[0]
+    if not first.isdigit():
+        raise TransientError(f"a part whose Content-Range is {content_range!r}")
+    return int(first), int(total) if total.isdigit() else None
 
 
 @lru_cache(maxsize=1)
@@ -130,19 +142,22 @@ def _s3_client() -> Any:
 
 
 @contextmanager
-def _open_s3(url: str, offset: int, etag: str | None) -> Iterator[RemoteStream]:
+def _open_s3(url: str, span: str | None, etag: str | None) -> Iterator[RemoteStream]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     parts = urlsplit(url)
-    wish: dict[str, str] = {"Range": f"bytes={offset}-"} if offset else {}
-    if offset and etag is not None:
+    wish: dict[str, str] = {} if span is None else {"Range": span}
+    if span is not None and etag is not None:
         wish["IfMatch"] = etag
     try:
         answer = _s3_client().get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"), **wish)
-        n_rest = int(answer["ContentLength"])
+        is_part = "ContentRange" in answer
+        offset, n_bytes = (
+            _part_of(answer["ContentRange"]) if is_part else (0, answer["ContentLength"])
+        )
         with closing(answer["Body"]) as body:
             blocks = body.iter_chunks(BLOCK_BYTES)
-            yield RemoteStream(offset, offset + n_rest, answer["ETag"], blocks)
+            yield RemoteStream(offset, n_bytes, answer["ETag"], blocks)
     except ClientError as error:
         status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
         if status in (

@@ -7,7 +7,7 @@ finished session and gives the same bytes.
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
 from brainit.core.progress import progress
-from brainit.core.settings import NsdSettings
-from brainit.data import masks, mgh, nsd_paths, volume, volume_betas, zscore
-from brainit.data.masks import VoxelMask
-from brainit.data.sources import local_file, opened
-from brainit.data.terms import is_remote
-from brainit.data.volume import VolumeMask
+from brainit.data import beta_source, masks, mgh, volume, volume_betas, zscore
+from brainit.data.beta_source import BetaSource
 
 logger = logging.getLogger(__name__)
 
-_READERS = (masks, mgh, volume, volume_betas, zscore)
+_READERS = (beta_source, masks, mgh, volume, volume_betas, zscore)
 """Modules whose code determines a work file."""
 
 
@@ -41,35 +37,13 @@ class SessionBetas:
     checks: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class BetaSource:
-    """Where the betas of a subject are and what is done with them."""
-
-    subject: str
-    root: str
-    mask: VoxelMask | VolumeMask
-    nsd: NsdSettings
-    work: Path
-
-    def keys(self, session: int) -> list[str]:
-        """Return NSD's keys of a session's betas: both hemispheres, or one volume."""
-        return nsd_paths.session_betas(self.subject, self.nsd, session)
-
-    def signature(self, session: int) -> list[list[str | int]]:
-        """Return what tells one version of a session's files from another."""
-        if is_remote(self.root):
-            return [[self.root, key] for key in self.keys(session)]
-        files = [(key, local_file(self.root, key).stat()) for key in self.keys(session)]
-        return [[self.root, key, found.st_size, found.st_mtime_ns] for key, found in files]
-
-
 def prepare_sessions(source: BetaSource, trials: pd.DataFrame) -> list[SessionBetas]:
     """Prepare every session of the trial table, or take it over from an interrupted run.
 
     Raises `PipelineError` for a session whose file has another surface or trial count than mask and
-    trial table (before it is read), is truncated, or holds no finite voxel.
+    trial table (before it is read), is truncated, holds no finite voxel, or is a copy of another.
     """
-    done = []
+    done: list[SessionBetas] = []
     groups = list(trials.groupby("session"))
     for session, rows in progress(groups, f"betas {source.subject}", unit="session"):
         if source.nsd.zscore == "training_trials":
@@ -77,7 +51,27 @@ def prepare_sessions(source: BetaSource, trials: pd.DataFrame) -> list[SessionBe
         else:
             is_reference = np.ones(len(rows), dtype=bool)
         done.append(prepare_session(source, int(str(session)), is_reference))
+        _refuse_copies(done)
     return done
+
+
+def _refuse_copies(done: list[SessionBetas]) -> None:
+    """Stop where two files hold the same trials; their sessions are no longer taken over."""
+    owner: dict[str, str] = {}
+    for made in done:
+        for key, digest in made.checks["trials_sha256"].items():
+            other = owner.setdefault(digest, key)
+            if other == key:
+                continue
+            for session in done:
+                if {key, other} & session.checks["trials_sha256"].keys():
+                    session.path.unlink()
+            raise PipelineError(
+                key,
+                "trials of its own",
+                f"those of {other}: one file is a copy of the other",
+                "fetch both again, or correct the mirror",
+            )
 
 
 def prepare_session(
@@ -97,7 +91,7 @@ def prepare_session(
             f"{is_reference.sum()}",
             "set nsd.zscore: all_trials",
         )
-    values, fetched = _read_session(source, session, len(is_reference))
+    values, seen = source.read(session, len(is_reference))
     scores, is_invalid = zscore.zscore_session(values, is_reference)
     if is_invalid.all():
         raise PipelineError(
@@ -113,33 +107,13 @@ def prepare_session(
             "the same value in all trials of every voxel",
             f"fetch {' and '.join(source.keys(session))} again",
         )
-    checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum()))
-    if fetched:
-        checks["fetched"] = fetched
+    checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum())) | seen
     with atomic_path(path) as partial:
         np.save(partial, scores)
     invalid = np.flatnonzero(is_invalid).tolist()
     content = {"digest": digest, "sha256": sha256_of(path), "invalid": invalid, "checks": checks}
     write_text(path.with_suffix(".json"), json.dumps(content))
     return SessionBetas(session, path, is_invalid, checks)
-
-
-def _read_session(
-    source: BetaSource, session: int, n_trials: int
-) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
-    """Read the volume or both hemispheres at the mask's voxels, of axes (trials, voxels).
-
-    Returns also what was downloaded for it.
-    """
-    mask, parts = source.mask, []
-    with opened(source.root, source.keys(session), source.work) as files:
-        fetched = [asdict(file.fetched) for file in files if file.fetched is not None]
-        if isinstance(mask, VolumeMask):
-            return volume_betas.read_volume_betas(files[0].path, mask, n_trials), fetched
-        for hemisphere, file in enumerate(files):
-            masks.check_surface(file.path, mask, hemisphere, n_trials)
-            parts.append(mgh.read_mgh_vertices(file.path, mask.vertices_of(hemisphere)))
-    return np.concatenate(parts, axis=1), fetched
 
 
 def _checks(session: int, scores: NDArray[np.float16], n_nan: int) -> dict[str, Any]:

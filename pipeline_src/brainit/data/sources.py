@@ -17,31 +17,40 @@ from urllib.parse import unquote, urlsplit
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
+from brainit.data.part_files import Tell
 from brainit.data.terms import is_remote
-from brainit.data.transfers import Fetched, Tell, download_file
+from brainit.data.transfers import Fetched, download_file
 
-__all__ = ["Opened", "download_file", "fetch", "local_file", "opened"]
+__all__ = ["Opened", "download_file", "fetch", "local_file", "opened", "shared_by"]
 
 
 def local_file(source: str, key: str) -> Path:
     """Return the path of `key` below a local `source`.
 
-    Raises `PipelineError` where there is no such file.
+    Raises `PipelineError` where there is no such file, or none that may be read.
     """
     parts = urlsplit(source)
     root = Path(unquote(parts.path)) if parts.scheme == "file" else Path(source)
     path = root / key
     if not path.is_file():
         raise PipelineError(path, "a file", "none", "check paths.source, or simulate the data")
+    if not os.access(path, os.R_OK):
+        raise PipelineError(path, "a file that you may read", "none", "ask its owner for access")
     return path
 
 
 def fetch(
-    source: str, key: str, target: Path, tell: Tell | None = None, link: bool = True
+    source: str,
+    key: str,
+    target: Path,
+    tell: Tell | None = None,
+    link: bool = True,
+    connections: int = 1,
 ) -> Fetched | None:
     """Put `key` of `source` at `target`: linked or copied from a folder, else downloaded.
 
-    Returns what was downloaded, None for a local file. `tell` is told of bytes as they come.
+    Returns what was downloaded, None for a local file. `tell` is told of bytes as they come; a
+    large file comes over so many `connections`.
 
     Without `link` a local file is always copied: for targets whose time stamp is compared with the
     source's, since a link has one time stamp in both places.
@@ -49,7 +58,8 @@ def fetch(
     Raises `PipelineError` for a missing or denied file and for a transfer that breaks off.
     """
     if is_remote(source):
-        return download_file(f"{source.rstrip('/')}/{key}", target, tell=tell)
+        url = f"{source.rstrip('/')}/{key}"
+        return download_file(url, target, tell=tell, connections=connections)
     path = local_file(source, key)
     with atomic_path(target) as partial:
         if not link or not _linked(path, partial):
@@ -70,6 +80,11 @@ def _linked(path: Path, target: Path) -> bool:
     return True
 
 
+def shared_by(n_files: int, connections: int) -> int:
+    """Return the connections for each of some files that come at the same time, at least 1."""
+    return max(1, connections // max(1, n_files))
+
+
 @dataclass(frozen=True)
 class Opened:
     """Where a file can be read, and what was fetched for it (None: it is on this machine)."""
@@ -79,17 +94,21 @@ class Opened:
 
 
 @contextmanager
-def opened(source: str, keys: Sequence[str], work: Path) -> Iterator[list[Opened]]:
+def opened(
+    source: str, keys: Sequence[str], work: Path, connections: int = 1
+) -> Iterator[list[Opened]]:
     """Yield where each of `keys` can be read.
 
-    Downloads come at the same time, lie in `work` and are deleted at the end.
+    Downloads come at the same time, share the `connections`, lie in `work` and are deleted at the
+    end.
     """
     if not is_remote(source):
         yield [Opened(local_file(source, key), None) for key in keys]
         return
     targets = [work / key.replace("/", "__") for key in keys]
     with ThreadPoolExecutor(len(keys)) as pool:
-        fetched = list(pool.map(partial(fetch, source), keys, targets))
+        each = partial(fetch, source, connections=shared_by(len(keys), connections))
+        fetched = list(pool.map(each, keys, targets))
     try:
         yield [Opened(path, what) for path, what in zip(targets, fetched, strict=True)]
     finally:

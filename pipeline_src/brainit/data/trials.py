@@ -3,6 +3,7 @@
 Every later step reads trials from here; nothing else knows NSD's design files or index bases.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,11 @@ TRIAL_COLUMNS = (
 
 SPLITS = ("train", "val", "test", "unused")
 
-DURATION_RUNS: dict[str, int | None] = {"1h": None, "30min": 6, "15min": 3}
-"""Runs of the first session that make up a duration; None means all (NSD: 12)."""
-DURATIONS = ("40h", *DURATION_RUNS)
+DURATION_RUNS = {"30min": 6, "15min": 3}
+"""Runs of the first session that make up a duration (NSD: of 12)."""
+SHARE_OF_SESSION = {"450trials": 450 / 750}
+"""The first trials of the first session, as a share of it: the paper's "450 fMRI samples" (B)."""
+_SESSIONS = re.compile(r"([1-9]|[123][0-9])h")
 
 
 def read_trials(path: Path) -> pd.DataFrame:
@@ -55,18 +58,20 @@ def write_trials(path: Path, trials: pd.DataFrame) -> None:
 
 
 def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
-    """Mark the trials of `duration`: 40h all, 1h session 1, 30min its runs 1-6, 15min runs 1-3.
+    """Mark the trials of `duration`: 40h all, 1h session 1, 2h sessions 1 and 2, and so on.
 
-    Raises `PipelineError` for another duration (paper 5.3: the first session of 750 trials).
+    30min and 15min are runs 1-6 and 1-3 of session 1, 450trials its first 450 of 750 trials, or the
+    same share of a shorter one. Raises `PipelineError` for another duration (paper 5.3).
     """
-    if duration not in DURATIONS:
-        raise PipelineError(
-            "duration", f"one of {list(DURATIONS)}", duration, "correct transfer.durations"
-        )
     if duration == "40h":
         return np.ones(len(trials), dtype=bool)
-    inside = (trials["session"] == 1).to_numpy(dtype=bool)
-    n_runs = DURATION_RUNS[duration]
-    if n_runs is not None:
-        inside = inside & (trials["run"] <= n_runs).to_numpy(dtype=bool)
-    return inside
+    if sessions := _SESSIONS.fullmatch(duration):
+        return (trials["session"] <= int(sessions[1])).to_numpy(dtype=bool)
+    is_first = (trials["session"] == 1).to_numpy(dtype=bool)
+    if duration in DURATION_RUNS:
+        return is_first & (trials["run"] <= DURATION_RUNS[duration]).to_numpy(dtype=bool)
+    if duration in SHARE_OF_SESSION:
+        n_trials = round(SHARE_OF_SESSION[duration] * is_first.sum())
+        return is_first & (trials["trial_in_session"] < n_trials).to_numpy(dtype=bool)
+    known = ["15min", "30min", "450trials", "1h", "2h", "...", "40h"]
+    raise PipelineError("duration", f"one of {known}", duration, "correct transfer.durations")

@@ -5,7 +5,6 @@ outside, 0, and 1 and up inside: only values above 0 count.
 """
 
 import hashlib
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
+from brainit.data.image_faults import FAULTS, unpacked
 
 SPACE = "func1pt8mm"
 
@@ -79,9 +78,10 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the values of a NIfTI file of axes (X, Y, Z) and its affine (voxel index to mm)."""
     fix = "delete it and rerun download, or correct nsd.mask_files"
     try:
+        unpacked(path)
         image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
+    except FAULTS as error:
         raise PipelineError(path, "a readable NIfTI volume", str(error), fix) from error
     if values.ndim != 3 or not isinstance(image, nib.Nifti1Image):
         found = f"{type(image).__name__} of axes {values.shape}"

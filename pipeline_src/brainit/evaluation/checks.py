@@ -19,9 +19,12 @@ from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
+from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.trials import read_trials
+from brainit.data.voxels import read_voxels
 from brainit.evaluation.check import Check, as_table, at_least, for_comparison, within
+from brainit.evaluation.cluster_attention import check_contralateral, cluster_attention
 from brainit.evaluation.cluster_checks import LEAST_CEILING, check_clusters
 from brainit.evaluation.encoder_accuracy import (
     EncoderPredictions,
@@ -39,6 +42,7 @@ from brainit.evaluation.score_checks import check_scores
 from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.evaluation.two_way import two_way_scores
+from brainit.models.brain_transformer_file import load_bit
 
 LEAST_SHARE_OF_ATTAINABLE = 0.75
 PUBLISHED_MEDIAN_CEILINGS = (23.8, 46.9)
@@ -54,6 +58,7 @@ class CheckInputs:
     card: Path
     encoder: Path
     clusters: Path
+    bit: Path
     voxels: Mapping[str, Path]
     betas: Mapping[str, Path]
     trials: Mapping[str, Path]
@@ -81,6 +86,7 @@ def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
         *check_difficulty(read_card(inputs.card)),
         *_check_encoder(inputs, truths, settings),
         *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
+        _check_attention(inputs, settings),
         *check_scores(Summaries(inputs.summaries)),
         *_answer_with_nearest(inputs, settings),
     ]
@@ -140,6 +146,20 @@ def _encoder_null(
     generator = numpy_generator(settings.run.seed, "encoder_null", found.subject)
     shuffled = shuffled_correlations(found, settings.evaluation.n_permutations, generator)
     return float(np.percentile(share_of_attainable(shuffled, ceiling, LEAST_CEILING), 99.9))
+
+
+def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
+    """Check the attention of the semantic BIT on the test responses of each evaluated subject."""
+    bit = load_bit(inputs.bit)
+    bit.model.eval()
+    attention = []
+    for subject in settings.nsd.evaluated:
+        files = inputs.betas[subject], inputs.trials[subject]
+        fmri = load_subject_fmri(subject, *files, ("test",), "40h", True)
+        hemisphere = read_voxels(inputs.voxels[subject])["hemisphere"]
+        attention.append(cluster_attention(bit, fmri, hemisphere))
+    generator = numpy_generator(settings.run.seed, "shuffled_attention")
+    return check_contralateral(attention, settings.evaluation.n_permutations, generator)
 
 
 def _answer_with_nearest(inputs: CheckInputs, settings: Settings) -> list[Check]:

@@ -1,6 +1,7 @@
 """Whether functional clusters find the true areas and are shared by subjects (section 3.1)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from brainit.models.voxel_clusters import cluster_voxels
 LEAST_CEILING = 10.0
 """A voxel is responsive above this true noise ceiling, in percent."""
 LEAST_AMI = 0.4
+LEAST_PROFILE_R = 0.5
 N_SHUFFLES = 50
 
 
@@ -80,7 +82,47 @@ def check_clusters(
             "the same, mixture on 3-D coordinates (subjects share fsaverage's vertices, so that "
             "these clusters can hold everybody too)",
         ),
+        _check_profiles(functional[is_responsive], area, subject[is_responsive], settings.run.seed),
     ]
+
+
+def _check_profiles(
+    labels: NDArray[np.integer[Any]],
+    area: NDArray[np.int64],
+    subject: NDArray[np.int64],
+    seed: int,
+) -> Check:
+    """Check that a cluster lies in the same true areas in every subject."""
+    value = profile_correlation(labels, area, subject)
+    generator = numpy_generator(seed, "shuffled_profiles")
+    shuffles = (generator.permutation(labels) for _ in range(N_SHUFFLES))
+    null = max(profile_correlation(shuffled, area, subject) for shuffled in shuffles)
+    text = (
+        "correlation between subjects of how far the clusters' shares of true areas are from the "
+        f"mean cluster's, mean over pairs; null: the largest of {N_SHUFFLES} shuffles of clusters"
+    )
+    return at_least("clusters_area_profile_r", value, null, LEAST_PROFILE_R, text)
+
+
+def profile_correlation(
+    labels: NDArray[np.integer[Any]], area: NDArray[np.int64], subject: NDArray[np.int64]
+) -> float:
+    """Return the mean over pairs of subjects of the correlation of their clusters' area shares.
+
+    Each area's mean over clusters is taken off first. A cluster counts where both subjects have
+    voxels in it. NaN for a single subject.
+    """
+    cluster = np.unique(labels, return_inverse=True)[1]
+    counts = np.zeros((subject.max() + 1, cluster.max() + 1, area.max() + 1))
+    np.add.at(counts, (subject, cluster, area), 1)
+    totals = counts.sum(axis=2, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    found = []
+    for first, second in combinations(shares, 2):
+        is_known = np.isfinite(first[:, 0]) & np.isfinite(second[:, 0])
+        pair = [part[is_known] - part[is_known].mean(axis=0) for part in (first, second)]
+        found.append(np.corrcoef(pair[0].ravel(), pair[1].ravel())[0, 1])
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _require_subjects(path: Path, found: Artifact, truths: Sequence[VoxelTruth]) -> None:

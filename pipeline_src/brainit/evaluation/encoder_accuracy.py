@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainit.core.device import run_device
+from brainit.core.device import encoder_precision, run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
@@ -54,6 +54,7 @@ def predict_test_responses(
     """
     device = run_device(settings)
     model = load_encoder(encoder, settings.features, weights_dir).to(device).eval()
+    model.use_precision(encoder_precision(settings, device))
     images = ImageStore(stimuli)
     found = []
     for subject in betas:

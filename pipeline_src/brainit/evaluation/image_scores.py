@@ -33,10 +33,14 @@ class ImageScores:
         """Return the subjects that have images of this run and kind, in order."""
         return tuple(sorted(s for s, *found in self._tables if found == [run, kind]))
 
-    def metrics(self) -> tuple[str, ...]:
-        """Return the metrics, in the order of the first table."""
-        first = next(iter(self._tables.values()), pd.DataFrame())
-        return tuple(str(name) for name in first.columns)
+    def runs(self) -> tuple[str, ...]:
+        """Return the runs that there are, in order of first mention."""
+        return tuple(dict.fromkeys(run for _, run, _ in self._tables))
+
+    def metrics(self, run: str | None = None) -> tuple[str, ...]:
+        """Return the metrics, in the order of the first table (None: of any run)."""
+        tables = (t for (_, of, _), t in self._tables.items() if run is None or of == run)
+        return tuple(str(name) for name in next(tables, pd.DataFrame()).columns)
 
     def values(
         self, subjects: Sequence[str], run: str, kind: str, metric: str

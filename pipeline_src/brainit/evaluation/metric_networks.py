@@ -46,6 +46,11 @@ def direction_of(metric: str) -> str:
     return "lower" if metric.endswith(_LOWER_IS_BETTER) else "higher"
 
 
+def is_two_way(metric: str) -> bool:
+    """Say whether a metric is a two-way identification, in percent."""
+    return metric.endswith(".two_way") or metric in ("Alex(2)", "Alex(5)", "Incep", "CLIP")
+
+
 def load_metric_networks(
     names: Sequence[str], weights_dir: Path | None, device: torch.device
 ) -> dict[str, nn.Module]:

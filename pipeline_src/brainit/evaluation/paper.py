@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 PAPER_FILE = Path(__file__).with_name("paper_tables.yaml")
+_SUBJECTS = ("subj01", "subj02", "subj05", "subj07")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ def paper_table_names() -> tuple[str, ...]:
     return tuple(name for name, entry in _numbers().items() if isinstance(entry, dict))
 
 
+def unpublished_table(title: str) -> PaperTable:
+    """Return a table without rows, with the metrics and subjects of the paper's Table 1."""
+    numbers = _numbers()
+    metrics, lower = tuple(numbers["metrics"]), tuple(numbers["lower_is_better"])
+    return PaperTable(title, metrics, lower, _SUBJECTS, ())
+
+
 def paper_table(name: str) -> PaperTable:
     """Return the published table `name`: table1, t1, ..., t7, retrieval."""
     numbers = _numbers()
@@ -66,6 +74,6 @@ def paper_table(name: str) -> PaperTable:
         title=entry["title"],
         metrics=metrics,
         lower_is_better=tuple(entry.get("lower_is_better", numbers["lower_is_better"])),
-        subjects=tuple(entry.get("subjects", ("subj01", "subj02", "subj05", "subj07"))),
+        subjects=tuple(entry.get("subjects", _SUBJECTS)),
         rows=rows,
     )

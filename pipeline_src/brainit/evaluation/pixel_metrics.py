@@ -4,6 +4,9 @@ Both images are first resized to `evaluation.eval_size`, then to `evaluation.pix
 bilinear with antialiasing.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -42,10 +45,12 @@ def structural_similarities(
     """Return SSIM of each reconstruction, on grey values or, `in_colour`, as the mean over RGB.
 
     Images in [0, 1]; Gaussian weights of sigma 1.5, population covariance, data range 1
-    (scikit-image's `structural_similarity`, as MindEye2 calls it). At most 1.
+    (scikit-image's `structural_similarity`, as MindEye2 calls it). At most 1. As many images at
+    once as torch has threads.
     """
-    pairs = zip(_channels_last(recons), _channels_last(targets), strict=True)
-    values = [_similarity(recon, target, in_colour) for recon, target in pairs]
+    pairs = (_channels_last(recons), _channels_last(targets))
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        values = list(threads.map(partial(_similarity, in_colour=in_colour), *pairs))
     return torch.tensor(values, dtype=torch.float64)
 
 

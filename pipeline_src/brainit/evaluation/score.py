@@ -54,18 +54,22 @@ SUMMARY_COLUMNS = (
     "direction",
     "null_mean",
     "null_p999",
+    "null_p005",
+    "null_p995",
 )
-"""`null_mean` and `null_p999`: mean and 99.9th percentile with reconstructions shuffled."""
+"""`null_*`: mean and percentiles (99.9, 0.5, 99.5) of the mean with reconstructions shuffled."""
 
 _IMAGES_PER_BLOCK = 16
 
 
 @dataclass(frozen=True)
 class Chance:
-    """Mean and 99.9th percentile of a score with shuffled reconstructions; NaN where not known."""
+    """Mean and percentiles of a score with shuffled reconstructions; NaN where not known."""
 
     mean: float = float("nan")
     p999: float = float("nan")
+    p005: float = float("nan")
+    p995: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def score_features(
         names["unit_distance"]: unit_distances(recons, targets).numpy(),
     }
     chance = {
-        names["two_way"]: Chance(float(means.mean()), float(np.percentile(means, 99.9))),
+        names["two_way"]: _chance_of(means),
         names["distance"]: Chance(float(correlation_distances(recons, rivals).mean())),
         names["unit_distance"]: Chance(float(unit_distances(recons, rivals).mean())),
     }
@@ -206,6 +210,12 @@ def score_features(
     return Scores(pd.DataFrame(columns), chance)
 
 
+def _chance_of(means: NDArray[np.float64]) -> Chance:
+    """Return mean and percentiles of the means that permutations gave."""
+    p999, p005, p995 = (float(p) for p in np.percentile(means, (99.9, 0.5, 99.5)))
+    return Chance(float(means.mean()), p999, p005, p995)
+
+
 def summarise(scores: Scores, settings: Settings) -> pd.DataFrame:
     """Return mean, bootstrap 95 % interval over images and chance of each metric."""
     rows = []
@@ -217,5 +227,6 @@ def summarise(scores: Scores, settings: Settings) -> pd.DataFrame:
         mean = float(known.mean()) if len(known) else float("nan")
         chance = scores.chance.get(str(name), Chance())
         direction = direction_of(str(name))
-        rows.append((name, mean, low, high, len(known), direction, chance.mean, chance.p999))
+        null = (chance.mean, chance.p999, chance.p005, chance.p995)
+        rows.append((name, mean, low, high, len(known), direction, *null))
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))

@@ -3,7 +3,7 @@
 import math
 
 from brainit.evaluation.check import Check, at_least, within
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_networks import direction_of, is_two_way
 from brainit.evaluation.summaries import Summaries
 
 LEAST_TWO_WAY = 90.0
@@ -26,8 +26,7 @@ def check_scores(summaries: Summaries) -> list[Check]:
 
 def two_way_metrics(summaries: Summaries) -> list[str]:
     """Return the identification metrics, from early taps to late ones."""
-    names = ("Alex(2)", "Alex(5)", "Incep", "CLIP")
-    return [m for m in summaries.metrics() if m.endswith(".two_way") or m in names]
+    return [metric for metric in summaries.metrics() if is_two_way(metric)]
 
 
 def _identification(summaries: Summaries) -> list[Check]:

@@ -13,6 +13,8 @@ from brainit.data.recons import KINDS
 from brainit.evaluation.metric_networks import direction_of
 from brainit.evaluation.score import SUMMARY_COLUMNS
 
+NULL_COLUMNS = ("null_mean", "null_p999", "null_p005", "null_p995")
+
 
 @dataclass(frozen=True)
 class MeanScore:
@@ -23,6 +25,8 @@ class MeanScore:
     ci_high: float
     null_mean: float
     null_p999: float
+    null_p005: float
+    null_p995: float
     n_images: int
     direction: str
 
@@ -76,7 +80,7 @@ class Summaries:
         ):
             return None
         tables = [self._tables[key] for key in keys]
-        columns = ("mean", "ci_low", "ci_high", "null_mean", "null_p999")
+        columns = ("mean", "ci_low", "ci_high", *NULL_COLUMNS)
         means = {c: float(np.mean([table[c].loc[metric] for table in tables])) for c in columns}
         n_images = min(int(table["n_images"].loc[metric]) for table in tables)
         return MeanScore(**means, n_images=n_images, direction=direction_of(metric))

@@ -5,6 +5,7 @@ summaries, which `evaluate` makes with its permutations. A mean over subjects is
 that all of them have; its interval resamples these images, for all subjects alike.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from brainit.evaluation.metric_networks import direction_of
 from brainit.evaluation.paired import Paired, compare_paired
 from brainit.evaluation.paper import PaperTable
 from brainit.evaluation.summaries import Summaries
-from brainit.evaluation.table_rows import DURATION_LABELS, Condition, Rows
+from brainit.evaluation.table_rows import DURATIONS, Condition, Rows, duration_label
 
 RECORD_COLUMNS = (
     "condition",
@@ -43,6 +44,9 @@ RECORD_COLUMNS = (
     "paired_ci_low",
     "paired_ci_high",
     "p_value",
+    "n_seeds",
+    "seed_mean",
+    "seed_sd",
 )
 NOT_COMPARED = ("", np.nan, np.nan, np.nan, np.nan)
 
@@ -62,7 +66,7 @@ def count_training_trials(trials: Mapping[str, Path]) -> dict[tuple[str, str], i
     for subject, path in trials.items():
         table = read_trials(path)
         is_train = (table["split"] == "train").to_numpy(dtype=bool)
-        for duration in DURATION_LABELS:
+        for duration in DURATIONS:
             counts[subject, duration] = int((is_train & in_duration(table, duration)).sum())
     return counts
 
@@ -73,8 +77,13 @@ def table_metrics(
     """Return the metrics of a table: the paper's, and for a simulation all that there are.
 
     T6 adds retrieval, which MindEye2 publishes; in a simulation it has colour SSIM and retrieval.
+    The metrics of retrieval are named by the number of images, which differs between runs.
     """
     known = images.metrics()
+    if name == "retrieval":
+        return [m for m in known if m.endswith("way")]
+    if name == "nsdsynthetic":
+        known = images.metrics("nsdsynthetic")
     further = [m for m in known if m.endswith("way") or m in published.metrics]
     if name == "t6":
         return further if simulated else list(dict.fromkeys((*published.metrics, *further)))
@@ -111,7 +120,8 @@ def table_records(
                 difference = numbers[0] - paper
                 n_trials = sum(results.n_trials.get((s, condition.duration), 0) for s in group)
                 told = (paper, *numbers[:3], difference, *numbers[3:], n_trials, simulated)
-                records.append((*known_names, *told, *paired))
+                seeds = over_seeds(condition, group, metric, results.images)
+                records.append((*known_names, *told, *paired, *seeds))
     return pd.DataFrame(records, columns=list(RECORD_COLUMNS))
 
 
@@ -122,7 +132,23 @@ def condition_label(
     duration = condition.duration
     found = sorted({n_trials[s, duration] for s in subjects if (s, duration) in n_trials})
     trials = f" ({' / '.join(f'{n:,}' for n in found)} training trials)" if found else ""
-    return f"{condition.label}, {DURATION_LABELS[duration]}{trials}"
+    return f"{condition.label}, {duration_label(duration)}{trials}"
+
+
+def over_seeds(
+    condition: Condition, group: tuple[str, ...], metric: str, images: ImageScores
+) -> tuple[int, float, float]:
+    """Return how many seeds a row was run with, the mean of their means and its deviation.
+
+    The deviation (n - 1) is NaN for one seed. Runs of other seeds are `<run>_seed<number>`.
+    """
+    pattern = re.compile(rf"{condition.run}_seed\d+")
+    runs = [condition.run, *(run for run in images.runs() if pattern.fullmatch(run))]
+    found = [images.values(group, run, condition.kind, metric) for run in runs]
+    means = [float(values.mean()) for values in found if values is not None]
+    if len(means) < 2:
+        return len(means), means[0] if means else np.nan, np.nan
+    return len(means), float(np.mean(means)), float(np.std(means, ddof=1))
 
 
 def _numbers(

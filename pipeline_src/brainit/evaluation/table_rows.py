@@ -1,11 +1,19 @@
 """Which runs stand in the rows of each of the paper's tables, and which row the others are held to.
 
-The run of an ablation is `40h_<variant>`; the variants are the config's `ablations`.
+The run of an ablation is `40h_<variant>`; the variants are the config's `ablations`. `TABLES` are
+the paper's, `BEYOND` what it has no numbers for.
 """
 
+import re
 from dataclasses import dataclass
 
-DURATION_LABELS = {"40h": "40 h", "1h": "1 h", "30min": "30 min", "15min": "15 min"}
+DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
+"""Amounts of data that rows are labelled with."""
+
+
+def duration_label(duration: str) -> str:
+    """Return an amount of data as text: "15 min", "450 trials", "2 h"."""
+    return re.sub(r"(?<=\d)(?=[a-z])", " ", duration)
 
 
 @dataclass(frozen=True)
@@ -19,17 +27,22 @@ class Condition:
 
     @property
     def duration(self) -> str:
-        """The amount of data of the run."""
-        return self.run.split("_")[0]
+        """The amount of data of the run: 40h where it is decoded by a pool's models."""
+        first = self.run.split("_")[0]
+        return first if first in DURATIONS else "40h"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table; the others are compared with the row number `reference`."""
+    """The rows of a table; the others are compared with the row number `reference`.
+
+    `target` is the workflow's target that makes them, `title` that of a table not in the paper.
+    """
 
     conditions: tuple[Condition, ...]
     reference: int = 0
     target: str = "tables"
+    title: str = ""
 
 
 def _ablation(label: str, variant: str, paper_method: str) -> Condition:
@@ -57,10 +70,11 @@ TABLES: dict[str, Rows] = {
         (
             Condition("transfer", "15min", "fused", ("15 min", "15min")),
             Condition("transfer", "30min", "fused", ("30 min", "30min")),
+            Condition("transfer", "450trials", "fused"),
             Condition("transfer", "1h", "fused", ("1 h", "1h")),
             Condition("from scratch", "1h_scratch", "fused"),
         ),
-        reference=2,
+        reference=3,
     ),
     "t1": Rows(
         (
@@ -94,11 +108,51 @@ TABLES: dict[str, Rows] = {
         target="ablations",
     ),
 }
-"""The tables by name; `target` is the workflow's target that makes them."""
+"""The paper's tables by name."""
+
+_FULL = Condition("models of all subjects", "40h", "fused")
+BEYOND: dict[str, Rows] = {
+    "nsdsynthetic": Rows(
+        tuple(
+            Condition(f"NSD-synthetic, {label}", "nsdsynthetic", kind)
+            for label, kind in (
+                ("low-level only", "lowlevel"),
+                ("semantic only", "semantic"),
+                ("combined", "fused"),
+            )
+        ),
+        reference=2,
+        target="everything",
+        title="NSD-synthetic: images outside natural scenes",
+    ),
+    "sessions": Rows(
+        (*(Condition("transfer", name, "fused") for name in DURATIONS[:-1]), _FULL),
+        reference=len(DURATIONS) - 1,
+        target="everything, with these transfer.further_durations",
+        title="Data scaling: amount of the subject's data",
+    ),
+    "subjects": Rows(
+        (*(Condition(f"first {n} subjects", f"first{n}", "fused") for n in (1, 2, 4)), _FULL),
+        reference=3,
+        target="everything, with these nsd.pool_sizes",
+        title="Number of training subjects",
+    ),
+    "seeds": Rows(
+        (Condition("Brain-IT", "40h", "fused"),),
+        target="ablations, with two or more seeds.values",
+        title="Other seeds of BITs, stage 2 and sampling",
+    ),
+    "retrieval": Rows(
+        (Condition("Brain-IT", "40h", "fused"), Condition("Brain-IT", "1h", "fused")),
+        title="Retrieval, subject by subject",
+    ),
+}
+"""Tables that the paper has no numbers for."""
 
 NOT_AVAILABLE = {
-    "40h_schaefer400": "the workflow has no rule yet that fetches Schaefer's parcels",
-    "40h_schaefer1000": "the workflow has no rule yet that fetches Schaefer's parcels",
+    "450trials": "name it in transfer.short_durations",
+    "40h_schaefer400": "add the ablation schaefer400, its annotation files in clusters.atlas",
+    "40h_schaefer1000": "add the ablation schaefer1000, its annotation files in clusters.atlas",
 }
 """Rows that no command makes, and why."""
 
@@ -107,4 +161,9 @@ def command_of(name: str, simulated: bool) -> str:
     """Return the command that makes the runs of table `name`."""
     if simulated:
         return "make demo" if name in ("table1", "t4", "t6") else "make demo-full"
-    return f"snakemake --profile slurm {TABLES[name].target}"
+    return f"snakemake --profile slurm {rows_of(name).target}"
+
+
+def rows_of(name: str) -> Rows:
+    """Return the rows of a table, the paper's or one beyond it."""
+    return TABLES[name] if name in TABLES else BEYOND[name]

@@ -11,36 +11,41 @@ import numpy as np
 import pandas as pd
 
 from brainit.core.settings import Settings
+from brainit.evaluation.failures import FAILURES, failure_table
 from brainit.evaluation.metric_networks import direction_of
-from brainit.evaluation.paper import PaperTable, paper_table
-from brainit.evaluation.smaller import smaller_than_paper
+from brainit.evaluation.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.table_files import Block, Table
+from brainit.evaluation.table_notes import table_notes
 from brainit.evaluation.table_records import Results, table_records
-from brainit.evaluation.table_rows import (
-    DURATION_LABELS,
-    NOT_AVAILABLE,
-    TABLES,
-    Rows,
-    command_of,
-)
+from brainit.evaluation.table_rows import duration_label, rows_of
 
 NO_VALUE = "–"
 
 
 def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
-    """Return the tables `names` (keys of `TABLES`); rows without runs are named as not run."""
-    return [_make_table(name, results, settings) for name in names]
+    """Return the tables `names` (of `TABLES`, `BEYOND`, and `failures`).
+
+    Rows without runs are named as not run.
+    """
+    return [
+        failure_table(results.images, settings)
+        if name == FAILURES
+        else _make_table(name, results, settings)
+        for name in names
+    ]
 
 
 def _make_table(name: str, results: Results, settings: Settings) -> Table:
-    published, rows = paper_table(name), TABLES[name]
+    rows = rows_of(name)
+    published = unpublished_table(rows.title) if rows.title else paper_table(name)
     records = table_records(name, rows, published, results, settings)
     simulated = settings.run.simulation
-    blocks = [*_our_blocks(records, simulated), *_paired_blocks(records), _paper_block(published)]
+    blocks = [*_our_blocks(records, simulated), *_paired_blocks(records), *_seed_blocks(records)]
+    blocks += [_paper_block(published)] if published.rows else []
     if name == "t6":
         blocks.append(_paper_block(paper_table("retrieval")))
     title = published.title + (" (simulation)" if simulated else "")
-    notes = (*_not_run(name, rows, results, simulated), *_notes(published, records, settings))
+    notes = table_notes(name, rows, published, records, results, settings)
     return Table(name, title, tuple(blocks), records, notes)
 
 
@@ -97,11 +102,30 @@ def _paired_blocks(records: pd.DataFrame) -> list[Block]:
     return [Block(heading, ("metric", *columns), cells)]
 
 
+def _seed_blocks(records: pd.DataFrame) -> list[Block]:
+    """Return mean and deviation over seeds of the rows that were run with several."""
+    several = records[records["n_seeds"] > 1]
+    if several.empty:
+        return []
+    columns = {}
+    for condition, rows in several.groupby("condition", sort=False):
+        mean = rows[rows["subjects"] == rows["subjects"].iloc[0]]
+        numbers = zip(mean["metric"], mean["seed_mean"], mean["seed_sd"], strict=True)
+        heading = f"{condition}, {int(mean['n_seeds'].min())} seeds"
+        columns[heading] = [
+            f"{format_score(str(m), float(value))} ± {format_score(str(m), float(sd))}"
+            for m, value, sd in numbers
+        ]
+        metrics = [_with_arrow(str(metric)) for metric in mean["metric"]]
+    cells = tuple(zip(metrics, *columns.values(), strict=True))
+    return [Block("Over seeds: mean ± standard deviation", ("metric", *columns), cells)]
+
+
 def _paper_block(published: PaperTable) -> Block:
     rows = [
         (
             row.method,
-            DURATION_LABELS[row.data],
+            duration_label(row.data),
             str(row.n_test),
             *(format_score(metric, row.values[metric]) for metric in published.metrics),
         )
@@ -132,52 +156,3 @@ def format_p(value: float) -> str:
     if np.isnan(value):
         return f"p {NO_VALUE}"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def _not_run(name: str, rows: Rows, results: Results, simulated: bool) -> list[str]:
-    """Return a note for the rows whose runs are not there, with what makes them."""
-    missing = [c for c in rows.conditions if not results.images.subjects(c.run, c.kind)]
-    notes = [
-        f"Not run: {c.label}: {NOT_AVAILABLE[c.run]}." for c in missing if c.run in NOT_AVAILABLE
-    ]
-    names = [
-        f"{c.label}, {DURATION_LABELS[c.duration]}" for c in missing if c.run not in NOT_AVAILABLE
-    ]
-    if names:
-        notes.append(f"Not run: {'; '.join(names)}. Command: {command_of(name, simulated)}")
-    return notes
-
-
-def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> tuple[str, ...]:
-    over = ", ".join(published.subjects)
-    sizes = f"both images resized to {settings.evaluation.eval_size} px first"
-    notes = [
-        f"Published rows: mean of {over}; no intervals or seeds are published.",
-        f"Ours: mean over images, then subjects; {sizes}; PixCorr and SSIM at "
-        f"{settings.evaluation.pixel_size} px; percentile bootstrap over images. P-values are not "
-        "corrected for their number.",
-        _smaller(published, records, settings),
-    ]
-    if settings.run.simulation:
-        notes.append(
-            "Simulation: a simulated brain, simulated scenes and small networks, also those that "
-            f"score ({', '.join(settings.features.metrics)}). No difference from the paper is "
-            "computed: the numbers are not comparable. Chance: reconstructions shuffled against "
-            "images."
-        )
-    return tuple(notes)
-
-
-def _smaller(published: PaperTable, records: pd.DataFrame, settings: Settings) -> str:
-    """Say what was smaller than in the paper, the test set and the subjects first."""
-    found = list(smaller_than_paper(settings))
-    scored = records[records["n_images"] > 0]
-    n_test = max(row.n_test for row in published.rows)
-    if len(scored) and scored["n_images"].min() < n_test:
-        found.insert(0, f"test images {scored['n_images'].min():,} (paper: {n_test:,})")
-    n_subjects = [
-        len(str(names).split()) for names in scored.groupby("condition").first()["subjects"]
-    ]
-    if n_subjects and min(n_subjects) < len(published.subjects):
-        found.insert(0, f"subjects {min(n_subjects)} (paper: {len(published.subjects)})")
-    return f"Smaller than in the paper: {'; '.join(found) if found else 'nothing'}."

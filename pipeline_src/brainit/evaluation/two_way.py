@@ -13,6 +13,8 @@ from brainit.core.shards import shard_ranges
 _NEAR_TIE = 1.0e-6
 _FLAT = 1.0e-2
 _ROWS_PER_BLOCK = 64
+_VALUES_PER_BLOCK = 2**16
+"""Values of rows that are correlated at once in float64, so that they stay in the CPU's cache."""
 
 
 def correlation_matrix(
@@ -33,9 +35,10 @@ def row_correlations(
 ) -> Float[Tensor, "rows"]:
     """Correlate row with row in float64; a row without variance has correlation 0."""
     found = torch.empty(len(first), dtype=torch.float64)
-    for start, stop in shard_ranges(len(first), _ROWS_PER_BLOCK):
-        products = standardised(first[start:stop]) * standardised(second[start:stop])
-        found[start:stop] = products.sum(dim=1)
+    for start, stop in shard_ranges(len(first), max(1, _VALUES_PER_BLOCK // first.shape[1])):
+        one, one_scale = _centred_exactly(first[start:stop])
+        other, other_scale = _centred_exactly(second[start:stop])
+        found[start:stop] = (one * other).sum(dim=1) * one_scale * other_scale
     return found
 
 
@@ -78,12 +81,24 @@ def _is_lower_exactly(
 
 def standardised(rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:
     """Return rows of mean 0 and norm 1 in float64; rows without variance become 0."""
-    centred = rows.double()
-    rounding = 1.0e-12 * centred.norm(dim=1, keepdim=True)
-    centred = centred - centred.mean(dim=1, keepdim=True)
-    norm = centred.norm(dim=1, keepdim=True)
-    scale = torch.where(norm > rounding, norm.reciprocal(), 0.0)
-    return centred * scale
+    centred, scale = _centred_exactly(rows)
+    return centred * scale[:, None]
+
+
+def _centred_exactly(
+    rows: Float[Tensor, "rows features"],
+) -> tuple[Float[Tensor, "rows features"], Float[Tensor, "rows"]]:
+    """Return float64 rows of mean 0 and one over their norms (0 for a row without variance).
+
+    Variance within the rounding of a row's own values is none.
+    """
+    exact = rows.double()
+    mean = exact.mean(dim=1, keepdim=True)
+    centred = exact - mean
+    square = centred.square().sum(dim=1)
+    rounding = 1.0e-12 * (square + rows.shape[1] * mean[:, 0].square()).sqrt()
+    norm = square.sqrt()
+    return centred, torch.where(norm > rounding, norm.reciprocal(), 0.0)
 
 
 def _centred(

@@ -87,11 +87,11 @@ def _our_name(name: str) -> str:
 def resize_positions(position: Tensor, side: int) -> Tensor:
     """Return position embeddings (1, 1 + n * n, width) for `side` x `side` patches.
 
-    The class token's own stays as it is.
+    The class token's own stays as it is, and so do embeddings of no square.
     """
     n_patches = position.shape[1] - 1
     old = isqrt(n_patches)
-    if old == side:
+    if old in (side, 0) or old**2 != n_patches:
         return position
     grid = position[:, 1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, (side, side), mode="bicubic", antialias=True, align_corners=False)

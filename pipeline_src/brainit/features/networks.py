@@ -67,7 +67,10 @@ def load_openclip(
 
 
 def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename torchvision's `features.<n>.*` to our `stages.<stage>.<layer>.*`."""
+    """Rename torchvision's `features.<n>.*` to our `stages.<stage>.<layer>.*`.
+
+    Layers that VGG-16 has not keep their names; all else is left out.
+    """
     names: dict[int, str] = {}
     number = 0
     for stage, n_convolutions in enumerate(CONVOLUTIONS):
@@ -79,5 +82,6 @@ def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in published.items():
         found = re.fullmatch(r"features\.(\d+)\.(.+)", name)
         if found:
-            state[f"{names[int(found[1])]}.{found[2]}"] = value
+            place = names.get(int(found[1]))
+            state[f"{place}.{found[2]}" if place else name] = value
     return state

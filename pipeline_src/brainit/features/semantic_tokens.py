@@ -1,11 +1,13 @@
 """Semantic tokens: the patch tokens of an OpenCLIP vision tower (paper section 3.2).
 
 Tokens are taken after the final LayerNorm (`ln_post`), without the class token and before the
-projection, as open_clip returns them with `output_tokens` since 2.24. Images in [0, 1] pass through
+projection, as open_clip returns them with `output_tokens` since 2.24; an older one, which returns
+them before it, is refused. Images in [0, 1] pass through
 (x + 1) / 2 before CLIP's normalisation where `halve_contrast` is true, as in MindEye2 and the
 released code.
 """
 
+from importlib import metadata
 from typing import Any
 
 import torch
@@ -13,14 +15,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from brainit.core.compat import import_torchvision
+from brainit.core.errors import PipelineError
 from brainit.features.resize import resize_images
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+_OPEN_CLIP = (2, 24)
+"""The first version whose tokens have passed `ln_post`."""
+
 
 def build_clip(architecture: dict[str, Any]) -> nn.Module:
-    """Return open_clip's own CLIP model of the given `embed_dim`, `vision_cfg` and `text_cfg`."""
+    """Return open_clip's own CLIP model of the given `embed_dim`, `vision_cfg` and `text_cfg`.
+
+    Raises `PipelineError` where open_clip is older than 2.24.
+    """
+    found = metadata.version("open_clip_torch")
+    if tuple(int(number) for number in found.split(".")[:2]) < _OPEN_CLIP:
+        fix = "make setup (pyproject.toml pins it)"
+        raise PipelineError("open_clip_torch", "version 2.24 or later", found, fix)
     import_torchvision()
     from open_clip.model import CLIP
 

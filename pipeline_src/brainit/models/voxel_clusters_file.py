@@ -1,6 +1,6 @@
 """V2C files: made from an encoder's file, and for a new subject from the base's (3.1, D.4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from brainit.core.artifacts import Artifact, read_artifact, write_artifact, write_table
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
+from brainit.data.parcellation import parcels_of_voxels
 from brainit.data.voxels import read_voxels
 from brainit.models.voxel_clusters import assign_voxels, cluster_voxels
 
@@ -19,11 +20,13 @@ def write_clusters(
     settings: Settings,
     clusters_path: Path,
     summary_path: Path,
+    atlas: Sequence[Path] = (),
 ) -> None:
     """Cluster the voxels of an encoder's subjects and write V2C and its summary.
 
-    `voxels` are their voxel tables. Raises `PipelineError` where these are of other subjects or
-    voxel counts.
+    `voxels` are their voxel tables, `atlas` the annotations of both hemispheres for that method.
+    Raises `PipelineError` where tables are of other subjects or voxel counts, and for a faulty
+    atlas.
     """
     encoder = read_artifact(encoder_path, "encoder")
     n_voxels = _voxel_counts(encoder)
@@ -33,16 +36,12 @@ def write_clusters(
         raise PipelineError(
             "--voxels", f"the voxels of {n_voxels}", f"{counts}", "rerun train_encoder"
         )
-    if settings.clusters.method == "atlas":
-        raise PipelineError(
-            "clusters.method: atlas",
-            "a parcel number for each voxel beside the voxel tables",
-            "voxel tables without parcels",
-            "set clusters.method to gmm or coordinates",
-        )
+    is_atlas = settings.clusters.method == "atlas"
+    parcels = parcels_of_voxels(atlas, tables) if is_atlas else None
     positions = np.concatenate([table["position_mm"] for table in tables.values()])
     embedding = encoder["voxel_embedding"]
-    result = cluster_voxels(embedding, settings.clusters, settings.run.seed, positions=positions)
+    options, seed = settings.clusters, settings.run.seed
+    result = cluster_voxels(embedding, options, seed, positions=positions, atlas=parcels)
     attributes = {
         "subjects": list(n_voxels),
         "n_voxels": n_voxels,
@@ -50,7 +49,7 @@ def write_clusters(
         "method": settings.clusters.method,
         "covariance": settings.clusters.covariance,
         "n_refilled": result.n_refilled,
-        "seed": settings.run.seed,
+        "seed": seed,
     }
     tensors = {"voxel_cluster": result.voxel_cluster, **result.tensors}
     write_artifact(clusters_path, "clusters", tensors, attributes)

@@ -1,68 +1,13 @@
-"""Where in the image each cluster is read: cross-attention maps (section 5, figures S5 and S6).
+"""Where in the image each cluster is read: cross-attention maps (section 5, figures S5 and S6)."""
 
-Averaged over blocks, heads and test images. If clusters are spatial they read the half of the image
-opposite to the hemisphere of their voxels.
-"""
-
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from brainit.core.errors import PipelineError
-from brainit.data.fmri import SubjectFmri
-from brainit.models.brain_transformer_file import LoadedBit
+from brainit.evaluation.cluster_attention import ClusterAttention
 from brainit.report.style import COLOURS, new_figure, save_figure
 
 N_MAPS = 12
-N_IMAGES = 32
-
-
-@dataclass(frozen=True)
-class ClusterAttention:
-    """`maps` (clusters, side, side) sum to one; `right_share` of voxels in the right hemisphere."""
-
-    maps: NDArray[np.float64]
-    right_share: NDArray[np.float64]
-
-    @property
-    def side(self) -> NDArray[np.float64]:
-        """Mean horizontal place of each map relative to all maps: -1 left edge, 1 right edge."""
-        across = np.linspace(-1, 1, self.maps.shape[2])
-        place = (self.maps.sum(axis=1) * across).sum(axis=1)
-        overall = self.maps.mean(axis=0)
-        return np.asarray(place - (overall.sum(axis=0) * across).sum())
-
-
-@torch.inference_mode()
-def cluster_attention(
-    bit: LoadedBit, fmri: SubjectFmri, hemisphere: NDArray[np.int64]
-) -> ClusterAttention:
-    """Return the attention maps of a semantic BIT for the first test images of a subject.
-
-    `hemisphere` of the subject's voxels: 0 left, 1 right. Clusters without voxels of the subject
-    have share NaN. Raises `PipelineError` where the queries are no square grid.
-    """
-    side = round(bit.model.n_queries**0.5)
-    if side * side != bit.model.n_queries or fmri.subject not in bit.subjects:
-        found = f"{bit.model.n_queries} queries, subjects {list(bit.subjects)}"
-        fix = "give the semantic BIT of the pool"
-        raise PipelineError("--bit", f"a square of queries, and {fmri.subject}", found, fix)
-    voxels = bit.subjects[fmri.subject]
-    betas = torch.from_numpy(fmri.betas[:N_IMAGES].astype(np.float32))
-    total = torch.zeros(bit.model.n_queries, bit.model.n_clusters, dtype=torch.float64)
-    for example in betas.split(1):  # type: ignore[no-untyped-call]
-        weights = bit.model.cross_attention(bit.model.tokenize(example, voxels))
-        total += weights.double().mean(dim=(0, 1, 2))
-    maps = (total / total.sum(dim=0)).T.reshape(-1, side, side).numpy()
-    cluster = bit.model.voxel_cluster[voxels].cpu().numpy()
-    counts = np.bincount(cluster, minlength=bit.model.n_clusters).astype(np.float64)
-    right = np.bincount(cluster, weights=hemisphere, minlength=bit.model.n_clusters)
-    share = np.full(len(counts), np.nan)
-    np.divide(right, counts, out=share, where=counts > 0)
-    return ClusterAttention(maps, share)
 
 
 def draw_attention(found: ClusterAttention, subject: str, path: Path, simulated: bool) -> None:

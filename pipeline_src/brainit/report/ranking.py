@@ -6,20 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.table_rows import DURATIONS, duration_label
 
-RUN_LABELS = {
-    "15min": "15 min",
-    "30min": "30 min",
-    "1h": "1 h",
-    "1h_scratch": "1 h from scratch",
-    "40h": "40 h",
-}
 KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"}
 
 
 def run_label(run: str) -> str:
-    """Return how a run is called in text."""
-    return RUN_LABELS.get(run, run.replace("_", " "))
+    """Return how a run is called in text: 15min is 15 min, 1h_scratch 1 h from scratch."""
+    duration, _, rest = run.partition("_")
+    text = duration_label(duration) if duration in DURATIONS else duration
+    return " ".join([text, *rest.replace("scratch", "from scratch").split("_")]).strip()
 
 
 def ranking_metric(metrics: Sequence[str]) -> str:

@@ -13,6 +13,9 @@ import numpy as np
 from nilearn.datasets import fetch_surf_fsaverage
 from nilearn.surface import load_surf_mesh
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from brainit.core.streams import numpy_generator
 
 AREAS: tuple[str, ...] = (
     "V1", "V2", "V3", "V4", "face", "body", "place", "word", "food", "tool",
@@ -58,6 +61,14 @@ def visual_vertices(side: int, n_vertices: int) -> NDArray[np.int64]:
     """Return the `n_vertices` vertices nearest the occipital pole, ascending."""
     radius = np.linalg.norm(hemisphere(side).flat, axis=1)
     return np.sort(np.argsort(radius, kind="stable")[:n_vertices])
+
+
+def parcels(side: int, n_parcels: int) -> NDArray[np.int64]:
+    """Return a parcel (0 ...) of each vertex: that of the nearest of `n_parcels` spread places."""
+    position = hemisphere(side).position_mm.astype(np.float64)
+    generator = numpy_generator(0, "parcels", side, n_parcels)
+    places = position[generator.permutation(len(position))[:n_parcels]]
+    return np.asarray(cKDTree(places).query(position)[1], dtype=np.int64)
 
 
 @dataclass(frozen=True)

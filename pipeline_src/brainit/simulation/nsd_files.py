@@ -36,6 +36,15 @@ def write_surface(path: Path, position_mm: NDArray[np.float32], faces: NDArray[n
     nib.freesurfer.write_geometry(path, position_mm, faces, create_stamp="simulation")
 
 
+def write_annotation(path: Path, labels: NDArray[np.int64]) -> None:
+    """Write a FreeSurfer annotation of parcels numbered 0, 1, 2, ..., each of its own colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = np.arange(labels.max() + 1)
+    colours = np.stack([number % 256, number // 256, 255 - number % 256, 0 * number], axis=1)
+    names = [f"parcel_{i}" for i in number]
+    nib.freesurfer.write_annot(path, labels, colours, names, fill_ctab=True)
+
+
 def write_mat(path: Path, values: dict[str, NDArray[Any]]) -> None:
     """Write a MATLAB 5 file whose header names no date, so that its bytes repeat."""
     savemat(path, values)

@@ -27,7 +27,7 @@ from brainit.simulation.brain import SILENT_SHARE, Brain, draw_brain, signals
 from brainit.simulation.design import Design, draw_design
 from brainit.simulation.difficulty import difficulty
 from brainit.simulation.filter_bank import MAP_SIZE, channel_maps
-from brainit.simulation.geometry import AREAS, hemisphere, visual_vertices
+from brainit.simulation.geometry import AREAS, hemisphere, parcels, visual_vertices
 from brainit.simulation.recording import ncsnr, record, standardise
 from brainit.simulation.scene_drawing import content_map, render_scene
 from brainit.simulation.scenes import CONTENTS, PLACES, Scene, draw_scene, scene_to_dict
@@ -36,6 +36,9 @@ from brainit.simulation.synthetic_session import write_synthetic_session
 logger = logging.getLogger(__name__)
 
 _RSC_SHARE = 0.05
+PARCELS = (400, 1000)
+"""Parcels of the simulated atlases over both hemispheres, as many as Schaefer's."""
+_ATLASES = "nsddata/freesurfer/fsaverage/label"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,9 @@ def _write_anatomy(root: Path, n_voxels: int) -> tuple[NDArray[np.int64], NDArra
         for label, values in labels:
             nsd_files.write_mgh(root / nsd_paths.label(name, label), values[None])
         nsd_files.write_surface(root / nsd_paths.pial(name), surface.position_mm, surface.faces)
+        for n_parcels in PARCELS:
+            path = root / f"{_ATLASES}/{name}.parcels{n_parcels}.annot"
+            nsd_files.write_annotation(path, parcels(side, n_parcels // 2))
         found.append(vertices)
     return found[0], found[1]
 

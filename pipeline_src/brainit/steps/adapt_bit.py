@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--synthetic", type=Path, help="predicted fMRI of the subject")
     parser.add_argument("--tokens", type=Path, help="cached tokens of the stimuli")
     parser.add_argument("--external-tokens", type=Path, help="cached tokens of external images")
-    parser.add_argument("--duration", required=True, help="15min, 30min, 1h or 40h")
+    parser.add_argument("--duration", required=True, help="15min, 30min, 450trials, 1h ... 40h")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--bit", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     new = NewSubject(args.subject, args.betas, args.trials, args.duration)
     out = BitOutput(args.bit, args.history)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     run_adapt_bit(args.kind, new, args.clusters, args.base_bit, files, settings, out, work)
 
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--betas", type=Path, required=True)
     parser.add_argument("--trials", type=Path, required=True)
     parser.add_argument("--stimuli", type=Path, required=True, help="folder of the stimuli")
-    parser.add_argument("--duration", required=True, help="1h, 30min or 15min")
+    parser.add_argument("--duration", required=True, help="15min, 30min, 450trials, 1h ... 40h")
     parser.add_argument("--base", type=Path, required=True, help="encoder of the other subjects")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--encoder", type=Path, required=True, help="encoder to write")
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights = weights_path("encoder_backbone", name, args.weights)
     given = ("betas", "trials", "stimuli", "base", "subject", "duration")
     inputs = {key: getattr(args, key) for key in given}
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     with resumable(work, settings, {**inputs, "weights": weights}) as checkpoints:
         encoder, history = adapt_encoder(
             base, fmri, ImageStore(args.stimuli), settings, device, checkpoints

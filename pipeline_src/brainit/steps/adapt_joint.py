@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--stimuli", type=Path, required=True)
     parser.add_argument("--external", type=Path, help="external images")
     parser.add_argument("--synthetic", type=Path, help="predicted fMRI of the subject")
-    parser.add_argument("--duration", required=True, help="15min, 30min, 1h or 40h")
+    parser.add_argument("--duration", required=True, help="15min, 30min, 450trials, 1h ... 40h")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--bit", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = NewSubject(args.subject, args.betas, args.trials, args.duration)
     out = BitOutput(args.bit, args.history)
     bases = (args.base_bit, args.base_joint_bit, args.base_generator)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     run_adapt_joint(new, *bases, files, settings, out, work)
 
 

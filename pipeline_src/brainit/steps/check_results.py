@@ -12,7 +12,7 @@ from brainit.evaluation.checks import CheckInputs, check_results
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     parser = step_parser("check_results", __doc__)
-    for name in ("truth", "card", "encoder", "clusters", "stimuli"):
+    for name in ("truth", "card", "encoder", "clusters", "bit", "stimuli"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("voxels", "betas", "trials"):
         parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01=PATH ...")
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         card=args.card,
         encoder=args.encoder,
         clusters=args.clusters,
+        bit=args.bit,
         voxels=named_paths(args.voxels),
         betas=named_paths(args.betas),
         trials=named_paths(args.trials),

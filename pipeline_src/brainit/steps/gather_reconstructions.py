@@ -13,7 +13,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = step_parser("gather_reconstructions", __doc__)
     parser.add_argument("--subject", required=True)
     parser.add_argument(
-        "--run", required=True, help="40h, 1h, 30min, 15min, 1h_scratch or 40h_<variant>"
+        "--run",
+        required=True,
+        help="40h, 1h, 30min, 15min, 1h_scratch, 40h_<variant>, nsdsynthetic, first2 ...",
     )
     parser.add_argument("--stimuli", type=Path, required=True)
     for kind in KINDS:

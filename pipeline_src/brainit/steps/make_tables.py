@@ -14,7 +14,7 @@ from brainit.evaluation.tables import make_tables
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     parser = step_parser("make_tables", __doc__)
-    parser.add_argument("--names", nargs="+", required=True, help="table1, t1 ... t7")
+    parser.add_argument("--names", nargs="+", required=True, help="table1, t1 ... t7, sessions ...")
     for name in ("metrics", "summaries"):
         parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
     parser.add_argument("--stimuli", type=Path, required=True, help="folder of the stimuli")
     parser.add_argument("--pool", required=True, help="name of the pool, kept in the file")
-    parser.add_argument("--duration", default="40h", help="40h, 1h, 30min or 15min of each subject")
+    parser.add_argument("--duration", default="40h", help="40h, or less of each subject, as 1h")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--encoder", type=Path, required=True, help="encoder to write")
     parser.add_argument("--history", type=Path, required=True, help="table of epochs to write")
@@ -31,13 +31,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
     betas, trials = named_paths(args.betas), named_paths(args.trials)
-    pool = load_pool(betas, trials, settings.nsd, args.duration)
+    pool = load_pool(betas, trials, settings.nsd, args.duration, settings.run.seed)
     name = settings.features.encoder_backbone
     backbone = load_backbone("encoder_backbone", name, args.weights)
     device = run_device(settings)
     inputs = {"betas": betas, "trials": trials, "stimuli": args.stimuli, "duration": args.duration}
     weights = weights_path("encoder_backbone", name, args.weights)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     with resumable(work, settings, {**inputs, "weights": weights}) as checkpoints:
         encoder, history = train_encoder(
             pool, ImageStore(args.stimuli), backbone, settings, device, checkpoints

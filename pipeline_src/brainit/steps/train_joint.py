@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--stimuli", type=Path, required=True)
     parser.add_argument("--external", type=Path, help="external images")
     parser.add_argument("--synthetic", nargs="+", default=[], help="subj01=FOLDER ...")
-    parser.add_argument("--duration", required=True, help="15min, 30min, 1h or 40h")
+    parser.add_argument("--duration", required=True, help="15min, 30min, 450trials, 1h ... 40h")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--bit", type=Path, required=True)
     parser.add_argument("--history", type=Path, required=True)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = TrainingFiles(args.stimuli, args.external, synthetic, weights=args.weights)
     data = PoolData(named_paths(args.betas), named_paths(args.trials), args.duration)
     out = BitOutput(args.bit, args.history, args.generator)
-    work = Work(args.work, args.code, args.checkpoint_minutes)
+    work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
     run_joint(data, args.base_bit, files, settings, out, work)
 
 

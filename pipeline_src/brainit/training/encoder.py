@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from brainit.core.device import encoder_precision
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.seeds import seeded_init, torch_generator
@@ -52,6 +53,7 @@ def train_encoder(
     options, seed = settings.encoder, settings.run.seed
     with seeded_init(seed, "voxel_encoder", *pool.subjects):
         encoder = VoxelEncoder(backbone, options, pool.n_voxels).to(device)
+    encoder.use_precision(encoder_precision(settings, device))
     examples = _examples(encoder, list(pool.train.values()), images, options)
     optimizer = _optimizer(encoder, options.lr)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -88,7 +90,7 @@ def adapt_encoder(
     encoder.load_own_state({**shared, "voxel_embedding": encoder.voxel_embedding.detach()})
     for name, parameter in encoder.named_parameters():
         parameter.requires_grad_(name == "voxel_embedding")
-    encoder.to(device)
+    encoder.to(device).use_precision(encoder_precision(settings, device))
     examples = _examples(encoder, [fmri], images, options)
     state = EncoderState(encoder, _optimizer(encoder, options.lr))
     _run_epochs(state, options.transfer_epochs, examples, settings, checkpoints, None)

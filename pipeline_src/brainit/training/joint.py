@@ -5,7 +5,7 @@ OpenCLIP's tokens is no longer enforced. The VAE stays frozen.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -44,9 +44,11 @@ class JointTask:
     settings: JointSettings
     seed: int
     device: torch.device
+    unconditional: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        """Let the U-Net compute its activations twice where the settings say so."""
+        """Make the constant tokens; let the U-Net compute twice where the settings say so."""
+        self.unconditional = self.generator.unconditional_tokens().to(self.device)
         if self.settings.gradient_checkpointing:
             unet: Any = self.generator.unet
             unet.enable_gradient_checkpointing()
@@ -94,9 +96,7 @@ class JointTask:
         dropped = torch.rand(len(batch), 1, 1, generator=draws) < unconditional_share
         with half_on_gpu(self.device):
             tokens = self.model.decode(self.model.tokenize_mixed(to_device(batch, self.device)))
-            condition = torch.where(
-                dropped.to(self.device), generator.unconditional_tokens(), tokens
-            )
+            condition = torch.where(dropped.to(self.device), self.unconditional, tokens)
             return diffusion_loss(
                 generator, latents, noise.to(self.device), timesteps.to(self.device), condition
             )

@@ -25,18 +25,22 @@ _LARGEST_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Work:
-    """Work folder of a training step, the digest of its code, and how often it is written to."""
+    """Work folder of a training step, the digest of its code, and how often it is written to.
+
+    A job ends after `max_hours`, 0 for no bound.
+    """
 
     folder: Path
     code: str
     minutes: float = 10.0
+    max_hours: float = 0.0
 
 
 class Checkpointer:
     """Writes checkpoints of one training; without a folder it does nothing.
 
     `minutes` pass between two, more where writing one takes long; `steps` writes after that many
-    optimizer steps too.
+    optimizer steps too. `max_hours` after it was made it writes one and ends the job; 0: never.
     """
 
     def __init__(
@@ -44,10 +48,12 @@ class Checkpointer:
         folder: CheckpointFolder | None = None,
         minutes: float = 10.0,
         steps: int | None = None,
+        max_hours: float = 0.0,
     ) -> None:
         self._folder, self._steps = folder, steps
         self._interval_s = self._wait_s = 60 * minutes
         self._last, self._n_steps = time.monotonic(), 0
+        self._end = self._last + 3600 * max_hours if max_hours else float("inf")
         self._signal: Callable[[], str | None] = lambda: None
 
     @contextmanager
@@ -62,7 +68,7 @@ class Checkpointer:
             yield found
 
     def after_step(self, content: Callable[[], Checkpoint]) -> None:
-        """Write `content()` where it is time; raises `Interrupted` after a signal."""
+        """Write `content()` where it is time; raises `Interrupted` when told to stop."""
         self._n_steps += 1
         is_due = self._steps is not None and self._n_steps % self._steps == 0
         self._write_if_due(content, is_due)
@@ -74,7 +80,7 @@ class Checkpointer:
     def _write_if_due(self, content: Callable[[], Checkpoint], is_due: bool) -> None:
         if self._folder is None:
             return
-        name = self._signal()
+        name = self._signal() or ("run.max_hours" if time.monotonic() >= self._end else None)
         if name or is_due or time.monotonic() - self._last >= self._wait_s:
             started = time.monotonic()
             self._folder.write(content())
@@ -99,14 +105,15 @@ def resumable(
         yield Checkpointer()
         return
     folder = CheckpointFolder(work.folder, digest_of(settings, work.code, inputs))
-    yield Checkpointer(folder, work.minutes)
+    yield Checkpointer(folder, work.minutes, max_hours=work.max_hours)
     folder.remove()
 
 
 def digest_of(settings: Settings, code: str, inputs: Mapping[str, Any]) -> str:
-    """Digest all that determines a training; how often it is checkpointed does not."""
+    """Digest all that determines a training; how it is cut into jobs does not."""
     sections = settings.model_dump(mode="json")
-    del sections["run"]["checkpoint_minutes"]
+    for key in ("checkpoint_minutes", "max_hours"):
+        del sections["run"][key]
     content = {
         "settings": sections,
         "device": run_device(settings).type,

@@ -56,7 +56,7 @@ def run_stage1(
 ) -> None:
     """Train a BIT of this kind, or T5's MLP, on a pool; `work` None keeps no checkpoints."""
     device = run_device(settings)
-    pool = load_pool(data.betas, data.trials, settings.nsd, data.duration)
+    pool = load_pool(data.betas, data.trials, settings.nsd, data.duration, settings.run.seed)
     targets = targets_of(kind, files, settings, device)
     clusters = read_artifact(clusters_path, "clusters")
     model = new_bit(clusters, clusters_path, pool, targets, settings, kind).to(device)
@@ -92,7 +92,7 @@ def run_joint(
 ) -> None:
     """Train semantic BIT and generator of a pool together; `work` None keeps no checkpoints."""
     device, seed = run_device(settings), settings.run.seed
-    pool = load_pool(data.betas, data.trials, settings.nsd, data.duration)
+    pool = load_pool(data.betas, data.trials, settings.nsd, data.duration, settings.run.seed)
     loaded = load_bit(base_bit)
     require_same_settings(base_bit, loaded.attributes, settings.bit, "semantic")
     generator = load_generator(settings.features.generator, None, files.weights).to(device)

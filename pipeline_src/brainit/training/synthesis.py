@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainit.core.device import encoder_precision
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
@@ -33,6 +34,7 @@ def synthesize_fmri(
     rows a shard. Raises `PipelineError` where the encoder does not know the subject.
     """
     encoder = encoder.to(device).eval()
+    encoder.use_precision(encoder_precision(settings, device))
     hoisted = encoder.hoist(encoder.voxel_slice(subject))
     ranges = shard_ranges(len(images), settings.images.rows_per_shard)
     attributes = {"subject": subject, "n_voxels": len(hoisted)}

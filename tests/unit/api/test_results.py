@@ -25,12 +25,14 @@ MODELS = ("bit_lowlevel/bit.safetensors", "joint/bit.safetensors", "joint/genera
     [
         ("40h", ["group/all/main"] * 3),
         ("40h_k8", ["group/all/main", "group/all/k8", "group/all/k8"]),
+        ("first2", ["group/first2/main"] * 3),
         ("1h_scratch", ["group/scratch_subj01_1h/main"] * 3),
         ("1h", ["subj01/transfer_1h", "subj01/transfer_1h", "group/without_subj01/main"]),
     ],
 )
 def test_models_of_a_run_are_the_workflow_s(tmp_path: Path, run: str, folders: list[str]) -> None:
-    for folder in ("group/all/main", "group/without_subj01/main", "group/scratch_subj01_1h/main"):
+    for pool in ("all", "without_subj01", "scratch_subj01_1h", "first2"):
+        folder = f"group/{pool}/main"
         touch(tmp_path, *(f"{folder}/{name}" for name in MODELS))
     touch(tmp_path, *(f"group/all/k8/{name}" for name in MODELS[1:]))
     touch(tmp_path, *(f"subj01/transfer_1h/{name}" for name in MODELS[:2]))

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,25 @@ def test_full_disk_is_a_pipeline_error_and_keeps_the_old_file(tmp_path: Path) ->
     assert (tmp_path / "x.txt").read_text() == "old"
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, number: int) -> None:
+    write_text(tmp_path / "x.txt", "old")
+    said = "x.txt: expected a place that can be written.*make the folder writable"
+    with pytest.raises(PipelineError, match=said), atomic_path(tmp_path / "x.txt") as partial:
+        raise OSError(number, os.strerror(number), str(partial))
+    assert (tmp_path / "x.txt").read_text() == "old"
+
+
+def test_a_file_where_a_folder_should_be_is_said(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "a file")
+    for place in (tmp_path / "a/x.txt", tmp_path / "a/b/x.txt"):
+        with pytest.raises(PipelineError, match="a place that can be written"):
+            write_text(place, "text")
+
+
 def test_other_os_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), atomic_path(tmp_path / "x.txt"):
-        raise PermissionError("no")
+        raise PermissionError(errno.EACCES, "no", str(tmp_path / "read_from.txt"))
 
 
 def test_folder_is_replaced_whole(tmp_path: Path) -> None:

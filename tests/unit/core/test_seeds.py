@@ -1,8 +1,11 @@
 """Streams are derived by name, repeat, and leave the global state alone."""
 
+import os
+
+import pytest
 import torch
 
-from brainit.core.seeds import seeded_init, torch_generator
+from brainit.core.seeds import seeded_init, torch_generator, use_threads
 from brainit.core.streams import derived_seed, numpy_generator
 
 
@@ -31,3 +34,14 @@ def test_init_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(2), expected)
     with seeded_init(7, "net"):
         assert torch.equal(torch.nn.Linear(3, 3).weight, first)
+
+
+def test_threads_and_algorithms_are_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    was = torch.are_deterministic_algorithms_enabled()
+    try:
+        use_threads(1)
+        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(was)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 
 @dataclass
@@ -31,6 +31,12 @@ class Faults:
     """Waited after each 4 KiB."""
     asked: list[tuple[str, str]] = field(default_factory=list)
     """File name and Range of each request, in order."""
+    n_sent: int = 0
+    """Bytes of content sent in all."""
+    open_now: Counter[str] = field(default_factory=Counter)
+    """Answers under way, by file name."""
+    most_open: Counter[str] = field(default_factory=Counter)
+    """Most answers at the same time, by file name."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -59,35 +65,48 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(name, content)
 
     def _answer(self, name: str, content: bytes) -> None:
-        etag = f'"{sha256(content).hexdigest()[:16]}"'
-        start = self._start(name, etag)
+        etag = f'"{crc32(content):08x}"'
+        start, stop = self._span(name, etag, len(content))
         if start >= len(content) and start:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
             self.end_headers()
             return
-        self.send_response(206 if start else 200)
+        is_part = (start, stop) != (0, len(content))
+        self.send_response(206 if is_part else 200)
         self.send_header("ETag", etag)
-        self.send_header("Content-Length", str(len(content) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(stop - start))
+        if is_part:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         self.end_headers()
-        stop = len(content)
         if self.faults.cuts[name]:
             self.faults.cuts[name] -= 1
             stop = min(stop, start + self.faults.cut_after[name])
-        for first in range(start, stop, 4096):
-            self.wfile.write(content[first : min(first + 4096, stop)])
-            time.sleep(self.faults.block_wait_s)
+        self._send(name, content[start:stop])
         self.close_connection = True
 
-    def _start(self, name: str, etag: str) -> int:
+    def _send(self, name: str, content: bytes) -> None:
+        faults = self.faults
+        faults.open_now[name] += 1
+        faults.most_open[name] = max(faults.most_open[name], faults.open_now[name])
+        try:
+            for first in range(0, len(content), 4096):
+                block = content[first : first + 4096]
+                self.wfile.write(block)
+                faults.n_sent += len(block)
+                time.sleep(faults.block_wait_s)
+        finally:
+            faults.open_now[name] -= 1
+
+    def _span(self, name: str, etag: str, n_bytes: int) -> tuple[int, int]:
+        """Return first byte and end of what is answered."""
         wish = self.headers.get("Range")
         if wish is None or name in self.faults.ignores_ranges:
-            return 0
+            return 0, n_bytes
         if self.headers.get("If-Range", etag) != etag:
-            return 0
-        return int(wish.removeprefix("bytes=").rstrip("-"))
+            return 0, n_bytes
+        first, _, last = wish.removeprefix("bytes=").partition("-")
+        return int(first), min(n_bytes, int(last) + 1) if last else n_bytes
 
 
 class _QuietServer(ThreadingHTTPServer):

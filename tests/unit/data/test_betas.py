@@ -11,6 +11,7 @@ from scipy import stats
 
 from brainit.core.settings import NsdSettings
 from brainit.data import mgh, sessions
+from brainit.data.beta_source import BetaSource
 from brainit.data.betas import prepare_betas
 from brainit.data.design import prepare_design
 from brainit.data.masks import read_label, read_mask
@@ -139,7 +140,7 @@ def test_interrupted_run_continues_to_the_same_bytes(
 
 def test_work_of_other_settings_is_not_taken_over(tiny_nsd: Any, tmp_path: Path) -> None:
     mask = read_mask(tiny_nsd.root, "algonauts")
-    source = sessions.BetaSource("subj01", str(tiny_nsd.root), mask, settings(), tmp_path)
+    source = BetaSource("subj01", str(tiny_nsd.root), mask, settings(), tmp_path)
     everything = np.ones(tiny_nsd.trials_per_session, dtype=bool)
     first = sessions.prepare_session(source, 1, everything).path.read_bytes()
     half = everything.copy()

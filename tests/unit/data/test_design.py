@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
 from brainit.data import splits
 from brainit.data.design import prepare_design
@@ -95,6 +96,16 @@ def test_durations(tiny_nsd: Any) -> None:
     assert np.array_equal(in_duration(table, "1h"), first)
     assert np.array_equal(in_duration(table, "30min"), first & (run <= 6))
     assert np.array_equal(in_duration(table, "15min"), first & (run <= 3))
+    place = table["trial_in_session"].to_numpy()
+    n_of_450 = round(450 / 750 * first.sum())
+    assert np.array_equal(in_duration(table, "450trials"), first & (place < n_of_450))
+    assert in_duration(table, "450trials").sum() == n_of_450
+    for n_sessions in (2, 3):
+        inside = (table["session"] <= n_sessions).to_numpy()
+        assert np.array_equal(in_duration(table, f"{n_sessions}h"), inside)
+    for unknown in ("0h", "45min", "2hours", "100h"):
+        with pytest.raises(PipelineError, match=r"correct transfer\.durations"):
+            in_duration(table, unknown)
 
 
 def test_shared_images_outside_the_test_set_are_unused() -> None:

@@ -96,5 +96,13 @@ def test_pool(tmp_path: Path) -> None:
     assert set(hour.train["subj01"].n_repeats) == {1}
     single = load_pool(betas, trials, NsdSettings(average_training_repeats=False))
     assert len(single.train["subj01"].nsd_id) == 39
+    shuffled = load_pool(betas, trials, NsdSettings(pairing="shuffled"), "40h", 3)
+    for split in ("train", "val"):
+        plain, mixed = getattr(pool, split)["subj01"], getattr(shuffled, split)["subj01"]
+        assert np.array_equal(plain.betas, mixed.betas)
+        assert sorted(mixed.nsd_id) == sorted(plain.nsd_id)
+        assert not (mixed.nsd_id == plain.nsd_id).any()
+    other = load_pool(betas, trials, NsdSettings(pairing="shuffled"), "40h", 4)
+    assert not np.array_equal(other.train["subj01"].nsd_id, shuffled.train["subj01"].nsd_id)
     with pytest.raises(PipelineError, match="the same subjects"):
         load_pool(betas, {"subj01": trials["subj01"]}, NsdSettings())

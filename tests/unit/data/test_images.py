@@ -87,6 +87,15 @@ def test_members_of_unexpected_names(tmp_path: Path, name: str) -> None:
         list(external_rows(tmp_path / "a.zip", ImageSettings()))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("1", "2", "2"):
+            archive.writestr(f"unlabeled2017/{name}.jpg", b"")
+    with pytest.raises(PipelineError, match=r"each image once, found unlabeled2017/2.jpg 2 times"):
+        list(external_rows(tmp_path / "a.zip", ImageSettings()))
+
+
 def test_broken_member(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

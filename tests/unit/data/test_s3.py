@@ -1,5 +1,9 @@
-"""Anonymous reading from an S3 server on this machine that speaks Amazon's protocol."""
+"""Anonymous reading from an S3 server on this machine that speaks Amazon's protocol.
 
+Its faults come from a plain web server that answers in its place.
+"""
+
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +12,10 @@ import boto3
 import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
+from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
-from brainit.data import remote, transfers
+from brainit.data import part_files, remote, transfers
 from brainit.data.transfers import download_file
 
 # boto3 leaves the sockets of its pool to the garbage collector.
@@ -76,6 +81,60 @@ def test_an_object_that_changed_is_fetched_anew(bucket: Any, tmp_path: Path) -> 
     bucket.put_object(Key="folder/file", Body=CONTENT[::-1], ACL="public-read")
     download_file("s3://nsd-miniature/folder/file", tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == CONTENT[::-1]
+
+
+def test_pieces_over_several_connections(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_files, "PIECE_BYTES", 12_000)
+    told: list[int] = []
+    url = "s3://nsd-miniature/folder/file"
+    download_file(url, tmp_path / "file", tell=told.append, connections=3)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert max(told) <= 10_000 and sum(told) == len(CONTENT)
+
+    def interrupt(n_bytes: int) -> None:
+        if n_bytes == 2_000:  # the rest of a whole piece
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download_file(url, tmp_path / "other", tell=interrupt, connections=3)
+    bucket.put_object(Key="folder/file", Body=CONTENT[::-1], ACL="public-read")
+    download_file(url, tmp_path / "other", connections=3)
+    assert (tmp_path / "other").read_bytes() == CONTENT[::-1]
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
+    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 10_000)
+    (tmp_path / "served/bucket").mkdir(parents=True)
+    (tmp_path / "served/bucket/file").write_bytes(CONTENT)
+    faults = Faults()
+    with serving(tmp_path / "served", faults) as root:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", root)
+        remote._s3_client.cache_clear()
+        yield faults
+    remote._s3_client.cache_clear()
+
+
+def test_a_denied_object_is_a_refusal(faulty: Faults, tmp_path: Path) -> None:
+    faulty.status["file"] = 403
+    with pytest.raises(PipelineError, match=r"HTTP 403.*denies it"):
+        download_file("s3://bucket/file", tmp_path / "file")
+    assert len(faulty.asked) == 1
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_503_and_cuts_are_mended(
+    faulty: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connections: int
+) -> None:
+    monkeypatch.setattr(part_files, "PIECE_BYTES", 12_000)
+    faulty.unavailable = Counter(file=2)
+    faulty.cut_after["file"], faulty.cuts = 9_000, Counter(file=3)
+    download_file("s3://bucket/file", tmp_path / "file", connections=connections)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert not +faulty.cuts and not +faulty.unavailable
 
 
 def test_a_missing_object_and_bucket_are_refusals(bucket: Any, tmp_path: Path) -> None:

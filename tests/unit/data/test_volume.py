@@ -311,6 +311,16 @@ def test_bad_rois(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
     os.truncate(path, 100)
     with pytest.raises(PipelineError, match="a readable NIfTI volume"):
         read_volume(path)
+    content = bytearray(gzip.decompress(write_nifti(path, np.ones(SHAPE)).read_bytes()))
+    content[70:72] = (20).to_bytes(2, "little")  # no type of NIfTI's
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(PipelineError, match="data code 20 not recognized"):
+        read_volume(path)
+    content = bytearray(write_nifti(path, np.ones(SHAPE)).read_bytes())
+    content[-8] ^= 1  # CRC-32 of the stream
+    path.write_bytes(content)
+    with pytest.raises(PipelineError, match="CRC"):
+        read_volume(path)
     other = write_nifti(tmp_path / "ncsnr.nii.gz", np.ones((7, 6, 4), np.float32))
     with pytest.raises(PipelineError, match=r"\(7, 6, 5\) as the mask roi"):
         values_in_mask(other, mask)
@@ -323,6 +333,8 @@ def test_bad_rois(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
         ({"mask": "files"}, "takes 2 nsd.mask_files"),
         ({"space": "func1pt8mm", "mask": "files", "mask_files": ["a", "b"]}, "takes 1"),
         ({"mask_files": ["a", "b"]}, "takes 0"),
+        ({"mask": "files", "mask_files": ["a", "a"]}, "mask_files names one twice: a, a"),
+        ({"subjects": ["subj01", "subj01"]}, "subjects names one twice: subj01, subj01"),
     ],
 )
 def test_settings_that_contradict_each_other(nsd: dict[str, Any], said: str) -> None:

@@ -29,7 +29,18 @@ def checks_of(
     for name, metrics in scores.items():
         path = folder / f"{name.replace('/', '_')}.csv"
         rows = [
-            (m, v, v, v, n_images, "higher", NULL[m] + null_shift, 60.0 if "two" in m else np.nan)
+            (
+                m,
+                v,
+                v,
+                v,
+                n_images,
+                "higher",
+                NULL[m] + null_shift,
+                60.0 if "two" in m else np.nan,
+                45.0,
+                55.0,
+            )
             for m, v in metrics.items()
         ]
         pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(path, index=False)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.unit.evaluation.made_up import results_of, write_summary
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
 from brainit.data.trials import TRIAL_COLUMNS
 from brainit.evaluation.image_scores import ImageScores
 from brainit.evaluation.paper import paper_table
-from brainit.evaluation.score import SUMMARY_COLUMNS
 from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.table_files import (
     Block,
@@ -21,35 +21,11 @@ from brainit.evaluation.table_files import (
     as_markdown,
     write_table_files,
 )
-from brainit.evaluation.table_records import Results, count_training_trials
+from brainit.evaluation.table_records import count_training_trials
 from brainit.evaluation.table_rows import TABLES
 from brainit.evaluation.tables import format_p, format_score, make_tables
 
 PAPER_METRICS = ("PixCorr", "SSIM", "Alex(2)", "Alex(5)", "Incep", "CLIP", "Eff", "SwAV")
-
-
-def write_summary(path: Path, means: dict[str, float]) -> Path:
-    rows = [(m, v, v - 0.1, v + 0.1, 100, "higher", 0.5, np.nan) for m, v in means.items()]
-    pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(path, index=False)
-    return path
-
-
-def write_images(path: Path, columns: dict[str, list[float]]) -> Path:
-    length = len(next(iter(columns.values())))
-    pd.DataFrame({"nsd_id": np.arange(length) + 70, **columns}).to_csv(path, index=False)
-    return path
-
-
-def results_of(
-    folder: Path, scores: dict[str, dict[str, list[float]]], n_trials: dict[tuple[str, str], int]
-) -> Results:
-    """Write the per-image tables and summaries of all runs and read them as the step does."""
-    images, summaries = {}, {}
-    for number, (name, columns) in enumerate(scores.items()):
-        images[name] = write_images(folder / f"{number}.csv", columns)
-        means = {metric: float(np.mean(values)) for metric, values in columns.items()}
-        summaries[name] = write_summary(folder / f"{number}_summary.csv", means)
-    return Results(ImageScores(images), Summaries(summaries), n_trials)
 
 
 def test_every_published_table_has_its_rows_and_eight_metrics() -> None:
@@ -155,7 +131,7 @@ def test_ablations_without_runs_say_what_makes_them(tmp_path: Path) -> None:
     names = ["t1", "t2", "t3", "t5"]
     t1, t2, t3, t5 = make_tables(names, results, parse_sections({}))
     assert any("without external images, 40 h. Command: snakemake" in note for note in t1.notes)
-    assert any("Schaefer-400" in note and "no rule" in note for note in t2.notes)
+    assert any("Schaefer-400" in note and "clusters.atlas" in note for note in t2.notes)
     assert len(t5.blocks) == 1 and "As published" in t5.blocks[0].heading
     rows = t3.records.set_index(["condition", "metric"])
     assert rows.loc[("8 clusters, 40 h", "PixCorr"), "paper"] == 0.379

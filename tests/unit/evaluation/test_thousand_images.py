@@ -85,3 +85,13 @@ def test_ssim(images: Pair) -> None:
     expected = maps[:, 5:-5, 5:-5].mean(axis=(1, 2))
     found = structural_similarities(*(torch.from_numpy(rows) for rows in images))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_ssim_does_not_depend_on_threads(images: Pair) -> None:
+    pair = [torch.from_numpy(rows[:12]) for rows in images]
+    alone = structural_similarities(*pair, in_colour=True)
+    torch.set_num_threads(4)
+    try:
+        assert torch.equal(structural_similarities(*pair, in_colour=True), alone)
+    finally:
+        torch.set_num_threads(1)

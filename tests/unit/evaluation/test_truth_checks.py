@@ -13,9 +13,11 @@ from brainit.core.settings import Settings, parse_sections
 from brainit.core.streams import numpy_generator
 from brainit.evaluation.check import FAILS, HOLDS
 from brainit.evaluation.checks import check_difficulty
+from brainit.evaluation.cluster_attention import ClusterAttention, check_contralateral
 from brainit.evaluation.cluster_checks import (
     area_agreement,
     check_clusters,
+    profile_correlation,
     share_with_all_subjects,
 )
 from brainit.evaluation.encoder_accuracy import (
@@ -143,8 +145,55 @@ def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good:
     assert abs(ami.null) < 0.1
     assert abs(found["clusters_vs_areas_ami_coordinates"].value) < 0.1
     assert found["clusters_with_all_subjects_pct"].value == 100.0
+    profile = found["clusters_area_profile_r"]
+    assert profile.verdict == (HOLDS if is_good else FAILS)
+    assert profile.null < 0.9
     with pytest.raises(PipelineError, match="clusters of the voxels"):
         check_clusters(clusters, encoder, voxels, truths[::-1], settings)
+
+
+def test_profile_correlation_by_loops() -> None:
+    rng = np.random.default_rng(4)
+    labels, area = rng.integers(0, 3, 60) * 5, rng.integers(0, 4, 60)
+    subject = np.repeat([0, 1, 2], 20)
+    shares = np.array(
+        [
+            [
+                [np.mean(area[(subject == s) & (labels == c)] == a) for a in range(4)]
+                for c in (0, 5, 10)
+            ]
+            for s in range(3)
+        ]
+    )
+    shares = shares - shares.mean(axis=1, keepdims=True)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = [np.corrcoef(shares[i].ravel(), shares[j].ravel())[0, 1] for i, j in pairs]
+    assert profile_correlation(labels, area, subject) == pytest.approx(np.mean(expected))
+    two = np.array([0, 0, 1, 0, 0, 1, 2])  # the second subject alone has the last cluster
+    found = profile_correlation(two, np.array([0, 0, 1, 0, 0, 1, 3]), np.array([0] * 3 + [1] * 4))
+    assert found == pytest.approx(1.0)
+
+
+def attention_of(side: np.ndarray, right_share: np.ndarray) -> ClusterAttention:
+    """Return maps of two columns that lean by `side`, for clusters of these voxels."""
+    right = (1 + side) / 2
+    maps = np.stack([1 - right, right], axis=1)[:, None] / 2
+    return ClusterAttention(np.repeat(maps, 2, axis=1), right_share)
+
+
+def test_contralateral_attention_holds_mirrored_fails_and_random_is_null() -> None:
+    rng = np.random.default_rng(6)
+    share = rng.uniform(size=40)
+    share[3] = np.nan
+    crossed = attention_of(1 - 2 * np.nan_to_num(share), share)
+    check = check_contralateral([crossed, crossed], 200, numpy_generator(0, "a"))
+    assert check.value == pytest.approx(1.0) and check.verdict == HOLDS
+    assert 0.2 < check.null < 0.7
+    mirrored = attention_of(2 * np.nan_to_num(share) - 1, share)
+    check = check_contralateral([mirrored], 200, numpy_generator(0, "a"))
+    assert check.value == pytest.approx(-1.0) and check.verdict == FAILS
+    random = attention_of(rng.uniform(-1, 1, 40), share)
+    assert check_contralateral([random], 200, numpy_generator(0, "a")).verdict == FAILS
 
 
 def test_share_of_attainable_by_loops() -> None:

@@ -130,3 +130,7 @@ def test_wrong_and_missing_names_are_listed_at_once() -> None:
         load_dinov2(PATH, state, SMALL)
     expected = ("blocks.1.scale1.gamma", "registers", "head.weight", "class_token (1, 1, 7)")
     assert all(name in str(caught.value) for name in (*expected, "Fix: "))
+    state = random_file(SMALL)
+    state["pos_embed"] = torch.zeros(1, 8, SMALL.width)
+    with pytest.raises(PipelineError, match=r"position \(1, 8, 32\) instead of \(1, 17, 32\)"):
+        load_dinov2(PATH, state, SMALL)

@@ -1,5 +1,6 @@
 """The shipped networks: what they promise, against plain definitions."""
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from brainit.features.registry import DEMO_FOLDER, find_entry, load_backbone
 from brainit.features.registry_entries import ENTRIES
 from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, SemanticTokens
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, VggFeatures
-from brainit.features.weights_file import read_network, save_network
+from brainit.features.weights_file import count_parameters, read_network, save_network
 from brainit.training.demo_scenes import SceneSet, as_images, make_scenes
 
 MESSAGE = r"expected .*found .*Fix: "
@@ -70,6 +71,16 @@ def test_tokens_against_the_towers_own_hooks(images: torch.Tensor) -> None:
     assert torch.equal(seen[0][:, 1:], tokens), "all patch tokens, class token left out"
 
 
+def test_an_open_clip_whose_tokens_are_before_the_norm_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metadata, "version", lambda _: "2.23.0")
+    with pytest.raises(PipelineError, match=r"expected version 2.24 or later, found 2.23.0. Fix: "):
+        load_backbone("semantic_tokens", "demo_openclip")
+    monkeypatch.setattr(metadata, "version", lambda _: "10.0.0rc1")
+    assert load_backbone("semantic_tokens", "demo_openclip").n_tokens == 64
+
+
 def test_contrast_is_halved_before_normalisation() -> None:
     network = load_backbone("semantic_tokens", "demo_openclip")
     assert isinstance(network, SemanticTokens)
@@ -112,20 +123,25 @@ def test_vgg16_names_are_torchvisions() -> None:
     from torchvision.models import vgg16_bn
 
     with torch.device("meta"):
-        published = vgg16_bn().state_dict()
-        ours = VggFeatures((64, 128, 256, 512, 512), 112).state_dict()
-    renamed = vgg16_bn_state(published)
-    assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in ours.items()}
+        published, ours = vgg16_bn(), VggFeatures((64, 128, 256, 512, 512), 112)
+    classifier = 123_642_856
+    assert count_parameters(published) == 138_365_992 == count_parameters(ours) + classifier
+    renamed = vgg16_bn_state(published.state_dict())
+    own = ours.state_dict()
+    assert {k: v.shape for k, v in renamed.items()} == {k: v.shape for k, v in own.items()}
 
 
 def test_vgg16_taps_are_the_papers(tmp_path: Path) -> None:
     import_torchvision()
     from safetensors.torch import save_file
-    from torchvision.models import vgg16_bn
+    from torchvision.models.vgg import cfgs, make_layers
 
     torch.manual_seed(0)
-    published = vgg16_bn().eval()
-    state = {k: v for k, v in published.state_dict().items() if k.startswith("features.")}
+    published = make_layers(cfgs["D"], batch_norm=True).eval()
+    for layer in published:
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    state = {f"features.{name}": tensor for name, tensor in published.state_dict().items()}
     save_file(state, tmp_path / "vgg16_bn.safetensors")
     network = load_backbone("vgg", "vgg16_bn", tmp_path)
     x = torch.rand(1, 3, 112, 112)
@@ -133,7 +149,7 @@ def test_vgg16_taps_are_the_papers(tmp_path: Path) -> None:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     y = (x - mean) / std
     taps = {5: 0, 12: 1, 22: 2, 32: 3, 42: 4}
-    for index, layer in enumerate(published.features):
+    for index, layer in enumerate(published):
         y = layer(y)
         if index in taps:
             assert torch.allclose(maps[taps[index]], y, atol=1e-4), index

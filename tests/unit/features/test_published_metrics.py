@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
 from brainit.features.lpips import CHANNELS, load_lpips
-from brainit.features.networks import BIGG14, load_openclip
+from brainit.features.networks import BIGG14, load_openclip, load_vgg16_bn, vgg16_bn_state
 from brainit.features.published_metrics import (
     OPENAI_CLIP,
     TappedNetwork,
@@ -155,18 +155,65 @@ def test_full_size_tokens_have_the_papers_shape() -> None:
     assert tokens(torch.empty(2, 3, 224, 224, device="meta")).shape == (2, 256, 1664)
 
 
-@pytest.mark.parametrize("load", [load_alexnet, load_efficientnet_b1, load_swav_resnet50])
-def test_wrong_and_missing_names_are_listed_at_once(load: Callable) -> None:
-    name = {load_alexnet: "alexnet", load_efficientnet_b1: "efficientnet_b1"}.get(load, "resnet50")
-    state = of_meta(model_of(name))
-    first, second, third = [key for key in state if key.endswith("weight")][:3]
+COUNTS = [
+    ("alexnet", load_alexnet, 61_100_840),
+    ("inception_v3", load_inception_v3, 27_161_264),
+    ("efficientnet_b1", load_efficientnet_b1, 7_794_184),
+    ("resnet50", load_swav_resnet50, 25_557_032),
+]
+
+
+def on_meta(name: str) -> nn.Module:
+    """Return a network at full size without memory; one of OpenAI's or OpenCLIP's, or a model."""
+    import_torchvision()
+    from torchvision.models import get_model
+
+    with torch.device("meta"):
+        if name.startswith("ViT"):
+            return build_clip(openclip_config(name))
+        options = {"init_weights": False} if name == "inception_v3" else {}
+        return get_model(name, weights=None, **options)
+
+
+@pytest.mark.parametrize(("name", "load", "published"), COUNTS)
+def test_full_sizes_are_torchvisions_less_the_classifier(
+    name: str, load: Callable, published: int
+) -> None:
+    model = on_meta(name)
+    assert count_parameters(model) == published
+    heads = ("classifier.", "fc.", "AuxLogits.")
+    left_out = sum(p.numel() for n, p in model.named_parameters() if n.startswith(heads))
+    state = of_swav(model) if load is load_swav_resnet50 else of_meta(model)
+    assert count_parameters(load(PATH, state)) == published - left_out
+
+
+LAYOUTS = [
+    (load_alexnet, "alexnet", "features."),
+    (load_inception_v3, "inception_v3", ""),
+    (load_efficientnet_b1, "efficientnet_b1", ""),
+    (load_swav_resnet50, "resnet50", "module."),
+    (load_clip_vit_l14, OPENAI_CLIP, "visual."),
+    (load_openclip, BIGG14, "visual."),
+    (load_vgg16_bn, "vgg16_bn", "features.99."),
+]
+
+
+@pytest.mark.parametrize(("load", "name", "place"), LAYOUTS)
+def test_wrong_and_missing_names_are_listed_at_once(load: Callable, name: str, place: str) -> None:
+    """At full size, in the published layout: two names gone, one of another shape, one too many."""
+    model = on_meta(name)
+    state = of_swav(model) if load is load_swav_resnet50 else of_meta(model)
+    kept = place.split(".")[0]
+    first, second, third = [n for n in state if n.startswith(kept) and n.endswith("weight")][:3]
     del state[first], state[second]
-    state |= {third: torch.zeros(5, 4), "surprise": torch.zeros(1)}
-    state = {key: v for key, v in state.items() if not key.startswith("fc.")}
+    state |= {third: torch.zeros(5, 4), f"{place}surprise": torch.zeros(1)}
     with pytest.raises(PipelineError) as caught:
         load(PATH, state)
-    for part in (first, second, f"{third} (5, 4)", "surprise", "Fix: fetch it anew"):
-        assert part in str(caught.value)
+    names = [name.removeprefix("module.") for name in (first, second, third)]
+    if load is load_vgg16_bn:
+        names = list(vgg16_bn_state({name: torch.zeros(0) for name in names}))
+    for part in (*names, "(5, 4) instead of", "surprise", "missing", "Fix: fetch it anew"):
+        assert part in str(caught.value), part
 
 
 def test_old_files_may_lack_the_count_of_batches() -> None:

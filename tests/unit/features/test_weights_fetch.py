@@ -209,8 +209,9 @@ def test_the_list_names_all_and_says_what_is_here(
     lines = {line.split(" | ")[1]: line for line in caplog.messages}
     assert lines["vgg16_bn"].endswith("| yes")
     assert lines["unclip6"].endswith(
-        "hub dataset pscotti/mindeyev2@main: unclip6_epoch0_step110000.ckpt | no"
+        "hub dataset pscotti/mindeyev2@main: unclip6_epoch0_step110000.ckpt | not stated | no"
     )
+    assert lines["lpips_alex"].endswith("v0.1/alex.pth | 7be5be79 and df73285e | no")
     assert set(lines) == {"name", *(e.name for e in ENTRIES if not e.is_demo)}
 
 

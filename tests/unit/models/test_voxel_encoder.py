@@ -11,6 +11,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import EncoderSettings, FeatureSettings
 from brainit.features.encoder_backbone import EncoderBackbone
+from brainit.features.registry import load_backbone
 from brainit.features.weights_file import freeze
 from brainit.models import voxel_encoder as module
 from brainit.models.encoder_names import from_released_names
@@ -128,8 +129,7 @@ def test_literal_form_equals_plain_loops(encoder: VoxelEncoder, images: Tensor) 
 def test_hoisted_form_equals_literal(
     encoder: VoxelEncoder, images: Tensor, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_VOXELS_PER_BLOCK", rows)
-    monkeypatch.setattr(module, "_IMAGES_PER_BLOCK", max(1, rows // 3))
+    monkeypatch.setattr(module, "_AT_ONCE", {"cpu": (rows, max(1, rows // 3))})
     voxels = encoder.voxel_slice("subj05")
     index = torch.arange(voxels.start, voxels.stop).expand(3, -1)
     literal = encoder(images, index)
@@ -137,6 +137,60 @@ def test_hoisted_form_equals_literal(
     torch.testing.assert_close(
         encoder.predict(images, encoder.hoist(voxels)), encoder.predict(images, voxels)
     )
+
+
+def demo_encoder() -> VoxelEncoder:
+    """Return an encoder on the demo's trained backbone, every part of which has an effect."""
+    backbone = load_backbone("encoder_backbone", "demo_vit")
+    with seeded_init(4, "encoder"):
+        encoder = VoxelEncoder(backbone, EncoderSettings(dropout=0.0), {"subj01": 300})
+        for adapter in encoder.adapters:
+            nn.init.normal_(adapter.up.weight)
+        nn.init.normal_(encoder.voxel_embedding, std=0.3)
+    return encoder
+
+
+@pytest.mark.parametrize("form", ["literal", "hoisted"])
+def test_in_bfloat16_it_predicts_nearly_the_same(form: str) -> None:
+    encoder = demo_encoder()
+    images = torch.rand(3, 3, 64, 64, generator=torch_generator(1, "images"))
+    index = torch.arange(300).expand(3, -1)
+    seen: list[torch.dtype] = []
+    inner = [encoder.backbone.blocks[2].qkv, encoder.adapters[1].down, encoder.layers[0].widen]
+    for layer in inner:
+        layer.register_forward_hook(lambda _layer, _inputs, output: seen.append(output.dtype))
+
+    def predicted() -> Tensor:
+        with torch.no_grad():
+            literal = form == "literal"
+            return encoder(images, index) if literal else encoder.predict(images, slice(0, 300))
+
+    wanted = predicted()
+    assert set(seen) == {torch.float32}
+    seen.clear()
+    encoder.use_precision(torch.bfloat16)
+    found = predicted()
+    assert set(seen) == {torch.bfloat16}, "backbone, adapters and voxels' attention"
+    assert found.dtype == torch.float32
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+    assert 0 < float((found - wanted).norm() / wanted.norm()) < 0.02
+
+
+def test_gradients_in_bfloat16_are_nearly_the_same() -> None:
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        encoder = demo_encoder().train()
+        encoder.use_precision(dtype)
+        images = torch.rand(3, 3, 64, 64, generator=torch_generator(1, "images"))
+        encoder(images, torch.arange(300).expand(3, -1)).square().mean().backward()
+        trained = {n: p.grad for n, p in encoder.named_parameters() if p.requires_grad}
+        assert all(g is not None and g.dtype == torch.float32 for g in trained.values())
+        found[dtype] = trained
+    for name, wanted in found[torch.float32].items():
+        if name.endswith("key.bias"):
+            continue  # moves all scores of a voxel alike: its gradient is zero but for rounding
+        error = (found[torch.bfloat16][name] - wanted).norm() / wanted.norm()
+        assert 0 < float(error) < 0.1, name
 
 
 def test_prediction_ignores_training_mode_and_keeps_no_graph(

@@ -15,6 +15,7 @@ from brainit.core.seeds import seeded_init
 from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
 from brainit.data.recons import Recons, read_recons, write_recons
+from brainit.evaluation.cluster_attention import cluster_attention
 from brainit.evaluation.encoder_accuracy import EncoderPredictions
 from brainit.evaluation.score import SUMMARY_COLUMNS
 from brainit.evaluation.summaries import Summaries
@@ -22,7 +23,7 @@ from brainit.evaluation.truth import VoxelTruth
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.brain_transformer_file import LoadedBit
 from brainit.report import style
-from brainit.report.attention_figure import cluster_attention, draw_attention
+from brainit.report.attention_figure import draw_attention
 from brainit.report.cluster_figure import draw_clusters_by_area
 from brainit.report.cortex import (
     cluster_colours,
@@ -82,7 +83,8 @@ def made_up_summaries(folder: Path) -> Summaries:
             ("net.mid.two_way", 70.0 + 12 * number, 66.0 + 12 * number, 75.0 + 12 * number, 50.0),
         ]
         table = pd.DataFrame(rows, columns=["metric", "mean", "ci_low", "ci_high", "null_mean"])
-        table = table.assign(n_images=100, direction="higher", null_p999=60.0)
+        table = table.assign(n_images=100, direction="higher")
+        table = table.assign(null_p999=60.0, null_p005=45.0, null_p995=55.0)
         paths[f"subj01/{run}/fused"] = folder / f"{run}.csv"
         table[list(SUMMARY_COLUMNS)].to_csv(folder / f"{run}.csv", index=False)
     return Summaries(paths)

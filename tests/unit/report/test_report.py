@@ -15,7 +15,7 @@ from brainit.core.settings import parse_sections
 from brainit.report import browser
 from brainit.report.browser import image_browser
 from brainit.report.html import ReportInputs, make_report
-from brainit.report.ranking import best_median_worst, ranked, ranking_metric
+from brainit.report.ranking import best_median_worst, ranked, ranking_metric, run_label
 from brainit.report.sections import citations
 from brainit.report.timing import cost_rows, duration, read_costs
 
@@ -113,6 +113,12 @@ def test_ranking_by_plain_sorting() -> None:
     assert ranking_metric(["PixCorr", "SwAV", "a.b.distance"]) == "SwAV"
     assert ranking_metric(["PixCorr", "a.b.distance", "a.c.distance", "c"]) == "a.c.distance"
     assert ranking_metric(["SSIM", "PixCorr"]) == "PixCorr"
+
+
+def test_runs_are_called_by_their_amount_of_data() -> None:
+    names = ["15min", "450trials", "40h", "1h_scratch", "40h_k8", "first2"]
+    called = ["15 min", "450 trials", "40 h", "1 h from scratch", "40 h k8", "first2"]
+    assert [run_label(name) for name in names] == called
 
 
 def test_costs_of_steps(inputs: ReportInputs) -> None:

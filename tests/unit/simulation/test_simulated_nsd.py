@@ -77,6 +77,19 @@ def test_betas_are_mgh_with_trials_last(out: Path, settings: Settings) -> None:
     assert len(values) == len(label)
 
 
+def test_atlases_part_each_hemisphere(out: Path) -> None:
+    folder = out / "nsd/nsddata/freesurfer/fsaverage/label"
+    for n_parcels in (400, 1000):
+        sides = [
+            nib.freesurfer.read_annot(folder / f"{side}.parcels{n_parcels}.annot")[0]
+            for side in ("lh", "rh")
+        ]
+        for labels in sides:
+            assert len(labels) == 10_242
+            assert sorted(set(labels.tolist())) == list(range(n_parcels // 2))
+        assert not np.array_equal(*sides)
+
+
 def test_behaviour_has_a_row_per_trial(out: Path) -> None:
     table = pd.read_csv(out / "nsd" / nsd_paths.responses("subj01"), sep="\t")
     assert len(table) == 150

@@ -248,7 +248,7 @@ def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: Ba
     few = ExampleSource({"subj01": fmri("subj01", 4, 0)}, {}, source.voxels)
     task.train = few
     losses = [next(iter(task.losses(EpochPosition(task.draws(0))))).item()]
-    fit(list(task.model.parameters()), task, LoopPlan(200, 5e-3), "test")
+    fit(list(task.model.parameters()), task, LoopPlan(70, 1e-2), "test")
     losses.append(next(iter(task.losses(EpochPosition(task.draws(0))))).item())
     assert losses[1] < 0.6 * losses[0]
 
@@ -275,6 +275,26 @@ def test_joint_loss_is_the_noise_predictions_error(
         predicted = generator.predict_noise(noisy[None], steps[i : i + 1], tokens[i : i + 1])
         errors.append(float((predicted[0] - noise[i]).detach().square().mean()))
     assert found == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_stage_2_makes_the_tokens_without_condition_once(
+    source: ExampleSource, images: BatchImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    none, calls, told = generator.unconditional_tokens(), [], []
+    predict = generator.predict_noise
+    monkeypatch.setattr(generator, "unconditional_tokens", lambda: calls.append(1) or none)
+    monkeypatch.setattr(generator, "predict_noise", lambda *a: told.append(a[2]) or predict(*a))
+    model = bit(generator.n_tokens, generator.token_width)
+    parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
+    task = JointTask(model, generator, source, None, images, *parts)
+    with torch.no_grad():
+        n_batches = sum(1 for _ in task.losses(EpochPosition(task.draws(0))))
+        batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
+        task.loss(batch, torch_generator(0, "x"), 1.0)
+    assert n_batches == task.n_batches() > 3 and len(calls) == 1
+    assert torch.equal(told[-1], none.expand(3, -1, -1))
 
 
 def gradients_of_joint(

@@ -206,3 +206,37 @@ def test_synthetic_shards_equal_one_shot(
     rows = found.rows(np.arange(N_IMAGES)).astype(np.float32)
     assert np.allclose(rows, expected.numpy(), rtol=2e-3, atol=1e-3)
     assert found.attributes["subject"] == "subj05"
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_training_transfer_and_prediction_run_as_the_settings_say(
+    pool: FmriPool,
+    images: ImageStore,
+    backbone: nn.Module,
+    tmp_path: Path,
+    name: str,
+    dtype: str,
+) -> None:
+    options = OPTIONS.model_copy(update={"precision": name, "transfer_epochs": 1})
+    settings, seen = Settings(encoder=options), []
+    spy = backbone.blocks[0].qkv.register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    try:
+        short = Settings(encoder=options.model_copy(update={"epochs": 1}))
+        encoder, _ = train_encoder(pool, images, backbone, short, CPU)
+        synthesize_fmri(load_again(encoder), "subj05", images, settings, CPU, tmp_path)
+        adapt_encoder(encoder, fmri(images, "subj02", 9), images, settings, CPU)
+    finally:
+        spy.remove()
+    assert len(seen) >= 6 + 2 + 1 + 3, "batches of training, validation, prediction, transfer"
+    assert set(seen) == {getattr(torch, dtype)}
+    rows = ShardedArray(tmp_path).rows(np.arange(N_IMAGES)).astype(np.float32)
+    wanted = load_again(encoder).predict(images.images(np.arange(N_IMAGES)), slice(10, 17)).numpy()
+    error = np.linalg.norm(rows - wanted) / np.linalg.norm(wanted)
+    assert error < (0.02 if name == "bfloat16" else 1e-3)
+
+
+def load_again(encoder: VoxelEncoder) -> VoxelEncoder:
+    """Return a copy that has the weights and not the precision, as from a file."""
+    copy = VoxelEncoder(encoder.backbone, encoder.settings, encoder.n_voxels)
+    copy.load_own_state(encoder.own_state())
+    return copy.eval()

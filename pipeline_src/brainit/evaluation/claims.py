@@ -1,0 +1,134 @@
+"""The paper's claims on its own tables as checks on ours: T1 to T5 and T7, and a control.
+
+A row of a table beats another on as many metrics as in the paper, whose exceptions (Schaefer-1000
+ahead on Alex(2) and Incep, 3-D coordinates and no external images on SSIM) are read from the
+published numbers themselves. A simulation has other metrics, so shares of metrics are compared.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from brainit.core.artifacts import read_table
+from brainit.core.settings import Settings
+from brainit.evaluation.check import CHECK_COLUMNS, Check, as_table, at_least, within
+from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.paper import PaperTable, paper_table
+from brainit.evaluation.score_checks import two_way_metrics
+from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.table_rows import TABLES, Condition
+
+CLAIMED = ("t1", "t2", "t3", "t4", "t5", "t7")
+ALIKE = 50.0
+"""Percent of metrics that a row wins on average against one that is alike."""
+SHUFFLED_RUN = "40h_shuffled_trials"
+
+
+def check_claims(
+    summaries: Mapping[str, Path], earlier: Path | None, settings: Settings
+) -> pd.DataFrame:
+    """Return the checks of the file `earlier` (None: none), then the claims that can be checked.
+
+    `summaries` are by subject/run/kind; a claim whose runs are not there is left out. Raises
+    `PipelineError` for a file that holds no checks.
+    """
+    found = Summaries(summaries)
+    checks = as_table([*check_orderings(found, settings), *check_shuffled(found)])
+    if earlier is None:
+        return checks
+    return pd.concat([read_table(earlier, CHECK_COLUMNS, "check_results"), checks])
+
+
+def check_orderings(summaries: Summaries, settings: Settings) -> list[Check]:
+    """Return a check for each row behind its table's reference in the paper, where it was run here.
+
+    Behind is a row that loses on most metrics: in T3 not the one of 256 or 512 clusters.
+    """
+    checks = []
+    for name in CLAIMED:
+        table, published = TABLES[name], paper_table(name)
+        reference = table.conditions[table.reference]
+        for other in table.conditions:
+            if other == reference or other.paper_row is None:
+                continue
+            found = _ordering(name, reference, other, published, summaries, settings)
+            checks += [] if found is None else [found]
+    return checks
+
+
+def _ordering(
+    name: str,
+    first: Condition,
+    second: Condition,
+    published: PaperTable,
+    summaries: Summaries,
+    settings: Settings,
+) -> Check | None:
+    lost_in_paper = [m for m, won in _paper_wins(first, second, published) if not won]
+    threshold = 100.0 * (1 - len(lost_in_paper) / len(published.metrics))
+    wins = dict(_our_wins(first, second, published, summaries, settings))
+    if not wins or threshold <= ALIKE:
+        return None
+    value = 100.0 * sum(wins.values()) / len(wins)
+    lost = [metric for metric, won in wins.items() if not won]
+    text = (
+        f"percent of {len(wins)} metrics on which {first.label} ({first.run}) is strictly better "
+        f"than {second.label} ({second.run}); threshold: the same in the paper"
+        f"{_listed(lost_in_paper, ', not on ')}; null: two rows alike{_listed(lost, '. Not on: ')}"
+    )
+    return at_least(f"{name}_{first.run}_above_{second.run}", value, ALIKE, threshold, text)
+
+
+def _listed(names: list[str], start: str) -> str:
+    return start + ", ".join(names) if names else ""
+
+
+def _paper_wins(
+    first: Condition, second: Condition, published: PaperTable
+) -> Iterator[tuple[str, bool]]:
+    assert first.paper_row is not None and second.paper_row is not None
+    ours, theirs = (published.row(*c.paper_row).values for c in (first, second) if c.paper_row)
+    for metric in published.metrics:
+        sign = -1 if metric in published.lower_is_better else 1
+        yield metric, sign * ours[metric] > sign * theirs[metric]
+
+
+def _our_wins(
+    first: Condition,
+    second: Condition,
+    published: PaperTable,
+    summaries: Summaries,
+    settings: Settings,
+) -> Iterator[tuple[str, bool]]:
+    """Yield whether the first row is better on each metric that both have for the same subjects."""
+    metrics = summaries.metrics() if settings.run.simulation else published.metrics
+    common = set(summaries.subjects(first.run)) & set(summaries.subjects(second.run))
+    if not settings.run.simulation:
+        common &= set(published.subjects)
+    subjects = tuple(sorted(common))
+    for metric in metrics:
+        pair = [summaries.mean(c.run, c.kind, metric, subjects) for c in (first, second)]
+        if pair[0] is not None and pair[1] is not None:
+            sign = -1 if direction_of(metric) == "lower" else 1
+            yield metric, sign * pair[0].mean > sign * pair[1].mean
+
+
+def check_shuffled(summaries: Summaries) -> list[Check]:
+    """Check that a model trained on mismatched trials identifies no better or worse than chance.
+
+    Its mean lies within the 99 % range of permutations of its reconstructions against the images.
+    """
+    checks = []
+    for metric in two_way_metrics(summaries):
+        found = summaries.mean(SHUFFLED_RUN, "fused", metric)
+        if found is None:
+            continue
+        low, high = found.null_p005, found.null_p995
+        text = (
+            f"{metric} of the model trained on trials shuffled against images, percent; null and "
+            f"threshold: middle and half of the 99 % range of permutations, {low:.2f} to {high:.2f}"
+        )
+        name = f"shuffled_trials_{metric}"
+        checks.append(within(name, found.mean, (low + high) / 2, (high - low) / 2, text))
+    return checks

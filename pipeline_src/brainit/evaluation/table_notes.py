@@ -1,0 +1,72 @@
+"""What stands under a table: rows that were not run, how numbers were made, what was smaller."""
+
+import pandas as pd
+
+from brainit.core.settings import Settings
+from brainit.evaluation.paper import PaperTable
+from brainit.evaluation.smaller import smaller_than_paper
+from brainit.evaluation.table_records import Results
+from brainit.evaluation.table_rows import NOT_AVAILABLE, Rows, command_of, duration_label
+
+
+def table_notes(
+    name: str,
+    rows: Rows,
+    published: PaperTable,
+    records: pd.DataFrame,
+    results: Results,
+    settings: Settings,
+) -> tuple[str, ...]:
+    """Return the notes of table `name`, those on rows that were not run first."""
+    missing = _not_run(name, rows, results, settings.run.simulation)
+    return (*missing, *_notes(published, records, settings))
+
+
+def _not_run(name: str, rows: Rows, results: Results, simulated: bool) -> list[str]:
+    """Return a note for the rows whose runs are not there, with what makes them."""
+    missing = [c for c in rows.conditions if not results.images.subjects(c.run, c.kind)]
+    notes = [
+        f"Not run: {c.label}: {NOT_AVAILABLE[c.run]}." for c in missing if c.run in NOT_AVAILABLE
+    ]
+    names = [
+        f"{c.label}, {duration_label(c.duration)}" for c in missing if c.run not in NOT_AVAILABLE
+    ]
+    if names:
+        notes.append(f"Not run: {'; '.join(names)}. Command: {command_of(name, simulated)}")
+    return notes
+
+
+def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> tuple[str, ...]:
+    sizes = f"both images resized to {settings.evaluation.eval_size} px first"
+    over = ", ".join(published.subjects)
+    told = f"Published rows: mean of {over}; no intervals or seeds are published."
+    notes = [
+        told if published.rows else "The paper has no numbers of this.",
+        f"Ours: mean over images, then subjects; {sizes}; PixCorr and SSIM at "
+        f"{settings.evaluation.pixel_size} px; percentile bootstrap over images. P-values are not "
+        "corrected for their number.",
+        _smaller(published, records, settings),
+    ]
+    if settings.run.simulation:
+        notes.append(
+            "Simulation: a simulated brain, simulated scenes and small networks, also those that "
+            f"score ({', '.join(settings.features.metrics)}). No difference from the paper is "
+            "computed: the numbers are not comparable. Chance: reconstructions shuffled against "
+            "images."
+        )
+    return tuple(notes)
+
+
+def _smaller(published: PaperTable, records: pd.DataFrame, settings: Settings) -> str:
+    """Say what was smaller than in the paper, the test set and the subjects first."""
+    found = list(smaller_than_paper(settings))
+    scored = records[records["n_images"] > 0]
+    n_test = max((row.n_test for row in published.rows), default=0)
+    if len(scored) and scored["n_images"].min() < n_test:
+        found.insert(0, f"test images {scored['n_images'].min():,} (paper: {n_test:,})")
+    n_subjects = [
+        len(str(names).split()) for names in scored.groupby("condition").first()["subjects"]
+    ]
+    if published.rows and n_subjects and min(n_subjects) < len(published.subjects):
+        found.insert(0, f"subjects {min(n_subjects)} (paper: {len(published.subjects)})")
+    return f"Smaller than in the paper: {'; '.join(found) if found else 'nothing'}."

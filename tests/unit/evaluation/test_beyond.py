@@ -1,0 +1,131 @@
+"""Tables beyond the paper: seeds, failures by rule, encoder by part, rows of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.unit.evaluation.made_up import results_of, write_images
+
+from brainit.core.settings import parse_sections
+from brainit.evaluation.bootstrap import bootstrap_interval
+from brainit.evaluation.encoder_table import accuracy_by_part
+from brainit.evaluation.failures import N_WORST, failure_cases
+from brainit.evaluation.image_scores import ImageScores
+from brainit.evaluation.table_files import as_markdown
+from brainit.evaluation.table_rows import BEYOND, Condition, duration_label
+from brainit.evaluation.tables import make_tables
+
+TWO_WAY = "net.a.two_way"
+SIMULATED = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 20}})
+
+
+def test_spread_over_seeds(tmp_path: Path) -> None:
+    scores = {
+        "subj01/40h/fused": {"PixCorr": [0.1, 0.3]},
+        "subj01/40h_seed43/fused": {"PixCorr": [0.2, 0.4]},
+        "subj01/40h_seed5/fused": {"PixCorr": [0.5, 0.7]},
+        "subj01/40h_k8_seed43/fused": {"PixCorr": [9.0, 9.0]},
+    }
+    table = make_tables(["seeds"], results_of(tmp_path, scores, {}), SIMULATED)[0]
+    row = table.records.iloc[0]
+    assert row["n_seeds"] == 3
+    assert row["seed_mean"] == pytest.approx(np.mean([0.2, 0.3, 0.6]))
+    assert row["seed_sd"] == pytest.approx(np.std([0.2, 0.3, 0.6], ddof=1))
+    block = next(b for b in table.blocks if b.heading.startswith("Over seeds"))
+    assert block.columns == ("metric", "Brain-IT, 40 h, 3 seeds")
+    assert block.rows == (("PixCorr ↑", "0.367 ± 0.208"),)
+    alone = {"subj01/40h/fused": scores["subj01/40h/fused"]}
+    table = make_tables(["seeds"], results_of(tmp_path, alone, {}), SIMULATED)[0]
+    assert table.records.iloc[0]["n_seeds"] == 1 and np.isnan(table.records.iloc[0]["seed_sd"])
+    assert not any(b.heading.startswith("Over seeds") for b in table.blocks)
+
+
+def test_rows_beyond_the_paper_have_no_published_numbers(tmp_path: Path) -> None:
+    found = "net.a.image_retrieval_2way"
+    scores = {
+        "subj01/40h/fused": {"PixCorr": [0.5, 0.7], found: [100.0, 0.0]},
+        "subj01/2h/fused": {"PixCorr": [0.4, 0.5], found: [0.0, 0.0]},
+        "subj01/first2/fused": {"PixCorr": [0.1, 0.2], found: [0.0, 0.0]},
+        "subj01/nsdsynthetic/fused": {"PixCorr": [0.3, 0.1, 0.2], TWO_WAY: [60.0, 70.0, 80.0]},
+    }
+    counts = {("subj01", "2h"): 300, ("subj01", "40h"): 2430}
+    names = ["sessions", "subjects", "nsdsynthetic", "retrieval"]
+    made = make_tables(names, results_of(tmp_path, scores, counts), SIMULATED)
+    sessions, subjects, synthetic, retrieval = made
+    assert "As published" not in "".join(as_markdown(table) for table in made)
+    assert all("The paper has no numbers of this." in table.notes for table in made)
+    first = sessions.records.iloc[0]
+    assert first["condition"] == "transfer, 2 h (300 training trials)"
+    assert first["paired_difference"] == pytest.approx(-0.15)
+    assert any("10 h" in note and "demo-full" in note for note in sessions.notes)
+    assert subjects.records.iloc[0]["condition"] == "first 2 subjects, 40 h (2,430 training trials)"
+    assert list(synthetic.records["metric"]) == ["PixCorr", TWO_WAY]
+    assert list(synthetic.records["ours"]) == [pytest.approx(0.2), pytest.approx(70.0)]
+    assert set(retrieval.records["metric"]) == {found}
+    real = make_tables(["sessions"], results_of(tmp_path, scores, counts), parse_sections({}))[0]
+    assert any("transfer.further_durations" in note for note in real.notes)
+
+
+def test_labels_and_durations_of_runs() -> None:
+    runs = ("2h", "450trials", "1h_scratch", "nsdsynthetic", "first2", "40h_seed1")
+    durations = ["2h", "450trials", "1h", "40h", "40h", "40h"]
+    assert [Condition("", run, "fused").duration for run in runs] == durations
+    labels = [duration_label(d) for d in ("2h", "450trials", "15min", "40h")]
+    assert labels == ["2 h", "450 trials", "15 min", "40 h"]
+    assert all(0 <= rows.reference < len(rows.conditions) for rows in BEYOND.values())
+
+
+def test_failures_are_the_worst_and_name_the_branch(tmp_path: Path) -> None:
+    """Forty images: the worst fused ones fail in both branches, one, the other, or neither."""
+    rng = np.random.default_rng(0)
+    fused = rng.permutation(np.linspace(50, 99, 40))
+    worst = np.argsort(fused)[:4]
+    branches = {kind: rng.permutation(np.linspace(60, 98, 40)) for kind in ("lowlevel", "semantic")}
+    branches["lowlevel"][worst] = [10, 10, 99, 99]
+    branches["semantic"][worst] = [10, 99, 10, 99]
+    paths = {}
+    for kind, values in {"fused": fused, **branches}.items():
+        scores = values.tolist()
+        columns = {TWO_WAY: scores, "net.b.two_way": scores, "PixCorr": [0.2] * 40}
+        paths[f"subj01/40h/{kind}"] = write_images(tmp_path / f"{kind}.csv", columns)
+    cases = failure_cases(ImageScores(paths), "subj01")
+    assert cases["nsd_id"].tolist() == (np.argsort(fused)[:N_WORST] + 70).tolist()
+    assert cases["identification"].tolist() == pytest.approx(np.sort(fused)[:N_WORST])
+    expected = ["low-level and semantic", "low-level", "semantic", "fusion"]
+    assert cases["failed"].tolist()[:4] == expected
+    lowlevel = branches["lowlevel"]
+    below = [100 * sum(other < lowlevel[i] for other in lowlevel) / 39 for i in worst]
+    assert cases["lowlevel_percentile"].tolist()[:4] == pytest.approx(below)
+
+
+def test_failures_of_runs_and_none(tmp_path: Path) -> None:
+    columns = {TWO_WAY: [90.0, 80.0, 70.0], "PixCorr": [0.1, 0.2, 0.3]}
+    scores = {f"subj01/40h/{kind}": columns for kind in ("fused", "lowlevel", "semantic")}
+    table = make_tables(["failures"], results_of(tmp_path, scores, {}), SIMULATED)[0]
+    both = "low-level and semantic"
+    assert table.blocks[0].rows[0] == ("72", "70.0", "0.300", "0 %", "0 %", both)
+    assert table.records["simulation"].all() and "simulation" in table.title
+    empty = make_tables(["failures"], results_of(tmp_path, {}, {}), SIMULATED)[0]
+    assert empty.blocks == () and len(empty.records) == 0
+
+
+def test_encoder_by_part_by_loops() -> None:
+    rng = np.random.default_rng(1)
+    correlation, ceiling = rng.uniform(size=30), rng.uniform(0, 60, size=30)
+    ceiling[:10] = 5.0
+    parts = {
+        "first": np.arange(30) < 10,
+        "rest": np.arange(30) >= 10,
+        "none": np.zeros(30, dtype=bool),
+    }
+    found = accuracy_by_part(correlation, ceiling, parts, SIMULATED).set_index("part")
+    assert list(found.index) == ["first", "rest"]
+    assert found.loc["first", "mean_r"] == pytest.approx(correlation[:10].mean())
+    assert np.isnan(found.loc["first", "share_of_attainable"])
+    pairs = zip(correlation[10:], ceiling[10:], strict=True)
+    able = [r / np.sqrt(c / 100) for r, c in pairs if c > 10]
+    assert found.loc["rest", "share_of_attainable"] == pytest.approx(np.median(able))
+    low, high = found.loc["rest", "ci_low"], found.loc["rest", "ci_high"]
+    assert low < correlation[10:].mean() < high
+    wide = bootstrap_interval(correlation[10:], 500, np.random.default_rng(3))
+    assert (low, high) == pytest.approx(wide, abs=0.06)

@@ -1,0 +1,112 @@
+"""Claims on made-up scores: the published order holds, another does not."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
+from brainit.evaluation.check import CHECK_COLUMNS, FAILS, HOLDS, Check
+from brainit.evaluation.claims import check_claims, check_orderings, check_shuffled
+from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.paper import paper_table
+from brainit.evaluation.score import SUMMARY_COLUMNS
+from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.table_rows import TABLES
+
+REAL, SIMULATED = parse_sections({}), parse_sections({"run": {"simulation": True}})
+
+
+def written(folder: Path, scores: dict[str, dict[str, float]]) -> dict[str, Path]:
+    paths = {}
+    for name, metrics in scores.items():
+        rows = [
+            (m, v, v, v, 100, direction_of(m), 50.0, 59.0, 45.0, 57.0) for m, v in metrics.items()
+        ]
+        paths[name] = folder / f"{name.replace('/', '_')}.csv"
+        pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(paths[name], index=False)
+    return paths
+
+
+def as_published(name: str) -> dict[str, dict[str, float]]:
+    """Return the scores of a table's runs, for its first subject, as the paper has them."""
+    published = paper_table(name)
+    return {
+        f"{published.subjects[0]}/{c.run}/{c.kind}": dict(published.row(*c.paper_row).values)
+        for c in TABLES[name].conditions
+        if c.paper_row
+    }
+
+
+def orderings(folder: Path, scores: dict[str, dict[str, float]], settings: Settings) -> list[Check]:
+    return check_orderings(Summaries(written(folder, scores)), settings)
+
+
+@pytest.mark.parametrize("name", ["t1", "t2", "t3", "t4", "t5", "t7"])
+def test_the_papers_own_numbers_hold_and_two_swapped_rows_do_not(tmp_path: Path, name: str) -> None:
+    scores = as_published(name)
+    found = orderings(tmp_path, scores, REAL)
+    assert len(found) == len(scores) - (3 if name == "t3" else 1)
+    assert {check.verdict for check in found} == {HOLDS}
+    assert all(check.value == check.threshold for check in found)
+    first, last = list(scores)[0], list(scores)[-1]
+    swapped = {**scores, first: scores[last], last: scores[first]}
+    verdicts = [check.verdict for check in orderings(tmp_path, swapped, REAL)]
+    assert FAILS in verdicts
+
+
+def test_exceptions_are_the_papers(tmp_path: Path) -> None:
+    found = {c.check: c for c in orderings(tmp_path, as_published("t2"), REAL)}
+    check = found["t2_40h_above_40h_schaefer1000"]
+    assert check.value == check.threshold == 75.0
+    assert "not on Alex(2), Incep;" in check.explanation
+    assert "not on SSIM;" in found["t2_40h_above_40h_coordinates"].explanation
+    assert found["t2_40h_above_40h_schaefer400"].threshold == 100.0
+
+
+def test_a_simulation_is_held_on_its_own_metrics(tmp_path: Path) -> None:
+    good = {"PixCorr": 0.5, "SSIM": 0.3, "net.a.two_way": 90.0, "net.a.distance": 0.2}
+    bad = {"PixCorr": 0.4, "SSIM": 0.3, "net.a.two_way": 80.0, "net.a.distance": 0.1}
+    scores = {"subj01/40h/fused": good, "subj01/40h_no_external/fused": bad}
+    (check,) = orderings(tmp_path, scores, SIMULATED)
+    assert (check.value, check.threshold, check.verdict) == (50.0, 87.5, FAILS)
+    assert check.explanation.endswith("Not on: SSIM, net.a.distance")
+    better = {**good, "net.a.distance": 0.05, "SSIM": 0.4}
+    (check,) = orderings(tmp_path, {**scores, "subj01/40h/fused": better}, SIMULATED)
+    assert (check.value, check.verdict) == (100.0, HOLDS)
+
+
+def test_only_subjects_that_both_runs_have_are_compared(tmp_path: Path) -> None:
+    good, bad = {"PixCorr": 0.5}, {"PixCorr": 0.4}
+    scores = {
+        "subj01/40h/fused": good,
+        "subj02/40h/fused": {"PixCorr": -9.0},
+        "subj01/40h_no_external/fused": bad,
+    }
+    assert orderings(tmp_path, scores, SIMULATED)[0].verdict == HOLDS
+    assert orderings(tmp_path, {"subj01/40h/fused": good}, SIMULATED) == []
+
+
+@pytest.mark.parametrize(
+    ("score", "verdict"), [(50.0, HOLDS), (56.9, HOLDS), (57.1, FAILS), (44.9, FAILS)]
+)
+def test_shuffled_trials_stay_within_the_null(tmp_path: Path, score: float, verdict: str) -> None:
+    paths = written(tmp_path, {"subj01/40h_shuffled_trials/fused": {"net.a.two_way": score}})
+    (check,) = check_shuffled(Summaries(paths))
+    assert check.check == "shuffled_trials_net.a.two_way"
+    assert (check.null, check.threshold, check.verdict) == (51.0, 6.0, verdict)
+
+
+def test_claims_follow_the_earlier_checks(tmp_path: Path) -> None:
+    paths = written(tmp_path, {"subj01/40h_shuffled_trials/fused": {"net.a.two_way": 50.0}})
+    earlier = tmp_path / "checks.csv"
+    row = ("first", 1.0, np.nan, 0.5, HOLDS, "why")
+    pd.DataFrame([row], columns=list(CHECK_COLUMNS)).to_csv(earlier, index=False)
+    found = check_claims(paths, earlier, SIMULATED)
+    assert found["check"].tolist() == ["first", "shuffled_trials_net.a.two_way"]
+    assert len(check_claims(paths, None, SIMULATED)) == 1
+    earlier.write_text("a,b\n")
+    with pytest.raises(PipelineError, match="check_results"):
+        check_claims(paths, earlier, SIMULATED)
