@@ -1,6 +1,7 @@
 """The paper's metrics as functions of arrays (section 5.2): one number per image.
 
-Images are uint8 (images, height, width, rgb) of any size; both are resized as in the paper.
+Images are uint8 (images, height, width, rgb) of any size. Both are resized as `evaluation` says, by
+default to the paper's sizes; the demo's own scores are of smaller ones.
 """
 
 from collections.abc import Sequence
@@ -29,14 +30,16 @@ Pixels = UInt8[np.ndarray, "images height width rgb"]
 Seen = UInt8[np.ndarray, "seen_images seen_height seen_width rgb"]
 
 
-def pix_corr(recons: Pixels, seen: Seen) -> NDArray[np.float64]:
+def pix_corr(
+    recons: Pixels, seen: Seen, evaluation: EvaluationSettings = PAPER
+) -> NDArray[np.float64]:
     """Return PixCorr of each image, in [-1, 1]."""
-    return pixel_correlations(*_sized(recons, seen)).numpy()
+    return pixel_correlations(*_sized(recons, seen, evaluation)).numpy()
 
 
-def ssim(recons: Pixels, seen: Seen) -> NDArray[np.float64]:
+def ssim(recons: Pixels, seen: Seen, evaluation: EvaluationSettings = PAPER) -> NDArray[np.float64]:
     """Return SSIM of each image on grey values, at most 1."""
-    return structural_similarities(*_sized(recons, seen)).numpy()
+    return structural_similarities(*_sized(recons, seen, evaluation)).numpy()
 
 
 def two_way(
@@ -63,9 +66,11 @@ def score(
     return score_images(as_images(recons), as_images(seen), loaded, settings).per_image
 
 
-def _sized(recons: NDArray[np.uint8], seen: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+def _sized(
+    recons: NDArray[np.uint8], seen: NDArray[np.uint8], evaluation: EvaluationSettings
+) -> tuple[Tensor, Tensor]:
     _require_pairs(len(recons), len(seen), 1)
-    sizes = (PAPER.eval_size, PAPER.pixel_size)
+    sizes = (evaluation.eval_size, evaluation.pixel_size)
     first, second = (to_evaluation_size(as_images(pixels), *sizes) for pixels in (recons, seen))
     return first, second
 
