@@ -1,6 +1,8 @@
 """Every training of the pipeline, on made-up data, as short as it can be."""
 
+import copy
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -139,10 +141,16 @@ TINY_GENERATOR = {
 }
 
 
-def joint_task(data: Path, steps: int | None) -> JointTask:
+@cache
+def tiny_generator() -> Generator:
     with seeded_init(1, "generator"):
         generator = freeze(build_generator(TINY_GENERATOR))
     assert isinstance(generator, Generator)
+    return generator
+
+
+def joint_task(data: Path, steps: int | None) -> JointTask:
+    generator = copy.deepcopy(tiny_generator())
     model = bit(generator.n_tokens, generator.token_width)
     own = source(data)
     options = JointSettings(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -225,7 +226,10 @@ def test_side_of_a_map_is_left_or_right_of_the_mean() -> None:
     np.testing.assert_allclose(side[2:], 0.0, atol=1e-12)
 
 
-def test_figures_repeat_to_the_byte_and_say_simulation(tmp_path: Path, titles: list[str]) -> None:
+def test_figures_repeat_to_the_byte_and_say_simulation(
+    tmp_path: Path, titles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(matplotlib.rcParams, "savefig.dpi", 40)  # small pictures are soon drawn
     for name, draw in draw_all(tmp_path).items():
         first, second = tmp_path / f"{name}_1.png", tmp_path / f"{name}_2.png"
         draw(first)
