@@ -1,20 +1,23 @@
 """Runs of the smallest configuration on the test cluster; what SLURM knows of their jobs."""
 
-import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
+import yaml
 
-BIT = "results/group/scratch_subj01_1h/main/bit_lowlevel/bit.safetensors"
-IMAGES = "results/subj01/recon_1h_scratch_parts/lowlevel/shard_0.safetensors"
+BIT = "results/group/all/main/bit_lowlevel/bit.safetensors"
+IMAGES = "results/subj01/recon_40h_parts/lowlevel/shard_0.safetensors"
+FUSED = "results/subj01/recon_40h_parts/fused/shard_0.safetensors"
+RECON, METRICS, TABLES = "results/subj01/recon_40h", "results/subj01/metrics", "results/tables"
 PROFILE = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2")
 LATENCY = ("--latency-wait", "5")
 
@@ -22,6 +25,15 @@ Found = TypeVar("Found")
 
 started: list[subprocess.Popen[str]] = []
 """Every Snakemake of the test at hand."""
+
+
+def make_root(root: Path, repository: Path, **settings: Any) -> None:
+    """Make `root` a place to run in, with settings above those of the smallest run."""
+    root.mkdir(exist_ok=True)
+    settings["paths"] = {"results": "results", "store": "results/.store"}
+    (root / "here.yaml").write_text(yaml.safe_dump(settings))
+    for name in ("config", "workflow", "pipeline_src", "profiles", "slurm", "envs", "tests"):
+        (root / name).symlink_to(repository / name)
 
 
 def snakemake(root: Path, *words: str) -> subprocess.Popen[str]:
@@ -60,7 +72,7 @@ def submit(root: Path, target: str, *words: str) -> subprocess.Popen[str]:
     return snakemake(root, *PROFILE, *LATENCY, *words, "--", target)
 
 
-def ended(process: subprocess.Popen[str], root: Path, timeout_s: float = 400.0) -> str:
+def ended(process: subprocess.Popen[str], root: Path, timeout_s: float = 1200.0) -> str:
     """Wait until Snakemake ends; return what it said."""
     try:
         process.wait(timeout_s)
@@ -69,7 +81,7 @@ def ended(process: subprocess.Popen[str], root: Path, timeout_s: float = 400.0) 
     return (root / "snakemake.log").read_text()
 
 
-def finish(process: subprocess.Popen[str], root: Path, timeout_s: float = 400.0) -> str:
+def finish(process: subprocess.Popen[str], root: Path, timeout_s: float = 1200.0) -> str:
     """Wait until Snakemake ends well; return what it said."""
     text = ended(process, root, timeout_s)
     assert process.returncode == 0, text[-6000:]
@@ -94,7 +106,7 @@ def jobs_since(before: set[str]) -> list[dict[str, str]]:
     return [jobs[number] for number in sorted(set(jobs) - before, key=int)]
 
 
-def wait_for(look: Callable[[], Found | None], what: str, timeout_s: float = 150.0) -> Found:
+def wait_for(look: Callable[[], Found | None], what: str, timeout_s: float = 300.0) -> Found:
     """Return what `look` finds as soon as it finds something."""
     deadline = time.monotonic() + timeout_s
     while not (found := look()):
@@ -116,12 +128,19 @@ def step_process(root: Path, step: str) -> psutil.Process:
     return wait_for(look, f"the process of {step}")
 
 
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def forget(root: Path, *names: str) -> set[str]:
-    """Remove what the slice makes; return the ids of the jobs that SLURM knows by now."""
-    for name in names or (BIT, IMAGES):
-        (root / name).unlink(missing_ok=True)
+    """Remove files and folders of the slice; return the ids of the jobs that SLURM knows by now."""
+    for path in (root / name for name in names or (BIT, IMAGES)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
     return set(slurm_jobs())
+
+
+def accounted(jobs: list[str]) -> list[dict[str, str]]:
+    """Return what the accounting knows of these jobs (ids), in their order."""
+    columns = "JobID,State,ReqTRES,AllocTRES"
+    command = ["sacct", "-n", "-P", "-X", "-D", "-o", columns, "-j", ",".join(jobs)]
+    done = subprocess.run(command, check=True, timeout=20, capture_output=True, text=True)
+    names = columns.split(",")
+    return [dict(zip(names, line.split("|"), strict=True)) for line in done.stdout.splitlines()]

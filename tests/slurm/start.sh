@@ -2,6 +2,7 @@
 # A real SLURM on this one machine, for tests: munged, slurmctld, slurmd, two pretend GPUs.
 # Usage: start.sh FOLDER. Needs root, no systemd. All state stands below FOLDER, but for two links in
 # /etc/slurm: a job step drops SLURM_CONF, so its clients read the configuration there.
+# Where slurmdbd and MariaDB are installed jobs are accounted for, so that sacct works.
 set -euo pipefail
 folder=$1
 host=$(hostname -s)
@@ -52,7 +53,6 @@ MpiDefault=none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
-AccountingStorageType=accounting_storage/none
 # More CPUs and memory may be claimed than the machine has.
 SlurmdParameters=config_overrides
 ReturnToService=2
@@ -72,6 +72,18 @@ PartitionName=cpu Nodes=lab MaxTime=UNLIMITED DefMemPerCPU=500 State=UP Priority
 # Its jobs take GPUs from those of the others, which go back into the queue.
 PartitionName=high Nodes=lab MaxTime=UNLIMITED DefMemPerCPU=500 State=UP PriorityTier=10 PreemptMode=OFF
 CONF
+if type slurmdbd mariadbd mariadb-install-db > /dev/null 2>&1; then
+  cat >> "$folder/slurm.conf" << CONF
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStoragePort=$((port + 2))
+AccountingStoragePass=$folder/munge/socket
+AccountingStorageTRES=gres/gpu
+CONF
+  bash "$(dirname "$0")/start_accounting.sh" "$folder" $((port + 2))
+else
+  echo "AccountingStorageType=accounting_storage/none" >> "$folder/slurm.conf"
+fi
 ln -sfn "$folder/slurm.conf" /etc/slurm/slurm.conf
 ln -sfn "$folder/gres.conf" /etc/slurm/gres.conf
 

@@ -2,7 +2,7 @@
 # Stop what start.sh started below FOLDER, by process id, and remove its two links.
 folder=$1
 [ -e "$folder/slurm.conf" ] && SLURM_CONF=$folder/slurm.conf timeout 20 scancel --user=root --full 2> /dev/null
-for name in slurmd slurmctld munged; do
+for name in slurmd slurmctld slurmdbd mariadbd munged; do
   [ -s "$folder/$name.pid" ] || continue
   pid=$(cat "$folder/$name.pid")
   kill "$pid" 2> /dev/null

@@ -1,16 +1,25 @@
-"""The workflow's jobs through a real SLURM, with the profile that users have.
+"""A slice of the workflow, low-level BIT to tables, through a real SLURM with the users' profile.
 
-What comes before the slice is made without SLURM, and so are the bytes that it must repeat.
+One run shows what a cluster does to jobs on the way: the BIT's first job gets too little memory and
+is tried again; the second is put back into the queue. What comes before the slice is made without
+SLURM, and so are the bytes that it must repeat.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.result_digests import digests
+
 from .runs import (
     BIT,
+    FUSED,
     IMAGES,
-    digest,
+    METRICS,
+    RECON,
+    TABLES,
+    accounted,
     finish,
     forget,
     jobs_since,
@@ -26,41 +35,57 @@ pytestmark = pytest.mark.slurm
 Stored = tuple[Path, dict[str, str]]
 
 
-def test_slice_gives_the_same_bytes_as_a_local_run(stored: Stored) -> None:
-    root, expected = stored
-    before = forget(root)
-    text = finish(submit(root, IMAGES), root)
-    assert {name: digest(root / name) for name in expected} == expected
-    jobs = jobs_since(before)
-    assert [job["JobState"] for job in jobs] == ["COMPLETED"] * 2, text[-3000:]
-    for job in jobs:
-        assert job["TresPerJob"] == "gres:gpu:1", job
-        assert job["Requeue"] == "1"
-
-
-def test_requeued_training_ends_with_the_same_bytes(stored: Stored) -> None:
-    """SLURM puts the job back into the queue while it runs, as it does after preemption."""
-    root, expected = stored
-    before = forget(root)
-    process = submit(root, BIT)
+@pytest.fixture(scope="module")
+def jobs(stored: Stored) -> list[dict[str, str]]:
+    """Return the jobs of the slice as SLURM knows them, once all have ended."""
+    root, _ = stored
+    before = forget(root, BIT, IMAGES, FUSED, RECON, METRICS, TABLES)
+    memory = ("--set-resources", "train_bit_lowlevel:mem_mb=250 * attempt**4")
+    process = submit(root, "tables", *memory)
+    wait_for(lambda: len(jobs_since(before)) == 2, "the second attempt")
+    number = jobs_since(before)[1]["JobId"]
     step_process(root, "train_bit_lowlevel")
-    (number,) = set(slurm_jobs()) - before
     scontrol("requeue", number)
     wait_for(lambda: slurm_jobs()[number]["JobState"] == "PENDING", "the requeued job")
     # SLURM holds a requeued job for two minutes; it need not, here.
     scontrol("update", f"JobId={number}", "StartTime=now")
     finish(process, root)
-    assert digest(root / BIT) == expected[BIT]
-    job = slurm_jobs()[number]
-    assert job["JobState"] == "COMPLETED" and job["Restarts"] == "1"
+    return jobs_since(before)
 
 
-def test_job_over_its_memory_is_tried_again_with_more(stored: Stored) -> None:
+def test_slice_gives_the_same_bytes_as_a_local_run(
+    stored: Stored, jobs: list[dict[str, str]]
+) -> None:
     root, expected = stored
-    before = forget(root)
-    memory = "train_bit_lowlevel:mem_mb=250 * attempt**4"
-    text = finish(submit(root, BIT, "--set-resources", memory), root)
-    assert digest(root / BIT) == expected[BIT]
-    jobs = jobs_since(before)
-    assert [job["MinMemoryNode"] for job in jobs] == ["250M", "4000M"], text[-3000:]
-    assert jobs[0]["JobState"] != "COMPLETED" and jobs[1]["JobState"] == "COMPLETED"
+    assert {f"results/{name}": found for name, found in digests(root).items()} == expected
+    rules = Counter(job["Comment"].split("_wildcards_")[0] for job in jobs)
+    assert rules == {
+        "rule_train_bit_lowlevel": 2,
+        "rule_reconstruct_lowlevel": 1,
+        "rule_reconstruct": 1,
+        "rule_gather_reconstructions": 1,
+        "rule_evaluate": 3,
+        "rule_make_tables": 1,
+    }
+
+
+def test_every_job_asks_for_a_gpu_and_may_be_requeued(jobs: list[dict[str, str]]) -> None:
+    assert {(job["TresPerJob"], job["Requeue"]) for job in jobs} == {("gres:gpu:1", "1")}
+
+
+def test_gpus_are_seen_in_the_accounting(accounting: None, jobs: list[dict[str, str]]) -> None:
+    rows = accounted([job["JobId"] for job in jobs])
+    assert len(rows) == len(jobs) + 1, "a requeued job has two rows"
+    for row in rows:
+        assert "gres/gpu=1" in row["ReqTRES"].split(","), row
+        assert "gres/gpu=1" in row["AllocTRES"].split(","), row
+
+
+def test_job_over_its_memory_is_tried_again_with_more(jobs: list[dict[str, str]]) -> None:
+    assert [job["MinMemoryNode"] for job in jobs[:2]] == ["250M", "4000M"]
+    states = [job["JobState"] for job in jobs]
+    assert states[0] != "COMPLETED" and set(states[1:]) == {"COMPLETED"}
+
+
+def test_requeued_training_runs_under_its_old_id(jobs: list[dict[str, str]]) -> None:
+    assert [job["Restarts"] for job in jobs[:3]] == ["0", "1", "0"]

@@ -167,7 +167,8 @@ def test_every_rule_digests_its_code_and_logs(repository: Path) -> None:
         if "shell:" in text:
             assert f'code_digest("brainit.steps.{name}")' in text, name
             assert '" &> {log:q}"' in text, name
-            assert f'"python -m brainit.steps.{name}"' in text, name
+            launcher = "{params.launcher:q} " if name == "train_joint" else ""
+            assert f'"python {launcher}-m brainit.steps.{name}"' in text, name
 
 
 def test_rules_hand_their_step_the_settings_it_reads(repository: Path) -> None:

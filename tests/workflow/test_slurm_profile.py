@@ -115,7 +115,11 @@ def derived_rules(repository: Path) -> dict[str, str]:
 
 def gpu_rules(repository: Path) -> set[str]:
     """Return the rules that ask for a GPU themselves, and those made of them."""
-    asking = {name for name, text in rule_texts(repository).items() if "gpu=1," in text}
+    asking = {
+        name
+        for name, text in rule_texts(repository).items()
+        if re.search(r"gpu=(1|joint_processes),", text)
+    }
     return asking | {name for name, base in derived_rules(repository).items() if base in asking}
 
 

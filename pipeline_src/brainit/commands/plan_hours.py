@@ -42,7 +42,7 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class GpuTime:
-    """GPU seconds of one job, and whether they were measured or counted."""
+    """Seconds of one GPU for a job, and whether they were measured or counted."""
 
     rule: str
     seconds: float
@@ -57,18 +57,20 @@ class Hours:
         self._measured = {rule: _mean_seconds(benchmarks, rule) for s in _STAGES for rule in s}
 
     def of(self, jobs: Sequence[Job]) -> list[GpuTime]:
-        """Return the time of each job with GPU work; those without measure or count are left out.
+        """Return the time of each job with GPU work on each of its GPUs.
 
-        Settings with simulated data have demo networks, whose arithmetic nobody counted.
+        Jobs without measure or count are left out: settings with simulated data have demo networks,
+        whose arithmetic nobody counted.
         """
         found = []
         for job in jobs:
+            n_gpus = self.settings.joint.processes if job.rule == "train_joint" else 1
             measured = self._measured.get(job.rule)
             if measured is not None:
-                found.append(GpuTime(job.rule, measured, True))
+                found += [GpuTime(job.rule, measured, True)] * n_gpus
             elif not self.sizes.is_simulated and job.rule in self._measured:
-                seconds = _FIXED_S + self.arithmetic(job) / self.tflops
-                found.append(GpuTime(job.rule, seconds, False))
+                seconds = _FIXED_S + self.arithmetic(job) / self.tflops / n_gpus
+                found += [GpuTime(job.rule, seconds, False)] * n_gpus
         return found
 
     def arithmetic(self, job: Job) -> float:

@@ -74,10 +74,12 @@ def run_step(
     """Run a step's `main` with logging, a first line of versions, and the error boundary.
 
     `output` is the flag of what a long step writes (`--bit`): while it runs, no other job may write
-    it. SIGTERM and SIGUSR1 end the step with status 75, a training's after its checkpoint.
+    it. SIGTERM and SIGUSR1 end the step with status 75, a training's after its checkpoint. Of
+    processes that torchrun started, the first holds the lock and says how far it is.
     """
+    is_first = "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.INFO if is_first else logging.WARNING,
         stream=sys.stderr,
         format="%(asctime)s %(name)s: %(message)s",
         force=True,
@@ -86,7 +88,7 @@ def run_step(
     versions = " ".join(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))
     logger.info("step %s, python %s, %s", step, platform.python_version(), versions)
     stop_on_signals()
-    sys.exit(guarded(exclusive(main, output)))
+    sys.exit(guarded(exclusive(main, output if is_first else None)))
 
 
 def exclusive(

@@ -5,7 +5,7 @@ Sources: P = paper, C = released code.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from brainit.core.sections_base import Duration, Positive, Rate, Section, Share
 
@@ -134,6 +134,8 @@ class JointSettings(Section):
     """Examples per forward pass."""
     accumulation: Positive = 4
     """Forward passes per optimiser step (effective batch 64)."""
+    processes: Positive = 1
+    """Processes, a GPU each, that share the passes of a step; divides joint.accumulation."""
     epochs: Positive = 10
     """Epochs over the real data (with the external mix of stage 1)."""
     max_steps: Positive | None = None
@@ -150,6 +152,15 @@ class JointSettings(Section):
     """cross_attention: only its keys and values of the tokens are trained (small GPUs, not P)."""
     gradient_checkpointing: bool = True
     """Compute the U-Net's activations again in backward instead of keeping them (C)."""
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> "JointSettings":
+        if self.accumulation % self.processes:
+            raise ValueError(
+                f"joint.processes {self.processes} does not divide joint.accumulation"
+                f" {self.accumulation}: at a batch of {self.batch} each needs the same passes"
+            )
+        return self
 
 
 class TransferSettings(Section):

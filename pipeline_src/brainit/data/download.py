@@ -18,8 +18,8 @@ from brainit.core.settings import NsdSettings
 from brainit.data import nsd_paths
 from brainit.data.anatomy import anatomy_keys
 from brainit.data.part_files import Tell
-from brainit.data.remote import BLOCK_BYTES
-from brainit.data.sources import download_file, fetch, shared_by
+from brainit.data.remote import BLOCK_BYTES, TransientError, open_remote
+from brainit.data.sources import download_file, fetch, local_file, shared_by
 from brainit.data.terms import is_remote, require_terms
 from brainit.data.transfers import Fetched
 
@@ -102,14 +102,36 @@ def download_images(
         Wanted(key, root, target, partial(fetch, root, key, link=False, connections=each))
         for key, root, target in places
     ]
-    fetch_all(wanted, work, nsd.connections, manifest)
+    sizes = [_size(root, key) for key, root, _ in places]
+    n_total = None if None in sizes else sum(size for size in sizes if size)
+    fetch_all(wanted, work, nsd.connections, manifest, n_total)
     if is_remote(coco_source):
         _warn_of_other_coco(coco)
 
 
-def fetch_all(wanted: Sequence[Wanted], work: Path, connections: int, manifest: Path) -> None:
-    """Fetch every file into `work`, then move all to their places and write the manifest."""
-    progress = ByteProgress("download")
+def _size(source: str, key: str) -> int | None:
+    """Return the bytes of a file at its source; None where the server does not say now."""
+    if not is_remote(source):
+        return local_file(source, key).stat().st_size
+    try:
+        with open_remote(f"{source.rstrip('/')}/{key}") as stream:
+            return stream.n_bytes
+    except TransientError:
+        return None
+
+
+def fetch_all(
+    wanted: Sequence[Wanted],
+    work: Path,
+    connections: int,
+    manifest: Path,
+    n_total: int | None = None,
+) -> None:
+    """Fetch every file into `work`, then move all to their places and write the manifest.
+
+    The time left is shown where the bytes of all, `n_total`, are given.
+    """
+    progress = ByteProgress("download", n_total)
     with ThreadPoolExecutor(connections) as pool:
         pending = [pool.submit(_fetch_once, one, work, progress) for one in wanted]
         try:
@@ -132,6 +154,7 @@ def _fetch_once(one: Wanted, work: Path, progress: ByteProgress) -> dict[str, An
     if path.is_file() and record.is_file():
         entry: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
         if entry["source"] == one.source and entry["bytes"] == path.stat().st_size:
+            progress.tell(entry["bytes"])
             return entry
     fetched = one.get(path, progress.tell)
     n_bytes = path.stat().st_size

@@ -77,7 +77,10 @@ def _ordering(
         f"than {second.label} ({second.run}); threshold: the same in the paper"
         f"{_listed(lost_in_paper, ', not on ')}; null: two rows alike{_listed(lost, '. Not on: ')}"
     )
-    return at_least(f"{name}_{first.run}_above_{second.run}", value, ALIKE, threshold, text)
+    better, worse = (
+        (first.kind, second.kind) if first.run == second.run else (first.run, second.run)
+    )
+    return at_least(f"{name}_{better}_above_{worse}", value, ALIKE, threshold, text)
 
 
 def _listed(names: list[str], start: str) -> str:

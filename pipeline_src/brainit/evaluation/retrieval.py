@@ -24,19 +24,24 @@ class Retrieval:
     n_pool: int
 
 
-def retrieval_scores(
-    recons: Float[Tensor, "images features"],
-    targets: Float[Tensor, "images features"],
-    pool_size: int,
-    generator: np.random.Generator,
-) -> Retrieval:
-    """Draw `pool_size` images `N_DRAWS` times and find each one's nearest by cosine similarity.
-
-    With fewer images than `pool_size` all of them are the pool: `n_pool` says so, and belongs
-    beside the score. Similarities are float32; of equal ones the first drawn counts.
-    """
+def cosine_similarities(
+    recons: Float[Tensor, "images features"], targets: Float[Tensor, "images features"]
+) -> NDArray[np.float32]:
+    """Return the cosine of each reconstruction's features with each target's, (images, images)."""
     first, second = (F.normalize(rows.float(), dim=1) for rows in (recons, targets))
-    similarity = (first @ second.T).cpu().numpy()
+    similarity: NDArray[np.float32] = (first @ second.T).cpu().numpy()
+    return similarity
+
+
+def retrieval_scores(
+    similarity: NDArray[np.float32], pool_size: int, generator: np.random.Generator
+) -> Retrieval:
+    """Draw `pool_size` images `N_DRAWS` times and find each one's nearest by `similarity`.
+
+    Its rows are reconstructions, its columns targets. With fewer images than `pool_size` all of
+    them are the pool: `n_pool` says so, and belongs beside the score. Of equal ones the first drawn
+    counts.
+    """
     n_images = len(similarity)
     n_pool = min(pool_size, n_images)
     n_hits = np.zeros((2, n_images))

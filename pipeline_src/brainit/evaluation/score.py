@@ -39,7 +39,7 @@ from brainit.evaluation.pixel_metrics import (
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.retrieval import retrieval_scores
+from brainit.evaluation.retrieval import cosine_similarities, retrieval_scores
 from brainit.evaluation.two_way import correlation_matrix, two_way_scores
 from brainit.features.lpips import Lpips
 
@@ -202,8 +202,9 @@ def score_features(
     }
     if len(recons) < options.retrieval_pool:
         logger.info("retrieval: %d images, fewer than settings ask for", len(recons))
+    similarity = cosine_similarities(recons, targets)
     for pool in sorted({min(options.retrieval_pool, len(recons)), len(recons)}):
-        found = retrieval_scores(recons, targets, pool, numpy_generator(seed, "retrieval"))
+        found = retrieval_scores(similarity, pool, numpy_generator(seed, "retrieval"))
         for way, values in (("image", found.image), ("brain", found.brain)):
             name = metric_name(network, tap, f"{way}_retrieval_{pool}way")
             columns[name], chance[name] = values, Chance(100.0 / pool)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import add_work_flags, named_paths, read_settings, run_step, step_parser
+from brainit.core.device import run_device
 from brainit.core.seeds import use_threads
 from brainit.training.bit_inputs import TrainingFiles
+from brainit.training.parallel import joined_processes
 from brainit.training.resume import Work
 from brainit.training.runs import BitOutput, PoolData, run_joint
 
@@ -33,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = PoolData(named_paths(args.betas), named_paths(args.trials), args.duration)
     out = BitOutput(args.bit, args.history, args.generator)
     work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
-    run_joint(data, args.base_bit, files, settings, out, work)
+    with joined_processes(settings.joint.processes, run_device(settings)):
+        run_joint(data, args.base_bit, files, settings, out, work)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +21,7 @@ from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.memory import require_memory, training_bytes
+from brainit.training.parallel import gradients_of, join_gradients, weight_of
 from brainit.training.positions import EpochPosition
 from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import N_VALIDATION, half_on_gpu, to_device
@@ -29,6 +30,36 @@ from brainit.training.targets import BatchImages
 UNCONDITIONAL_SHARE = 0.1
 """Share of examples whose tokens are replaced by the unconditional ones, so that classifier-free
 guidance keeps working (as in the generator's own training)."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What is drawn for a batch: noise, time steps, and whose tokens are the unconditional ones."""
+
+    noise: Float[Tensor, "batch c h w"]
+    timesteps: Int[Tensor, "batch"]
+    dropped: Bool[Tensor, "batch 1 1"]
+
+
+class JointLoss(nn.Module):
+    """BIT and generator as one network, whose output is the loss."""
+
+    def __init__(
+        self, model: BrainInteractionTransformer, generator: Generator, unconditional: Tensor
+    ) -> None:
+        super().__init__()
+        self.model, self.generator, self.unconditional = model, generator, unconditional
+
+    def forward(
+        self, batch: ExampleBatch, latents: Float[Tensor, "batch c h w"], drawn: Noise
+    ) -> Float[Tensor, ""]:
+        """Return the mean squared error of the predicted noise."""
+        device = latents.device
+        with half_on_gpu(device):
+            tokens = self.model.decode(self.model.tokenize_mixed(to_device(batch, device)))
+            condition = torch.where(drawn.dropped.to(device), self.unconditional, tokens)
+            noise, timesteps = drawn.noise.to(device), drawn.timesteps.to(device)
+            return diffusion_loss(self.generator, latents, noise, timesteps, condition)
 
 
 @dataclass
@@ -44,11 +75,12 @@ class JointTask:
     settings: JointSettings
     seed: int
     device: torch.device
-    unconditional: Tensor = field(init=False)
+    network: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the constant tokens; let the U-Net compute twice where the settings say so."""
-        self.unconditional = self.generator.unconditional_tokens().to(self.device)
+        unconditional = self.generator.unconditional_tokens().to(self.device)
+        self.network = JointLoss(self.model, self.generator, unconditional)
         if self.settings.gradient_checkpointing:
             unet: Any = self.generator.unet
             unet.enable_gradient_checkpointing()
@@ -61,13 +93,20 @@ class JointTask:
         """Return the generator of the random draws of an epoch, at its start."""
         return torch_generator(self.seed, "joint", "epoch", epoch)
 
-    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
-        """Yield the loss of each batch of an epoch, from the position on."""
+    def losses(self, position: EpochPosition) -> Iterator[Tensor | None]:
+        """Yield the loss of each batch of an epoch, from the position on; None: another's batch."""
         self.model.train()
-        draws = position.generator
+        draws, settings, n_batches = position.generator, self.settings, self.n_batches()
         dropout = VoxelDropout(self.stage1.voxels_per_example, self.stage1.voxel_sampling)
-        for batch in self.train.epoch(self.settings.batch, draws, dropout, position):
-            yield self.loss(batch, draws, UNCONDITIONAL_SHARE)
+        batches = self.train.epoch(settings.batch, draws, dropout, position)
+        for number, batch in enumerate(batches, start=position.n_done):
+            drawn = self.draw(len(batch), draws, UNCONDITIONAL_SHARE)
+            weight = weight_of(number, n_batches, settings.accumulation)
+            if weight == 0:
+                yield None
+                continue
+            with gradients_of(self.network, number, n_batches, settings.accumulation):
+                yield weight * self.loss(batch, drawn)
 
     @torch.no_grad()
     def validate(self) -> float | None:
@@ -78,28 +117,25 @@ class JointTask:
         draws = torch_generator(self.seed, "joint", "validation")
         sums, n_seen = 0.0, 0
         for batch in self.validation.epoch(self.settings.batch, draws, None):
-            sums += self.loss(batch, draws, 0.0).item() * len(batch)
+            sums += self.loss(batch, self.draw(len(batch), draws, 0.0)).item() * len(batch)
             n_seen += len(batch)
             if n_seen >= N_VALIDATION:
                 break
         return sums / n_seen
 
-    def loss(
-        self, batch: ExampleBatch, draws: torch.Generator, unconditional_share: float
-    ) -> Tensor:
+    def draw(self, n: int, draws: torch.Generator, unconditional_share: float) -> Noise:
+        """Draw the noise of a batch of `n` examples."""
+        shape = torch.Size([n, *self.generator.latent_shape])
+        noise = noise_with_offset(shape, self.settings.offset_noise, draws)
+        timesteps = torch.randint(N_TRAIN_STEPS, (n,), generator=draws)
+        dropped = torch.rand(n, 1, 1, generator=draws) < unconditional_share
+        return Noise(noise, timesteps, dropped)
+
+    def loss(self, batch: ExampleBatch, drawn: Noise) -> Tensor:
         """Return the mean squared error of the predicted noise."""
-        generator = self.generator
         with torch.no_grad():
-            latents = generator.encode(self.images.of(batch).to(self.device))
-        noise = noise_with_offset(latents.shape, self.settings.offset_noise, draws)
-        timesteps = torch.randint(N_TRAIN_STEPS, (len(batch),), generator=draws)
-        dropped = torch.rand(len(batch), 1, 1, generator=draws) < unconditional_share
-        with half_on_gpu(self.device):
-            tokens = self.model.decode(self.model.tokenize_mixed(to_device(batch, self.device)))
-            condition = torch.where(dropped.to(self.device), self.unconditional, tokens)
-            return diffusion_loss(
-                generator, latents, noise.to(self.device), timesteps.to(self.device), condition
-            )
+            latents = self.generator.encode(self.images.of(batch).to(self.device))
+        return self.network(batch, latents, drawn)
 
 
 def noise_with_offset(
@@ -131,6 +167,7 @@ def train_joint(task: JointTask, checkpoints: Checkpointer | None = None) -> pd.
     trained = [*task.model.parameters(), *trained_weights(task.generator.unet, task.settings)]
     kept = [*task.model.parameters(), *task.generator.parameters()]
     require_memory(task.device, training_bytes(kept, trained, task.settings.optimizer))
+    task.network = join_gradients(task.network)
     return fit(trained, task, joint_plan(task.settings), "joint", checkpoints)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from brainit.training.optimizers import make_optimizer
+from brainit.training.parallel import means
 from brainit.training.positions import EpochPosition
 from brainit.training.resume import Checkpointer
 from brainit.training.schedule import Plateau, cubic_warmup, linear_warmup
@@ -35,10 +36,11 @@ class Task(Protocol):
     def draws(self, epoch: int) -> torch.Generator:
         """Return the generator of the random draws of an epoch (from 0), at its start."""
 
-    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
+    def losses(self, position: EpochPosition) -> Iterator[Tensor | None]:
         """Yield the loss of each batch of an epoch from there on, ready for backward.
 
-        Nothing is drawn before a loss is asked for.
+        Nothing is drawn before a loss is asked for. None stands for a batch that another process
+        does; the mean over the processes, None as 0, is the batch's loss.
         """
 
     def validate(self) -> float | None:
@@ -91,12 +93,16 @@ def fit(
         while state.epoch < plan.epochs and not state.is_finished:
             started = time.monotonic()
             position = EpochPosition(task.draws(state.epoch), state.n_batches, generators)
+            losses: list[float] = []
             for loss in _shown(task, position, label) if not _is_done(state, plan) else ():
-                (loss / plan.accumulation).backward()  # type: ignore[no-untyped-call]
-                state.loss_sum += loss.item()
+                if loss is not None:
+                    (loss / plan.accumulation).backward()  # type: ignore[no-untyped-call]
+                losses.append(0.0 if loss is None else loss.item())
                 state.n_batches += 1
                 if state.n_batches % plan.accumulation:
                     continue
+                state.add_losses(means(losses))
+                losses.clear()
                 factor = ramp(state.step, plan.warmup_steps) * state.plateau.factor
                 for group in optimizer.param_groups:
                     group["lr"] = plan.lr * factor
@@ -106,6 +112,7 @@ def fit(
                 keeper.after_step(partial(state.checkpoint, position))
                 if _is_done(state, plan):
                     break
+            state.add_losses(losses)
             _end_epoch(state, plan, task.validate())
             _log(label, state.rows[-1], time.monotonic() - started)
             generators = {}
@@ -140,7 +147,7 @@ def _end_epoch(state: LoopState, plan: LoopPlan, val_loss: float | None) -> None
     state.epoch, state.n_batches, state.loss_sum = state.epoch + 1, 0, 0.0
 
 
-def _shown(task: Task, position: EpochPosition, label: str) -> Iterator[Tensor]:
+def _shown(task: Task, position: EpochPosition, label: str) -> Iterator[Tensor | None]:
     """Yield an epoch's losses, saying now and then how far it is."""
     started = last = time.monotonic()
     total, first = task.n_batches(), position.n_done

@@ -14,10 +14,14 @@ import torch
 
 from brainit.core.checkpoints import Checkpoint, CheckpointFolder
 from brainit.core.device import run_device
-from brainit.core.interruption import Interrupted, deferred_signals
+from brainit.core.interruption import SIGNALS, Interrupted, deferred_signals
 from brainit.core.settings import Settings
+from brainit.training.parallel import heard_by_any, is_first, require_same, wait_for_all
 
 logger = logging.getLogger(__name__)
+
+_MAX_HOURS = "run.max_hours"
+_CAUSES = (*(number.name for number in SIGNALS), _MAX_HOURS)
 
 _LARGEST_SHARE = 0.05
 """Largest share of the time that checkpoints at intervals may take."""
@@ -40,7 +44,8 @@ class Checkpointer:
     """Writes checkpoints of one training; without a folder it does nothing.
 
     `minutes` pass between two, more where writing one takes long; `steps` writes after that many
-    optimizer steps too. `max_hours` after it was made it writes one and ends the job; 0: never.
+    optimizer steps too. `max_hours` after it was made it writes one and ends the job; 0: never. Of
+    several processes the first writes, and what stops one stops all.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Checkpointer:
             return
         with deferred_signals() as self._signal:
             found = self._folder.newest()
+            require_same(self._folder.folder, json.dumps(found.values if found else None))
             self._last = time.monotonic()
             yield found
 
@@ -80,8 +86,10 @@ class Checkpointer:
     def _write_if_due(self, content: Callable[[], Checkpoint], is_due: bool) -> None:
         if self._folder is None:
             return
-        name = self._signal() or ("run.max_hours" if time.monotonic() >= self._end else None)
-        if name or is_due or time.monotonic() - self._last >= self._wait_s:
+        name = self._signal() or (_MAX_HOURS if time.monotonic() >= self._end else None)
+        name = heard_by_any(name, _CAUSES)
+        is_due = is_due or time.monotonic() - self._last >= self._wait_s
+        if is_first() and (name or is_due):
             started = time.monotonic()
             self._folder.write(content())
             self._last = time.monotonic()
@@ -89,6 +97,7 @@ class Checkpointer:
             self._wait_s = max(self._interval_s, elapsed_s / _LARGEST_SHARE)
             logger.info("checkpoint in %s, %.1f s", self._folder.folder, elapsed_s)
         if name:
+            wait_for_all()
             raise Interrupted(name, "after a whole optimizer step, its checkpoint is written")
 
 
@@ -106,7 +115,8 @@ def resumable(
         return
     folder = CheckpointFolder(work.folder, digest_of(settings, work.code, inputs))
     yield Checkpointer(folder, work.minutes, max_hours=work.max_hours)
-    folder.remove()
+    if is_first():
+        folder.remove()
 
 
 def digest_of(settings: Settings, code: str, inputs: Mapping[str, Any]) -> str:

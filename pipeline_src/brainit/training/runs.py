@@ -22,6 +22,7 @@ from brainit.training.bit_inputs import (
     targets_of,
 )
 from brainit.training.joint import JointTask, train_joint
+from brainit.training.parallel import is_first
 from brainit.training.resume import Work, resumable
 from brainit.training.stage1 import Stage1Task, fit_calibration, train_stage1
 from brainit.training.transfer import adapt_bit, adapt_joint, copy_shared, new_subject_bit
@@ -90,7 +91,10 @@ def run_joint(
     out: BitOutput,
     work: Work | None = None,
 ) -> None:
-    """Train semantic BIT and generator of a pool together; `work` None keeps no checkpoints."""
+    """Train semantic BIT and generator of a pool together; `work` None keeps no checkpoints.
+
+    Of several processes the first writes.
+    """
     device, seed = run_device(settings), settings.run.seed
     pool = load_pool(data.betas, data.trials, settings.nsd, data.duration, settings.run.seed)
     loaded = load_bit(base_bit)
@@ -111,6 +115,8 @@ def run_joint(
     inputs = {**vars(data), **files.inputs("generator", settings), "base_bit": base_bit}
     with resumable(work, settings, inputs) as checkpoints:
         history = train_joint(task, checkpoints)
+        if not is_first():
+            return
         save_bit(
             out.bit,
             loaded.model,

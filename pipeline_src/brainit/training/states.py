@@ -33,6 +33,11 @@ class LoopState:
     loss_sum: float = 0.0
     is_finished: bool = False
 
+    def add_losses(self, losses: Sequence[float]) -> None:
+        """Add the losses of batches, in their order, to the epoch's sum."""
+        for loss in losses:
+            self.loss_sum += loss
+
     def checkpoint(self, position: EpochPosition | None) -> Checkpoint:
         """Return the state; `position` None stands for the start of the epoch."""
         gradients = {k: p.grad for k, p in enumerate(self.parameters) if p.grad is not None}

@@ -60,6 +60,20 @@ def test_measured_rules_take_their_mean(tmp_path: Path) -> None:
     assert times == [GpuTime("train_joint", 75.0, True)]
 
 
+def test_processes_of_stage_2_take_as_many_gpus(tmp_path: Path) -> None:
+    """Counted arithmetic is shared; a measured time was every GPU's. Starts are not shared."""
+    job = Job("train_joint", POOL)
+    four = parse_sections({"joint": {"processes": 4}})
+    (alone,) = hours(Settings(), tmp_path).of([job])
+    shared = hours(four, tmp_path).of([job])
+    assert len(shared) == 4 and len(set(shared)) == 1
+    assert 4 * (shared[0].seconds - 60) == pytest.approx(alone.seconds - 60)
+    assert wall_seconds(shared, 4) == pytest.approx(shared[0].seconds)
+    (tmp_path / "train_joint").mkdir()
+    (tmp_path / "train_joint" / "all.tsv").write_text("s\tmax_rss\n100\t7\n")
+    assert hours(four, tmp_path).of([job]) == [GpuTime("train_joint", 100.0, True)] * 4
+
+
 def test_demo_networks_are_not_counted(tmp_path: Path) -> None:
     settings = parse_sections({"run": {"simulation": True}})
     assert hours(settings, tmp_path).of([Job("train_joint", POOL)]) == []

@@ -11,8 +11,10 @@ from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
+from brainit.core.progress import ByteProgress
 from brainit.core.settings import NsdSettings
 from brainit.data import download as download_module
+from brainit.data import transfers
 from brainit.data.betas import prepare_betas
 from brainit.data.download import download, download_images, metadata_keys
 from brainit.data.images import ImageStore
@@ -140,6 +142,32 @@ def test_another_coco_archive_is_a_warning(
     assert "one source states 7ebc5628" in caplog.text
     files = [entry["file"] for entry in json.loads(places[3].read_text())["files"]]
     assert files == [STIMULI, COCO_ARCHIVE]
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_the_progress_of_the_images_knows_its_end(
+    tiny_nsd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_served: bool
+) -> None:
+    made: list[ByteProgress] = []
+
+    def progress(*args: Any) -> ByteProgress:
+        made.append(ByteProgress(*args))
+        return made[-1]
+
+    monkeypatch.setattr(download_module, "ByteProgress", progress)
+    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
+    n_bytes = sum(path.stat().st_size for path in (tiny_nsd.stimuli_path, tiny_nsd.zip_path))
+    faults = Faults(status={"unlabeled2017.zip": 500} if is_served else {})
+    places = [tmp_path / name for name in ("s.hdf5", "c.zip", "work", "m.json")]
+    with serving(tiny_nsd.root, faults) as url:
+        root = url if is_served else str(tiny_nsd.root)
+        if is_served:  # the stimuli come, the archive does not: a rerun counts what is there
+            with pytest.raises(PipelineError, match="a whole transfer"):
+                download_images(root, f"{root}/coco", ACCEPTED, *places)
+            faults.status.clear()
+        download_images(root, f"{root}/coco", ACCEPTED, *places)
+    assert made[0].n_total == (None if is_served else n_bytes)
+    assert made[-1].n_total == made[-1].n_done == n_bytes
 
 
 def test_a_file_opened_at_its_source_goes_again(tiny_nsd: Any, tmp_path: Path) -> None:

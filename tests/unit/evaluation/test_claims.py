@@ -50,6 +50,7 @@ def test_the_papers_own_numbers_hold_and_two_swapped_rows_do_not(tmp_path: Path,
     found = orderings(tmp_path, scores, REAL)
     assert len(found) == len(scores) - (3 if name == "t3" else 1)
     assert {check.verdict for check in found} == {HOLDS}
+    assert len({check.check for check in found}) == len(found)
     assert all(check.value == check.threshold for check in found)
     first, last = list(scores)[0], list(scores)[-1]
     swapped = {**scores, first: scores[last], last: scores[first]}
@@ -64,6 +65,11 @@ def test_exceptions_are_the_papers(tmp_path: Path) -> None:
     assert "not on Alex(2), Incep;" in check.explanation
     assert "not on SSIM;" in found["t2_40h_above_40h_coordinates"].explanation
     assert found["t2_40h_above_40h_schaefer400"].threshold == 100.0
+
+
+def test_rows_of_one_run_are_named_by_their_kind(tmp_path: Path) -> None:
+    found = [check.check for check in orderings(tmp_path, as_published("t4"), REAL)]
+    assert found == ["t4_fused_above_lowlevel", "t4_fused_above_semantic"]
 
 
 def test_a_simulation_is_held_on_its_own_metrics(tmp_path: Path) -> None:

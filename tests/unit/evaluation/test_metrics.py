@@ -16,7 +16,7 @@ from brainit.evaluation.pixel_metrics import (
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.retrieval import retrieval_scores
+from brainit.evaluation.retrieval import cosine_similarities, retrieval_scores
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,8 @@ def test_retrieval_by_loops() -> None:
     rng = np.random.default_rng(4)
     targets = rng.normal(size=(20, 12))
     recons = targets + 1.5 * rng.normal(size=targets.shape)
-    found = retrieval_scores(
-        torch.from_numpy(recons), torch.from_numpy(targets), 8, np.random.default_rng(0)
-    )
+    similarity = cosine_similarities(torch.from_numpy(recons), torch.from_numpy(targets))
+    found = retrieval_scores(similarity, 8, np.random.default_rng(0))
     draws = np.random.default_rng(0)
     hits = {way: {i: [] for i in range(20)} for way in ("image", "brain")}
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (recons, targets)]
@@ -125,8 +124,7 @@ def test_retrieval_by_loops() -> None:
 
 
 def test_retrieval_says_how_many_images_there_were() -> None:
-    rows = torch.eye(5)
-    found = retrieval_scores(rows, rows, 300, np.random.default_rng(0))
+    found = retrieval_scores(np.eye(5, dtype=np.float32), 300, np.random.default_rng(0))
     assert found.n_pool == 5
     assert found.image.tolist() == [100.0] * 5
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.brain_transformer_file import load_bit, save_bit
+from brainit.models.generator_file import save_generator
 from brainit.reconstruction import semantic
 from brainit.reconstruction.dip import invert_features
 from brainit.reconstruction.lowlevel import reconstruct_lowlevel
@@ -30,7 +32,7 @@ from brainit.reconstruction.predictions import (
     shard_fmri,
 )
 from brainit.reconstruction.semantic import reconstruct_semantic
-from brainit.reconstruction.shards import to_uint8, write_part
+from brainit.reconstruction.shards import join_parts, read_part, to_uint8, write_part
 
 CPU = torch.device("cpu")
 N_VOXELS = 12
@@ -150,6 +152,36 @@ def test_lowlevel_images_are_the_inverted_predictions_whatever_the_shards(job):
     assert np.array_equal(np.concatenate([part.image for part in shards]), whole.image)
     assert min(len(part.image) for part in shards) == 0
     assert whole.attributes["kind"] == "lowlevel"
+
+
+def sharded(job: DecodingJob, n_shards: int, folder: Path) -> dict[str, bytes]:
+    """Return the joined files of each kind, made by `n_shards` jobs of each."""
+    kinds = ("lowlevel", "semantic", "fused")
+    parts = {kind: [folder / f"{kind}_{k}_{n_shards}" for k in range(n_shards)] for kind in kinds}
+    for k in range(n_shards):
+        own = replace(job, shard=f"{k}/{n_shards}")
+        guided = replace(own, bit=folder / "semantic.safetensors")
+        low, generator = parts["lowlevel"][k], folder / "generator.safetensors"
+        write_part(low, reconstruct_lowlevel(own, SETTINGS))
+        write_part(parts["semantic"][k], reconstruct_semantic(guided, generator, SETTINGS))
+        write_part(parts["fused"][k], reconstruct_semantic(guided, generator, SETTINGS, low))
+    for kind in kinds:
+        write_part(folder / kind, join_parts(parts[kind], kind, job.subject))
+    return {kind: (folder / kind).read_bytes() for kind in kinds}
+
+
+def test_reconstructions_are_the_same_bytes_by_one_three_and_seven_jobs(job, tmp_path):
+    """Five images are three blocks, by the demo's own networks; of seven jobs four have none."""
+    write_bit(tmp_path / "semantic.safetensors", "semantic", 64, 96)
+    generator = load_backbone("generator", "demo_unclip")
+    save_generator(tmp_path / "generator.safetensors", generator, name="demo_unclip", seed=0)
+    whole = sharded(job, 1, tmp_path)
+    images = [read_part(tmp_path / kind, kind, job.subject).image for kind in whole]
+    assert [len(image) for image in images] == [5, 5, 5]
+    assert min(image.std() for image in images) > 1
+    assert not np.array_equal(images[1], images[2])
+    for n_shards in (3, 7):
+        assert sharded(job, n_shards, tmp_path) == whole, n_shards
 
 
 class FlatGenerator(torch.nn.Module):

@@ -262,7 +262,7 @@ def test_joint_loss_is_the_noise_predictions_error(
     parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
     task = JointTask(model, generator, source, None, images, *parts)
     batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
-    found = task.loss(batch, torch_generator(0, "x"), 0.0).item()
+    found = task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0)).item()
     draws = torch_generator(0, "x")
     latents = generator.encode(images.of(batch))
     noise = noise_with_offset(latents.shape, 0.04, draws)
@@ -292,7 +292,7 @@ def test_stage_2_makes_the_tokens_without_condition_once(
     with torch.no_grad():
         n_batches = sum(1 for _ in task.losses(EpochPosition(task.draws(0))))
         batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
-        task.loss(batch, torch_generator(0, "x"), 1.0)
+        task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 1.0))
     assert n_batches == task.n_batches() > 3 and len(calls) == 1
     assert torch.equal(told[-1], none.expand(3, -1, -1))
 
@@ -316,7 +316,7 @@ def gradients_of_joint(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = task.loss(batch, torch_generator(0, "x"), 0.0)
+        loss = task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0))
     n_bytes = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     loss.backward()
     named = [*model.named_parameters(), *generator.unet.named_parameters()]

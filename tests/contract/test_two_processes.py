@@ -1,0 +1,98 @@
+"""Stage 2 by two processes as the workflow starts them: torchrun, told to end, started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from brainit.core.seeds import seeded_init
+from brainit.core.settings import BitSettings
+from brainit.core.shards import write_shards
+from brainit.data.trials import write_trials
+from brainit.models.brain_transformer import BrainInteractionTransformer
+from brainit.models.brain_transformer_file import save_bit
+
+N_IMAGES, N_VOXELS = 24, 8
+BIT = {"width": 8, "n_heads": 2, "n_blocks": 1}
+SETTINGS = {
+    "run": {"threads": 1, "device": "cpu"},
+    "features": {"generator": "demo_unclip"},
+    "bit": BIT,
+    "bit_semantic": {"voxels_per_example": 6},
+    "joint": {"batch": 2, "accumulation": 4, "processes": 2, "epochs": 6, "warmup_steps": 2},
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (N_IMAGES, 64, 64, 3), dtype=np.uint8)
+    write_shards(tmp_path / "stimuli", iter([pixels]))
+    np.save(tmp_path / "betas.npy", rng.normal(size=(N_IMAGES, N_VOXELS)).astype(np.float16))
+    number = np.arange(N_IMAGES)
+    columns = {"trial": number, "session": 1, "run": 1, "trial_in_session": number, "repeat": 0}
+    columns |= {"nsd_id": number, "is_shared": False, "split": "train"}
+    trials = pd.DataFrame(columns)
+    trials.loc[number >= 22, "split"] = "val"
+    write_trials(tmp_path / "trials.csv", trials)
+    with seeded_init(0, "bit"):
+        model = BrainInteractionTransformer(
+            voxel_cluster=torch.arange(N_VOXELS) % 3,
+            n_clusters=3,
+            n_queries=64,
+            out_width=96,
+            **BIT,
+        )
+    base, sizes = tmp_path / "base.safetensors", BitSettings(**BIT)
+    save_bit(base, model, subjects={"subj01": N_VOXELS}, kind="semantic", settings=sizes, seed=0)
+    return tmp_path
+
+
+def start(repository: Path, data: Path) -> subprocess.Popen[str]:
+    """Start the step by the words of the workflow's launcher."""
+    torchrun = "-m torch.distributed.run --standalone --shutdown-timeout 240 --nproc-per-node 2"
+    names = ("bit", "history", "generator")
+    outputs = [word for name in names for word in (f"--{name}", str(data / "out" / name))]
+    inputs = ["--betas", f"subj01={data}/betas.npy", "--trials", f"subj01={data}/trials.csv"]
+    inputs += ["--base-bit", f"{data}/base.safetensors", "--stimuli", f"{data}/stimuli"]
+    rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", json.dumps(SETTINGS)]
+    return subprocess.Popen(
+        [
+            *(sys.executable, *torchrun.split(), "-m", "brainit.steps.train_joint"),
+            *(*inputs, *outputs, *rest),
+        ],
+        env={**os.environ, "PYTHONPATH": str(repository / "pipeline_src")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_signal_to_torchrun_stops_both_and_the_same_command_continues(
+    repository: Path, data: Path
+) -> None:
+    cut = start(repository, data)
+    assert cut.stderr is not None
+    for line in cut.stderr:
+        if "joint: epoch 2" in line:
+            break
+    assert [path.name for path in (data / "out").iterdir()] == [".bit.lock"]
+    cut.send_signal(signal.SIGTERM)
+    said = cut.communicate(timeout=120)[1]
+    assert cut.returncode != 0
+    assert said.count("INTERRUPTED: interrupted by SIGTERM after a whole optimizer step") == 2, said
+    assert list((data / "out").iterdir()) == []
+    assert list((data / "work").glob("checkpoint_*.json"))
+    again = start(repository, data)
+    said = again.communicate(timeout=120)[1]
+    assert again.returncode == 0, said
+    assert said.count("joint: continues in epoch") == 1, "the first process alone says so"
+    assert {path.name for path in (data / "out").iterdir()} == {"bit", "history", "generator"}
+    assert len(pd.read_csv(data / "out" / "history")) == 6
+    assert not (data / "work").exists()
