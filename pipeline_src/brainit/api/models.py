@@ -13,7 +13,7 @@ from brainit.models.brain_transformer_file import LoadedBit, load_bit
 from brainit.models.voxel_encoder import VoxelEncoder, load_encoder
 
 
-def open_encoder(path: Path, weights_dir: Path | None = None) -> VoxelEncoder:
+def open_encoder(path: str | Path, weights_dir: Path | None = None) -> VoxelEncoder:
     """Read a universal encoder with the backbone that its file names; on the CPU.
 
     `weights_dir` is the folder of published weights (not needed for the demo's). Raises
@@ -34,7 +34,7 @@ def predict_responses(
     return encoder.eval().predict(images, encoder.hoist(encoder.voxel_slice(subject)))
 
 
-def open_bit(path: Path) -> LoadedBit:
+def open_bit(path: str | Path) -> LoadedBit:
     """Read a BIT with the voxels of each subject that it knows; on the CPU.
 
     Raises `PipelineError` for a missing, truncated or foreign file.
