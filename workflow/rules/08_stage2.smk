@@ -6,30 +6,6 @@ Makes    <results>/group/{pool}/{variant}/joint
 Steps    train_joint
 """
 
-from snakemake.exceptions import WorkflowError
-
-
-def joint_processes(wildcards):
-    """Return how many processes, each with a GPU, train stage 2; refuse what their step would."""
-    joint = settings_of(variant_named(wildcards))["joint"]
-    if joint["accumulation"] % joint["processes"]:
-        raise WorkflowError(
-            f"joint.processes: expected a divisor of joint.accumulation, {joint['accumulation']},"
-            f" found {joint['processes']}. Fix: set joint.batch and joint.accumulation to fit."
-        )
-    return joint["processes"]
-
-
-def joint_launcher(wildcards):
-    """Return the words by which torchrun starts several processes; none for one.
-
-    Told to end, they have the time that a job has before its limit to write a checkpoint.
-    """
-    n = joint_processes(wildcards)
-    torchrun = ["-m", "torch.distributed.run", "--standalone"]
-    words = [*torchrun, "--shutdown-timeout", "240", "--nproc-per-node", str(n)]
-    return words if n > 1 else []
-
 
 rule train_joint:
     """Train BIT and generator of pool {wildcards.pool}, variant {wildcards.variant} with the diffusion loss."""
