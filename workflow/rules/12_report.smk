@@ -56,7 +56,7 @@ rule make_tables:
 
 
 rule make_figures:
-    """Draw montage, learning curves, encoder accuracy, clusters and attention."""
+    """Draw images, scores, learning curves, and maps of ceilings, clusters and attention."""
     input:
         voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
         betas=of_subjects("<results>/{subject}/betas/betas.npy"),
@@ -66,6 +66,7 @@ rule make_figures:
         clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
         bit=f"{POOL_MODELS}/joint/bit.safetensors",
         histories=list(histories().values()),
+        metrics=score_files(""),
         summaries=score_files("_summary"),
         recons=of_subjects("<results>/{subject}/recon_40h", EVALUATED),
         truth=simulated_files("truth"),
@@ -90,6 +91,7 @@ rule make_figures:
         histories=lambda wildcards, input: [
             f"{label}={path}" for label, path in zip(histories(), input.histories)
         ],
+        metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
         recons=keyed_recons("recons"),
         truth=truth_flags,
@@ -106,6 +108,7 @@ rule make_figures:
         " --clusters {input.clusters:q}"
         " --bit {input.bit:q}"
         " --histories {params.histories:q}"
+        " --metrics {params.metrics:q}"
         " --summaries {params.summaries:q}"
         " --recon {params.recons:q}"
         " {params.truth:q}"
@@ -116,11 +119,14 @@ rule make_figures:
 
 
 rule make_report:
-    """Put tables, checks and figures into one HTML file."""
+    """Put tables, checks, figures and images into one HTML file."""
     input:
         tables=rules.make_tables.output.tables,
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
+        metrics=score_files(""),
+        stimuli="<results>/group/images/stimuli",
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
         checks=["<results>/checks.csv"] if SIMULATION else [],
     output:
@@ -133,23 +139,30 @@ rule make_report:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
-        mem_mb=by_attempt(1000),
+        mem_mb=by_attempt(4000),
         runtime=by_attempt(10),
     params:
         recons=keyed_recons("recons"),
+        metrics=keyed_scores("metrics"),
+        trials=keyed_subjects("trials"),
         ceilings=keyed_subjects("ceilings"),
         checks=lambda wildcards, input: (
             ["--checks", *input.checks] if input.checks else []
         ),
-        settings=settings("nsd", "features", "evaluation"),
+        benchmarks=str(RESULTS / "benchmarks"),
+        settings=settings("models", "simulation", *TABLE_SECTIONS),
         code=code_digest("brainit.steps.make_report"),
     shell:
         "python -m brainit.steps.make_report"
         " --tables {input.tables:q}"
         " --figures {input.figures:q}"
         " --recon {params.recons:q}"
+        " --metrics {params.metrics:q}"
+        " --stimuli {input.stimuli:q}"
+        " --trials {params.trials:q}"
         " --ceilings {params.ceilings:q}"
         " {params.checks:q}"
+        " --benchmarks {params.benchmarks:q}"
         " --out {output.report:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

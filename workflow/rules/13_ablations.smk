@@ -157,6 +157,9 @@ use rule make_report as make_report_full with:
         ],
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
+        metrics=score_files(""),
+        stimuli="<results>/group/images/stimuli",
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
         checks=[rules.check_claims.output.checks],
     output:

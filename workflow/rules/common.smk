@@ -1,6 +1,7 @@
 """Shared by all: checked settings, pools of subjects, code digests, network files."""
 
 import ast
+import copy
 import hashlib
 import json
 from functools import lru_cache
@@ -85,7 +86,7 @@ def settings(*sections):
 
     def chosen(wildcards):
         found = settings_of(variant_named(wildcards))
-        found = {name: dict(found[name]) for name in ("run", *sections)}
+        found = {name: copy.copy(found[name]) for name in ("run", *sections)}
         for key in ("checkpoint_minutes", "max_hours", "submit_downloads", "container"):
             found["run"].pop(key, None)
         for key in ("durations", "short_durations", "further_durations", "scratch"):

@@ -1,17 +1,25 @@
-"""The Python door: use what the pipeline made without Snakemake.
+"""The Python door: use what the pipeline made without Snakemake; `config/python.md` has examples.
 
->>> from brainit import api
->>> run = api.open_reconstructions("results/subj01/recon_1h")  # doctest: +SKIP
->>> run.images["fused"].shape  # doctest: +SKIP
-(1000, 256, 256, 3)
+>>> import brainit
+>>> results = brainit.load("results/demo")  # doctest: +SKIP
+>>> betas, nsd_id = results.test_betas("subj01")  # doctest: +SKIP
+>>> results.reconstructor("subj01")(betas, nsd_id)["fused"].shape  # doctest: +SKIP
+(100, 64, 64, 3)
 """
 
+from brainit.api import metrics
 from brainit.api.models import open_bit, open_encoder, predict_features, predict_responses
+from brainit.api.reconstructor import Reconstructor
+from brainit.api.results import Results, load
 from brainit.data.recons import Recons
 from brainit.data.recons import read_recons as open_reconstructions
 
 __all__ = [
     "Recons",
+    "Reconstructor",
+    "Results",
+    "load",
+    "metrics",
     "open_bit",
     "open_encoder",
     "open_reconstructions",

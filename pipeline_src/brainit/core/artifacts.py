@@ -194,13 +194,15 @@ def _check(
         raise PipelineError(path, f"attributes {list(contract.attributes)}", f"no {missing}", fix)
 
 
-def read_table(path: Path, columns: tuple[str, ...], made_by: str) -> pd.DataFrame:
-    """Read a CSV that must have `columns`.
+def read_table(
+    path: Path, columns: tuple[str, ...], made_by: str, separator: str = ","
+) -> pd.DataFrame:
+    """Read a table that must have `columns`, a CSV or one with another separator.
 
     Raises `PipelineError` where it lacks one or cannot be read.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, sep=separator)
     except (OSError, ValueError) as error:
         raise PipelineError(
             path, f"a table with columns {columns}", str(error), f"rerun {made_by}"

@@ -64,8 +64,8 @@ def write_recons(
         write_text(partial / PROVENANCE_NAME, text + "\n")
 
 
-def read_recons(folder: Path) -> Recons:
-    """Read a run's reconstructions.
+def read_recons(folder: Path, every: int = 1) -> Recons:
+    """Read a run's reconstructions, or of its images only each `every`-th.
 
     Raises `PipelineError` for a folder without provenance (an unfinished one) and for files that
     differ from it.
@@ -88,9 +88,10 @@ def read_recons(folder: Path) -> Recons:
         missing = [name for name in ("nsd_id", *kinds) if name not in handle]
         if missing:
             raise PipelineError(folder / FILE_NAME, "the data sets of a run", f"no {missing}", _FIX)
-        nsd_id = handle["nsd_id"][()]
-        images = {kind: handle[kind][()] for kind in kinds}
-    counts = {provenance.get("n_images"), len(nsd_id), *(len(array) for array in images.values())}
+        lengths = {len(handle[name]) for name in ("nsd_id", *kinds)}
+        nsd_id = handle["nsd_id"][::every]
+        images = {kind: handle[kind][::every] for kind in kinds}
+    counts = {provenance.get("n_images"), *lengths}
     if len(counts) != 1:
         raise PipelineError(folder / FILE_NAME, "one number of images", f"{counts}", _FIX)
     return Recons(nsd_id, images, provenance)

@@ -9,8 +9,11 @@ from brainit.core.device import run_device
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
+from brainit.data.fmri import SubjectFmri
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
+from brainit.models.brain_mlp_file import LoadedMlp
+from brainit.models.brain_transformer_file import LoadedBit
 from brainit.reconstruction.dip import invert_chunk
 from brainit.reconstruction.predictions import (
     DecodingJob,
@@ -34,6 +37,21 @@ def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
     device = run_device(settings)
     bit = load_job_bit(job, "lowlevel", fmri.n_voxels, settings)
     vgg: Any = load_backbone("vgg", settings.features.vgg, job.weights_dir).to(device)
+    return Part(images, lowlevel_images(bit, vgg, fmri, images, settings), attributes)
+
+
+def lowlevel_images(
+    bit: LoadedBit | LoadedMlp,
+    vgg: Any,
+    fmri: SubjectFmri,
+    images: NDArray[np.int64],
+    settings: Settings,
+) -> NDArray[np.uint8]:
+    """Return the low-level images (images, side, side, rgb) of the responses to `images`.
+
+    `vgg` is the network of the role `vgg`; BIT and network stand on the run's device.
+    """
+    device = run_device(settings)
     layout = VggTokenLayout(vgg.channels, vgg.map_sizes)
     pictures = []
     chunks = shard_ranges(len(images), settings.dip.chunk)
@@ -45,7 +63,7 @@ def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
         maps = tokens_to_maps(tokens, layout)
         inverted = invert_chunk(maps, ids.tolist(), vgg, settings.dip, settings.run.seed, device)
         pictures.append(to_uint8(inverted))
-    return Part(images, np.concatenate(pictures), attributes)
+    return np.concatenate(pictures)
 
 
 def part_attributes(job: DecodingJob, kind: str, settings: Settings) -> dict[str, Any]:

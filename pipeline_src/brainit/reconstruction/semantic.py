@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from brainit.core.device import frozen_precision, run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
+from brainit.data.fmri import SubjectFmri
 from brainit.features.registry import find_entry, load_backbone, require_weights
+from brainit.models.brain_mlp_file import LoadedMlp
+from brainit.models.brain_transformer_file import LoadedBit
 from brainit.models.generator_file import load_generator
 from brainit.reconstruction.lowlevel import empty_part, part_attributes
 from brainit.reconstruction.predictions import (
@@ -39,34 +44,68 @@ def reconstruct_semantic(
     fmri, images = shard_fmri(job, settings)
     kind = "semantic" if lowlevel is None else "fused"
     attributes = part_attributes(job, kind, settings)
-    device = run_device(settings)
-    precision = frozen_precision(settings, device)
-    start = None if lowlevel is None else _start_images(lowlevel, job.subject, images, device)
-    name, refiner_name = settings.features.generator, settings.features.refiner
+    start = None
+    if lowlevel is not None:
+        start = _start_images(lowlevel, job.subject, images)
+    refiner_name = settings.features.refiner
     if refiner_name != "none":
         require_weights(find_entry(refiner_name, "refiner"), job.weights_dir)
-    generator: Any = load_generator(name, generator_path, job.weights_dir)
-    generator.use_precision(precision)
-    generator.to(device)
+    generator = open_generator(generator_path, job.weights_dir, settings)
     if not len(images):
         return empty_part(generator.image_size, attributes)
     bit = load_job_bit(job, "semantic", fmri.n_voxels, settings)
+    pictures = semantic_images(bit, generator, fmri, images, settings, start)
+    del generator, bit
+    return Part(images, finished(pictures, images, job.weights_dir, settings), attributes)
+
+
+def open_generator(path: Path, weights_dir: Path | None, settings: Settings) -> Any:
+    """Load the generator after stage 2 onto the run's device, in the run's precision."""
+    device = run_device(settings)
+    generator: Any = load_generator(settings.features.generator, path, weights_dir)
+    generator.use_precision(frozen_precision(settings, device))
+    return generator.to(device)
+
+
+def semantic_images(
+    bit: LoadedBit | LoadedMlp,
+    generator: Any,
+    fmri: SubjectFmri,
+    images: NDArray[np.int64],
+    settings: Settings,
+    start: NDArray[np.uint8] | None,
+) -> Float[Tensor, "images 3 side side"]:
+    """Sample images in [0, 1] under the semantic tokens of the responses to `images`.
+
+    `start` are their low-level images (images, side, side, rgb); None starts from noise.
+    """
+    device = run_device(settings)
     tokens = predict_tokens(bit, fmri, images, settings.recon.batch, device)
-    pictures = sample_images(
-        generator, tokens, images.tolist(), settings.recon, settings.run.seed, start
-    )
-    if refiner_name != "none":
-        del generator, bit, tokens
-        refiner: Any = load_backbone("refiner", refiner_name, job.weights_dir)
-        refiner.use_precision(precision)
+    first = None
+    if start is not None:
+        first = torch.from_numpy(start).to(device).permute(0, 3, 1, 2).float() / 255.0
+    ids, seed = images.tolist(), settings.run.seed
+    return sample_images(generator, tokens, ids, settings.recon, seed, first)
+
+
+def finished(
+    pictures: Float[Tensor, "images 3 side side"],
+    images: NDArray[np.int64],
+    weights_dir: Path | None,
+    settings: Settings,
+) -> NDArray[np.uint8]:
+    """Return sampled images as pixels, refined first where the settings name a refiner."""
+    name = settings.features.refiner
+    if name != "none":
+        device = run_device(settings)
+        refiner: Any = load_backbone("refiner", name, weights_dir)
+        refiner.use_precision(frozen_precision(settings, device))
         ids, seed = images.tolist(), settings.run.seed
         pictures = refine_images(refiner.to(device), pictures, ids, settings.recon, seed)
-    return Part(images, to_uint8(pictures), attributes)
+    return to_uint8(pictures)
 
 
-def _start_images(
-    path: Path, subject: str, images: NDArray[np.int64], device: torch.device
-) -> torch.Tensor:
+def _start_images(path: Path, subject: str, images: NDArray[np.int64]) -> NDArray[np.uint8]:
     part = read_part(path, "lowlevel", subject)
     if not np.array_equal(part.nsd_id, images):
         raise PipelineError(
@@ -75,5 +114,4 @@ def _start_images(
             f"{len(part.nsd_id)} images",
             "rerun reconstruct_lowlevel with the same settings",
         )
-    pixels = torch.from_numpy(part.image).to(device)
-    return pixels.permute(0, 3, 1, 2).float() / 255.0
+    return part.image

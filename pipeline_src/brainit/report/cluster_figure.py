@@ -11,6 +11,25 @@ from brainit.evaluation.truth import VoxelTruth
 from brainit.report.style import new_figure, save_figure
 
 
+def area_shares(
+    voxel_cluster: NDArray[np.int64], truths: Sequence[VoxelTruth]
+) -> NDArray[np.float64]:
+    """Return the share of each area among the responsive voxels of each cluster (clusters, areas).
+
+    `voxel_cluster` runs over the subjects of `truths`, in order. A row of zeros where none is.
+    """
+    area = np.concatenate([truth.area for truth in truths])
+    is_responsive = np.concatenate([truth.noise_ceiling for truth in truths]) > LEAST_CEILING
+    counts = np.zeros((int(voxel_cluster.max()) + 1, len(truths[0].areas)))
+    np.add.at(counts, (voxel_cluster[is_responsive], area[is_responsive]), 1)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+
+
+def main_areas(voxel_cluster: NDArray[np.int64], truths: Sequence[VoxelTruth]) -> list[str]:
+    """Return of each cluster the area that most of its responsive voxels lie in."""
+    return [truths[0].areas[k] for k in area_shares(voxel_cluster, truths).argmax(axis=1)]
+
+
 def draw_clusters_by_area(
     voxel_cluster: NDArray[np.int64], truths: Sequence[VoxelTruth], path: Path
 ) -> None:
@@ -19,13 +38,9 @@ def draw_clusters_by_area(
     `voxel_cluster` runs over the subjects of `truths`, in order. Clusters are sorted by their
     largest area.
     """
-    area = np.concatenate([truth.area for truth in truths])
-    is_responsive = np.concatenate([truth.noise_ceiling for truth in truths]) > LEAST_CEILING
-    subject = np.repeat(np.arange(len(truths)), [len(truth.area) for truth in truths])
     names = truths[0].areas
-    counts = np.zeros((int(voxel_cluster.max()) + 1, len(names)))
-    np.add.at(counts, (voxel_cluster[is_responsive], area[is_responsive]), 1)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    subject = np.repeat(np.arange(len(truths)), [len(truth.area) for truth in truths])
+    share = area_shares(voxel_cluster, truths)
     order = np.lexsort((-share.max(axis=1), share.argmax(axis=1)))
     n_subjects = [len(np.unique(subject[voxel_cluster == cluster])) for cluster in order]
     figure, axes = new_figure(2, 1, 9.0, 4.6)

@@ -37,4 +37,4 @@ def draw_data_scaling(summaries: Summaries, path: Path, simulated: bool) -> None
             ax.set_ylim(40, 101)
         ax.set_xticks(range(len(found)), [label for label, _ in found])
         ax.set_title(metric)
-    save_figure(figure, path, "Amount of data (dashed: chance)", simulated)
+    save_figure(figure, path, "Amount of data; dashed: chance", simulated)

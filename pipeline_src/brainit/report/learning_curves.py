@@ -40,6 +40,9 @@ def draw_learning_curves(histories: Mapping[str, Path], path: Path, simulated: b
             ax.plot(table["epoch"], table[column], "-", marker=marker, color=colour, label=model)
         dotted = " (dotted: train)" if column == "val_loss" else ""
         ax.set(title=stage, xlabel="epoch", ylabel=column + dotted)
+        ax.locator_params(axis="x", integer=True)
+        if all(len(table) == 1 for _, table in found):
+            ax.set_xlim(0, 2)
         ax.legend()
     save_figure(figure, path, "Learning curves", simulated)
 

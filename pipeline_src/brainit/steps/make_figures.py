@@ -1,11 +1,12 @@
-"""Draw montage, learning curves, encoder accuracy, clusters, attention and data scaling."""
+"""Draw images, scores, learning curves, and maps of ceilings, clusters and attention."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
-from brainit.report.figures import FigureInputs, make_figures
+from brainit.report.figure_inputs import FigureInputs
+from brainit.report.figures import make_figures
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--bit", type=Path, required=True, help="semantic BIT after stage 2")
     parser.add_argument("--histories", nargs="+", required=True, help="all/encoder=PATH ...")
+    parser.add_argument("--metrics", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--summaries", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--recon", nargs="+", required=True, help="subj01/40h=FOLDER ...")
     parser.add_argument("--truth", type=Path, help="truth of a simulation")
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
-    names = ("voxels", "betas", "trials", "histories", "summaries")
+    names = ("voxels", "betas", "trials", "histories", "metrics", "summaries")
     files = {name: named_paths(getattr(args, name)) for name in names}
     inputs = FigureInputs(
         **files,

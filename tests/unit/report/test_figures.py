@@ -1,6 +1,5 @@
-"""Figures and report from made-up results: equal bytes, the word simulation, one file."""
+"""Figures from made-up results: equal bytes, the word simulation."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init
-from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
-from brainit.data.recons import read_recons, write_recons
-from brainit.evaluation.check import as_table, at_least
+from brainit.data.recons import Recons, read_recons, write_recons
 from brainit.evaluation.cluster_attention import cluster_attention
 from brainit.evaluation.encoder_accuracy import EncoderPredictions
 from brainit.evaluation.score import SUMMARY_COLUMNS
@@ -27,11 +25,26 @@ from brainit.models.brain_transformer_file import LoadedBit
 from brainit.report import style
 from brainit.report.attention_figure import draw_attention
 from brainit.report.cluster_figure import draw_clusters_by_area
+from brainit.report.cortex import (
+    cluster_colours,
+    draw_cluster_maps,
+    draw_cortex,
+    draw_noise_ceiling_maps,
+    surface,
+)
 from brainit.report.data_scaling import draw_data_scaling
+from brainit.report.embedding_figure import draw_embedding_map
 from brainit.report.encoder_figure import draw_encoder_accuracy
-from brainit.report.html import make_report
 from brainit.report.learning_curves import draw_learning_curves
 from brainit.report.montage import draw_montage
+from brainit.report.query_attention import (
+    draw_attention_cortex,
+    draw_query_attention,
+    query_attention,
+)
+from brainit.report.ranked_montage import draw_ranked_montage
+from brainit.report.selectivity_figure import content_selectivity, draw_selectivity
+from brainit.simulation.scenes import CONTENTS, Scene, SceneObject
 
 
 @pytest.fixture
@@ -116,7 +129,48 @@ def draw_all(folder: Path) -> dict[str, Callable[[Path], None]]:
         "encoder": lambda path: draw_encoder_accuracy(predictions, ceiling, path, True),
         "clusters": lambda path: draw_clusters_by_area(clusters, truths, path),
         "attention": lambda path: draw_attention(made_up_attention(), "subj01", path, True),
+        **draw_maps(rng, folder, recons["subj01/40h"], stimuli),
     }
+
+
+def draw_maps(
+    rng: np.random.Generator, folder: Path, recons: Recons, stimuli: Path
+) -> dict[str, Callable[[Path], None]]:
+    """Return the functions that draw maps, and images by rank."""
+    bit, fmri, _ = small_bit()
+    queries, attention = query_attention(bit, fmri), made_up_attention()
+    tables = {"subj01": small_voxels(rng)}
+    cluster, embedding = rng.integers(0, 6, 30), rng.normal(size=(30, 5))
+    subjects = (np.zeros(30, dtype=np.int64), ("subj01",))
+    selectivity = rng.normal(size=(len(CONTENTS), 6))
+    scores = pd.DataFrame({"nsd_id": recons.nsd_id, "PixCorr": rng.normal(size=12)})
+    scores.to_csv(folder / "scores.csv", index=False)
+    return {
+        "ceilings": lambda path: draw_noise_ceiling_maps(tables, path, True),
+        "cortex": lambda path: draw_cluster_maps(tables, cluster, embedding, path, True),
+        "embedding": lambda path: draw_embedding_map(
+            embedding, (cluster, "abcdef"), subjects, 42, path, True
+        ),
+        "queries": lambda path: draw_query_attention(
+            queries, attention.right_share, "subj01", path, True
+        ),
+        "sides": lambda path: draw_attention_cortex(
+            attention, queries.cluster, "subj01", tables["subj01"], path, True
+        ),
+        "selectivity": lambda path: draw_selectivity(selectivity, list("fedcba"), "subj01", path),
+        "ranked": lambda path: draw_ranked_montage(
+            "subj01/40h", recons, folder / "scores.csv", stimuli, path, True
+        ),
+    }
+
+
+def small_voxels(rng: np.random.Generator) -> Artifact:
+    tensors = {
+        "hemisphere": rng.integers(0, 2, 30),
+        "vertex": np.sort(rng.choice(10242, 30, replace=False)),
+        "noise_ceiling": rng.uniform(0, 80, 30).astype(np.float32),
+    }
+    return Artifact(tensors, {"space": "fsaverage5"})
 
 
 def small_bit() -> tuple[LoadedBit, SubjectFmri, np.ndarray]:
@@ -179,50 +233,87 @@ def test_figures_repeat_to_the_byte_and_say_simulation(tmp_path: Path, titles: l
         assert first.read_bytes() == second.read_bytes(), name
         with Image.open(first) as image:
             assert image.convert("L").getextrema()[0] < 100, f"{name} is empty"
-    assert len(titles) == 12
+    assert len(titles) == 26
     assert all(title.endswith("(simulation)") for title in titles)
 
 
-def test_report_is_one_file_with_everything(tmp_path: Path) -> None:
-    recons, _ = made_up_recons(tmp_path)
-    figures, tables = tmp_path / "figures", tmp_path / "tables" / "table1"
-    figures.mkdir()
-    tables.mkdir(parents=True)
-    Image.new("RGB", (3, 3)).save(figures / "montage.png")
-    (tables / "table1.html").write_text("<section><h2>Table 1</h2></section>\n")
-    (tables / "table1.md").write_text("")
-    checks = [at_least("good", 1.0, 0.0, 0.5, "why <this>"), at_least("bad", 0.1, 0.0, 0.5, "")]
-    as_table(checks).to_csv(tmp_path / "checks.csv", index=False)
-    pd.DataFrame({"subject": ["subj01"], "median_pct": [31.25]}).to_csv(
-        tmp_path / "ceiling.csv", index=False
-    )
-    inputs = (
-        [tables / "table1.html", tables / "table1.md"],
-        figures,
-        recons,
-        {"subj01": tmp_path / "ceiling.csv"},
-    )
-    settings = parse_sections({"run": {"simulation": True}})
-    report = make_report(*inputs, tmp_path / "checks.csv", settings)
-    assert report.count("<h2>Table 1</h2>") == 1
-    assert "1 of 2 checks hold" in report
-    assert report.count("Not run.") == 7 and "Table T3: number of clusters" in report
-    assert "<code>make demo-full</code>" in report
-    assert "why &lt;this&gt;" in report
-    assert "data:image/png;base64,iVBOR" in report
-    assert "31.25" in report and "subj02/40h" in report
-    assert "may be compared" in report.replace("\n", " ")
-    assert "http" not in report.replace("https://natural", "")
-    digest = json.loads((recons["subj01/40h"] / "provenance.json").read_text())["sha256"]
-    assert digest["recons.h5"][:16] in report
-    assert report == make_report(*inputs, tmp_path / "checks.csv", settings)
-    real = make_report(*inputs, None, parse_sections({}))
-    assert "Simulation" not in real and "checks hold" not in real
+def scene(*objects: tuple[str, float, float, float]) -> Scene:
+    """Return a scene of objects (content, x, y, size)."""
+    detail = (0.0,) * 6
+    placed = tuple(SceneObject(c, x, y, size, 0.0, 0, detail) for c, x, y, size in objects)
+    return Scene(placed, "beach", 0.0, 1.0, 0.5, 0.0, 4.0, 0.1, 0)
 
 
-def test_report_refuses_missing_figures(tmp_path: Path) -> None:
-    (tmp_path / "t").mkdir()
-    (tmp_path / "t" / "t.html").write_text("")
-    (tmp_path / "figures").mkdir()
-    with pytest.raises(PipelineError, match="run make_figures"):
-        make_report([tmp_path / "t"], tmp_path / "figures", {}, {}, None, parse_sections({}))
+def test_selectivity_by_loops() -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.uniform(size=(3, 16, 5))
+    scenes = {
+        7: scene(("face", 0.25, 0.25, 0.5), ("word", 0.8, 0.8, 0.4)),
+        8: scene(("face", 0.6, 0.4, 0.3)),
+        9: scene(("tool", 0.5, 0.5, 0.9)),
+    }
+    found = content_selectivity(weights, np.array([8, 9, 7]), scenes)
+    inside: dict[str, list[np.ndarray]] = {}
+    for image, nsd_id in enumerate((8, 9, 7)):
+        for row in range(4):
+            for column in range(4):
+                kinds = {
+                    item.content
+                    for item in scenes[nsd_id].objects
+                    if abs((column + 0.5) / 4 - item.x) < item.size / 2
+                    and abs((row + 0.5) / 4 - item.y) < item.size / 2
+                }
+                for kind in [*kinds, *(["any"] if kinds else [])]:
+                    inside.setdefault(kind, []).append(weights[image, 4 * row + column])
+    for number, kind in enumerate(CONTENTS):
+        if kind in inside:
+            expected = np.mean(inside[kind], axis=0) / np.mean(inside["any"], axis=0) - 1
+            np.testing.assert_allclose(found[number], expected, rtol=1e-12)
+        else:
+            assert np.isnan(found[number]).all(), kind
+    assert set(inside) == {"face", "word", "tool", "any"}
+
+
+def test_query_attention_is_the_model_s_mean_over_blocks_and_heads() -> None:
+    bit, fmri, _ = small_bit()
+    found = query_attention(bit, fmri)
+    np.testing.assert_allclose(found.weights.sum(axis=2), 1.0, rtol=1e-5)
+    tokens = bit.model.tokenize(torch.from_numpy(fmri.betas.astype(np.float32)), slice(20, 50))
+    weights = bit.model.cross_attention(tokens).detach().double().numpy()
+    for image in range(3):
+        np.testing.assert_allclose(found.weights[image], weights[:, image].mean((0, 1)), rtol=1e-5)
+    assert found.cluster.tolist() == bit.model.voxel_cluster[20:50].tolist()
+    assert found.nsd_id.tolist() == [0, 1, 2]
+
+
+def test_cortex_shows_voxels_on_their_own_side_in_their_colour() -> None:
+    seen = [surface(side) for side in (0, 1)]
+    assert seen[0].corners[..., 0].max() < 0 < seen[1].corners[..., 0].min()
+    vertex = np.array([seen[0].faces[-1, 0], seen[1].faces[-1, 0]])
+    figure, (ax,) = style.new_figure(1, 1, 2.0, 2.0)
+    red_blue = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    draw_cortex(ax, np.array([0, 1]), vertex, red_blue)
+    for side, collection in enumerate(ax.collections):
+        colours = collection.get_facecolors()[:, :3]
+        is_coloured = (colours == red_blue[side]).all(axis=1)
+        holds_vertex = (seen[side].faces == vertex[side]).any(axis=1)
+        np.testing.assert_array_equal(is_coloured, holds_vertex)
+    style.plt.close(figure)
+
+
+def test_like_clusters_have_like_colours() -> None:
+    angle = np.repeat(2 * np.pi * np.arange(12) / 12, 5)
+    embedding = np.stack([np.cos(angle), np.sin(angle), np.zeros(60)], axis=1)
+    colours = cluster_colours(np.repeat(np.arange(12), 5), embedding)
+    hues = style.matplotlib.colors.rgb_to_hsv(colours)[:, 0]
+    step = np.diff(np.append(hues, hues[0])) % 1
+    assert len(set(hues.round(6))) == 12
+    assert np.allclose(step, 1 / 12, atol=1e-6) or np.allclose(step, 11 / 12, atol=1e-6)
+
+
+def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:
+    paths, stimuli = made_up_recons(tmp_path)
+    pd.DataFrame({"nsd_id": [1], "PixCorr": [0.5]}).to_csv(tmp_path / "s.csv", index=False)
+    recons = read_recons(paths["subj01/40h"])
+    with pytest.raises(PipelineError, match="scores of the 12 images"):
+        draw_ranked_montage("subj01/40h", recons, tmp_path / "s.csv", stimuli, tmp_path / "p", True)

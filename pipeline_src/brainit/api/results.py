@@ -1,0 +1,138 @@
+"""What a run of the pipeline left, for a notebook: images, tables, scores, betas, models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.api.reconstructor import ModelFiles, Reconstructor
+from brainit.core.artifacts import read_table
+from brainit.core.errors import PipelineError
+from brainit.core.settings import parse_sections
+from brainit.data.fmri import load_subject_fmri
+from brainit.data.images import ImageStore
+from brainit.data.recons import PROVENANCE_NAME, Recons, read_recons
+from brainit.evaluation.check import CHECK_COLUMNS
+
+_RUN_PREFIX = "recon_"
+
+
+@dataclass(frozen=True)
+class Results:
+    """A folder of results; nothing is read before it is asked for."""
+
+    folder: Path
+    weights_dir: Path
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Finished runs, as subject/run."""
+        found = self.folder.glob(f"*/{_RUN_PREFIX}*/{PROVENANCE_NAME}")
+        names = [(path.parts[-3], path.parts[-2].removeprefix(_RUN_PREFIX)) for path in found]
+        return tuple(f"{subject}/{run}" for subject, run in sorted(names))
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that were made."""
+        return tuple(sorted(path.stem for path in self.folder.glob("tables/*/*.csv")))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table, a row per condition and metric; raises `PipelineError` if not run."""
+        if name not in self.tables:
+            fix = "snakemake tables, or everything for those of the ablations"
+            raise PipelineError(f"table {name}", f"one of {list(self.tables)}", repr(name), fix)
+        return read_table(self.folder / "tables" / name / f"{name}.csv", ("metric",), "make_tables")
+
+    @property
+    def checks(self) -> pd.DataFrame:
+        """The checks: value, null, threshold, verdict; raises `PipelineError` where none ran."""
+        return read_table(self.folder / "checks.csv", CHECK_COLUMNS, "check_results")
+
+    def scores(self, subject: str, run: str = "40h", kind: str = "fused") -> pd.DataFrame:
+        """Return every metric of each image, by nsd_id; raises `PipelineError` if not scored."""
+        path = self.folder / subject / "metrics" / f"{run}_{kind}.csv"
+        return read_table(path, ("nsd_id",), "evaluate").set_index("nsd_id")
+
+    def reconstructions(self, subject: str, run: str = "40h") -> Recons:
+        """Return the images of a finished run; raises `PipelineError` if it is not one."""
+        return read_recons(self.folder / subject / f"{_RUN_PREFIX}{run}")
+
+    def seen(self, subject: str, nsd_id: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return what `subject` saw, uint8 (images, side, side, rgb)."""
+        own = self.folder / subject / "images" / "stimuli"
+        store = own if own.is_dir() else self.folder / "group" / "images" / "stimuli"
+        return ImageStore(store).pixels(nsd_id)
+
+    def test_betas(self, subject: str) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+        """Return z-scored betas (images, voxels) of the test images, and their nsd_id.
+
+        Repeats of an image are averaged, as before decoding.
+        """
+        folder = self.folder / subject
+        betas, trials = folder / "betas" / "betas.npy", folder / "design" / "trials.csv"
+        fmri = load_subject_fmri(subject, betas, trials, ("test",), "40h", average=True)
+        return fmri.betas, fmri.nsd_id
+
+    def reconstructor(self, subject: str, run: str = "40h") -> Reconstructor:
+        """Return the models of a finished run, with its settings, as a function of betas.
+
+        Raises `PipelineError` where the run is unfinished or a model of it is gone.
+        """
+        made = self.reconstructions(subject, run).provenance
+        sections = {**made["settings"], "run": {key: made[key] for key in ("seed", "threads")}}
+        files = model_files(self.folder, subject, run)
+        return Reconstructor(subject, files, parse_sections(sections), self.weights_dir)
+
+
+def load(folder: str | Path, weights_dir: Path | None = None) -> Results:
+    """Open a folder of results, such as results or results/demo.
+
+    `weights_dir` holds the published networks (None: below the results' own store; the demo needs
+    none). Raises `PipelineError` where the folder holds no finished run.
+    """
+    root = Path(folder)
+    found = Results(root, weights_dir or root / ".store" / "weights")
+    if not found.runs:
+        fix = "name the folder that holds subj01, ..., or run snakemake first"
+        raise PipelineError(root, "a folder of results with a finished run", "none", fix)
+    return found
+
+
+def model_files(root: Path, subject: str, run: str) -> ModelFiles:
+    """Return the models that decode a run, as the workflow chooses them.
+
+    A variant's file exists only from the first step that the variant changes; all else is the full
+    run's. Raises `PipelineError` where a file is missing.
+    """
+    group = root / "group"
+    own = root / subject / f"transfer_{run}"
+    if run == "1h_scratch":
+        folders = generators = [group / f"scratch_{subject}_1h" / "main"]
+    elif run.startswith("first"):
+        folders = generators = [group / run / "main"]
+    elif own.is_dir():
+        folders, generators = [own], [group / f"without_{subject}" / "main"]
+        generators += _pool_all(group)
+    else:
+        variant = run.removeprefix("40h").removeprefix("_")
+        folders = generators = [*([group / "all" / variant] if variant else []), *_pool_all(group)]
+    return ModelFiles(
+        _first(folders, "bit_lowlevel/bit.safetensors"),
+        _first(folders, "joint/bit.safetensors"),
+        _first(generators, "joint/generator.safetensors"),
+    )
+
+
+def _pool_all(group: Path) -> list[Path]:
+    return [group / "all" / "main", group / "all" / "authors"]
+
+
+def _first(folders: Sequence[Path], name: str) -> Path:
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    looked = ", ".join(str(folder) for folder in folders)
+    raise PipelineError(name, f"the model in {looked}", "no file", "run snakemake for this run")
