@@ -21,9 +21,9 @@ def test_whole_dag_gives_the_results_of_a_local_run(
     here, there = tmp_path / "here", tmp_path / "there"
     for root in (here, there):
         make_root(root, repository, joint=TWO_PROCESSES)
-    finish(snakemake(here, "--cores", "2", "--", "all"), here, 1200.0)
+    finish(snakemake(here, "--cores", "2", "--", "all"), here, 3600.0)
     before = set(slurm_jobs())
-    text = finish(submit(there, "all"), there, 3600.0)
+    text = finish(submit(there, "all"), there, 7200.0)
     one, two = digests(here), digests(there)
     assert len(one) > 100
     assert {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)} == set()
