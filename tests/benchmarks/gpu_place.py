@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from brainit.features.dinov2 import DinoSize
+from brainit.features.dinov2 import DinoSize, build_dinov2
 from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.weights_file import freeze
 
@@ -36,16 +36,6 @@ def peak_gb(device: torch.device) -> float:
 def random_backbone(size: DinoSize, device: torch.device) -> EncoderBackbone:
     """Return DINOv2 with random weights."""
     with torch.device(device):
-        network = EncoderBackbone(
-            image_size=size.image_size,
-            patch=size.patch,
-            width=size.width,
-            n_blocks=size.n_blocks,
-            n_heads=size.n_heads,
-            n_registers=size.n_registers,
-            layers=size.layers,
-            layer_scale=True,
-            norm_eps=1.0e-6,
-        )
+        network = build_dinov2(size)
     freeze(network)
     return network

@@ -46,15 +46,9 @@ class DinoSize:
     layers: tuple[int, ...] = (1, 6, 12, 18, 24)
 
 
-def load_dinov2(
-    path: Path, published: dict[str, Tensor], size: DinoSize | None = None
-) -> EncoderBackbone:
-    """Return the backbone from DINOv2's published names (ViT-L/14 where `size` is None).
-
-    Raises `PipelineError` that lists missing and unknown names.
-    """
-    size = size or DinoSize()
-    network = EncoderBackbone(
+def build_dinov2(size: DinoSize) -> EncoderBackbone:
+    """Return DINOv2 of that size as it is initialised, on the device in force."""
+    return EncoderBackbone(
         image_size=size.image_size,
         patch=size.patch,
         width=size.width,
@@ -65,6 +59,17 @@ def load_dinov2(
         layer_scale=True,
         norm_eps=1.0e-6,
     )
+
+
+def load_dinov2(
+    path: Path, published: dict[str, Tensor], size: DinoSize | None = None
+) -> EncoderBackbone:
+    """Return the backbone from DINOv2's published names (ViT-L/14 where `size` is None).
+
+    Raises `PipelineError` that lists missing and unknown names.
+    """
+    size = size or DinoSize()
+    network = build_dinov2(size)
     state = dinov2_state(published)
     if "position" in state:
         state["position"] = resize_positions(state["position"], size.image_size // size.patch)

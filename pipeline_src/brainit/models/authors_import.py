@@ -26,8 +26,7 @@ from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings, EncoderSettings
 from brainit.features.checkpoint_reader import read_tensors
-from brainit.features.dinov2 import DinoSize
-from brainit.features.encoder_backbone import EncoderBackbone
+from brainit.features.dinov2 import DinoSize, build_dinov2
 from brainit.features.sgm_names import UNET_PREFIX, from_sgm, names_of_unet
 from brainit.features.unclip import UNCLIP6, SdxlSize, build_parts
 from brainit.features.weights_file import load_state
@@ -149,18 +148,8 @@ def import_encoder(
     tensors = under_mark(path, read_tensors(path), _ENCODER_MARK)
     inner = [n.removesuffix(_BACKBONE_MARK) for n in tensors if n.endswith(f".{_BACKBONE_MARK}")]
     own = {n: t for n, t in tensors.items() if not n.startswith(tuple(inner))}
-    size = sizes.backbone
     with torch.device("meta"):
-        backbone = EncoderBackbone(
-            image_size=size.image_size,
-            patch=size.patch,
-            width=size.width,
-            n_blocks=size.n_blocks,
-            n_heads=size.n_heads,
-            n_registers=size.n_registers,
-            layers=size.layers,
-        )
-        encoder = VoxelEncoder(backbone, sizes.encoder, n_voxels)
+        encoder = VoxelEncoder(build_dinov2(sizes.backbone), sizes.encoder, n_voxels)
     state = {n: t.float() for n, t in encoder_names.from_released_names(own).items()}
     del encoder.backbone
     load_state(path, encoder, state, assign=True, fix=_FIX)
