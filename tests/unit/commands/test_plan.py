@@ -1,5 +1,7 @@
 """The plan: file counts times sizes as published, and the peak over an order of jobs."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +139,16 @@ def test_members_of_pools() -> None:
     assert pool_members("all", SUBJECTS) == SUBJECTS
     assert pool_members("without_subj02", SUBJECTS) == [s for s in SUBJECTS if s != "subj02"]
     assert pool_members("scratch_subj03_1h", SUBJECTS) == ["subj03"]
+
+
+def test_the_workflow_has_the_same_members() -> None:
+    """The plan cannot import the workflow, nor the workflow the package."""
+    rules = Path(__file__).parents[3] / "workflow" / "rules" / "common.smk"
+    found = re.search(r"def pool_subjects.*?\n(?=\S)", rules.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {"SUBJECTS": SUBJECTS}
+    exec(found[0], names)
+    pools = ["all", "first1", "first3", "without_subj01", "without_subj08", "scratch_subj05_1h"]
+    expected = [pool_members(pool, SUBJECTS) for pool in pools]
+    assert [names["pool_subjects"](pool) for pool in pools] == expected
+    assert [len(members) for members in expected] == [8, 1, 3, 7, 7, 1]
