@@ -17,16 +17,17 @@ CAPTIONS: dict[str, Caption] = {
         "Seen and reconstructed",
         "The first shared test images of the run. Compare each column with its top row: the"
         " low-level branch should keep colours and layout, the semantic branch what is there,"
-        " and the fused images both.",
+        " and the fused images both. A refined row, where a refiner was run, should be sharper"
+        " with the same content.",
         "Grid of images: a row of seen images, then for each subject a row of low-level, of"
-        " semantic and of fused reconstructions",
+        " semantic, of fused and, where a refiner was run, of refined reconstructions",
     ),
     "best_median_worst": Caption(
         "Best, median and worst",
         "Images chosen by rank alone, on the metric in the title. The worst are as much a"
         " result as the best: see whether they fail in content, in place, or in both.",
         "Grid of images in three groups, the best, the median and the worst ranked; below each"
-        " seen image its low-level, semantic and fused reconstruction and its score",
+        " seen image its low-level, semantic, fused and perhaps refined reconstruction and score",
     ),
     "data_scaling": Caption(
         "Amount of data",

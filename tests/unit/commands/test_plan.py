@@ -135,6 +135,12 @@ def test_published_vgg_has_the_papers_tokens() -> None:
     assert target_shape("vgg16_bn") == (layout.n_tokens, layout.width)
 
 
+@pytest.mark.parametrize(("refiner", "n_bytes"), [("none", 6), ("zavychromaxl_v30", 8)])
+def test_a_refiner_keeps_the_images_that_it_was_given(refiner: str, n_bytes: int) -> None:
+    settings = parse_sections({"features": {"refiner": refiner}, "recon": {"max_images": 10}})
+    assert Sizes(settings).reconstructions == 10 * 256 * 256 * 3 * n_bytes
+
+
 def test_members_of_pools() -> None:
     assert pool_members("all", SUBJECTS) == SUBJECTS
     assert pool_members("without_subj02", SUBJECTS) == [s for s in SUBJECTS if s != "subj02"]
