@@ -159,6 +159,8 @@ def test_everything_decodes_beyond_the_paper_and_all_does_not(snakemake: Run) ->
     assert "results/demo/group/all/main/joint/bit.safetensors" in synthetic["input"]  # type: ignore[operator]
     scored = by_output["results/demo/subj01/metrics/nsdsynthetic_fused.csv"]
     assert "results/demo/subj01/nsdsynthetic/images" in scored["input"]  # type: ignore[operator]
+    table = by_output["results/demo/tables/nsdsynthetic/nsdsynthetic.csv"]
+    assert "results/demo/subj01/nsdsynthetic/classes.csv" in table["input"]  # type: ignore[operator]
     fewer = by_output["results/demo/subj01/recon_first2_parts/fused/shard_0.safetensors"]
     assert "results/demo/group/first2/main/joint/generator.safetensors" in fewer["input"]  # type: ignore[operator]
     pool = by_output["results/demo/group/first2/main/encoder/encoder.safetensors"]

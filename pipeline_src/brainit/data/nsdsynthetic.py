@@ -67,6 +67,12 @@ def prepare_nsdsynthetic(
         write_table(partial / "classes.csv", _classes(source, n_images, work))
 
 
+def read_classes(path: Path) -> dict[int, str]:
+    """Read the class of each image, by its row, from `classes.csv`; raises `PipelineError`."""
+    table = read_table(path, ("row", "class"), "prepare_nsdsynthetic")
+    return {int(row): str(name) for row, name in zip(table["row"], table["class"], strict=True)}
+
+
 def _trials(source: str, work: Path) -> pd.DataFrame:
     """Return the trials, the same images in the same order for every subject."""
     with opened(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
@@ -138,7 +144,11 @@ def _squares(path: Path, side: int) -> NDArray[np.uint8]:
 
 
 def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:
-    """Return the class of each row of the images."""
+    """Return the class of each row of the images, as NSD's own table of them says, in order.
+
+    It has a row for each image, the 64 of each subject's own last (gifale95/NSD-synthetic reads
+    its column 'Image class' so).
+    """
     with opened(source, [nsd_paths.SYNTHETIC_CLASSES], work) as files:
         table = read_table(files[0].path, (_CLASS,), "prepare_nsdsynthetic")
     if len(table) < n_images:

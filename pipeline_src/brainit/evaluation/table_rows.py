@@ -7,6 +7,8 @@ the paper's, `BEYOND` what it has no numbers for.
 import re
 from dataclasses import dataclass
 
+NSDSYNTHETIC = "nsdsynthetic"
+"""Run and table of NSD-synthetic."""
 DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
 """Amounts of data that rows are labelled with."""
 
@@ -18,12 +20,16 @@ def duration_label(duration: str) -> str:
 
 @dataclass(frozen=True)
 class Condition:
-    """What one block of a table shows; `paper_row` is (method, data), or None."""
+    """What one block of a table shows; `paper_row` is (method, data), or None.
+
+    `image_class` leaves only the images of a class; empty for all.
+    """
 
     label: str
     run: str
     kind: str
     paper_row: tuple[str, str] | None = None
+    image_class: str = ""
 
     @property
     def duration(self) -> str:
@@ -112,9 +118,9 @@ TABLES: dict[str, Rows] = {
 
 _FULL = Condition("models of all subjects", "40h", "fused")
 BEYOND: dict[str, Rows] = {
-    "nsdsynthetic": Rows(
+    NSDSYNTHETIC: Rows(
         tuple(
-            Condition(f"NSD-synthetic, {label}", "nsdsynthetic", kind)
+            Condition(f"NSD-synthetic, {label}", NSDSYNTHETIC, kind)
             for label, kind in (
                 ("low-level only", "lowlevel"),
                 ("semantic only", "semantic"),

@@ -1,8 +1,10 @@
 """Tables beyond the paper: seeds, failures by rule, encoder by part, rows of their own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.unit.evaluation.made_up import results_of, write_images
 
@@ -64,6 +66,54 @@ def test_rows_beyond_the_paper_have_no_published_numbers(tmp_path: Path) -> None
     assert set(retrieval.records["metric"]) == {found}
     real = make_tables(["sessions"], results_of(tmp_path, scores, counts), parse_sections({}))[0]
     assert any("transfer.further_durations" in note for note in real.notes)
+
+
+def test_rows_by_image_class_are_means_over_the_images_of_each(tmp_path: Path) -> None:
+    """Two subjects, five images numbered 70 to 74 of classes b, a, b, a and one without a class."""
+    rng = np.random.default_rng(5)
+    scores = {
+        f"{subject}/nsdsynthetic/{kind}": {"PixCorr": rng.uniform(size=5).tolist()}
+        for subject in ("subj01", "subj02")
+        for kind in ("lowlevel", "fused")
+    }
+    plain = results_of(tmp_path, scores, {})
+    results = replace(plain, classes={70: "b", 71: "a", 72: "b", 73: "a"})
+    table = make_tables(["nsdsynthetic"], results, SIMULATED)[0]
+    records = table.records.set_index(["condition", "image_class", "subjects"])
+    assert list(dict.fromkeys(table.records["image_class"])) == ["", "b", "a"]
+    places = {"": range(5), "a": (1, 3), "b": (0, 2)}
+    for kind, label in (("lowlevel", "low-level only"), ("fused", "combined")):
+        for image_class, images in places.items():
+            for names in ("subj01", "subj02", "subj01 subj02"):
+                values, others = (
+                    [
+                        scores[f"{subject}/nsdsynthetic/{of}"]["PixCorr"][image]
+                        for image in images
+                        for subject in names.split()
+                    ]
+                    for of in (kind, "fused")
+                )
+                row = records.loc[(f"NSD-synthetic, {label}, 40 h", image_class, names)]
+                assert row["ours"] == pytest.approx(np.mean(values))
+                assert row["n_images"] == len(images)
+                assert np.isnan(row["null_mean"]) == bool(image_class)
+                if kind == "lowlevel":
+                    less = np.mean(values) - np.mean(others)
+                    assert row["paired_difference"] == pytest.approx(less)
+    low, high = records.loc[
+        ("NSD-synthetic, combined, 40 h", "a", "subj01 subj02"), ["ci_low", "ci_high"]
+    ]
+    block = table.blocks[-1]
+    assert block.heading == "By image class: NSD-synthetic, combined, 40 h"
+    assert block.columns == ("metric", "b (2 images)", "a (2 images)")
+    assert block.rows[0][0] == "PixCorr ↑"
+    assert block.rows[0][2].endswith(f"({low:.3f} to {high:.3f})")
+    assert any("Image class" in note for note in table.notes)
+    bare = make_tables(["nsdsynthetic"], plain, SIMULATED)[0]
+    assert "image_class" not in bare.records and len(bare.blocks) == len(table.blocks) - 2
+    pd.testing.assert_frame_equal(
+        table.records[table.records["image_class"] == ""].drop(columns="image_class"), bare.records
+    )
 
 
 def test_labels_and_durations_of_runs() -> None:
