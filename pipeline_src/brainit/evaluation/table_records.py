@@ -22,7 +22,7 @@ from brainit.evaluation.metric_networks import direction_of
 from brainit.evaluation.paired import Paired, compare_paired
 from brainit.evaluation.paper import PaperTable
 from brainit.evaluation.summaries import Summaries
-from brainit.evaluation.table_rows import DURATIONS, NSDSYNTHETIC, Condition, Rows, duration_label
+from brainit.evaluation.table_rows import DURATIONS, NSDSYNTHETIC, Condition, Rows, condition_name
 
 RECORD_COLUMNS = (
     "condition",
@@ -147,7 +147,7 @@ def condition_label(
     duration = condition.duration
     found = sorted({n_trials[s, duration] for s in subjects if (s, duration) in n_trials})
     trials = f" ({' / '.join(f'{n:,}' for n in found)} training trials)" if found else ""
-    return f"{condition.label}, {duration_label(duration)}{trials}"
+    return condition_name(condition) + trials
 
 
 def over_seeds(

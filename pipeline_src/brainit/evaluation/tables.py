@@ -11,12 +11,12 @@ import pandas as pd
 
 from brainit.core.settings import Settings
 from brainit.evaluation.class_rows import CLASS_NOTE, class_blocks, class_records
-from brainit.evaluation.failures import FAILURES, failure_table
+from brainit.evaluation.failures import failure_table
 from brainit.evaluation.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.table_files import Block, Table
 from brainit.evaluation.table_notes import table_notes
 from brainit.evaluation.table_records import Results, table_records
-from brainit.evaluation.table_rows import NSDSYNTHETIC, duration_label, rows_of
+from brainit.evaluation.table_rows import FAILURES, NSDSYNTHETIC, duration_label, rows_of
 from brainit.evaluation.table_text import format_interval, format_p, format_score, with_arrow
 
 
@@ -43,7 +43,7 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
     if name == "t6":
         blocks.append(_paper_block(paper_table("retrieval")))
     title = published.title + (" (simulation)" if simulated else "")
-    notes = table_notes(name, rows, published, records, results, settings)
+    notes = table_notes(name, published, records, settings)
     if name == NSDSYNTHETIC and results.classes:
         by_class = class_records(rows, published, results, settings)
         blocks += class_blocks(by_class)

@@ -13,6 +13,7 @@ from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.encoder_table import accuracy_by_part
 from brainit.evaluation.failures import N_WORST, failure_cases
 from brainit.evaluation.image_scores import ImageScores
+from brainit.evaluation.not_run import NotRun, missing_rows
 from brainit.evaluation.table_files import as_markdown
 from brainit.evaluation.table_rows import BEYOND, Condition, duration_label
 from brainit.evaluation.tables import make_tables
@@ -122,7 +123,46 @@ def test_labels_and_durations_of_runs() -> None:
     assert [Condition("", run, "fused").duration for run in runs] == durations
     labels = [duration_label(d) for d in ("2h", "450trials", "15min", "40h")]
     assert labels == ["2 h", "450 trials", "15 min", "40 h"]
-    assert all(0 <= rows.reference < len(rows.conditions) for rows in BEYOND.values())
+    tables = [rows for rows in BEYOND.values() if rows.conditions]
+    assert all(0 <= rows.reference < len(rows.conditions) for rows in tables)
+
+
+def records_of(*rows: tuple[str, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["condition", "n_seeds"])
+
+
+def test_rows_that_were_not_run_and_what_makes_them() -> None:
+    """By hand: what each table lacks, its rows named as in the table."""
+    real = parse_sections({})
+    (found,) = missing_rows("table1", "T", records_of(("Brain-IT, 40 h (9 trials)", 1)), real)
+    assert found == NotRun("T", ("Brain-IT, 1 h",), "snakemake --profile slurm tables")
+    atlas = missing_rows("t2", "T", records_of(("functional, 40 h", 1)), real)
+    assert [entry.rows for entry in atlas] == [
+        ("3-D coordinates, 40 h",),
+        ("Schaefer-400, 40 h",),
+        ("Schaefer-1000, 40 h",),
+    ]
+    assert atlas[1].command.startswith("snakemake --profile slurm ablations; first add the")
+    (demo,) = missing_rows("t2", "T", records_of(("functional, 40 h", 1)), SIMULATED)
+    assert len(demo.rows) == 3 and demo.command == "make demo-full"
+    clusters = missing_rows("t3", "T", records_of(("8 clusters, 40 h (5 trials)", 1)), real)
+    assert "128 clusters, 40 h" in clusters[0].rows and len(clusters[0].rows) == 6
+
+
+def test_one_seed_is_not_run_with_other_seeds() -> None:
+    one, two = (records_of(("Brain-IT, 40 h (9 trials)", n)) for n in (1, 2))
+    (found,) = missing_rows("seeds", "T", one, parse_sections({}))
+    assert found.command == "snakemake --profile slurm everything, with seeds.values"
+    assert missing_rows("seeds", "T", two, parse_sections({})) == ()
+
+
+@pytest.mark.parametrize(("n_subjects", "n_missing"), [(8, 3), (4, 2), (2, 1)])
+def test_models_of_all_subjects_are_not_missed_twice(n_subjects: int, n_missing: int) -> None:
+    subjects = [f"subj0{number}" for number in range(1, n_subjects + 1)]
+    chosen = {"subjects": subjects, "evaluated": subjects[:1], "transfer": subjects[:1]}
+    whole = records_of(("models of all subjects, 40 h", 1))
+    (found,) = missing_rows("subjects", "T", whole, parse_sections({"nsd": chosen}))
+    assert len(found.rows) == n_missing and found.rows[0] == "first 1 subjects, 40 h"
 
 
 def test_failures_are_the_worst_and_name_the_branch(tmp_path: Path) -> None:
