@@ -141,7 +141,7 @@ rule check_claims:
         earlier=lambda wildcards, input: (
             ["--earlier", *input.earlier] if SIMULATION else []
         ),
-        settings=settings(),
+        settings=settings("evaluation"),
         code=code_digest("brainit.steps.check_claims"),
     shell:
         "python -m brainit.steps.check_claims"

@@ -86,7 +86,7 @@ def made_up_summaries(folder: Path) -> Summaries:
         ]
         table = pd.DataFrame(rows, columns=["metric", "mean", "ci_low", "ci_high", "null_mean"])
         table = table.assign(n_images=100, direction="higher")
-        table = table.assign(null_p999=60.0, null_p005=45.0, null_p995=55.0)
+        table = table.assign(null_p999=60.0, null_sd=3.0)
         paths[f"subj01/{run}/fused"] = folder / f"{run}.csv"
         table[list(SUMMARY_COLUMNS)].to_csv(folder / f"{run}.csv", index=False)
     return Summaries(paths)
