@@ -131,13 +131,20 @@ def _image_blocks(
 
 
 def _squares(path: Path, side: int) -> NDArray[np.uint8]:
+    """Return the images as squares, as they looked.
+
+    The file holds luminance, for a linear screen: the square root makes pixels as of any picture
+    (gifale95/NSD-synthetic, for both files of images).
+    """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
     try:
         with h5py.File(path, "r") as handle:
             dataset = handle.get(STIMULI_DATASET)
             if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
                 raise PipelineError(path, expected, f"{sorted(handle)}", _FIX)
-            images = [square(Image.fromarray(image).convert("RGB"), side) for image in dataset]
+            pictures = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
+            found = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pictures)
+            images = [square(picture, side) for picture in found]
     except (OSError, TypeError) as error:
         raise PipelineError(path, expected, str(error), _FIX) from error
     return np.stack(images)
