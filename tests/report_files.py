@@ -51,6 +51,8 @@ def _write_pages(folder: Path) -> None:
     wide = "".join(f"<td>{number}</td>" for number in range(40))
     page = f"<section><h2>Table 1</h2><table><tr>{wide}</tr></table></section>\n"
     (folder / "table1" / "table1.html").write_text(page)
+    rows = {"condition": ["Brain-IT, 40 h (2,430 training trials)"], "n_seeds": [1]}
+    pd.DataFrame(rows).to_csv(folder / "table1" / "table1.csv", index=False)
     (folder / "figures").mkdir()
     for name in ("montage", "of_mine"):
         Image.new("RGB", (900, 90)).save(folder / "figures" / f"{name}.png")

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from brainit.core.settings import Settings
+from brainit.evaluation.table_rows import EVERY_TABLE
 
 from .conftest import Run, job_counts
 from .test_dry_run import DEMO, DRY, parse_jobs
@@ -144,6 +145,8 @@ def test_everything_holds_both_reports(snakemake: Run) -> None:
     for name in ("report.html", "report_full.html", "tables/t3/t3.csv", "subj01/recon_15min"):
         assert f"results/demo/{name}" in found
     assert "results/demo/checks_full.csv" in found
+    tables = {Path(path).stem for path in found if path.startswith("results/demo/tables/")}
+    assert tables == set(EVERY_TABLE), "the report's list of what was not run is that of the rules"
     control = jobs_of("shuffled_trials", parse_jobs(result.stdout + result.stderr))
     assert len(control) <= 20 and "train_bit_semantic" in control and "train_encoder" not in control
 
@@ -159,6 +162,8 @@ def test_everything_decodes_beyond_the_paper_and_all_does_not(snakemake: Run) ->
     assert "results/demo/group/all/main/joint/bit.safetensors" in synthetic["input"]  # type: ignore[operator]
     scored = by_output["results/demo/subj01/metrics/nsdsynthetic_fused.csv"]
     assert "results/demo/subj01/nsdsynthetic/images" in scored["input"]  # type: ignore[operator]
+    table = by_output["results/demo/tables/nsdsynthetic/nsdsynthetic.csv"]
+    assert "results/demo/subj01/nsdsynthetic/classes.csv" in table["input"]  # type: ignore[operator]
     fewer = by_output["results/demo/subj01/recon_first2_parts/fused/shard_0.safetensors"]
     assert "results/demo/group/first2/main/joint/generator.safetensors" in fewer["input"]  # type: ignore[operator]
     pool = by_output["results/demo/group/first2/main/encoder/encoder.safetensors"]

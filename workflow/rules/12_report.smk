@@ -38,6 +38,7 @@ rule make_tables:
         runtime=by_attempt(10),
     params:
         names=TABLES,
+        classes=[],
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
@@ -50,6 +51,7 @@ rule make_tables:
         " --metrics {params.metrics:q}"
         " --summaries {params.summaries:q}"
         " --trials {params.trials:q}"
+        " {params.classes:q}"
         " --out {params.out:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -32,6 +32,7 @@ use rule make_tables as make_tables_ablations with:
         "<benchmarks>/make_tables_ablations.tsv"
     params:
         names=ABLATION_TABLES,
+        classes=[],
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         metrics=named_ablations("metrics"),
         summaries=named_ablations("summaries"),
@@ -45,6 +46,7 @@ use rule make_tables as make_tables_beyond with:
         metrics=list(every_score("").values()),
         summaries=list(every_score("_summary").values()),
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        classes=class_files(),
     output:
         tables=expand(
             "<results>/tables/{name}/{name}.{ext}",
@@ -57,6 +59,9 @@ use rule make_tables as make_tables_beyond with:
         "<benchmarks>/make_tables_beyond.tsv"
     params:
         names=BEYOND_TABLES,
+        classes=lambda wildcards, input: (
+            ["--classes", *input.classes] if input.classes else []
+        ),
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         metrics=named_every("metrics"),
         summaries=named_every("summaries"),
@@ -136,7 +141,7 @@ rule check_claims:
         earlier=lambda wildcards, input: (
             ["--earlier", *input.earlier] if SIMULATION else []
         ),
-        settings=settings(),
+        settings=settings("evaluation"),
         code=code_digest("brainit.steps.check_claims"),
     shell:
         "python -m brainit.steps.check_claims"

@@ -142,6 +142,12 @@ def further_scores():
 FURTHER_SCORES = further_scores()
 
 
+def class_files():
+    """Return the classes of NSD-synthetic's images, which are those of any subject, if scored."""
+    scored = [s for s, run, _ in FURTHER_SCORES if run == NSDSYNTHETIC]
+    return [f"<results>/{s}/nsdsynthetic/classes.csv" for s in scored[:1]]
+
+
 def score_files(suffix, scores=tuple(SCORES)):
     """Return the metric tables of scored kinds of runs, per image or their summaries."""
     return [

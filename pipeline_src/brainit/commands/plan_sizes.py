@@ -30,6 +30,8 @@ _FSAVERAGE5 = 10_242
 _SMALL_FILE_BYTES = 2_000_000
 _BYTES_PER_RECONSTRUCTED_VALUE = 6
 """Three kinds, each in a shard, in the gathered array and as a PNG: as measured on the demo."""
+_BYTES_PER_UNREFINED_VALUE = 2
+"""Fused images before the refiner, in a shard and in the gathered array."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,9 @@ class Sizes:
         """Bytes of all reconstructions of one run of one subject."""
         there = self.settings.simulation.n_shared_images if self.is_simulated else 1000
         n_images = min(there, self.settings.recon.max_images or there)
-        return n_images * self.settings.images.stored_size**2 * 3 * _BYTES_PER_RECONSTRUCTED_VALUE
+        is_refined = self.settings.features.refiner != "none"
+        per_value = _BYTES_PER_RECONSTRUCTED_VALUE + is_refined * _BYTES_PER_UNREFINED_VALUE
+        return n_images * self.settings.images.stored_size**2 * 3 * per_value
 
     def fetched(self, jobs: Sequence[Job]) -> list[Line]:
         """Return what the jobs fetch; nothing where the source is simulated."""

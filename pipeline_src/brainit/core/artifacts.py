@@ -23,11 +23,12 @@ from brainit.core.files import atomic_path
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Dtype, axes and unit of one tensor of an artifact."""
+    """Dtype, axes and unit of one tensor of an artifact, which may lack one that `is_optional`."""
 
     dtype: str
     axes: tuple[str, ...]
     unit: str = ""
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,9 @@ CONTRACTS: dict[str, Contract] = {
         {
             "nsd_id": TensorSpec("int64", ("images",), "0-based"),
             "image": TensorSpec("uint8", ("images", "height", "width", "rgb"), "0..255"),
+            "unrefined": TensorSpec(
+                "uint8", ("images", "height", "width", "rgb"), "0..255", is_optional=True
+            ),
         },
         ("subject", "kind", "seed", "settings"),
         made_by="reconstruct_lowlevel, reconstruct_semantic or reconstruct",
@@ -175,6 +179,8 @@ def _check(
     for tensor, spec in contract.tensors.items():
         axes = f"({', '.join(spec.axes)})"
         expected = f"tensor '{tensor}' of {spec.dtype} with axes {axes}"
+        if tensor not in tensors and spec.is_optional:
+            continue
         if tensor not in tensors:
             raise PipelineError(path, expected, f"only {sorted(tensors)}", fix)
         array = tensors[tensor]

@@ -67,6 +67,12 @@ def prepare_nsdsynthetic(
         write_table(partial / "classes.csv", _classes(source, n_images, work))
 
 
+def read_classes(path: Path) -> dict[int, str]:
+    """Read the class of each image, by its row, from `classes.csv`; raises `PipelineError`."""
+    table = read_table(path, ("row", "class"), "prepare_nsdsynthetic")
+    return {int(row): str(name) for row, name in zip(table["row"], table["class"], strict=True)}
+
+
 def _trials(source: str, work: Path) -> pd.DataFrame:
     """Return the trials, the same images in the same order for every subject."""
     with opened(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
@@ -125,20 +131,31 @@ def _image_blocks(
 
 
 def _squares(path: Path, side: int) -> NDArray[np.uint8]:
+    """Return the images as squares, as they looked.
+
+    The file holds luminance, for a linear screen: the square root makes pixels as of any picture
+    (gifale95/NSD-synthetic, for both files of images).
+    """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
     try:
         with h5py.File(path, "r") as handle:
             dataset = handle.get(STIMULI_DATASET)
             if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
                 raise PipelineError(path, expected, f"{sorted(handle)}", _FIX)
-            images = [square(Image.fromarray(image).convert("RGB"), side) for image in dataset]
+            pictures = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
+            found = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pictures)
+            images = [square(picture, side) for picture in found]
     except (OSError, TypeError) as error:
         raise PipelineError(path, expected, str(error), _FIX) from error
     return np.stack(images)
 
 
 def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:
-    """Return the class of each row of the images."""
+    """Return the class of each row of the images, as NSD's own table of them says, in order.
+
+    It has a row for each image, the 64 of each subject's own last (gifale95/NSD-synthetic reads
+    its column 'Image class' so).
+    """
     with opened(source, [nsd_paths.SYNTHETIC_CLASSES], work) as files:
         table = read_table(files[0].path, (_CLASS,), "prepare_nsdsynthetic")
     if len(table) < n_images:

@@ -1,9 +1,10 @@
 """The folder of a run's reconstructions: written whole, read only with a provenance that agrees.
 
 `images/<nsd_id>.png` (of the last kind that there is), `recons.h5` (datasets nsd_id, lowlevel,
-semantic, fused; uint8, (images, height, width, rgb)), `montage.png`, and last `provenance.json`,
-which holds the SHA-256 of every other file and the kinds that there are: an ablation has no
-semantic-only images, one of the low-level branch and a run without a generator no fused ones.
+semantic, fused; uint8, (images, height, width, rgb); where a refiner made the fused images also
+unrefined, what it was given), `montage.png`, and last `provenance.json`, which holds the SHA-256 of
+every other file and the kinds that there are: an ablation has no semantic-only images, one of the
+low-level branch and a run without a generator no fused ones.
 """
 
 import json
@@ -21,6 +22,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
 
 KINDS = ("lowlevel", "semantic", "fused")
+UNREFINED = "unrefined"
 FILE_NAME = "recons.h5"
 MONTAGE_NAME = "montage.png"
 PROVENANCE_NAME = "provenance.json"
@@ -29,11 +31,15 @@ _FIX = "delete the folder and rerun gather_reconstructions"
 
 @dataclass(frozen=True)
 class Recons:
-    """Reconstructions of a run: images of each kind, uint8 (images, height, width, rgb)."""
+    """Reconstructions of a run: images of each kind, uint8 (images, height, width, rgb).
+
+    `unrefined` are the fused images before the refiner, None for a run without one.
+    """
 
     nsd_id: NDArray[np.int64]
     images: dict[str, NDArray[np.uint8]]
     provenance: dict[str, Any]
+    unrefined: NDArray[np.uint8] | None = None
 
 
 def write_recons(
@@ -42,6 +48,7 @@ def write_recons(
     images: Mapping[str, NDArray[np.uint8]],
     montage: Image.Image,
     provenance: Mapping[str, Any],
+    unrefined: NDArray[np.uint8] | None = None,
 ) -> None:
     """Write the folder, whole or not at all; equal contents give equal bytes.
 
@@ -57,6 +64,8 @@ def write_recons(
             handle.create_dataset("nsd_id", data=nsd_id, track_times=False)
             for kind in kinds:
                 handle.create_dataset(kind, data=images[kind], track_times=False)
+            if unrefined is not None:
+                handle.create_dataset(UNREFINED, data=unrefined, track_times=False)
         files = sorted(path for path in partial.rglob("*") if path.is_file())
         digests = {str(path.relative_to(partial)): sha256_of(path) for path in files}
         record = {"n_images": len(nsd_id), "kinds": kinds, **provenance, "sha256": digests}
@@ -88,10 +97,13 @@ def read_recons(folder: Path, every: int = 1) -> Recons:
         missing = [name for name in ("nsd_id", *kinds) if name not in handle]
         if missing:
             raise PipelineError(folder / FILE_NAME, "the data sets of a run", f"no {missing}", _FIX)
-        lengths = {len(handle[name]) for name in ("nsd_id", *kinds)}
+        has_both = UNREFINED in handle
+        known = ("nsd_id", *kinds, *([UNREFINED] if has_both else []))
+        lengths = {len(handle[name]) for name in known}
         nsd_id = handle["nsd_id"][::every]
         images = {kind: handle[kind][::every] for kind in kinds}
+        unrefined = handle[UNREFINED][::every] if has_both else None
     counts = {provenance.get("n_images"), *lengths}
     if len(counts) != 1:
         raise PipelineError(folder / FILE_NAME, "one number of images", f"{counts}", _FIX)
-    return Recons(nsd_id, images, provenance)
+    return Recons(nsd_id, images, provenance, unrefined)

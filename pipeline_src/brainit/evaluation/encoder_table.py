@@ -16,9 +16,9 @@ from brainit.data.voxels import read_voxels
 from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.encoder_accuracy import predict_test_responses
 from brainit.evaluation.table_files import Block, Table
+from brainit.evaluation.table_rows import ENCODER_TABLE, title_of
 from brainit.evaluation.truth import read_voxel_truth
 
-ENCODER_TABLE = "encoder"
 CEILING_EDGES = (0.0, 10.0, 30.0, 50.0, 100.0)
 """Ranges of the noise ceiling, in percent of variance."""
 _COLUMNS = ("voxels", "ceiling, %", "correlation", "95 % interval", "share of attainable")
@@ -51,9 +51,7 @@ def encoder_table(
         parts.append(rows.assign(subject=subject))
     records = pd.concat(parts, ignore_index=True).assign(simulation=settings.run.simulation)
     blocks = tuple(_block(part, part["subject"].iloc[0]) for part in parts)
-    title = "Encoder accuracy by part of cortex" + (
-        " (simulation)" if settings.run.simulation else ""
-    )
+    title = title_of(ENCODER_TABLE) + (" (simulation)" if settings.run.simulation else "")
     notes = (
         "Correlation over held-out shared images of predicted and measured response (repeats "
         "averaged), mean over voxels; bootstrap over voxels. Share of attainable: median of "

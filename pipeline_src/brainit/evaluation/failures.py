@@ -13,8 +13,8 @@ from brainit.core.settings import Settings
 from brainit.evaluation.image_scores import ImageScores
 from brainit.evaluation.metric_networks import is_two_way
 from brainit.evaluation.table_files import Block, Table
+from brainit.evaluation.table_rows import FAILURES, title_of
 
-FAILURES = "failures"
 N_WORST = 10
 LOWEST_SHARE_PCT = 25.0
 _BRANCHES = {"lowlevel": "low-level", "semantic": "semantic"}
@@ -28,7 +28,7 @@ def failure_table(images: ImageScores, settings: Settings) -> Table:
     records = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     records = records.assign(simulation=simulated)
     blocks = tuple(_block(part, subject) for subject, part in zip(subjects, parts, strict=True))
-    title = "Failure cases, chosen by rule" + (" (simulation)" if simulated else "")
+    title = title_of(FAILURES) + (" (simulation)" if simulated else "")
     notes = (
         f"Rule: the {N_WORST} test images with the lowest mean of the identification metrics of "
         "the fused image, percent. Failed: a branch whose own mean is among the lowest "

@@ -35,3 +35,23 @@ def unit_distances(
         first, second = (F.normalize(rows.double(), dim=1) for rows in pair)
         found[start:stop] = (first - second).square().sum(dim=1)
     return found
+
+
+def unit_distance_of_others(
+    recons: Float[Tensor, "images features"], targets: Float[Tensor, "images features"]
+) -> float:
+    """Return the mean of `unit_distances` over all pairs of different images (n >= 2).
+
+    Of unit vectors a and b it is the mean of a.a + b.b - 2 a.b, whose sums need no pairs.
+    """
+    n_images, n_features = recons.shape
+    totals = torch.zeros(2, n_features, dtype=torch.float64, device=recons.device)
+    squares, own = 0.0, 0.0
+    for start, stop in shard_ranges(n_images, _ROWS_PER_BLOCK):
+        pair = (recons[start:stop], targets[start:stop])
+        first, second = (F.normalize(rows.double(), dim=1) for rows in pair)
+        totals += torch.stack([first.sum(dim=0), second.sum(dim=0)])
+        squares += float(first.square().sum() + second.square().sum())
+        own += float((first * second).sum())
+    others = float(totals[0] @ totals[1]) - own
+    return squares / n_images - 2.0 * others / (n_images * (n_images - 1))

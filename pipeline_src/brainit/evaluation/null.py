@@ -25,6 +25,16 @@ def permutation_two_way(
     return np.array([scores[rows, targets].mean() for targets in pairings])
 
 
+def mean_of_others(matrix: Float[Tensor, "images images"]) -> float:
+    """Return the mean of what all pairs of different images have, the diagonal left out (n >= 2).
+
+    It is what all random pairings have on average, where no image keeps its own target.
+    """
+    n_images = len(matrix)
+    total = matrix.double().sum() - matrix.diagonal().double().sum()
+    return float(total / (n_images * (n_images - 1)))
+
+
 def shuffled_pairing(n_images: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Return a pairing in which no image keeps its own target (n_images >= 2): one random cycle."""
     order = generator.permutation(n_images)

@@ -15,7 +15,7 @@ from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from brainit.evaluation.two_way import row_correlations
+from brainit.evaluation.two_way import row_correlations, standardised
 from brainit.features.resize import resize_images
 
 
@@ -35,6 +35,37 @@ def pixel_correlations(
     In [-1, 1], float64. An image without variance has correlation 0, not NaN.
     """
     return row_correlations(recons.flatten(1), targets.flatten(1))
+
+
+class PixCorrOfOthers:
+    """Mean PixCorr over all pairs of different images, from the images block by block.
+
+    A correlation is the product of standardised images, so the sums of these are all it needs.
+    """
+
+    def __init__(self) -> None:
+        self._totals: Float[Tensor, "2 values"] | None = None
+        self._own, self._n_images = 0.0, 0
+
+    def add(
+        self,
+        recons: Float[Tensor, "images rgb height width"],
+        targets: Float[Tensor, "images rgb height width"],
+        own: Float[Tensor, "images"],
+    ) -> None:
+        """Add a block of images and the PixCorr of each with its own target."""
+        pair = (recons, targets)
+        found = torch.stack([standardised(images.flatten(1)).sum(dim=0) for images in pair])
+        self._totals = found if self._totals is None else self._totals + found
+        self._own += float(own.sum())
+        self._n_images += len(own)
+
+    def mean(self) -> float:
+        """Return the mean; NaN for fewer than two images."""
+        if self._totals is None or self._n_images < 2:
+            return float("nan")
+        others = float(self._totals[0] @ self._totals[1]) - self._own
+        return others / (self._n_images * (self._n_images - 1))
 
 
 def structural_similarities(

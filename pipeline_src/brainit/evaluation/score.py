@@ -24,7 +24,11 @@ from brainit.core.streams import numpy_generator
 from brainit.data.images import ImageStore
 from brainit.data.recons import KINDS, read_recons
 from brainit.evaluation.bootstrap import bootstrap_interval
-from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
+from brainit.evaluation.feature_metrics import (
+    correlation_distances,
+    unit_distance_of_others,
+    unit_distances,
+)
 from brainit.evaluation.metric_networks import (
     LPIPS_NAME,
     direction_of,
@@ -33,8 +37,9 @@ from brainit.evaluation.metric_networks import (
     pair_distances,
     tap_features,
 )
-from brainit.evaluation.null import permutation_two_way, shuffled_pairing
+from brainit.evaluation.null import mean_of_others, permutation_two_way, shuffled_pairing
 from brainit.evaluation.pixel_metrics import (
+    PixCorrOfOthers,
     pixel_correlations,
     structural_similarities,
     to_evaluation_size,
@@ -54,22 +59,28 @@ SUMMARY_COLUMNS = (
     "direction",
     "null_mean",
     "null_p999",
-    "null_p005",
-    "null_p995",
+    "null_sd",
 )
-"""`null_*`: mean and percentiles (99.9, 0.5, 99.5) of the mean with reconstructions shuffled."""
+"""`null_*`: what the mean is when reconstructions are shuffled against images, on average; of
+identification also its 99.9th percentile and standard deviation over permutations.
+
+The average is over permutations (identification), over all pairs of different images (PixCorr and
+distances) or over one random pairing (LPIPS).
+"""
 
 _IMAGES_PER_BLOCK = 16
 
 
 @dataclass(frozen=True)
 class Chance:
-    """Mean and percentiles of a score with shuffled reconstructions; NaN where not known."""
+    """A mean score with shuffled reconstructions: its mean, 99.9th percentile and deviation.
+
+    NaN where not known.
+    """
 
     mean: float = float("nan")
     p999: float = float("nan")
-    p005: float = float("nan")
-    p995: float = float("nan")
+    sd: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,8 @@ def score_images(
     size, device = settings.evaluation.eval_size, run_device(settings)
     for name, network in networks.items():
         if isinstance(network, Lpips):
-            rivals = targets[torch.from_numpy(_shuffled(len(recons), settings))]
+            order = numpy_generator(settings.run.seed, "shuffled_pairing")
+            rivals = targets[torch.from_numpy(shuffled_pairing(len(recons), order))]
             columns[LPIPS_NAME] = pair_distances(network, recons, targets, size, device).numpy()
             shuffled = pair_distances(network, recons, rivals, size, device)
             chance[LPIPS_NAME] = Chance(float(shuffled.mean()))
@@ -147,31 +159,24 @@ def score_images(
     return Scores(pd.DataFrame(columns), chance)
 
 
-def _shuffled(n_images: int, settings: Settings) -> NDArray[np.int64]:
-    """Return for each reconstruction another image, for chance levels."""
-    return shuffled_pairing(n_images, numpy_generator(settings.run.seed, "shuffled_pairing"))
-
-
 def _pixel_scores(
     recons: Float[Tensor, "images 3 height width"],
     targets: Float[Tensor, "images 3 side side"],
     settings: Settings,
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Chance]]:
     sizes = (settings.evaluation.eval_size, settings.evaluation.pixel_size)
-    pairing = _shuffled(len(recons), settings)
     found: dict[str, list[Tensor]] = {"PixCorr": [], "SSIM": [], "SSIM_RGB": []}
-    shuffled = []
+    others = PixCorrOfOthers()
     blocks = shard_ranges(len(recons), _IMAGES_PER_BLOCK)
     for start, stop in progress(blocks, "pixel metrics", unit="block"):
         recon = to_evaluation_size(recons[start:stop], *sizes)
         target = to_evaluation_size(targets[start:stop], *sizes)
-        rivals = to_evaluation_size(targets[torch.from_numpy(pairing[start:stop])], *sizes)
         found["PixCorr"].append(pixel_correlations(recon, target))
         found["SSIM"].append(structural_similarities(recon, target))
         found["SSIM_RGB"].append(structural_similarities(recon, target, in_colour=True))
-        shuffled.append(pixel_correlations(recon, rivals))
+        others.add(recon, target, found["PixCorr"][-1])
     columns = {name: torch.cat(values).numpy() for name, values in found.items()}
-    return columns, {"PixCorr": Chance(float(torch.cat(shuffled).mean()))}
+    return columns, {"PixCorr": Chance(others.mean())}
 
 
 def score_features(
@@ -189,7 +194,6 @@ def score_features(
     names = {q: metric_name(network, tap, q) for q in ("two_way", "distance", "unit_distance")}
     matrix = correlation_matrix(recons, targets)
     means = permutation_two_way(matrix, options.n_permutations, numpy_generator(seed, "null", tap))
-    rivals = targets[torch.from_numpy(_shuffled(len(recons), settings))]
     columns = {
         names["two_way"]: two_way_scores(recons, targets, matrix).numpy(),
         names["distance"]: correlation_distances(recons, targets).numpy(),
@@ -197,8 +201,8 @@ def score_features(
     }
     chance = {
         names["two_way"]: _chance_of(means),
-        names["distance"]: Chance(float(correlation_distances(recons, rivals).mean())),
-        names["unit_distance"]: Chance(float(unit_distances(recons, rivals).mean())),
+        names["distance"]: Chance(1.0 - mean_of_others(matrix)),
+        names["unit_distance"]: Chance(unit_distance_of_others(recons, targets)),
     }
     if len(recons) < options.retrieval_pool:
         logger.info("retrieval: %d images, fewer than settings ask for", len(recons))
@@ -212,9 +216,8 @@ def score_features(
 
 
 def _chance_of(means: NDArray[np.float64]) -> Chance:
-    """Return mean and percentiles of the means that permutations gave."""
-    p999, p005, p995 = (float(p) for p in np.percentile(means, (99.9, 0.5, 99.5)))
-    return Chance(float(means.mean()), p999, p005, p995)
+    """Return mean, percentile and deviation of the means that permutations gave."""
+    return Chance(float(means.mean()), float(np.percentile(means, 99.9)), float(means.std()))
 
 
 def summarise(scores: Scores, settings: Settings) -> pd.DataFrame:
@@ -228,6 +231,6 @@ def summarise(scores: Scores, settings: Settings) -> pd.DataFrame:
         mean = float(known.mean()) if len(known) else float("nan")
         chance = scores.chance.get(str(name), Chance())
         direction = direction_of(str(name))
-        null = (chance.mean, chance.p999, chance.p005, chance.p995)
+        null = (chance.mean, chance.p999, chance.sd)
         rows.append((name, mean, low, high, len(known), direction, *null))
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))

@@ -13,7 +13,7 @@ from brainit.data.recons import KINDS
 from brainit.evaluation.metric_networks import direction_of
 from brainit.evaluation.score import SUMMARY_COLUMNS
 
-NULL_COLUMNS = ("null_mean", "null_p999", "null_p005", "null_p995")
+NULL_COLUMNS = ("null_mean", "null_p999", "null_sd")
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class MeanScore:
     ci_high: float
     null_mean: float
     null_p999: float
-    null_p005: float
-    null_p995: float
+    null_sd: float
     n_images: int
     direction: str
 

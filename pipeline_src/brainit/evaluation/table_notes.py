@@ -3,37 +3,18 @@
 import pandas as pd
 
 from brainit.core.settings import Settings
+from brainit.evaluation.not_run import missing_rows
 from brainit.evaluation.paper import PaperTable
 from brainit.evaluation.smaller import smaller_than_paper
-from brainit.evaluation.table_records import Results
-from brainit.evaluation.table_rows import NOT_AVAILABLE, Rows, command_of, duration_label
 
 
 def table_notes(
-    name: str,
-    rows: Rows,
-    published: PaperTable,
-    records: pd.DataFrame,
-    results: Results,
-    settings: Settings,
+    name: str, published: PaperTable, records: pd.DataFrame, settings: Settings
 ) -> tuple[str, ...]:
     """Return the notes of table `name`, those on rows that were not run first."""
-    missing = _not_run(name, rows, results, settings.run.simulation)
-    return (*missing, *_notes(published, records, settings))
-
-
-def _not_run(name: str, rows: Rows, results: Results, simulated: bool) -> list[str]:
-    """Return a note for the rows whose runs are not there, with what makes them."""
-    missing = [c for c in rows.conditions if not results.images.subjects(c.run, c.kind)]
-    notes = [
-        f"Not run: {c.label}: {NOT_AVAILABLE[c.run]}." for c in missing if c.run in NOT_AVAILABLE
-    ]
-    names = [
-        f"{c.label}, {duration_label(c.duration)}" for c in missing if c.run not in NOT_AVAILABLE
-    ]
-    if names:
-        notes.append(f"Not run: {'; '.join(names)}. Command: {command_of(name, simulated)}")
-    return notes
+    missing = missing_rows(name, published.title, records, settings)
+    notes = [f"Not run: {'; '.join(found.rows)}. Command: {found.command}" for found in missing]
+    return (*notes, *_notes(published, records, settings))
 
 
 def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> tuple[str, ...]:

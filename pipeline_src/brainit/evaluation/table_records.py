@@ -7,12 +7,11 @@ that all of them have; its interval resamples these images, for all subjects ali
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
@@ -23,7 +22,7 @@ from brainit.evaluation.metric_networks import direction_of
 from brainit.evaluation.paired import Paired, compare_paired
 from brainit.evaluation.paper import PaperTable
 from brainit.evaluation.summaries import Summaries
-from brainit.evaluation.table_rows import DURATIONS, Condition, Rows, duration_label
+from brainit.evaluation.table_rows import DURATIONS, NSDSYNTHETIC, Condition, Rows, condition_name
 
 RECORD_COLUMNS = (
     "condition",
@@ -53,11 +52,27 @@ NOT_COMPARED = ("", np.nan, np.nan, np.nan, np.nan)
 
 @dataclass(frozen=True)
 class Results:
-    """All that tables are made of; `n_trials` is by (subject, duration)."""
+    """All that tables are made of.
+
+    `n_trials` is by (subject, duration), `classes` of NSD-synthetic's images by their number.
+    """
 
     images: ImageScores
     summaries: Summaries
     n_trials: Mapping[tuple[str, str], int]
+    classes: Mapping[int, str] = field(default_factory=dict)
+
+    def values(
+        self, condition: Condition, group: Sequence[str], metric: str, run: str = ""
+    ) -> "pd.Series[float] | None":
+        """Return a condition's score of each image, mean over `group`; None where not known.
+
+        `run` is another one in the condition's place.
+        """
+        found = self.images.values(group, run or condition.run, condition.kind, metric)
+        if found is None or not condition.image_class:
+            return found
+        return found[[self.classes.get(int(k)) == condition.image_class for k in found.index]]
 
 
 def count_training_trials(trials: Mapping[str, Path]) -> dict[tuple[str, str], int]:
@@ -82,8 +97,8 @@ def table_metrics(
     known = images.metrics()
     if name == "retrieval":
         return [m for m in known if m.endswith("way")]
-    if name == "nsdsynthetic":
-        known = images.metrics("nsdsynthetic")
+    if name == NSDSYNTHETIC:
+        known = images.metrics(NSDSYNTHETIC)
     further = [m for m in known if m.endswith("way") or m in published.metrics]
     if name == "t6":
         return further if simulated else list(dict.fromkeys((*published.metrics, *further)))
@@ -120,7 +135,7 @@ def table_records(
                 difference = numbers[0] - paper
                 n_trials = sum(results.n_trials.get((s, condition.duration), 0) for s in group)
                 told = (paper, *numbers[:3], difference, *numbers[3:], n_trials, simulated)
-                seeds = over_seeds(condition, group, metric, results.images)
+                seeds = over_seeds(condition, group, metric, results)
                 records.append((*known_names, *told, *paired, *seeds))
     return pd.DataFrame(records, columns=list(RECORD_COLUMNS))
 
@@ -132,19 +147,19 @@ def condition_label(
     duration = condition.duration
     found = sorted({n_trials[s, duration] for s in subjects if (s, duration) in n_trials})
     trials = f" ({' / '.join(f'{n:,}' for n in found)} training trials)" if found else ""
-    return f"{condition.label}, {duration_label(duration)}{trials}"
+    return condition_name(condition) + trials
 
 
 def over_seeds(
-    condition: Condition, group: tuple[str, ...], metric: str, images: ImageScores
+    condition: Condition, group: tuple[str, ...], metric: str, results: Results
 ) -> tuple[int, float, float]:
     """Return how many seeds a row was run with, the mean of their means and its deviation.
 
     The deviation (n - 1) is NaN for one seed. Runs of other seeds are `<run>_seed<number>`.
     """
     pattern = re.compile(rf"{condition.run}_seed\d+")
-    runs = [condition.run, *(run for run in images.runs() if pattern.fullmatch(run))]
-    found = [images.values(group, run, condition.kind, metric) for run in runs]
+    runs = [condition.run, *(run for run in results.images.runs() if pattern.fullmatch(run))]
+    found = [results.values(condition, group, metric, run) for run in runs]
     means = [float(values.mean()) for values in found if values is not None]
     if len(means) < 2:
         return len(means), means[0] if means else np.nan, np.nan
@@ -155,22 +170,18 @@ def _numbers(
     condition: Condition, group: tuple[str, ...], metric: str, results: Results, settings: Settings
 ) -> tuple[float, float, float, float, int]:
     """Return mean, both ends of its interval, chance and the number of images."""
-    values = _values(condition, group, metric, results)
-    if values is None:
+    scores = results.values(condition, group, metric)
+    if scores is None:
         return (np.nan, np.nan, np.nan, np.nan, 0)
+    values = np.asarray(scores, dtype=np.float64)
     known = values[np.isfinite(values)]
     generator = numpy_generator(settings.run.seed, "bootstrap", metric)
     low, high = bootstrap_interval(values, settings.evaluation.n_bootstrap, generator)
-    chance = results.summaries.mean(condition.run, condition.kind, metric, group)
+    chance = None
+    if not condition.image_class:
+        chance = results.summaries.mean(condition.run, condition.kind, metric, group)
     mean = float(known.mean()) if len(known) else np.nan
     return mean, low, high, chance.null_mean if chance else np.nan, len(known)
-
-
-def _values(
-    condition: Condition, group: tuple[str, ...], metric: str, results: Results
-) -> NDArray[np.float64] | None:
-    found = results.images.values(group, condition.run, condition.kind, metric)
-    return None if found is None else np.asarray(found, dtype=np.float64)
 
 
 def _paired(
@@ -185,7 +196,7 @@ def _paired(
     reference = rows.conditions[rows.reference]
     if condition == reference:
         return NOT_COMPARED
-    pair = [results.images.values(group, c.run, c.kind, metric) for c in (condition, reference)]
+    pair = [results.values(c, group, metric) for c in (condition, reference)]
     if pair[0] is None or pair[1] is None:
         return NOT_COMPARED
     joined = pd.concat(pair, axis=1, join="inner").to_numpy(dtype=np.float64)

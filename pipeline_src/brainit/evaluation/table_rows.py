@@ -7,6 +7,12 @@ the paper's, `BEYOND` what it has no numbers for.
 import re
 from dataclasses import dataclass
 
+from brainit.evaluation.paper import paper_table
+
+NSDSYNTHETIC = "nsdsynthetic"
+"""Run and table of NSD-synthetic."""
+ENCODER_TABLE, FAILURES = "encoder", "failures"
+"""Tables of another form: no rows of runs."""
 DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
 """Amounts of data that rows are labelled with."""
 
@@ -18,12 +24,18 @@ def duration_label(duration: str) -> str:
 
 @dataclass(frozen=True)
 class Condition:
-    """What one block of a table shows; `paper_row` is (method, data), or None."""
+    """What one block of a table shows; `paper_row` is (method, data), or None.
+
+    `image_class` leaves only the images of a class; empty for all. `needs` is what real data ask
+    for besides the table's target.
+    """
 
     label: str
     run: str
     kind: str
     paper_row: tuple[str, str] | None = None
+    image_class: str = ""
+    needs: str = ""
 
     @property
     def duration(self) -> str:
@@ -36,18 +48,25 @@ class Condition:
 class Rows:
     """The rows of a table; the others are compared with the row number `reference`.
 
-    `target` is the workflow's target that makes them, `title` that of a table not in the paper.
+    `target` is the workflow's target that makes them, `title` that of a table not in the paper, and
+    `n_seeds` the seeds without which a row is not run. A table of another form has no conditions.
     """
 
     conditions: tuple[Condition, ...]
     reference: int = 0
     target: str = "tables"
     title: str = ""
+    n_seeds: int = 1
 
 
-def _ablation(label: str, variant: str, paper_method: str) -> Condition:
+def _ablation(label: str, variant: str, paper_method: str, needs: str = "") -> Condition:
     run = f"40h_{variant}" if variant else "40h"
-    return Condition(label, run, "fused", (paper_method, "40h"))
+    return Condition(label, run, "fused", (paper_method, "40h"), needs=needs)
+
+
+def _atlas(label: str, variant: str, paper_method: str) -> Condition:
+    needs = f"add the ablation {variant}, its annotation files in clusters.atlas"
+    return _ablation(label, variant, paper_method, needs)
 
 
 TABLES: dict[str, Rows] = {
@@ -70,9 +89,11 @@ TABLES: dict[str, Rows] = {
         (
             Condition("transfer", "15min", "fused", ("15 min", "15min")),
             Condition("transfer", "30min", "fused", ("30 min", "30min")),
-            Condition("transfer", "450trials", "fused"),
+            Condition(
+                "transfer", "450trials", "fused", needs="name it in transfer.short_durations"
+            ),
             Condition("transfer", "1h", "fused", ("1 h", "1h")),
-            Condition("from scratch", "1h_scratch", "fused"),
+            Condition("from scratch", "1h_scratch", "fused", needs="set transfer.scratch: true"),
         ),
         reference=3,
     ),
@@ -87,8 +108,8 @@ TABLES: dict[str, Rows] = {
     "t2": Rows(
         (
             _ablation("3-D coordinates", "coordinates", "3-D coordinates"),
-            _ablation("Schaefer-400", "schaefer400", "Schaefer-400 (84 clusters)"),
-            _ablation("Schaefer-1000", "schaefer1000", "Schaefer-1000 (198 clusters)"),
+            _atlas("Schaefer-400", "schaefer400", "Schaefer-400 (84 clusters)"),
+            _atlas("Schaefer-1000", "schaefer1000", "Schaefer-1000 (198 clusters)"),
             _ablation("functional", "", "functional"),
         ),
         reference=3,
@@ -112,9 +133,9 @@ TABLES: dict[str, Rows] = {
 
 _FULL = Condition("models of all subjects", "40h", "fused")
 BEYOND: dict[str, Rows] = {
-    "nsdsynthetic": Rows(
+    NSDSYNTHETIC: Rows(
         tuple(
-            Condition(f"NSD-synthetic, {label}", "nsdsynthetic", kind)
+            Condition(f"NSD-synthetic, {label}", NSDSYNTHETIC, kind)
             for label, kind in (
                 ("low-level only", "lowlevel"),
                 ("semantic only", "semantic"),
@@ -122,7 +143,7 @@ BEYOND: dict[str, Rows] = {
             )
         ),
         reference=2,
-        target="everything",
+        target="everything, with nsd.space: fsaverage",
         title="NSD-synthetic: images outside natural scenes",
     ),
     "sessions": Rows(
@@ -139,26 +160,26 @@ BEYOND: dict[str, Rows] = {
     ),
     "seeds": Rows(
         (Condition("Brain-IT", "40h", "fused"),),
-        target="ablations, with two or more seeds.values",
+        target="everything, with seeds.values",
         title="Other seeds of BITs, stage 2 and sampling",
+        n_seeds=2,
     ),
     "retrieval": Rows(
         (Condition("Brain-IT", "40h", "fused"), Condition("Brain-IT", "1h", "fused")),
+        target="everything",
         title="Retrieval, subject by subject",
     ),
+    ENCODER_TABLE: Rows((), target="everything", title="Encoder accuracy by part of cortex"),
+    FAILURES: Rows((), target="everything", title="Failure cases, chosen by rule"),
 }
 """Tables that the paper has no numbers for."""
 
-NOT_AVAILABLE = {
-    "450trials": "name it in transfer.short_durations",
-    "40h_schaefer400": "add the ablation schaefer400, its annotation files in clusters.atlas",
-    "40h_schaefer1000": "add the ablation schaefer1000, its annotation files in clusters.atlas",
-}
-"""Rows that no command makes, and why."""
+EVERY_TABLE = (*TABLES, *BEYOND)
+"""The names of all tables that the workflow can make."""
 
 
 def command_of(name: str, simulated: bool) -> str:
-    """Return the command that makes the runs of table `name`."""
+    """Return the command that makes table `name` and its runs."""
     if simulated:
         return "make demo" if name in ("table1", "t4", "t6") else "make demo-full"
     return f"snakemake --profile slurm {rows_of(name).target}"
@@ -167,3 +188,13 @@ def command_of(name: str, simulated: bool) -> str:
 def rows_of(name: str) -> Rows:
     """Return the rows of a table, the paper's or one beyond it."""
     return TABLES[name] if name in TABLES else BEYOND[name]
+
+
+def title_of(name: str) -> str:
+    """Return the title of a table, as published or our own."""
+    return rows_of(name).title or paper_table(name).title
+
+
+def condition_name(condition: Condition) -> str:
+    """Return the heading of a row without its number of trials."""
+    return f"{condition.label}, {duration_label(condition.duration)}"

@@ -7,19 +7,17 @@ the networks that score are others, so the numbers cannot be compared with the p
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from brainit.core.settings import Settings
-from brainit.evaluation.failures import FAILURES, failure_table
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.class_rows import CLASS_NOTE, class_blocks, class_records
+from brainit.evaluation.failures import failure_table
 from brainit.evaluation.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.table_files import Block, Table
 from brainit.evaluation.table_notes import table_notes
 from brainit.evaluation.table_records import Results, table_records
-from brainit.evaluation.table_rows import duration_label, rows_of
-
-NO_VALUE = "–"
+from brainit.evaluation.table_rows import FAILURES, NSDSYNTHETIC, duration_label, rows_of
+from brainit.evaluation.table_text import format_interval, format_p, format_score, with_arrow
 
 
 def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
@@ -45,7 +43,12 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
     if name == "t6":
         blocks.append(_paper_block(paper_table("retrieval")))
     title = published.title + (" (simulation)" if simulated else "")
-    notes = table_notes(name, rows, published, records, results, settings)
+    notes = table_notes(name, published, records, settings)
+    if name == NSDSYNTHETIC and results.classes:
+        by_class = class_records(rows, published, results, settings)
+        blocks += class_blocks(by_class)
+        records = pd.concat([records.assign(image_class=""), by_class], ignore_index=True)
+        notes = (*notes, CLASS_NOTE)
     return Table(name, title, tuple(blocks), records, notes)
 
 
@@ -75,12 +78,11 @@ def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
         name: float(str(row[name])) for name in ("paper", "ours", "ci_low", "ci_high", "null_mean")
     }
     text = {name: format_score(metric, value) for name, value in numbers.items()}
-    interval = f"{text['ci_low']} to {text['ci_high']}"
-    interval = NO_VALUE if np.isnan(numbers["ci_low"]) else interval
+    interval = format_interval(metric, numbers["ci_low"], numbers["ci_high"])
     if simulated:
-        return _with_arrow(metric), text["ours"], interval, text["null_mean"]
+        return with_arrow(metric), text["ours"], interval, text["null_mean"]
     difference = format_score(metric, numbers["ours"] - numbers["paper"], sign=True)
-    return _with_arrow(metric), text["paper"], text["ours"], interval, difference
+    return with_arrow(metric), text["paper"], text["ours"], interval, difference
 
 
 def _paired_blocks(records: pd.DataFrame) -> list[Block]:
@@ -96,7 +98,7 @@ def _paired_blocks(records: pd.DataFrame) -> list[Block]:
             f"{format_score(str(metric), float(value), sign=True)} ({format_p(float(p))})"
             for metric, value, p in scores
         ]
-        metrics = [_with_arrow(str(metric)) for metric in mean["metric"]]
+        metrics = [with_arrow(str(metric)) for metric in mean["metric"]]
     heading = f"Less {compared['compared_with'].iloc[0]}, image by image (Wilcoxon, two-sided)"
     cells = tuple(zip(metrics, *columns.values(), strict=True))
     return [Block(heading, ("metric", *columns), cells)]
@@ -116,7 +118,7 @@ def _seed_blocks(records: pd.DataFrame) -> list[Block]:
             f"{format_score(str(m), float(value))} ± {format_score(str(m), float(sd))}"
             for m, value, sd in numbers
         ]
-        metrics = [_with_arrow(str(metric)) for metric in mean["metric"]]
+        metrics = [with_arrow(str(metric)) for metric in mean["metric"]]
     cells = tuple(zip(metrics, *columns.values(), strict=True))
     return [Block("Over seeds: mean ± standard deviation", ("metric", *columns), cells)]
 
@@ -131,28 +133,6 @@ def _paper_block(published: PaperTable) -> Block:
         )
         for row in published.rows
     ]
-    metrics = tuple(_with_arrow(metric) for metric in published.metrics)
+    metrics = tuple(with_arrow(metric) for metric in published.metrics)
     heading = f"As published, on NSD: {published.title}"
     return Block(heading, ("method", "data", "test images", *metrics), tuple(rows))
-
-
-def _with_arrow(metric: str) -> str:
-    return f"{metric} {'↓' if direction_of(metric) == 'lower' else '↑'}"
-
-
-def format_score(metric: str, value: float, sign: bool = False) -> str:
-    """Return a score as text: percentages with one decimal, all else with three; NaN as a dash."""
-    if np.isnan(value):
-        return NO_VALUE
-    is_percent = metric.startswith(("Alex(", "Incep")) or metric == "CLIP"
-    is_percent = is_percent or metric.endswith(("way", "retrieval"))
-    n_decimals = 1 if is_percent else 3
-    text = f"{value:+.{n_decimals}f}" if sign else f"{value:.{n_decimals}f}"
-    return text.replace("-", "−")
-
-
-def format_p(value: float) -> str:
-    """Return a p-value as text."""
-    if np.isnan(value):
-        return f"p {NO_VALUE}"
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

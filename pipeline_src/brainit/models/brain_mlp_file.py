@@ -9,7 +9,8 @@ import torch
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.models.brain_mlp import BrainMlp
-from brainit.models.brain_transformer_file import stored_tensors, subject_slices, voxel_counts
+from brainit.models.brain_transformer_file import stored_tensors
+from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.models.token_calibration import TokenCalibration, take_calibration
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings
 from brainit.models.brain_transformer import BrainInteractionTransformer
+from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.models.token_calibration import TokenCalibration, take_calibration
 
 KINDS = ("lowlevel", "semantic")
@@ -28,15 +28,6 @@ class LoadedBit:
     kind: str
     attributes: dict[str, Any]
     calibration: TokenCalibration | None = None
-
-
-def subject_slices(subjects: Mapping[str, int]) -> dict[str, slice]:
-    """Return each subject's voxels when subjects of so many voxels lie one after the other."""
-    stops = accumulate(subjects.values())
-    return {
-        name: slice(stop - count, stop)
-        for (name, count), stop in zip(subjects.items(), stops, strict=True)
-    }
 
 
 def save_bit(
@@ -111,23 +102,6 @@ def load_bit(path: Path) -> LoadedBit:
     return LoadedBit(model, subject_slices(subjects), attributes["kind"], attributes, calibration)
 
 
-def require_same_subjects(
-    path: Path, attributes: Mapping[str, Any], expected: Mapping[str, int]
-) -> None:
-    """Check that a V2C map or BIT is of the subjects `expected`, in order, with their voxel counts.
-
-    `attributes` are those of the file at `path`. Raises `PipelineError` otherwise.
-    """
-    found = voxel_counts(path, attributes)
-    if list(found.items()) != list(expected.items()):
-        raise PipelineError(
-            path,
-            f"a file of the subjects and voxels {dict(expected)}",
-            f"V2C of another subject set: {found}",
-            "rerun cluster_voxels (or assign_voxels) and what follows, with these betas",
-        )
-
-
 def require_same_settings(
     path: Path, attributes: Mapping[str, Any], settings: BitSettings, kind: str
 ) -> None:
@@ -144,15 +118,6 @@ def require_same_settings(
             f"a checkpoint of other settings: {attributes['kind']}, {found}",
             "delete it and rerun its training, or put the settings back",
         )
-
-
-def voxel_counts(path: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
-    """Return voxels per subject; files hold them by name, or as a list in the subjects' order."""
-    subjects, counts = attributes["subjects"], attributes["n_voxels"]
-    values = [counts.get(name) for name in subjects] if isinstance(counts, dict) else counts
-    if not isinstance(values, list) or len(values) != len(subjects) or None in values:
-        raise _misfit(path, "a voxel count for each subject", f"{subjects}: {counts}")
-    return dict(zip(subjects, values, strict=True))
 
 
 def _misfit(path: Path, expected: str, found: str) -> PipelineError:

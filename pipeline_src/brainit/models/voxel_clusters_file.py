@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from brainit.core.artifacts import Artifact, read_artifact, write_artifact, write_table
+from brainit.core.artifacts import read_artifact, write_artifact, write_table
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.parcellation import parcels_of_voxels
 from brainit.data.voxels import read_voxels
+from brainit.models.subject_voxels import require_same_subjects, voxel_counts
 from brainit.models.voxel_clusters import assign_voxels, cluster_voxels
 
 
@@ -29,7 +30,7 @@ def write_clusters(
     atlas.
     """
     encoder = read_artifact(encoder_path, "encoder")
-    n_voxels = _voxel_counts(encoder)
+    n_voxels = voxel_counts(encoder_path, encoder.attributes)
     tables = {subject: read_voxels(path) for subject, path in voxels.items()}
     counts = {subject: len(table["position_mm"]) for subject, table in tables.items()}
     if list(counts.items()) != list(n_voxels.items()):
@@ -71,13 +72,8 @@ def write_assigned(
     new = read_artifact(encoder_path, "encoder")
     base = read_artifact(base_encoder_path, "encoder")
     clusters = read_artifact(base_clusters_path, "clusters")
-    if _voxel_counts(base) != _voxel_counts(clusters):
-        raise PipelineError(
-            base_clusters_path,
-            f"clusters of {_voxel_counts(base)}",
-            f"V2C of another subject set: {_voxel_counts(clusters)}",
-            "rerun cluster_voxels",
-        )
+    base_counts = voxel_counts(base_encoder_path, base.attributes)
+    require_same_subjects(base_clusters_path, clusters.attributes, base_counts)
     options = settings.clusters.model_copy(
         update={"covariance": clusters.attributes.get("covariance", settings.clusters.covariance)}
     )
@@ -92,16 +88,10 @@ def write_assigned(
     attributes: dict[str, Any] = {
         **{name: clusters.attributes[name] for name in kept if name in clusters.attributes},
         "subjects": new.attributes["subjects"],
-        "n_voxels": _voxel_counts(new),
+        "n_voxels": voxel_counts(encoder_path, new.attributes),
         "new_voxel": options.new_voxel,
-        "base_n_voxels": _voxel_counts(base),
+        "base_n_voxels": base_counts,
         "seed": settings.run.seed,
     }
     tensors = {"voxel_cluster": cluster, "nearest_voxel": nearest}
     write_artifact(clusters_path, "clusters", tensors, attributes)
-
-
-def _voxel_counts(artifact: Artifact) -> dict[str, int]:
-    """Return voxels per subject in order (attributes are kept with sorted keys)."""
-    counts = artifact.attributes["n_voxels"]
-    return {subject: int(counts[subject]) for subject in artifact.attributes["subjects"]}

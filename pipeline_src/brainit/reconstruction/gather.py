@@ -49,10 +49,13 @@ def gather_reconstructions(
     seen = ImageStore(stimuli).pixels(last.nsd_id[:24])
     shown = {"seen": seen, "low-level": images["lowlevel"]}
     shown |= {kind: images[kind] for kind in kinds[1:]}
+    if last.unrefined is not None:
+        shown |= {"fused": last.unrefined, "refined": last.image}
     simulated = settings.run.simulation
     title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
-    write_recons(out, last.nsd_id, images, montage, _provenance(subject, run, last, simulated))
+    provenance = _provenance(subject, run, last, simulated)
+    write_recons(out, last.nsd_id, images, montage, provenance, last.unrefined)
 
 
 def _made_with(part: Part) -> dict[str, Any]:

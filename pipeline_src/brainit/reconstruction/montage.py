@@ -1,6 +1,7 @@
-"""Montage of a run: seen | low-level | semantic | fused, one row per image, for a look.
+"""Montage of a run: seen | low-level | semantic | fused | refined, one row per image, for a look.
 
-A run without a generator has the first two columns alone, an ablation no semantic one.
+A run without a generator has the first two columns alone, an ablation no semantic one, a run
+without a refiner no last one.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-COLUMNS = ("seen", "low-level", "semantic", "fused")
+COLUMNS = ("seen", "low-level", "semantic", "fused", "refined")
 CELL, GAP, HEAD = 112, 4, 40
 BACKGROUND, INK = (255, 255, 255), (20, 20, 20)
 

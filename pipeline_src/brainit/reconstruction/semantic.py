@@ -1,6 +1,7 @@
 """Images from the semantic tokens: from noise alone, or from the noised low-level image (3.3, D.3).
 
-An optional refiner comes last (section 3.2); its images are kept at the generator's size.
+An optional refiner comes last (section 3.2); its images are kept at the generator's size. What it
+was given is kept beside the fused images, to show what it changes.
 """
 
 from pathlib import Path
@@ -56,7 +57,10 @@ def reconstruct_semantic(
     bit = load_job_bit(job, "semantic", fmri.n_voxels, settings)
     pictures = semantic_images(bit, generator, fmri, images, settings, start)
     del generator, bit
-    return Part(images, finished(pictures, images, job.weights_dir, settings), attributes)
+    keeps_both = refiner_name != "none" and kind == "fused"
+    unrefined = to_uint8(pictures) if keeps_both else None
+    final = finished(pictures, images, job.weights_dir, settings)
+    return Part(images, final, attributes, unrefined)
 
 
 def open_generator(path: Path, weights_dir: Path | None, settings: Settings) -> Any:

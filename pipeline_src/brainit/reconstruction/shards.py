@@ -26,11 +26,15 @@ CONTRACT = "recon_shard"
 
 @dataclass(frozen=True)
 class Part:
-    """Reconstructions of some test images: `image` is uint8 (images, height, width, rgb)."""
+    """Reconstructions of some test images: `image` is uint8 (images, height, width, rgb).
+
+    `unrefined` is what the refiner was given, None where there is none to show.
+    """
 
     nsd_id: NDArray[np.int64]
     image: NDArray[np.uint8]
     attributes: Mapping[str, Any]
+    unrefined: NDArray[np.uint8] | None = None
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -67,6 +71,8 @@ def write_part(path: Path, part: Part) -> None:
     """Write the reconstructions of a shard (artifact `recon_shard`)."""
     nsd_id = part.nsd_id.astype(np.int64)
     tensors: dict[str, NDArray[Any]] = {"nsd_id": nsd_id, "image": part.image}
+    if part.unrefined is not None:
+        tensors["unrefined"] = part.unrefined
     write_artifact(path, CONTRACT, tensors, part.attributes)
 
 
@@ -84,7 +90,8 @@ def read_part(path: Path, kind: str, subject: str) -> Part:
             f"{found[0]} reconstructions of {found[1]}",
             "hand the step the shards of one subject and kind",
         )
-    return Part(artifact["nsd_id"], artifact["image"], artifact.attributes)
+    unrefined = artifact.tensors.get("unrefined")
+    return Part(artifact["nsd_id"], artifact["image"], artifact.attributes, unrefined)
 
 
 def join_parts(paths: Sequence[Path], kind: str, subject: str) -> Part:
@@ -99,6 +106,9 @@ def join_parts(paths: Sequence[Path], kind: str, subject: str) -> Part:
         raise PipelineError(paths[0], "each image once", "an image in two shards", fix)
     if any(part.attributes != parts[0].attributes for part in parts):
         raise PipelineError(paths[0], "shards of one run", "shards of different settings", fix)
-    filled = [part.image for part in parts if len(part.image)] or [parts[0].image]
+    filled = [part for part in parts if len(part.image)] or parts[:1]
     order = np.argsort(nsd_id)
-    return Part(nsd_id[order], np.concatenate(filled)[order], parts[0].attributes)
+    image = np.concatenate([part.image for part in filled])[order]
+    before = [part.unrefined for part in filled if part.unrefined is not None]
+    unrefined = np.concatenate(before)[order] if len(before) == len(filled) else None
+    return Part(nsd_id[order], image, parts[0].attributes, unrefined)

@@ -2,14 +2,21 @@
 
 from dataclasses import dataclass
 
+_SURFACE = "voxels on fsaverage"
+_TRUTH = "the truth of a simulation"
+
 
 @dataclass(frozen=True)
 class Caption:
-    """`see` says what to look for; `alt` stands in for the picture."""
+    """`see` says what to look for; `alt` stands in for the picture.
+
+    `needs` is what not every run has, without which the figure is not drawn.
+    """
 
     title: str
     see: str
     alt: str
+    needs: str = ""
 
 
 CAPTIONS: dict[str, Caption] = {
@@ -17,16 +24,17 @@ CAPTIONS: dict[str, Caption] = {
         "Seen and reconstructed",
         "The first shared test images of the run. Compare each column with its top row: the"
         " low-level branch should keep colours and layout, the semantic branch what is there,"
-        " and the fused images both.",
+        " and the fused images both. A refined row, where a refiner was run, should be sharper"
+        " with the same content.",
         "Grid of images: a row of seen images, then for each subject a row of low-level, of"
-        " semantic and of fused reconstructions",
+        " semantic, of fused and, where a refiner was run, of refined reconstructions",
     ),
     "best_median_worst": Caption(
         "Best, median and worst",
         "Images chosen by rank alone, on the metric in the title. The worst are as much a"
         " result as the best: see whether they fail in content, in place, or in both.",
         "Grid of images in three groups, the best, the median and the worst ranked; below each"
-        " seen image its low-level, semantic and fused reconstruction and its score",
+        " seen image its low-level, semantic, fused and perhaps refined reconstruction and score",
     ),
     "data_scaling": Caption(
         "Amount of data",
@@ -48,6 +56,7 @@ CAPTIONS: dict[str, Caption] = {
         "Share of each voxel's variance that the stimulus explains, on the inflated cortex seen"
         " from behind. Where it is low, nothing can be decoded.",
         "Maps of both hemispheres from behind, one for each subject, coloured by noise ceiling",
+        needs=_SURFACE,
     ),
     "cluster_map": Caption(
         "Functional clusters on the cortex",
@@ -55,6 +64,7 @@ CAPTIONS: dict[str, Caption] = {
         " colours should return in every subject, at like but not equal places.",
         "Maps of both hemispheres from behind, one for each subject, coloured by functional"
         " cluster",
+        needs=_SURFACE,
     ),
     "clusters_by_area": Caption(
         "Clusters and areas",
@@ -62,6 +72,7 @@ CAPTIONS: dict[str, Caption] = {
         " Dark cells mean that a cluster keeps to one area.",
         "Heat map of the share of each true area in each cluster, above bars with the number of"
         " subjects in it",
+        needs=_TRUTH,
     ),
     "embedding_map": Caption(
         "Voxel embeddings",
@@ -93,6 +104,7 @@ CAPTIONS: dict[str, Caption] = {
         " areas.",
         "Map of both hemispheres from behind, coloured by the side of the image where the"
         " clusters are read",
+        needs=_SURFACE,
     ),
     "semantic_selectivity": Caption(
         "Semantic selectivity of clusters",
@@ -100,6 +112,7 @@ CAPTIONS: dict[str, Caption] = {
         " elsewhere. Clusters of a category area should be read at objects of their own"
         " category.",
         "Heat map of kinds of objects against clusters",
+        needs=_TRUTH,
     ),
     "learning_curves": Caption(
         "Training",
@@ -109,7 +122,7 @@ CAPTIONS: dict[str, Caption] = {
         "Line charts of losses and correlations by epoch, one for each stage",
     ),
 }
-"""Caption of each figure, in the report's order."""
+"""Caption of each figure that can be drawn, in the report's order."""
 
 
 def caption_of(name: str) -> Caption:

@@ -11,9 +11,8 @@ from brainit.core.artifacts import read_table
 from brainit.core.files import write_text
 from brainit.core.settings import Settings
 from brainit.evaluation.check import CHECK_COLUMNS
-from brainit.evaluation.paper import paper_table
-from brainit.evaluation.table_rows import TABLES, command_of
 from brainit.report.browser import image_browser
+from brainit.report.not_run import not_run
 from brainit.report.sections import (
     Grid,
     ceiling_grid,
@@ -50,7 +49,7 @@ class ReportInputs:
 
 
 def make_report(inputs: ReportInputs, settings: Settings) -> str:
-    """Return the report as HTML; the paper's tables that were not run are named as such.
+    """Return the report as HTML; tables, rows and figures that were not run are named as such.
 
     Raises `PipelineError` where a file is missing.
     """
@@ -63,6 +62,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         lstrip_blocks=True,
     )
     simulated = settings.run.simulation
+    figures = read_figures(inputs.figures)
     checks = None
     if inputs.checks is not None:
         checks = read_table(inputs.checks, CHECK_COLUMNS, "check_results")
@@ -75,12 +75,8 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         checks=None if checks is None else check_rows(checks),
         verdict=None if checks is None else verdict_of(checks),
         tables=[read_text(folder / f"{folder.name}.html", "make_tables") for folder in folders],
-        not_run=[
-            {"title": paper_table(name).title, "command": command_of(name, simulated)}
-            for name in TABLES
-            if name not in {folder.name for folder in folders}
-        ],
-        figures=read_figures(inputs.figures),
+        not_run=not_run(folders, {figure.name for figure in figures}, settings),
+        figures=figures,
         browser=image_browser(inputs.recons, inputs.metrics, inputs.stimuli),
         ceilings=ceiling_grid(inputs.ceilings),
         costs=_cost_grid(inputs.benchmarks),

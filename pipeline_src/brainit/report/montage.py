@@ -1,4 +1,4 @@
-"""Montage over subjects: seen images above the low-level, semantic and fused reconstructions."""
+"""Montage over subjects: seen images above their reconstructions, from the low-level one on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,21 @@ from numpy.typing import NDArray
 
 from brainit.data.images import ImageStore
 from brainit.data.recons import Recons
+from brainit.report.ranking import KIND_LABELS
 from brainit.report.style import new_figure, save_figure
 
 N_SHOWN = 10
-ROWS = ("seen", "lowlevel", "semantic", "fused")
-LABELS = {"lowlevel": "low-level"}
+
+
+def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
+    """Return the images of a run by label, final ones last: low-level, semantic, fused, refined.
+
+    Without a refiner the fused images are the final ones, and none are called refined.
+    """
+    found = {KIND_LABELS[kind]: images for kind, images in recons.images.items()}
+    if recons.unrefined is not None:
+        found |= {KIND_LABELS["fused"]: recons.unrefined, "refined": recons.images["fused"]}
+    return found
 
 
 def draw_montage(recons: Mapping[str, Recons], stimuli: Path, path: Path, simulated: bool) -> None:
@@ -25,9 +35,8 @@ def draw_montage(recons: Mapping[str, Recons], stimuli: Path, path: Path, simula
         row = {int(nsd_id): number for number, nsd_id in enumerate(found.nsd_id)}
         rows = [row[int(nsd_id)] for nsd_id in shown]
         subject = name.split("/")[0]
-        for kind in ROWS[1:]:
-            label = f"{subject}\n{LABELS.get(kind, kind)}"
-            lines.append((label, found.images[kind][rows]))
+        named = labelled_images(found)
+        lines += [(f"{subject}\n{label}", images[rows]) for label, images in named.items()]
     n_columns = max(len(shown), 1)
     figure, axes = new_figure(len(lines), n_columns, 1.0 * n_columns + 0.9, 1.02 * len(lines) + 0.5)
     for number, ax in enumerate(axes):

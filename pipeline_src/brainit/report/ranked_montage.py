@@ -9,8 +9,8 @@ from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
 from brainit.data.images import ImageStore
 from brainit.data.recons import Recons
+from brainit.report.montage import labelled_images
 from brainit.report.ranking import (
-    KIND_LABELS,
     best_median_worst,
     ranked,
     ranking_metric,
@@ -39,7 +39,7 @@ def draw_ranked_montage(
     groups = best_median_worst(ranked(metric, values), N_EACH)
     seen = ImageStore(stimuli).pixels(recons.nsd_id)
     lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
-    lines += [(KIND_LABELS[kind], recons.images[kind]) for kind in recons.images]
+    lines += labelled_images(recons).items()
     columns = [row for rows in groups.values() for row in rows]
     n_columns = max(len(columns), 1)
     figure, axes = new_figure(
@@ -58,7 +58,6 @@ def draw_ranked_montage(
             group = list(groups)[column // max(len(groups["best"]), 1)]
             ax.set_title(f"{group}\n{values[columns[column]]:.3g}", fontsize=8)
     subject, _, run = name.partition("/")
-    title = (
-        f"{subject}, {run_label(run)}: ranked by {metric} of the {list(recons.images)[-1]} images"
-    )
+    final = list(labelled_images(recons))[-1]
+    title = f"{subject}, {run_label(run)}: ranked by {metric} of the {final} images"
     save_figure(figure, path, title, simulated)

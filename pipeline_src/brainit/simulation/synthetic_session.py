@@ -48,7 +48,10 @@ def synthetic_stimuli(side: int, generator: np.random.Generator) -> NDArray[np.u
 def write_synthetic_session(
     root: Path, settings: Settings, brain: Brain, number: int, subject: str
 ) -> None:
-    """Write betas, and with the first subject design, classes and stimuli, of the session."""
+    """Write betas, and with the first subject design, classes and stimuli, of the session.
+
+    Stimuli are stored as luminance, the square of what was seen, as NSD-synthetic's are.
+    """
     generator = numpy_generator(settings.run.seed, "nsdsynthetic")
     pixels = synthetic_stimuli(settings.simulation.image_size, generator)
     order = generator.permutation(np.repeat(np.arange(len(pixels)), _N_REPEATS))
@@ -84,4 +87,5 @@ def _write_design(root: Path, pixels: NDArray[np.uint8], order: NDArray[np.int64
     path = root / "nsddata_stimuli/stimuli/nsdsynthetic/nsdsynthetic_stimuli.hdf5"
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as handle:
-        handle.create_dataset("imgBrick", data=pixels, track_times=False)
+        luminance = np.rint(255.0 * (pixels / 255.0) ** 2).astype(np.uint8)
+        handle.create_dataset("imgBrick", data=luminance, track_times=False)

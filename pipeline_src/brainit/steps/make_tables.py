@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
+from brainit.data.nsdsynthetic import read_classes
 from brainit.evaluation.image_scores import ImageScores
 from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.table_files import write_table_files
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("metrics", "summaries"):
         parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
+    parser.add_argument("--classes", type=Path, help="classes of NSD-synthetic's images (.csv)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
@@ -25,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ImageScores(named_paths(args.metrics)),
         Summaries(named_paths(args.summaries)),
         count_training_trials(named_paths(args.trials)),
+        read_classes(args.classes) if args.classes else {},
     )
     for table in make_tables(args.names, results, settings):
         write_table_files(args.out, table)

@@ -18,7 +18,7 @@ from brainit.data.images import ImageStore
 from brainit.features.registry import load_backbone, weights_path
 from brainit.models.brain_mlp import BrainMlp
 from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import require_same_subjects, subject_slices
+from brainit.models.subject_voxels import require_same_subjects, subject_slices
 from brainit.training.examples import ExampleSource
 from brainit.training.targets import BatchImages, LowlevelTargets, SemanticTargets
 

@@ -1,5 +1,7 @@
 """The plan: file counts times sizes as published, and the peak over an order of jobs."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,7 +135,26 @@ def test_published_vgg_has_the_papers_tokens() -> None:
     assert target_shape("vgg16_bn") == (layout.n_tokens, layout.width)
 
 
+@pytest.mark.parametrize(("refiner", "n_bytes"), [("none", 6), ("zavychromaxl_v30", 8)])
+def test_a_refiner_keeps_the_images_that_it_was_given(refiner: str, n_bytes: int) -> None:
+    settings = parse_sections({"features": {"refiner": refiner}, "recon": {"max_images": 10}})
+    assert Sizes(settings).reconstructions == 10 * 256 * 256 * 3 * n_bytes
+
+
 def test_members_of_pools() -> None:
     assert pool_members("all", SUBJECTS) == SUBJECTS
     assert pool_members("without_subj02", SUBJECTS) == [s for s in SUBJECTS if s != "subj02"]
     assert pool_members("scratch_subj03_1h", SUBJECTS) == ["subj03"]
+
+
+def test_the_workflow_has_the_same_members() -> None:
+    """The plan cannot import the workflow, nor the workflow the package."""
+    rules = Path(__file__).parents[3] / "workflow" / "rules" / "common.smk"
+    found = re.search(r"def pool_subjects.*?\n(?=\S)", rules.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {"SUBJECTS": SUBJECTS}
+    exec(found[0], names)
+    pools = ["all", "first1", "first3", "without_subj01", "without_subj08", "scratch_subj05_1h"]
+    expected = [pool_members(pool, SUBJECTS) for pool in pools]
+    assert [names["pool_subjects"](pool) for pool in pools] == expected
+    assert [len(members) for members in expected] == [8, 1, 3, 7, 7, 1]

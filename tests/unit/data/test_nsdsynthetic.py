@@ -15,7 +15,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.data import nsd_paths
 from brainit.data.images import ImageStore
-from brainit.data.nsdsynthetic import prepare_nsdsynthetic
+from brainit.data.nsdsynthetic import prepare_nsdsynthetic, read_classes
 from brainit.data.trials import read_trials
 
 N_SHARED, N_COLOUR, SIDE, N_VERTICES = 4, 2, 8, 30
@@ -77,8 +77,12 @@ def test_session_becomes_trials_betas_and_images(tmp_path: Path) -> None:
     assert trials["repeat"].tolist() == [0, 0, 1, 0, 0, 0, 0, 1]
     assert set(trials["split"]) == {"test"}
     store = ImageStore(made / "images")
-    np.testing.assert_array_equal(store.pixels(np.arange(6)), truth["images"])
-    assert pd.read_csv(made / "classes.csv")["class"].tolist()[4] == "class1"
+    seen = np.array([round(255 * (value / 255) ** 0.5) for value in range(256)])
+    np.testing.assert_array_equal(store.pixels(np.arange(6)), seen[truth["images"]])
+    assert read_classes(made / "classes.csv") == {row: f"class{row % 3}" for row in range(6)}
+    (made / "classes.csv").write_text("row,name\n0,a\n")
+    with pytest.raises(PipelineError, match="prepare_nsdsynthetic"):
+        read_classes(made / "classes.csv")
 
 
 def test_disagreeing_files_are_named(tmp_path: Path) -> None:

@@ -12,10 +12,7 @@ from brainit.evaluation.table_records import Results
 
 
 def write_summary(path: Path, means: dict[str, float]) -> Path:
-    rows = [
-        (m, v, v - 0.1, v + 0.1, 100, "higher", 0.5, np.nan, np.nan, np.nan)
-        for m, v in means.items()
-    ]
+    rows = [(m, v, v - 0.1, v + 0.1, 100, "higher", 0.5, np.nan, np.nan) for m, v in means.items()]
     pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(path, index=False)
     return path
 

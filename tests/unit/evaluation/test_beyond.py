@@ -1,8 +1,10 @@
 """Tables beyond the paper: seeds, failures by rule, encoder by part, rows of their own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.unit.evaluation.made_up import results_of, write_images
 
@@ -11,6 +13,7 @@ from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.encoder_table import accuracy_by_part
 from brainit.evaluation.failures import N_WORST, failure_cases
 from brainit.evaluation.image_scores import ImageScores
+from brainit.evaluation.not_run import NotRun, missing_rows
 from brainit.evaluation.table_files import as_markdown
 from brainit.evaluation.table_rows import BEYOND, Condition, duration_label
 from brainit.evaluation.tables import make_tables
@@ -66,13 +69,100 @@ def test_rows_beyond_the_paper_have_no_published_numbers(tmp_path: Path) -> None
     assert any("transfer.further_durations" in note for note in real.notes)
 
 
+def test_rows_by_image_class_are_means_over_the_images_of_each(tmp_path: Path) -> None:
+    """Two subjects, five images numbered 70 to 74 of classes b, a, b, a and one without a class."""
+    rng = np.random.default_rng(5)
+    scores = {
+        f"{subject}/nsdsynthetic/{kind}": {"PixCorr": rng.uniform(size=5).tolist()}
+        for subject in ("subj01", "subj02")
+        for kind in ("lowlevel", "fused")
+    }
+    plain = results_of(tmp_path, scores, {})
+    results = replace(plain, classes={70: "b", 71: "a", 72: "b", 73: "a"})
+    table = make_tables(["nsdsynthetic"], results, SIMULATED)[0]
+    records = table.records.set_index(["condition", "image_class", "subjects"])
+    assert list(dict.fromkeys(table.records["image_class"])) == ["", "b", "a"]
+    places = {"": range(5), "a": (1, 3), "b": (0, 2)}
+    for kind, label in (("lowlevel", "low-level only"), ("fused", "combined")):
+        for image_class, images in places.items():
+            for names in ("subj01", "subj02", "subj01 subj02"):
+                values, others = (
+                    [
+                        scores[f"{subject}/nsdsynthetic/{of}"]["PixCorr"][image]
+                        for image in images
+                        for subject in names.split()
+                    ]
+                    for of in (kind, "fused")
+                )
+                row = records.loc[(f"NSD-synthetic, {label}, 40 h", image_class, names)]
+                assert row["ours"] == pytest.approx(np.mean(values))
+                assert row["n_images"] == len(images)
+                assert np.isnan(row["null_mean"]) == bool(image_class)
+                if kind == "lowlevel":
+                    less = np.mean(values) - np.mean(others)
+                    assert row["paired_difference"] == pytest.approx(less)
+    low, high = records.loc[
+        ("NSD-synthetic, combined, 40 h", "a", "subj01 subj02"), ["ci_low", "ci_high"]
+    ]
+    block = table.blocks[-1]
+    assert block.heading == "By image class: NSD-synthetic, combined, 40 h"
+    assert block.columns == ("metric", "b (2 images)", "a (2 images)")
+    assert block.rows[0][0] == "PixCorr ↑"
+    assert block.rows[0][2].endswith(f"({low:.3f} to {high:.3f})")
+    assert any("Image class" in note for note in table.notes)
+    bare = make_tables(["nsdsynthetic"], plain, SIMULATED)[0]
+    assert "image_class" not in bare.records and len(bare.blocks) == len(table.blocks) - 2
+    pd.testing.assert_frame_equal(
+        table.records[table.records["image_class"] == ""].drop(columns="image_class"), bare.records
+    )
+
+
 def test_labels_and_durations_of_runs() -> None:
     runs = ("2h", "450trials", "1h_scratch", "nsdsynthetic", "first2", "40h_seed1")
     durations = ["2h", "450trials", "1h", "40h", "40h", "40h"]
     assert [Condition("", run, "fused").duration for run in runs] == durations
     labels = [duration_label(d) for d in ("2h", "450trials", "15min", "40h")]
     assert labels == ["2 h", "450 trials", "15 min", "40 h"]
-    assert all(0 <= rows.reference < len(rows.conditions) for rows in BEYOND.values())
+    tables = [rows for rows in BEYOND.values() if rows.conditions]
+    assert all(0 <= rows.reference < len(rows.conditions) for rows in tables)
+
+
+def records_of(*rows: tuple[str, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["condition", "n_seeds"])
+
+
+def test_rows_that_were_not_run_and_what_makes_them() -> None:
+    """By hand: what each table lacks, its rows named as in the table."""
+    real = parse_sections({})
+    (found,) = missing_rows("table1", "T", records_of(("Brain-IT, 40 h (9 trials)", 1)), real)
+    assert found == NotRun("T", ("Brain-IT, 1 h",), "snakemake --profile slurm tables")
+    atlas = missing_rows("t2", "T", records_of(("functional, 40 h", 1)), real)
+    assert [entry.rows for entry in atlas] == [
+        ("3-D coordinates, 40 h",),
+        ("Schaefer-400, 40 h",),
+        ("Schaefer-1000, 40 h",),
+    ]
+    assert atlas[1].command.startswith("snakemake --profile slurm ablations; first add the")
+    (demo,) = missing_rows("t2", "T", records_of(("functional, 40 h", 1)), SIMULATED)
+    assert len(demo.rows) == 3 and demo.command == "make demo-full"
+    clusters = missing_rows("t3", "T", records_of(("8 clusters, 40 h (5 trials)", 1)), real)
+    assert "128 clusters, 40 h" in clusters[0].rows and len(clusters[0].rows) == 6
+
+
+def test_one_seed_is_not_run_with_other_seeds() -> None:
+    one, two = (records_of(("Brain-IT, 40 h (9 trials)", n)) for n in (1, 2))
+    (found,) = missing_rows("seeds", "T", one, parse_sections({}))
+    assert found.command == "snakemake --profile slurm everything, with seeds.values"
+    assert missing_rows("seeds", "T", two, parse_sections({})) == ()
+
+
+@pytest.mark.parametrize(("n_subjects", "n_missing"), [(8, 3), (4, 2), (2, 1)])
+def test_models_of_all_subjects_are_not_missed_twice(n_subjects: int, n_missing: int) -> None:
+    subjects = [f"subj0{number}" for number in range(1, n_subjects + 1)]
+    chosen = {"subjects": subjects, "evaluated": subjects[:1], "transfer": subjects[:1]}
+    whole = records_of(("models of all subjects, 40 h", 1))
+    (found,) = missing_rows("subjects", "T", whole, parse_sections({"nsd": chosen}))
+    assert len(found.rows) == n_missing and found.rows[0] == "first 1 subjects, 40 h"
 
 
 def test_failures_are_the_worst_and_name_the_branch(tmp_path: Path) -> None:

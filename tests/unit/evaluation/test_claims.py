@@ -22,9 +22,7 @@ REAL, SIMULATED = parse_sections({}), parse_sections({"run": {"simulation": True
 def written(folder: Path, scores: dict[str, dict[str, float]]) -> dict[str, Path]:
     paths = {}
     for name, metrics in scores.items():
-        rows = [
-            (m, v, v, v, 100, direction_of(m), 50.0, 59.0, 45.0, 57.0) for m, v in metrics.items()
-        ]
+        rows = [(m, v, v, v, 100, direction_of(m), 50.0, 59.0, 2.0) for m, v in metrics.items()]
         paths[name] = folder / f"{name.replace('/', '_')}.csv"
         pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(paths[name], index=False)
     return paths
@@ -44,7 +42,7 @@ def orderings(folder: Path, scores: dict[str, dict[str, float]], settings: Setti
     return check_orderings(Summaries(written(folder, scores)), settings)
 
 
-@pytest.mark.parametrize("name", ["t1", "t2", "t3", "t4", "t5", "t7"])
+@pytest.mark.parametrize("name", ["table1", "t1", "t2", "t3", "t4", "t5", "t7"])
 def test_the_papers_own_numbers_hold_and_two_swapped_rows_do_not(tmp_path: Path, name: str) -> None:
     scores = as_published(name)
     found = orderings(tmp_path, scores, REAL)
@@ -96,13 +94,30 @@ def test_only_subjects_that_both_runs_have_are_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("score", "verdict"), [(50.0, HOLDS), (56.9, HOLDS), (57.1, FAILS), (44.9, FAILS)]
+    ("score", "verdict"),
+    [(50.0, HOLDS), (55.1, HOLDS), (55.2, FAILS), (44.9, HOLDS), (44.8, FAILS)],
 )
 def test_shuffled_trials_stay_within_the_null(tmp_path: Path, score: float, verdict: str) -> None:
+    """Two sides of 0.5 % each: 2.5758 deviations of 2 percent."""
     paths = written(tmp_path, {"subj01/40h_shuffled_trials/fused": {"net.a.two_way": score}})
-    (check,) = check_shuffled(Summaries(paths))
-    assert check.check == "shuffled_trials_net.a.two_way"
-    assert (check.null, check.threshold, check.verdict) == (51.0, 6.0, verdict)
+    (check,) = check_shuffled(Summaries(paths), 1000)
+    assert check.check == "shuffled_trials_subj01_net.a.two_way"
+    assert (check.null, check.verdict) == (50.0, verdict)
+    assert check.threshold == pytest.approx(2 * 2.575829)
+    assert "mean of 1000 permutations" in check.explanation
+
+
+def test_all_scores_of_the_control_are_in_range_at_once(tmp_path: Path) -> None:
+    """Drawn from the null itself, twelve scores leave their ranges once in a hundred controls."""
+    metrics = ("net.a.two_way", "net.b.two_way", "net.c.two_way")
+    runs = [f"subj0{n}/40h_shuffled_trials/fused" for n in range(1, 5)]
+    paths = written(tmp_path, {run: dict.fromkeys(metrics, 50.0) for run in runs})
+    checks = check_shuffled(Summaries(paths), 1000)
+    assert len({check.check for check in checks}) == 12
+    reach = checks[0].threshold / 2.0
+    draws = np.abs(np.random.default_rng(0).normal(size=(20_000, 12))).max(axis=1)
+    assert np.mean(draws > reach) == pytest.approx(0.01, abs=0.003)
+    assert np.mean(draws > 2.576) > 0.1, "each at 99 % would fail a clean control in one of ten"
 
 
 def test_claims_follow_the_earlier_checks(tmp_path: Path) -> None:
@@ -111,7 +126,7 @@ def test_claims_follow_the_earlier_checks(tmp_path: Path) -> None:
     row = ("first", 1.0, np.nan, 0.5, HOLDS, "why")
     pd.DataFrame([row], columns=list(CHECK_COLUMNS)).to_csv(earlier, index=False)
     found = check_claims(paths, earlier, SIMULATED)
-    assert found["check"].tolist() == ["first", "shuffled_trials_net.a.two_way"]
+    assert found["check"].tolist() == ["first", "shuffled_trials_subj01_net.a.two_way"]
     assert len(check_claims(paths, None, SIMULATED)) == 1
     earlier.write_text("a,b\n")
     with pytest.raises(PipelineError, match="check_results"):

@@ -13,6 +13,8 @@ from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.recons import write_recons
 from brainit.evaluation import score
+from brainit.evaluation.null import permutation_two_way
+from brainit.evaluation.pixel_metrics import to_evaluation_size
 from brainit.evaluation.score import evaluate_run, score_images, summarise
 from brainit.features.lpips import Lpips
 
@@ -99,6 +101,41 @@ def test_scores_equal_loops_over_features(
     np.testing.assert_array_equal(found.per_image["thumbnail.mid.two_way"], two_way)
     distance = found.per_image["thumbnail.mid.distance"]
     np.testing.assert_allclose(distance, 1 - np.diag(matrix), atol=1e-6)
+
+
+def test_chance_is_the_mean_over_all_pairs_of_different_images(
+    pair: tuple[np.ndarray, np.ndarray], settings: Settings
+) -> None:
+    """By loops over pairs; one random pairing in their place is far enough off to turn a check."""
+    recons, targets = (score.as_images(pixels) for pixels in pair)
+    chance = score_images(recons, targets, {"thumbnail": Thumbnail()}, settings).chance
+    sizes = settings.evaluation.eval_size, settings.evaluation.pixel_size
+    pixels = [to_evaluation_size(images, *sizes).double() for images in (recons, targets)]
+    taps = [Thumbnail()(images)["mid"].double() for images in (recons, targets)]
+    unit = [features / features.norm(dim=1, keepdim=True) for features in taps]
+    expected: dict[str, list[float]] = {"PixCorr": [], "distance": [], "unit_distance": []}
+    for i in range(N_IMAGES):
+        for j in range(N_IMAGES):
+            if i == j:
+                continue
+            both = [images[k].flatten().numpy() for images, k in zip(pixels, (i, j), strict=True)]
+            expected["PixCorr"].append(np.corrcoef(*both)[0, 1])
+            expected["distance"].append(1 - np.corrcoef(taps[0][i], taps[1][j])[0, 1])
+            expected["unit_distance"].append(float((unit[0][i] - unit[1][j]).square().sum()))
+    names = {name: f"thumbnail.mid.{name}" for name in ("distance", "unit_distance")}
+    for name, values in expected.items():
+        assert chance[names.get(name, name)].mean == pytest.approx(np.mean(values), abs=1e-6), name
+
+
+def test_the_null_of_identification_is_near_normal(settings: Settings) -> None:
+    """Its 99 % range over permutations is the one that mean and deviation give."""
+    generator = np.random.default_rng(4)
+    matrix = torch.from_numpy(generator.normal(size=(100, 100)).astype(np.float32))
+    means = permutation_two_way(matrix, 20_000, generator)
+    chance = score._chance_of(means)
+    expected = chance.mean - 2.5758 * chance.sd, chance.mean + 2.5758 * chance.sd
+    np.testing.assert_allclose(np.percentile(means, (0.5, 99.5)), expected, atol=0.4)
+    assert chance.sd > 2.0
 
 
 def test_perfect_reconstructions(pair: tuple[np.ndarray, np.ndarray], settings: Settings) -> None:

@@ -23,7 +23,8 @@ from brainit.evaluation.table_files import (
 )
 from brainit.evaluation.table_records import count_training_trials
 from brainit.evaluation.table_rows import TABLES
-from brainit.evaluation.tables import format_p, format_score, make_tables
+from brainit.evaluation.table_text import format_p, format_score
+from brainit.evaluation.tables import make_tables
 
 PAPER_METRICS = ("PixCorr", "SSIM", "Alex(2)", "Alex(5)", "Incep", "CLIP", "Eff", "SwAV")
 

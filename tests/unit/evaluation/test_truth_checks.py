@@ -196,6 +196,16 @@ def test_contralateral_attention_holds_mirrored_fails_and_random_is_null() -> No
     assert check_contralateral([random], 200, numpy_generator(0, "a")).verdict == FAILS
 
 
+def test_subjects_alike_have_the_null_of_one() -> None:
+    """Subjects share clusters: four equal ones have its null, and no narrower one."""
+    rng = np.random.default_rng(7)
+    found = attention_of(rng.uniform(-1, 1, 40), rng.uniform(size=40))
+    one, four = (
+        check_contralateral([found] * n, 300, numpy_generator(0, "a")).null for n in (1, 4)
+    )
+    assert four == pytest.approx(one)
+
+
 def test_share_of_attainable_by_loops() -> None:
     correlation = np.array([0.5, 0.2, 0.9, 0.3])
     ceiling = np.array([25.0, 9.0, 81.0, 36.0])

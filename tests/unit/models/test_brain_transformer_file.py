@@ -13,9 +13,7 @@ from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.brain_transformer_file import (
     load_bit,
     require_same_settings,
-    require_same_subjects,
     save_bit,
-    subject_slices,
 )
 
 SUBJECTS = {"subj01": 12, "subj05": 18}
@@ -59,33 +57,6 @@ def test_same_model_gives_the_same_bytes(
     again = tmp_path / "again.safetensors"
     save_bit(again, bit, subjects=SUBJECTS, kind="semantic", settings=SETTINGS, seed=3)
     assert again.read_bytes() == path.read_bytes()
-
-
-def test_slices_follow_the_order_given() -> None:
-    assert subject_slices({"b": 2, "a": 3}) == {"b": slice(0, 2), "a": slice(2, 5)}
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"subj01": 12},
-        {"subj01": 12, "subj05": 17},
-        {"subj05": 18, "subj01": 12},
-        {"subj01": 12, "subj02": 18},
-    ],
-)
-def test_other_subjects_are_refused(path: Path, other: dict[str, int]) -> None:
-    attributes = load_bit(path).attributes
-    require_same_subjects(path, attributes, SUBJECTS)
-    with pytest.raises(PipelineError, match=r"found V2C of another subject set.*Fix: rerun"):
-        require_same_subjects(path, attributes, other)
-
-
-def test_counts_in_a_list_are_read_in_order(path: Path) -> None:
-    attributes = {"subjects": ["subj01", "subj05"], "n_voxels": [12, 18]}
-    require_same_subjects(path, attributes, SUBJECTS)
-    with pytest.raises(PipelineError, match="expected a voxel count for each subject"):
-        require_same_subjects(path, {**attributes, "n_voxels": [12]}, SUBJECTS)
 
 
 def test_other_settings_are_refused(path: Path) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from brainit.core.settings import ReconSettings, RunSettings, Settings
 from brainit.core.shards import write_shards
 from brainit.data.recons import KINDS, read_recons
 from brainit.reconstruction.gather import gather_reconstructions
-from brainit.reconstruction.shards import Part, write_part
+from brainit.reconstruction.shards import Part, read_part, write_part
 
 SETTINGS = Settings(run=RunSettings(simulation=True))
 SIDES = {"lowlevel": 6, "semantic": 8, "fused": 8}
@@ -89,6 +90,27 @@ def test_montage_shows_each_column(tmp_path, stimuli):
     left, top = 4 + 2 * 116, 40
     assert np.array_equal(sheet[top : top + 112, left : left + 112], cell)
     assert (sheet[:20] < 128).any()
+
+
+def test_a_refined_run_shows_what_the_refiner_was_given(tmp_path, stimuli):
+    parts = {kind: write_kind(tmp_path, kind, [[3, 5], [11]]) for kind in KINDS}
+    for path in parts["fused"]:
+        part = read_part(path, "fused", "subj01")
+        write_part(path, replace(part, unrefined=255 - part.image))
+    folder = tmp_path / "recon_40h"
+    gather_reconstructions("subj01", "40h", stimuli, parts, folder, SETTINGS)
+    recons, thinner = read_recons(folder), read_recons(folder, 2)
+    assert list(recons.images) == list(KINDS)
+    assert np.array_equal(recons.images["fused"], made_of("fused", [3, 5, 11]))
+    assert np.array_equal(recons.unrefined, 255 - made_of("fused", [3, 5, 11]))
+    assert np.array_equal(thinner.unrefined, recons.unrefined[::2])
+    pixels = np.asarray(Image.open(folder / "images" / "00005.png"))
+    assert np.array_equal(pixels, made_of("fused", [5])[0])
+    sheet = np.asarray(Image.open(folder / "montage.png").convert("RGB"))
+    for column, image in ((3, recons.unrefined[0]), (4, recons.images["fused"][0])):
+        cell = Image.fromarray(image).resize((112, 112), Image.Resampling.BICUBIC)
+        left = 4 + column * 116
+        assert np.array_equal(sheet[40:152, left : left + 112], np.asarray(cell))
 
 
 def test_lowlevel_images_alone_make_a_folder(tmp_path, stimuli):

@@ -241,7 +241,29 @@ def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_pat
     refined = reconstruct_semantic(job, tmp_path / "g", settings)
     assert np.abs(refined.image.astype(int) - (255 - bare.image.astype(int))).max() <= 1
     assert bare.image.std() > 1
+    assert bare.unrefined is None and refined.unrefined is None
     assert refiner.asked_for == torch.float32
+
+
+def test_fused_images_are_kept_as_they_were_before_the_refiner(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(semantic, "load_generator", lambda *_: FlatGenerator())
+    monkeypatch.setattr(semantic, "require_weights", lambda *_: None)
+    monkeypatch.setattr(semantic, "load_backbone", lambda *_: FlatGenerator())
+    monkeypatch.setattr(semantic, "refine_images", lambda _, images, *rest: 1 - images)
+    write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
+    write_part(tmp_path / "low.safetensors", reconstruct_lowlevel(job, SETTINGS))
+    job = replace(job, bit=tmp_path / "semantic.safetensors")
+    features = SETTINGS.features.model_copy(update={"refiner": "zavychromaxl_v30"})
+    found = {
+        name: reconstruct_semantic(job, tmp_path / "g", settings, tmp_path / "low.safetensors")
+        for name, settings in (
+            ("without", SETTINGS),
+            ("with", SETTINGS.model_copy(update={"features": features})),
+        )
+    }
+    assert found["without"].unrefined is None
+    assert np.array_equal(found["with"].unrefined, found["without"].image)
+    assert not np.array_equal(found["with"].image, found["without"].image)
 
 
 def test_sampling_runs_in_the_precision_of_the_settings(job, tmp_path, monkeypatch):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,19 @@ def test_parts_join_sorted_and_empty_ones_do_no_harm(tmp_path):
     joined = join_parts([tmp_path / name for name in "abc"], "fused", "subj01")
     assert joined.nsd_id.tolist() == [4, 5, 9]
     assert joined.image[:, 0, 0, 0].tolist() == [4, 5, 9]
+
+
+def test_images_before_the_refiner_are_joined_as_the_final_ones(tmp_path):
+    for name, ids in (("a", [9, 4]), ("b", []), ("c", [5])):
+        part = make_part(ids)
+        write_part(tmp_path / name, replace(part, unrefined=part.image + 100 if ids else None))
+    joined = join_parts([tmp_path / name for name in "abc"], "fused", "subj01")
+    assert joined.unrefined[:, 0, 0, 0].tolist() == [104, 105, 109]
+    write_part(tmp_path / "d", make_part([7]))
+    assert join_parts([tmp_path / "a", tmp_path / "d"], "fused", "subj01").unrefined is None
+    short = replace(make_part([1, 2]), unrefined=np.zeros((1, 4, 4, 3), np.uint8))
+    with pytest.raises(PipelineError, match="'unrefined' of uint8 .*images = 2"):
+        write_part(tmp_path / "e", short)
 
 
 def test_parts_that_disagree_are_refused(tmp_path):

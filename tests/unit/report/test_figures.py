@@ -1,6 +1,7 @@
 """Figures from made-up results: equal bytes, the word simulation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -37,7 +38,7 @@ from brainit.report.data_scaling import draw_data_scaling
 from brainit.report.embedding_figure import draw_embedding_map
 from brainit.report.encoder_figure import draw_encoder_accuracy
 from brainit.report.learning_curves import draw_learning_curves
-from brainit.report.montage import draw_montage
+from brainit.report.montage import draw_montage, labelled_images
 from brainit.report.query_attention import (
     draw_attention_cortex,
     draw_query_attention,
@@ -85,7 +86,7 @@ def made_up_summaries(folder: Path) -> Summaries:
         ]
         table = pd.DataFrame(rows, columns=["metric", "mean", "ci_low", "ci_high", "null_mean"])
         table = table.assign(n_images=100, direction="higher")
-        table = table.assign(null_p999=60.0, null_p005=45.0, null_p995=55.0)
+        table = table.assign(null_p999=60.0, null_sd=3.0)
         paths[f"subj01/{run}/fused"] = folder / f"{run}.csv"
         table[list(SUMMARY_COLUMNS)].to_csv(folder / f"{run}.csv", index=False)
     return Summaries(paths)
@@ -313,6 +314,33 @@ def test_like_clusters_have_like_colours() -> None:
     step = np.diff(np.append(hues, hues[0])) % 1
     assert len(set(hues.round(6))) == 12
     assert np.allclose(step, 1 / 12, atol=1e-6) or np.allclose(step, 11 / 12, atol=1e-6)
+
+
+def test_the_refined_row_comes_last_and_only_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, titles: list[str]
+) -> None:
+    paths, stimuli = made_up_recons(tmp_path)
+    plain = {name: read_recons(path) for name, path in paths.items()}
+    before = np.full_like(plain["subj01/40h"].images["fused"], 7)
+    refined = {name: replace(found, unrefined=before) for name, found in plain.items()}
+    labels = labelled_images(refined["subj01/40h"])
+    assert list(labels) == ["low-level", "semantic", "fused", "refined"]
+    assert labels["fused"] is before
+    assert np.array_equal(labels["refined"], plain["subj01/40h"].images["fused"])
+    shown: list[str] = []
+    monkeypatch.setattr(style.Axes, "text", lambda self, x, y, label, **more: shown.append(label))
+    for recons, rows in ((plain, ["low-level", "semantic", "fused"]), (refined, list(labels))):
+        shown.clear()
+        draw_montage(recons, stimuli, tmp_path / "montage.png", True)
+        assert shown == ["seen", *(f"{s}\n{row}" for s in ("subj01", "subj02") for row in rows)]
+        shown.clear()
+        first = recons["subj01/40h"]
+        scores = pd.DataFrame({"nsd_id": first.nsd_id, "PixCorr": range(12)})
+        scores.to_csv(tmp_path / "s.csv", index=False)
+        draw_ranked_montage(
+            "subj01/40h", first, tmp_path / "s.csv", stimuli, tmp_path / "ranked.png", True
+        )
+        assert shown == ["seen", *rows] and f"of the {rows[-1]} images" in titles[-1]
 
 
 def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:

@@ -12,13 +12,17 @@ from tests.report_files import DISTANCE, NSD_ID, write_run
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
-from brainit.report import browser
+from brainit.evaluation.table_rows import EVERY_TABLE, title_of
+from brainit.report import browser, html
 from brainit.report.browser import image_browser
+from brainit.report.captions import CAPTIONS
 from brainit.report.html import ReportInputs, make_report
+from brainit.report.not_run import not_run
 from brainit.report.ranking import best_median_worst, ranked, ranking_metric, run_label
 from brainit.report.sections import citations
 from brainit.report.timing import cost_rows, duration, read_costs
 
+REAL = parse_sections({})
 SIMULATED = parse_sections({"run": {"simulation": True}, "dip": {"iterations": 77}})
 
 
@@ -31,8 +35,6 @@ def test_report_is_one_file_with_everything(inputs: ReportInputs) -> None:
     report = make_report(inputs, SIMULATED)
     assert report.count("<h2>Table 1</h2>") == 1
     assert "1 of 2 checks hold" in report
-    assert report.count("Not run.") == 7 and "Table T3: number of clusters" in report
-    assert "<code>make demo-full</code>" in report
     assert "why &lt;this&gt;" in report
     assert report.count("data:image/png;base64,iVBOR") == 2
     assert "Compare each column" in report and 'alt="Figure of_mine"' in report
@@ -42,6 +44,32 @@ def test_report_is_one_file_with_everything(inputs: ReportInputs) -> None:
     assert digest["recons.h5"][:16] in report and "f" * 16 in report
     assert "2:10 min" in report and "700 MB" in report
     assert report == make_report(inputs, SIMULATED)
+
+
+def test_report_lists_all_that_was_not_run(inputs: ReportInputs) -> None:
+    found = {entry.title: entry for entry in not_run([inputs.stimuli.parent / "table1"], [], REAL)}
+    titles = [title_of(name) for name in EVERY_TABLE]
+    assert list(found) == [*titles, *(f"Figure: {c.title}" for c in CAPTIONS.values())]
+    assert found[titles[0]].rows == ("Brain-IT, 1 h",), "the 40 h row was run"
+    assert all(found[title].rows == () for title in titles[1:])
+    commands = {title: entry.command for title, entry in found.items()}
+    assert commands["Table T2: clustering"] == "snakemake --profile slurm ablations"
+    assert commands["Retrieval, subject by subject"] == "snakemake --profile slurm everything"
+    assert commands["Figure: Training"] == "snakemake --profile slurm figures"
+    assert commands["Figure: Semantic selectivity of clusters"].endswith("truth of a simulation")
+    report = make_report(inputs, SIMULATED)
+    section = report.split('<section id="not-run">')[1].split("</section>")[0]
+    shown = not_run([inputs.stimuli.parent / "table1"], ["montage", "of_mine"], SIMULATED)
+    assert section.count("<tr>") == 1 + len(shown) == len(found)
+    assert "Seen and reconstructed" not in section
+    assert section.count("<code>make demo-full</code>") == len(EVERY_TABLE) - 3
+    assert "<td>Table 1: reconstruction on NSD</td>" in section and "Brain-IT, 1 h" in section
+
+
+def test_every_figure_that_is_drawn_has_a_caption_and_the_other_way_round() -> None:
+    folder = Path(html.__file__).parent
+    sources = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
+    assert set(re.findall(r'"(\w+)\.png"', sources)) == set(CAPTIONS)
 
 
 def test_report_asks_the_network_for_nothing(inputs: ReportInputs) -> None:
