@@ -22,6 +22,7 @@ rule adapt_encoder:
         "<logs>/adapt_encoder/{subject}_{duration}.log",
     benchmark:
         "<benchmarks>/adapt_encoder/{subject}_{duration}.tsv"
+    priority: 2
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
@@ -67,6 +68,7 @@ rule assign_voxels:
         "<logs>/assign_voxels/{subject}_{duration}.log",
     benchmark:
         "<benchmarks>/assign_voxels/{subject}_{duration}.tsv"
+    priority: 2
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
@@ -118,6 +120,7 @@ rule adapt_bit:
         "<logs>/adapt_bit/{subject}_{duration}_{kind}.log",
     benchmark:
         "<benchmarks>/adapt_bit/{subject}_{duration}_{kind}.tsv"
+    priority: 2
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
@@ -185,6 +188,7 @@ rule adapt_joint:
         "<logs>/adapt_joint/{subject}_{duration}.log",
     benchmark:
         "<benchmarks>/adapt_joint/{subject}_{duration}.tsv"
+    priority: 2
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

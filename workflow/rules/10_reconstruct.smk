@@ -22,6 +22,7 @@ rule reconstruct_lowlevel:
         "<logs>/reconstruct_lowlevel/{subject}_{run}_{shard}.log",
     benchmark:
         "<benchmarks>/reconstruct_lowlevel/{subject}_{run}_{shard}.tsv"
+    priority: 1
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

@@ -78,6 +78,7 @@ rule make_figures:
         "<logs>/make_figures.log",
     benchmark:
         "<benchmarks>/make_figures.tsv"
+    priority: 1
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

@@ -33,7 +33,7 @@ class EncoderSettings(Section):
     """At most this many epochs."""
     lr: Rate = 1.0e-3
     """Adam (amsgrad) learning rate."""
-    plateau_patience: Positive = 4
+    plateau_patience: int = Field(default=4, ge=0)
     """Epochs without progress before the rate falls tenfold."""
     plateau_threshold: Rate = 3.0e-3
     """Least absolute progress of the validation score."""
@@ -97,7 +97,7 @@ class Stage1Settings(Section):
     """AdamW weight decay."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 15.0
     """Epochs of the cubic ramp of the rate's factor from 1e-3 to 1."""
-    plateau_patience: Positive = 5
+    plateau_patience: int = Field(default=5, ge=0)
     """Epochs without progress before the rate falls tenfold."""
     plateau_threshold: Rate = 1.0e-3
     """Least absolute progress of the validation loss."""

@@ -34,6 +34,7 @@ from brainit.features.published_metrics import (
 from brainit.features.refiner import load_sdxl_refiner
 from brainit.features.registry_entries import ENTRIES, BackboneEntry
 from brainit.features.unclip import load_unclip6
+from brainit.features.vgg import VggFeatures
 from brainit.features.weights_file import freeze, load_state, read_network
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
@@ -90,6 +91,11 @@ def load_backbone(role: str, name: str, weights_dir: Path | None = None) -> nn.M
         architecture, state = read_network(path, role)
         network = BUILDERS[role](architecture)
         load_state(path, network, state)
-        return freeze(network)
+        return _for_use(network)
     path = require_weights(entry, weights_dir)
-    return freeze(LOADERS[name](path, read_tensors(path)))
+    return _for_use(LOADERS[name](path, read_tensors(path)))
+
+
+def _for_use(network: nn.Module) -> nn.Module:
+    freeze(network)
+    return freeze(network.folded()) if isinstance(network, VggFeatures) else network

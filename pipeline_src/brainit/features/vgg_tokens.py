@@ -5,11 +5,11 @@ maps 3-5: one token per position. A joined token holds, channel by channel, its 
 row. Narrower tokens are repeated to the common width. Back: repeats are averaged, then overlaps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import fold, unfold
 
@@ -74,14 +74,34 @@ def maps_to_tokens(
     Positions go row by row. Raises `PipelineError` as `VggTokenLayout` does.
     """
     layout = VggTokenLayout([m.shape[1] for m in maps], [m.shape[-1] for m in maps])
-    tables = []
-    for layer, stride in enumerate(JOIN_STRIDES):
-        columns = (
-            maps[layer].flatten(2) if stride is None else unfold(maps[layer], 2, stride=stride)
-        )
-        n_repeats = layout.width // layout.joined_widths[layer]
-        tables.append(columns.transpose(1, 2).repeat(1, 1, n_repeats))
-    return tables
+    return [_widened(table, layout.width) for table in _joined(maps)]
+
+
+def tokens_at(
+    maps: Sequence[Float[Tensor, "images _channels _height _width"]],
+    positions: Sequence[Int[Tensor, "images _queries"]],
+) -> list[Float[Tensor, "images _queries _width"]]:
+    """Return the tokens of `maps_to_tokens` at some positions of each layer, no others being made.
+
+    Raises `PipelineError` as `VggTokenLayout` does.
+    """
+    layout = VggTokenLayout([m.shape[1] for m in maps], [m.shape[-1] for m in maps])
+    found = []
+    for table, position in zip(_joined(maps), positions, strict=True):
+        index = position[..., None].expand(-1, -1, table.shape[-1])
+        found.append(_widened(table.gather(1, index), layout.width))
+    return found
+
+
+def _joined(maps: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield each layer's tokens (images, tokens, joined width), not yet of the common width."""
+    for layer, stride in zip(maps, JOIN_STRIDES, strict=True):
+        columns = layer.flatten(2) if stride is None else unfold(layer, 2, stride=stride)
+        yield columns.transpose(1, 2)
+
+
+def _widened(tokens: Tensor, width: int) -> Tensor:
+    return tokens.repeat(1, 1, width // tokens.shape[-1])
 
 
 def tokens_to_maps(

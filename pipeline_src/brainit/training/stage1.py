@@ -111,21 +111,19 @@ class Stage1Task:
 
         InfoNCE, or for Table T5 the mean squared error.
         """
-        tables = targets.of(batch, self.device)
-        positions = draw_positions(
+        drawn = draw_positions(
             len(batch), targets.layout.tokens_per_layer, self.settings.queries_per_layer, generator
         )
+        positions = [position.to(self.device) for position in drawn]
+        true = targets.at(batch, positions)
         starts = [place.start for place in targets.layout.layer_slices]
         shifted = [p + start for p, start in zip(positions, starts, strict=True)]
-        predicted = self.model.decode(tokens, torch.cat(shifted, dim=1).to(self.device))
+        predicted = self.model.decode(tokens, torch.cat(shifted, dim=1))
         parts = torch.split(predicted, [p.shape[1] for p in positions], dim=1)
         total = predicted.new_zeros(())
-        for part, table, position in zip(parts, tables, positions, strict=True):
-            index = position.to(self.device)[..., None].expand(-1, -1, table.shape[-1])
-            total = total + self._token_loss(
-                part.flatten(0, 1), table.gather(1, index).flatten(0, 1)
-            )
-        return total / len(tables)
+        for part, wanted in zip(parts, true, strict=True):
+            total = total + self._token_loss(part.flatten(0, 1), wanted.flatten(0, 1))
+        return total / len(parts)
 
     def _token_loss(
         self, predicted: Float[Tensor, "tokens width"], true: Float[Tensor, "tokens width"]

@@ -1,19 +1,19 @@
 """Images of a batch's examples, and what the BITs are to predict of them (sections 3.2, D.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brainit.core.errors import PipelineError
 from brainit.core.shards import ShardedArray
 from brainit.data.images import ImageStore
-from brainit.features.vgg_tokens import VggTokenLayout, maps_to_tokens
+from brainit.features.vgg_tokens import VggTokenLayout, maps_to_tokens, tokens_at
 from brainit.training.examples import ExampleBatch
 
 
@@ -90,4 +90,14 @@ class LowlevelTargets:
 
         On a GPU they are computed as the BIT's forward pass is, in bfloat16 (autocast).
         """
-        return maps_to_tokens(self.network(self.images.of(batch).to(device)))
+        return maps_to_tokens(self._maps(batch, device))
+
+    @torch.no_grad()
+    def at(
+        self, batch: ExampleBatch, positions: Sequence[Int[Tensor, "batch _queries"]]
+    ) -> list[Float[Tensor, "batch _queries _width"]]:
+        """Return the tokens at some positions of each layer, on the positions' device."""
+        return tokens_at(self._maps(batch, positions[0].device), positions)
+
+    def _maps(self, batch: ExampleBatch, device: torch.device) -> list[Tensor]:
+        return self.network(self.images.of(batch).to(device))

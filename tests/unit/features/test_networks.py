@@ -13,12 +13,17 @@ from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.generator import Generator, cumulative_alphas, position_channels
-from brainit.features.networks import load_openclip, vgg16_bn_state
-from brainit.features.registry import DEMO_FOLDER, find_entry, load_backbone
+from brainit.features.networks import BUILDERS, load_openclip, vgg16_bn_state
+from brainit.features.registry import DEMO_FOLDER, find_entry, load_backbone, weights_path
 from brainit.features.registry_entries import ENTRIES
 from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, SemanticTokens
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, VggFeatures
-from brainit.features.weights_file import count_parameters, read_network, save_network
+from brainit.features.weights_file import (
+    count_parameters,
+    load_state,
+    read_network,
+    save_network,
+)
 from brainit.training.demo_scenes import SceneSet, as_images, make_scenes
 
 MESSAGE = r"expected .*found .*Fix: "
@@ -101,12 +106,16 @@ def test_images_and_captions_find_each_other(scenes: SceneSet, images: torch.Ten
 
 
 def test_vgg_maps_against_plain_layers(images: torch.Tensor) -> None:
-    network = load_backbone("vgg", "demo_vgg_bn")
+    in_use = load_backbone("vgg", "demo_vgg_bn")
+    path = weights_path("vgg", "demo_vgg_bn", None)
+    architecture, state = read_network(path, "vgg")
+    network = BUILDERS["vgg"](architecture).eval()
+    load_state(path, network, state)
     assert isinstance(network, VggFeatures)
     small = F.interpolate(images[:2], (32, 32), mode="bilinear", antialias=True)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     x = (small - mean) / std
-    maps = network(images[:2])
+    maps = in_use(images[:2])
     for number, stage in enumerate(network.stages):
         x = F.max_pool2d(x, 2) if number else x
         for conv, norm, _ in zip(stage[::3], stage[1::3], stage[2::3], strict=True):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.features.vgg_tokens import VggTokenLayout, maps_to_tokens, tokens_to_maps
+from brainit.features.vgg_tokens import VggTokenLayout, maps_to_tokens, tokens_at, tokens_to_maps
 
 DEMO = ((8, 16, 32, 64, 64), (32, 16, 8, 4, 2))
 
@@ -65,6 +65,16 @@ def test_joins_equal_plain_loops_over_positions() -> None:
             for column in range(side):
                 expected = maps[layer][0, :, row, column].repeat(64 // DEMO[0][layer])
                 assert torch.equal(tables[layer][0, row * side + column], expected)
+
+
+def test_tokens_at_positions_are_those_of_the_tables() -> None:
+    maps = demo_maps()
+    tables = maps_to_tokens(maps)
+    generator = torch_generator(4, "positions")
+    positions = [torch.randint(t.shape[1], (len(t), 3), generator=generator) for t in tables]
+    for table, position, found in zip(tables, positions, tokens_at(maps, positions), strict=True):
+        for image, places in enumerate(position):
+            assert torch.equal(found[image], table[image, places])
 
 
 def test_maps_come_back_from_their_tokens() -> None:

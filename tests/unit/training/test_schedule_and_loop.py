@@ -24,13 +24,14 @@ def test_linear_warmup() -> None:
     assert linear_warmup(0, 0) == 1.0
 
 
-def test_plateau_is_torchs() -> None:
+@pytest.mark.parametrize("patience", [0, 2])
+def test_plateau_is_torchs(patience: int) -> None:
     losses = [1.0, 0.9, 0.8999, 0.89, 0.8, 0.8, 0.8, 0.8, 0.8, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]
     optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, factor=0.1, patience=2, threshold=1e-3, threshold_mode="abs"
+        optimiser, factor=0.1, patience=patience, threshold=1e-3, threshold_mode="abs", eps=0.0
     )
-    ours = Plateau(patience=2, threshold=1e-3)
+    ours = Plateau(patience, threshold=1e-3)
     for loss in losses:
         reference.step(loss)
         assert ours.update(loss) == pytest.approx(optimiser.param_groups[0]["lr"])
