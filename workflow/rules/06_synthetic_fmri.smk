@@ -2,26 +2,24 @@
 Predicted fMRI for the external images (paper sections 4, D.1).
 
 Needs    an encoder, the external images
-Makes    <results>/group/{pool}/main/synthetic_fmri/{subject}; with real images (78 GB for 8 subjects) it
-         goes once the pool's BITs are trained
+Makes    <results>/group/{pool}/main/synthetic_fmri, a folder of shards for each subject of the pool; with
+         real images (78 GB for 8 subjects) it goes once the pool's BITs are trained
 Steps    synthesize_fmri
 """
 
 
 rule synthesize_fmri:
-    """Predict what {wildcards.subject} would have answered to the external images."""
+    """Predict what the encoder's subjects would have answered to the external images."""
     input:
         encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
         images="<results>/group/images/external",
         network=network("encoder_backbone"),
     output:
-        fmri=temp_if_remote(
-            directory("<results>/group/{pool}/main/synthetic_fmri/{subject}")
-        ),
+        fmri=temp_if_remote(directory("<results>/group/{pool}/main/synthetic_fmri")),
     log:
-        "<logs>/synthesize_fmri/{pool}/{subject}.log",
+        "<logs>/synthesize_fmri/{pool}.log",
     benchmark:
-        "<benchmarks>/synthesize_fmri/{pool}/{subject}.tsv"
+        "<benchmarks>/synthesize_fmri/{pool}.tsv"
     priority: 5
     conda:
         "../../envs/pipeline.yaml"
@@ -37,7 +35,6 @@ rule synthesize_fmri:
     shell:
         "python -m brainit.steps.synthesize_fmri"
         " --encoder {input.encoder:q}"
-        " --subject {wildcards.subject:q}"
         " --images {input.images:q}"
         " --out {output.fmri:q}"
         " --weights {params.weights:q}"

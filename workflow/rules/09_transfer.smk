@@ -94,9 +94,7 @@ use rule synthesize_fmri as synthesize_fmri_transfer with:
         images="<results>/group/images/external",
         network=network("encoder_backbone"),
     output:
-        fmri=directory(
-            "<results>/{subject}/transfer_{duration}/synthetic_fmri/{subject}"
-        ),
+        fmri=directory("<results>/{subject}/transfer_{duration}/synthetic_fmri"),
     log:
         "<logs>/synthesize_fmri_transfer/{subject}_{duration}.log",
     benchmark:

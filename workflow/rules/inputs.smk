@@ -62,16 +62,17 @@ def token_flags(wildcards, input):
 
 
 def synthetic_of_pool(wildcards):
-    """Return the predicted fMRI of each subject of the pool, where external images are used."""
-    pattern = "<results>/group/{pool}/main/synthetic_fmri/{subject}"
-    return of_pool(pattern)(wildcards) if uses_external(wildcards) else []
+    """Return the folder of the pool's predicted fMRI, where external images are used."""
+    folder = f"<results>/group/{wildcards.pool}/main/synthetic_fmri"
+    return folder if uses_external(wildcards) else []
 
 
 def synthetic_flag(wildcards, input):
     """Return --synthetic and subject=path words, where external images are used."""
     if not uses_external(wildcards):
         return []
-    return ["--synthetic", *named("synthetic")(wildcards, input)]
+    subjects = pool_subjects(wildcards.pool)
+    return ["--synthetic", *[f"{name}={input.synthetic}/{name}" for name in subjects]]
 
 
 def truth_flags(wildcards, input):
@@ -82,20 +83,18 @@ def truth_flags(wildcards, input):
 
 
 def transferred_fmri(wildcards):
-    """Return the new subject's predicted fMRI, where external images are used."""
-    pattern = "<results>/{subject}/transfer_{duration}/synthetic_fmri/{subject}"
-    return (
-        pattern.replace("{subject}", wildcards.subject).replace(
-            "{duration}", wildcards.duration
-        )
-        if uses_external(wildcards)
-        else []
+    """Return the folder of the new subject's predicted fMRI, where external images are used."""
+    folder = (
+        f"<results>/{wildcards.subject}/transfer_{wildcards.duration}/synthetic_fmri"
     )
+    return folder if uses_external(wildcards) else []
 
 
 def transferred_flag(wildcards, input):
-    """Return --synthetic and its folder, where external images are used."""
-    return ["--synthetic", str(input.synthetic)] if uses_external(wildcards) else []
+    """Return --synthetic and the subject's folder, where external images are used."""
+    if not uses_external(wildcards):
+        return []
+    return ["--synthetic", f"{input.synthetic}/{wildcards.subject}"]
 
 
 def semantic_token_files(wildcards):

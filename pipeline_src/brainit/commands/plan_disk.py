@@ -111,8 +111,8 @@ def _pool_events(sizes: Sizes, pool: str, jobs: Sequence[Job]) -> Iterator[Event
     written = 0
     for job in own:
         if job.rule == "synthesize_fmri":
-            written += sizes.synthetic(job.subject)
-            yield _lasting(f"predicted fMRI {pool} {job.subject}", sizes.synthetic(job.subject))
+            written += sizes.synthetic(job)
+            yield _lasting(f"predicted fMRI {pool}", sizes.synthetic(job))
     for rule in _TRAININGS:
         for job in own:
             if job.rule == rule:

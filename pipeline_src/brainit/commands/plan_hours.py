@@ -85,7 +85,7 @@ class Hours:
                 epochs = settings.encoder.transfer_epochs if is_new else settings.encoder.epochs
                 return _ENCODER_EXAMPLE * self.n_real(job) * epochs
             case "synthesize_fmri" | "synthesize_fmri_transfer":
-                per_image = _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.n_voxels(job.subject)
+                per_image = _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.all_voxels(job)
                 return per_image * self.sizes.n_external
             case "train_bit_lowlevel":
                 stage1 = settings.bit_lowlevel

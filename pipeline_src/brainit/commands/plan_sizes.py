@@ -140,9 +140,16 @@ class Sizes:
         """Bytes of all images at the size that is kept."""
         return (self.n_stimuli + self.n_external) * self.settings.images.stored_size**2 * 3
 
-    def synthetic(self, subject: str) -> int:
-        """Return the bytes of a subject's predicted fMRI."""
-        return self.n_external * self.n_voxels(subject) * _FLOAT16
+    def all_voxels(self, job: Job) -> int:
+        """Return the voxels of the job's subject, or of all subjects of its pool."""
+        if job.subject:
+            return self.n_voxels(job.subject)
+        members = pool_members(dict(job.wildcards)["pool"], self.settings.nsd.subjects)
+        return sum(self.n_voxels(subject) for subject in members)
+
+    def synthetic(self, job: Job) -> int:
+        """Return the bytes of the fMRI that a job predicts."""
+        return self.n_external * self.all_voxels(job) * _FLOAT16
 
     def tokens(self, image_set: str) -> int:
         """Return the bytes of the cached semantic tokens of `stimuli` or `external` images."""
@@ -157,8 +164,7 @@ class Sizes:
 
     def trained(self, job: Job) -> int:
         """Return the bytes of what a training job writes: a BIT, with stage 2 a generator too."""
-        subjects = [job.subject] if job.subject else self._members(job)
-        n_voxels = sum(self.n_voxels(subject) for subject in subjects)
+        n_voxels = self.all_voxels(job)
         features = self.settings.features
         is_lowlevel = "lowlevel" in (job.rule.rpartition("_")[2], dict(job.wildcards).get("kind"))
         network = features.vgg if is_lowlevel else features.semantic_tokens
@@ -168,9 +174,6 @@ class Sizes:
             return mlp_bytes(own["mlp_width"], network, n_voxels)
         n_bytes = bit_bytes(self.settings, network, n_voxels)
         return n_bytes + generator_bytes(self.settings) * (job.rule == "train_joint")
-
-    def _members(self, job: Job) -> list[str]:
-        return pool_members(dict(job.wildcards)["pool"], self.settings.nsd.subjects)
 
     @property
     def reconstructions(self) -> int:

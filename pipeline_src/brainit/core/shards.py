@@ -6,6 +6,7 @@ dtype, shape, attributes). Rows are memory-mapped, so that no step ever holds th
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,16 +29,16 @@ def write_shards(
     folder: Path, blocks: Iterator[NDArray[Any]], attributes: Mapping[str, Any] | None = None
 ) -> None:
     """Write each block of rows as one shard, then the index."""
-    folder.mkdir(parents=True, exist_ok=True)
+    start_shards(folder)
     n_rows: list[int] = []
     row_shape: tuple[int, ...] = ()
     dtype = ""
     for number, block in enumerate(blocks):
-        with atomic_path(folder / f"shard_{number:03d}.npy") as partial:
+        with atomic_path(_shard_path(folder, number)) as partial:
             np.save(partial, block)
         n_rows.append(len(block))
         row_shape, dtype = block.shape[1:], str(block.dtype)
-    _write_index(folder, n_rows, row_shape, dtype, attributes)
+    write_index(folder, n_rows, row_shape, dtype, attributes)
 
 
 def write_rows(
@@ -47,13 +48,11 @@ def write_rows(
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write rows of one shape and dtype as they come: `write_shards` with one row in memory."""
-    folder.mkdir(parents=True, exist_ok=True)
+    start_shards(folder)
     n_rows: list[int] = []
     row = np.empty(0)
     for number, row in enumerate(rows):
-        path = folder / f"shard_{number:03d}.npy"
-        with atomic_path(path) as partial, partial.open("wb") as handle:
-            _write_header(handle, row, 0)
+        with new_shard(folder, number, (0, *row.shape), row.dtype) as handle:
             handle.write(row.tobytes())
             n_rows.append(1)
             for other in islice(rows, rows_per_shard - 1):
@@ -61,22 +60,46 @@ def write_rows(
                 n_rows[-1] += 1
             # The header keeps room for any number of rows, so that only now it must be known.
             handle.seek(0)
-            _write_header(handle, row, n_rows[-1])
-    _write_index(folder, n_rows, row.shape, str(row.dtype), attributes)
+            _write_header(handle, (n_rows[-1], *row.shape), row.dtype)
+    write_index(folder, n_rows, row.shape, str(row.dtype), attributes)
 
 
-def _write_header(handle: BinaryIO, row: NDArray[Any], n_rows: int) -> None:
-    header = {"descr": row.dtype.str, "fortran_order": False, "shape": (n_rows, *row.shape)}
+def start_shards(folder: Path) -> None:
+    """Make the folder; the index of an array that stood there goes before its shards do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX_NAME).unlink(missing_ok=True)
+
+
+@contextmanager
+def new_shard(
+    folder: Path, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Iterator[BinaryIO]:
+    """Yield the file of a shard of `shape` (rows first), to be filled with its rows' bytes.
+
+    It appears when the block ends well.
+    """
+    with atomic_path(_shard_path(folder, number)) as partial, partial.open("wb") as handle:
+        _write_header(handle, shape, dtype)
+        yield handle
+
+
+def _shard_path(folder: Path, number: int) -> Path:
+    return folder / f"shard_{number:03d}.npy"
+
+
+def _write_header(handle: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(handle, header)
 
 
-def _write_index(
+def write_index(
     folder: Path,
     n_rows: list[int],
     row_shape: tuple[int, ...],
     dtype: str,
     attributes: Mapping[str, Any] | None,
 ) -> None:
+    """Write the index, last: the rows of each shard, what a row is, and attributes."""
     index = {"n_rows": n_rows, "row_shape": list(row_shape), "dtype": dtype}
     write_text(folder / INDEX_NAME, json.dumps({**index, "attributes": dict(attributes or {})}))
 
@@ -105,7 +128,7 @@ class ShardedArray:
         self._shards = [self._open(number, n) for number, n in enumerate(index["n_rows"])]
 
     def _open(self, number: int, n_rows: int) -> NDArray[Any]:
-        path = self.folder / f"shard_{number:03d}.npy"
+        path = _shard_path(self.folder, number)
         expected = (n_rows, *self.row_shape)
         try:
             shard: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

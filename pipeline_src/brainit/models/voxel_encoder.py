@@ -7,7 +7,7 @@ vectors are what V2C clusters (paper section 3.1), and the network predicts fMRI
 nobody saw (paper section 4).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,15 +173,31 @@ class VoxelEncoder(nn.Module):
         batches are predicted with the same weights.
         """
         hoisted = self.hoist(voxels) if isinstance(voxels, slice) else voxels
-        n_voxels, n_images = _AT_ONCE.get(images.device.type, _AT_ONCE["cpu"])
-        predicted = torch.empty(len(images), len(hoisted), device=images.device)
+        return self.predict_each(images, [hoisted])[0]
+
+    @torch.no_grad()
+    def predict_each(
+        self, images: Float[Tensor, "batch 3 height width"], parts: Sequence[HoistedVoxels]
+    ) -> list[Float[Tensor, "batch _"]]:
+        """Predict several sets of voxels of the same images, whose features are computed once.
+
+        Each prediction has the bytes of `predict` of its set alone.
+        """
         with self._autocast():
             features = self.image_features(images)
-            for first, last in shard_ranges(len(hoisted), n_voxels):
-                voxels = slice(first, last)
-                for start, stop in shard_ranges(len(images), n_images):
-                    part = [layer[start:stop] for layer in features]
-                    predicted[start:stop, voxels] = self._respond_hoisted(part, hoisted, voxels)
+            return [self._predict_from(features, hoisted) for hoisted in parts]
+
+    def _predict_from(
+        self, features: list[Float[Tensor, "batch tokens feature"]], hoisted: HoistedVoxels
+    ) -> Float[Tensor, "batch voxels"]:
+        device, count = features[0].device, len(features[0])
+        n_voxels, n_images = _AT_ONCE.get(device.type, _AT_ONCE["cpu"])
+        predicted = torch.empty(count, len(hoisted), device=device)
+        for first, last in shard_ranges(len(hoisted), n_voxels):
+            voxels = slice(first, last)
+            for start, stop in shard_ranges(count, n_images):
+                part = [layer[start:stop] for layer in features]
+                predicted[start:stop, voxels] = self._respond_hoisted(part, hoisted, voxels)
         return predicted
 
     def _respond_hoisted(

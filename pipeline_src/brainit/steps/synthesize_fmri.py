@@ -1,4 +1,4 @@
-"""Predict what a subject would have answered to the external images (paper 4, D.1)."""
+"""Predict what the encoder's subjects would have answered to external images (paper 4, D.1)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     parser = step_parser("synthesize_fmri", __doc__)
     parser.add_argument("--encoder", type=Path, required=True)
-    parser.add_argument("--subject", required=True)
     parser.add_argument("--images", type=Path, required=True, help="folder of external images")
-    parser.add_argument("--out", type=Path, required=True, help="folder of shards to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to write: one of shards for each subject"
+    )
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     encoder = load_encoder(args.encoder, settings.features, args.weights)
     require_encoder_settings(args.encoder, encoder, settings.encoder)
     device = run_device(settings)
-    synthesize_fmri(encoder, args.subject, ImageStore(args.images), settings, device, args.out)
+    synthesize_fmri(encoder, ImageStore(args.images), settings, device, args.out)
 
 
 if __name__ == "__main__":

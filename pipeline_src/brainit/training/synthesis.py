@@ -1,72 +1,85 @@
 """Predicted fMRI for images that nobody saw (paper sections 4, D.1).
 
-The encoder's hoisted form predicts all voxels of one subject, image batch by image batch; float16
-shards of rows are written as they fill, so that the whole array is never in memory.
+The encoder's hoisted form predicts all voxels of all its subjects, image batch by image batch, so
+that the frozen backbone sees each image once. Float16 rows are written as they come: never more
+than a batch's predictions is in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float
+from torch import Tensor
 
 from brainit.core.device import encoder_precision
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
-from brainit.core.shards import shard_ranges, write_shards
+from brainit.core.shards import new_shard, shard_ranges, start_shards, write_index
 from brainit.data.images import ImageStore
 from brainit.models.voxel_encoder import HoistedVoxels, VoxelEncoder
+
+_DTYPE: np.dtype[Any] = np.dtype(np.float16)
 
 
 def synthesize_fmri(
     encoder: VoxelEncoder,
-    subject: str,
     images: ImageStore,
     settings: Settings,
     device: torch.device,
     out: Path,
 ) -> None:
-    """Write the predicted z-scores of all voxels of `subject` for every image, in their order.
+    """Write the predicted z-scores of all voxels of each subject of the encoder.
 
-    Makes a `ShardedArray` of float16 (images, voxels) in the folder `out`, `images.rows_per_shard`
-    rows a shard. Raises `PipelineError` where the encoder does not know the subject.
+    Makes one `ShardedArray` of float16 (images, voxels) a subject in the folder `out/<subject>`:
+    every image in its order, `images.rows_per_shard` rows a shard. Raises `PipelineError` where a
+    prediction is no finite float16; no subject then has an index.
     """
     encoder = encoder.to(device).eval()
     encoder.use_precision(encoder_precision(settings, device))
-    hoisted = encoder.hoist(encoder.voxel_slice(subject))
+    voxels = {out / name: encoder.hoist(encoder.voxel_slice(name)) for name in encoder.subjects}
+    for folder in voxels:
+        start_shards(folder)
     ranges = shard_ranges(len(images), settings.images.rows_per_shard)
-    attributes = {"subject": subject, "n_voxels": len(hoisted)}
-    shards = (
-        _predict_rows(encoder, hoisted, images, start, stop, settings.synthesis.batch)
-        for start, stop in progress(ranges, f"synthetic fMRI of {subject}", unit="shard")
-    )
-    write_shards(out, _checked(out, shards), attributes)
+    for number, rows in enumerate(progress(ranges, "synthetic fMRI", unit="shard")):
+        _write_shard(encoder, voxels, images, number, range(*rows, settings.synthesis.batch))
+    n_rows = [stop - start for start, stop in ranges]
+    for folder, hoisted in voxels.items():
+        attributes = {"subject": folder.name, "n_voxels": len(hoisted)}
+        write_index(folder, n_rows, (len(hoisted),), str(_DTYPE), attributes)
 
 
-def _checked(out: Path, shards: Iterator[NDArray[np.float16]]) -> Iterator[NDArray[np.float16]]:
-    for shard in shards:
-        if not np.isfinite(shard).all():
-            raise PipelineError(
-                out, "finite predictions within float16", "NaN or infinity", "rerun train_encoder"
-            )
-        yield shard
-
-
-def _predict_rows(
+def _write_shard(
     encoder: VoxelEncoder,
-    hoisted: HoistedVoxels,
+    voxels: Mapping[Path, HoistedVoxels],
     images: ImageStore,
-    start: int,
-    stop: int,
-    batch: int,
-) -> NDArray[np.float16]:
-    """Predict the images `start` to `stop`."""
-    rows = np.empty((stop - start, len(hoisted)), dtype=np.float16)
-    for first in range(start, stop, batch):
-        last = min(first + batch, stop)
-        index = np.arange(first, last, dtype=np.int64)
-        predicted = encoder.predict(images.images(index).to(hoisted.weights.device), hoisted)
-        rows[first - start : last - start] = predicted.cpu().numpy()
-    return rows
+    number: int,
+    batches: range,
+) -> None:
+    """Write one shard of every folder; `batches` are its rows, in steps of a batch."""
+    with ExitStack() as opened:
+        files = {
+            folder: opened.enter_context(
+                new_shard(folder, number, (batches.stop - batches.start, len(hoisted)), _DTYPE)
+            )
+            for folder, hoisted in voxels.items()
+        }
+        for first in batches:
+            index = np.arange(first, min(first + batches.step, batches.stop), dtype=np.int64)
+            pixels = images.images(index).to(encoder.voxel_embedding.device)
+            predicted = encoder.predict_each(pixels, list(voxels.values()))
+            for (folder, file), rows in zip(files.items(), predicted, strict=True):
+                file.write(_as_float16(rows, folder))
+
+
+def _as_float16(rows: Float[Tensor, "batch voxels"], folder: Path) -> bytes:
+    half = rows.to(torch.float16)
+    if not half.isfinite().all():
+        raise PipelineError(
+            folder, "finite predictions within float16", "NaN or infinity", "rerun train_encoder"
+        )
+    return half.cpu().numpy().tobytes()

@@ -25,7 +25,7 @@ rule prepare_betas:
 localrule all:
     jobid: 0
 rule synthesize_fmri:
-    wildcards: pool=without_subj01, subject=subj02
+    wildcards: pool=without_subj01
 """
 
 
@@ -42,7 +42,7 @@ def test_jobs_are_read_from_a_dry_run() -> None:
     assert parse_jobs(DRY_RUN) == [
         Job("prepare_betas", (("subject", "subj03"),)),
         Job("all"),
-        Job("synthesize_fmri", (("pool", "without_subj01"), ("subject", "subj02"))),
+        Job("synthesize_fmri", (("pool", "without_subj01"),)),
     ]
 
 
@@ -81,16 +81,14 @@ def test_one_subject_alone_needs_its_betas_alone() -> None:
 
 def test_stimuli_and_predicted_fmri_go_after_use() -> None:
     jobs = [Job("prepare_images"), Job("download_images")]
-    jobs += [
-        Job("synthesize_fmri", (("pool", pool), ("subject", "subj02")))
-        for pool in ("all", "without_subj01")
-    ]
+    jobs += [Job("synthesize_fmri", (("pool", pool),)) for pool in ("all", "without_subj01")]
+    settings = parse_sections({"nsd": {"subjects": SUBJECTS[:2]}})
     n_kept = (73_000 + 123_403) * 256**2 * 3
     n_raw = 73_000 * 425**2 * 3 + 19_000_000_000
-    plan = make_plan(Settings(), jobs, 1000.0)
+    plan = make_plan(settings, jobs, 1000.0)
     assert plan["peak_disk_bytes"] == n_raw + n_kept
-    later = make_plan(Settings(), jobs[2:], 1000.0)
-    assert later["peak_disk_bytes"] == 123_403 * 39_548 * 2
+    later = make_plan(settings, jobs[2:], 1000.0)
+    assert later["peak_disk_bytes"] == 2 * 123_403 * 39_548 * 2
 
 
 def test_peak_of_events_in_order() -> None:

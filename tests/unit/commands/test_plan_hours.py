@@ -41,6 +41,15 @@ def test_new_subject_s_hour_is_750_trials(tmp_path: Path) -> None:
     assert found.arithmetic(lowlevel) == pytest.approx(15 / 64 * n_examples)
 
 
+def test_a_pools_images_pass_the_backbone_once(tmp_path: Path) -> None:
+    """123,403 images: 0.16 TFLOP each, and 0.62 for 8 subjects of 39,548 voxels."""
+    found = hours(Settings(), tmp_path)
+    of_pool = found.arithmetic(Job("synthesize_fmri", POOL))
+    assert of_pool == pytest.approx(123_403 * (0.16 + 0.62), rel=1e-3)
+    transfer = Job("synthesize_fmri_transfer", (("subject", "subj01"), ("duration", "1h")))
+    assert found.arithmetic(transfer) == pytest.approx(123_403 * (0.16 + 0.62 / 8), rel=1e-3)
+
+
 def test_bound_on_steps_bounds_stage_2(tmp_path: Path) -> None:
     bounded = parse_sections({"joint": {"max_steps": 10, "batch": 16, "accumulation": 4}})
     whole = hours(Settings(), tmp_path).arithmetic(Job("train_joint", POOL))

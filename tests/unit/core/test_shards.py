@@ -1,6 +1,6 @@
 """Sharded arrays read back by row and refuse what is not whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,20 @@ def test_rows_that_end_in_an_error_leave_no_half_shard(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="unreadable"):
         write_rows(tmp_path / "a", rows(), 4)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["shard_000.npy"]
+
+
+@pytest.mark.parametrize("write", [write_shards, lambda *words: write_rows(*words, 4)])
+def test_an_earlier_array_goes_before_its_shards_do(
+    folder: Path, write: Callable[[Path, Iterator[np.ndarray]], None]
+) -> None:
+    def failing() -> Iterator[np.ndarray]:
+        raise OSError("unreadable")
+        yield
+
+    with pytest.raises(OSError, match="unreadable"):
+        write(folder, failing())
+    with pytest.raises(PipelineError, match=r"shards\.json"):
+        ShardedArray(folder)
 
 
 def test_no_rows(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training of the encoder: batches, score, overfitting, determinism, transfer, synthetic fMRI."""
+"""Training of the encoder: batches, score, overfitting, determinism, transfer, precision."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from brainit.core.seeds import seeded_init, torch_generator
-from brainit.core.settings import EncoderSettings, ImageSettings, Settings, SynthesisSettings
+from brainit.core.settings import EncoderSettings, Settings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.core.streams import numpy_generator
 from brainit.data.fmri import FmriPool, SubjectFmri
@@ -191,23 +191,6 @@ def test_transfer_changes_voxel_vectors_only(
     assert validate(encoder, {"subj02": new}, images)[1] > 0.9
 
 
-def test_synthetic_shards_equal_one_shot(
-    trained: tuple[VoxelEncoder, list[float]], images: ImageStore, tmp_path: Path
-) -> None:
-    encoder, _ = trained
-    settings = Settings(
-        images=ImageSettings(rows_per_shard=10), synthesis=SynthesisSettings(batch=4)
-    )
-    synthesize_fmri(encoder, "subj05", images, settings, CPU, tmp_path)
-    found = ShardedArray(tmp_path)
-    assert (len(found), found.row_shape, found.dtype) == (N_IMAGES, (7,), np.float16)
-    assert len(list(tmp_path.glob("shard_*.npy"))) == 3
-    expected = encoder.predict(images.images(np.arange(N_IMAGES)), encoder.voxel_slice("subj05"))
-    rows = found.rows(np.arange(N_IMAGES)).astype(np.float32)
-    assert np.allclose(rows, expected.numpy(), rtol=2e-3, atol=1e-3)
-    assert found.attributes["subject"] == "subj05"
-
-
 @pytest.mark.parametrize(("name", "dtype"), [("auto", "float32"), ("bfloat16", "bfloat16")])
 def test_training_transfer_and_prediction_run_as_the_settings_say(
     pool: FmriPool,
@@ -223,13 +206,13 @@ def test_training_transfer_and_prediction_run_as_the_settings_say(
     try:
         short = Settings(encoder=options.model_copy(update={"epochs": 1}))
         encoder, _ = train_encoder(pool, images, backbone, short, CPU)
-        synthesize_fmri(load_again(encoder), "subj05", images, settings, CPU, tmp_path)
+        synthesize_fmri(load_again(encoder), images, settings, CPU, tmp_path)
         adapt_encoder(encoder, fmri(images, "subj02", 9), images, settings, CPU)
     finally:
         spy.remove()
     assert len(seen) >= 6 + 2 + 1 + 3, "batches of training, validation, prediction, transfer"
     assert set(seen) == {getattr(torch, dtype)}
-    rows = ShardedArray(tmp_path).rows(np.arange(N_IMAGES)).astype(np.float32)
+    rows = ShardedArray(tmp_path / "subj05").rows(np.arange(N_IMAGES)).astype(np.float32)
     wanted = load_again(encoder).predict(images.images(np.arange(N_IMAGES)), slice(10, 17)).numpy()
     error = np.linalg.norm(rows - wanted) / np.linalg.norm(wanted)
     assert error < (0.02 if name == "bfloat16" else 1e-3)
