@@ -1,6 +1,7 @@
 """What all tests share: one thread, checked shapes, folders of golden and small real data."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check every shape that a signature states, in all tests of this process."""
+    """Check every shape that a signature states, in all tests of this process.
+
+    Compiled files are kept, whatever the shell says: the checks are then built into the package
+    once, and the hundreds of short processes of the tests start without compiling it.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # this process only hands out tests to others
     import torch
     from jaxtyping import install_import_hook
 

@@ -90,12 +90,12 @@ def save(path: Path, *modules: nn.Module) -> None:
 
 
 def stage1(data: Path, checkpoints: Checkpointer, out: Path) -> None:
-    """Low-level BIT: 5 epochs of 5 batches, the rate falling, the best epoch not the last."""
+    """Low-level BIT: 5 epochs of 3 batches, the rate falling, the best epoch not the last."""
     targets = LowlevelTargets(images(data), load_backbone("vgg", "demo_vgg_bn"))
     settings = Stage1Settings(
-        batch=4,
+        batch=6,
         epochs=5,
-        lr=3e-2,
+        lr=0.1,
         warmup_epochs=0.6,
         voxels_per_example=6,
         queries_per_layer=(3, 3, 2, 2, 1),
@@ -129,10 +129,10 @@ TINY_GENERATOR = {
         "sample_size": 4,
         "in_channels": 2,
         "out_channels": 2,
-        "block_out_channels": [8, 8],
+        "block_out_channels": [8],
         "layers_per_block": 1,
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "down_block_types": ["CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D"],
         "mid_block_type": None,
         "cross_attention_dim": 8,
         "attention_head_dim": 2,
@@ -149,13 +149,14 @@ def tiny_generator() -> Generator:
     return generator
 
 
-def joint_task(data: Path, steps: int | None) -> JointTask:
+def joint_task(data: Path, steps: int | None, batch: int = 3, accumulation: int = 4) -> JointTask:
+    """Return stage 2 of 17 examples an epoch."""
     generator = copy.deepcopy(tiny_generator())
     model = bit(generator.n_tokens, generator.token_width)
     own = source(data)
     options = JointSettings(
-        batch=3,
-        accumulation=4,
+        batch=batch,
+        accumulation=accumulation,
         epochs=12,
         max_steps=steps,
         warmup_steps=3,
@@ -168,7 +169,7 @@ def joint_task(data: Path, steps: int | None) -> JointTask:
 
 def joint_by_adafactor(data: Path, checkpoints: Checkpointer, out: Path) -> None:
     """Stage 2 as small GPUs run it."""
-    task = joint_task(data, 5)
+    task = joint_task(data, 5, batch=6, accumulation=2)
     small = {
         "optimizer": "adafactor",
         "unet_weights": "cross_attention",
@@ -180,19 +181,19 @@ def joint_by_adafactor(data: Path, checkpoints: Checkpointer, out: Path) -> None
 
 
 def joint(data: Path, checkpoints: Checkpointer, out: Path) -> None:
-    """Stage 2: epochs of 6 batches accumulated by 4; the gradients of the last two stay."""
-    task = joint_task(data, 11)
+    """Stage 2: epochs of 3 batches accumulated by 2; the gradients of the last one stay."""
+    task = joint_task(data, 5, batch=6, accumulation=2)
     write_table(out / "history.csv", train_joint(task, checkpoints))
     save(out / "joint.safetensors", task.model, task.generator.unet)
 
 
 def joint_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> None:
-    """Stage 2 of voxel embeddings alone: 2 steps an epoch; 11 steps end within the sixth."""
+    """Stage 2 of voxel embeddings alone: 2 steps an epoch; 5 steps end within the third."""
     task = joint_task(data, None)
     own = task.train
     task.train = ExampleSource(own.real, {}, own.voxels)
     task.settings = task.settings.model_copy(update={"accumulation": 2})
-    transfer = TransferSettings(joint_epochs=11, joint_max_steps=11)
+    transfer = TransferSettings(joint_epochs=5, joint_max_steps=5)
     write_table(out / "history.csv", adapt_joint(task, transfer, checkpoints))
     save(out / "bit.safetensors", task.model)
 
@@ -241,10 +242,10 @@ def encoder_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> 
 
 
 TRAININGS = {
-    "stage1": (stage1, 25),
-    "joint": (joint, 11),
+    "stage1": (stage1, 15),
+    "joint": (joint, 5),
     "joint_by_adafactor": (joint_by_adafactor, 5),
-    "joint_of_new_subject": (joint_of_new_subject, 11),
+    "joint_of_new_subject": (joint_of_new_subject, 5),
     "encoder": (encoder, 18),
     "encoder_of_new_subject": (encoder_of_new_subject, 12),
 }

@@ -9,6 +9,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 from tests.headless import (
     SIZES,
     check_report,
@@ -118,12 +119,16 @@ def test_keyboard_alone_enlarges_and_turns_pages(driver: webdriver.Chrome, repor
     assert "net.final.distance ↓" in driver.find_element(By.ID, "large").text
     keys.send_keys(Keys.ESCAPE).perform()
     assert not driver.find_element(By.ID, "large").is_displayed()
-    card = focused(driver).find_element(By.XPATH, "..")
-    assert card.get_attribute("data-id") == str(second)
+    # The browser tells of the closing a moment after it.
+    WebDriverWait(driver, 10).until(lambda _: focused_card(driver) == str(second))
 
 
 def focused(driver: webdriver.Chrome) -> Any:
     return driver.switch_to.active_element
+
+
+def focused_card(driver: webdriver.Chrome) -> Any:
+    return focused(driver).find_element(By.XPATH, "..").get_attribute("data-id")
 
 
 def test_wide_tables_and_figures_scroll_by_keyboard(driver: webdriver.Chrome, report: Path) -> None:

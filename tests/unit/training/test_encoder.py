@@ -30,11 +30,11 @@ OPTIONS = EncoderSettings(
     dropout=0.0,
     voxels_per_example=7,
     batch=8,
-    epochs=60,
-    lr=1e-2,
+    epochs=14,
+    lr=3e-2,
     max_shift_px=0,
     plateau_patience=50,
-    transfer_epochs=60,
+    transfer_epochs=20,
 )
 
 
@@ -77,7 +77,7 @@ def trained(
     pool: FmriPool, images: ImageStore, backbone: nn.Module
 ) -> tuple[VoxelEncoder, list[float]]:
     encoder, history = train_encoder(pool, images, backbone, Settings(encoder=OPTIONS), CPU)
-    assert tuple(history.columns) == HISTORY_COLUMNS and len(history) == 60
+    assert tuple(history.columns) == HISTORY_COLUMNS and len(history) == 14
     return encoder, history["val_p75_r"].tolist()
 
 
@@ -146,7 +146,7 @@ def test_small_set_is_learned_and_best_epoch_kept(
     trained: tuple[VoxelEncoder, list[float]], pool: FmriPool, images: ImageStore
 ) -> None:
     encoder, scores = trained
-    assert max(scores) > 0.95
+    assert max(scores) > max(0.95, scores[-1] + 0.01), "the last epoch is not the best"
     assert validate(encoder, pool.val, images)[1] == pytest.approx(max(scores), abs=1e-6)
 
 
@@ -172,7 +172,7 @@ def test_rate_falls_when_validation_stops_rising(
     changes = {"epochs": 5, "plateau_patience": 1, "plateau_threshold": 2.0}
     settings = Settings(encoder=OPTIONS.model_copy(update=changes))
     _, history = train_encoder(pool, images, backbone, settings, CPU)
-    assert np.allclose(history["lr"], [1e-2, 1e-2, 1e-2, 1e-3, 1e-3])
+    assert np.allclose(history["lr"], [3e-2, 3e-2, 3e-2, 3e-3, 3e-3])
 
 
 def test_transfer_changes_voxel_vectors_only(

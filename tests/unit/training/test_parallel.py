@@ -24,7 +24,7 @@ from brainit.training import parallel
 from brainit.training.joint import train_joint
 from brainit.training.resume import Checkpointer
 
-N_STEPS = 4
+N_STEPS = 3
 """One an epoch, whose 6 batches are accumulated by 4: the gradients of the last two stay."""
 
 

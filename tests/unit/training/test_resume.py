@@ -4,9 +4,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.small_trainings import TRAININGS, Training, encoder, write_data
@@ -92,6 +94,16 @@ def uninterrupted(
         assert counts[0] == n_steps
         found[name] = contents(out)
     return found
+
+
+def test_a_best_epoch_and_a_lower_rate_are_to_be_kept(
+    uninterrupted: dict[str, dict[str, bytes]],
+) -> None:
+    """What the other tests compare is more than the last weights at the first rate."""
+    for name, best in (("stage1", "val_loss"), ("encoder", "val_p75_r")):
+        history = pd.read_csv(BytesIO(uninterrupted[name]["history.csv"]))
+        epoch = history[best].idxmin() if best == "val_loss" else history[best].idxmax()
+        assert epoch < len(history) - 1 and history["lr"].iloc[-1] < history["lr"].iloc[0]
 
 
 @pytest.mark.parametrize("name", TRAININGS)

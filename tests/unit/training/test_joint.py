@@ -1,0 +1,121 @@
+"""Stage 2 on tiny data: its loss in plain loops, its memory, what of the U-Net it trains."""
+
+import numpy as np
+import pytest
+import torch
+from tests.unit.training.tiny_examples import bit
+
+from brainit.core.seeds import torch_generator
+from brainit.core.settings import JointSettings, Stage1Settings
+from brainit.features.generator import Generator
+from brainit.features.registry import load_backbone
+from brainit.training.examples import ExampleSource
+from brainit.training.joint import JointTask, noise_with_offset, train_joint
+from brainit.training.positions import EpochPosition
+from brainit.training.targets import BatchImages
+
+
+def test_joint_loss_is_the_noise_predictions_error(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    model = bit(generator.n_tokens, generator.token_width)
+    parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
+    task = JointTask(model, generator, source, None, images, *parts)
+    batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
+    found = task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0)).item()
+    draws = torch_generator(0, "x")
+    latents = generator.encode(images.of(batch))
+    noise = noise_with_offset(latents.shape, 0.04, draws)
+    steps = torch.randint(1000, (3,), generator=draws)
+    tokens = model.decode(model.tokenize_mixed(batch.groups))
+    errors = []
+    for i in range(3):
+        a = generator.alphas_cumprod[steps[i]]
+        noisy = a.sqrt() * latents[i] + (1 - a).sqrt() * noise[i]
+        predicted = generator.predict_noise(noisy[None], steps[i : i + 1], tokens[i : i + 1])
+        errors.append(float((predicted[0] - noise[i]).detach().square().mean()))
+    assert found == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_stage_2_makes_the_tokens_without_condition_once(
+    source: ExampleSource, images: BatchImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    none, calls, told = generator.unconditional_tokens(), [], []
+    predict = generator.predict_noise
+    monkeypatch.setattr(generator, "unconditional_tokens", lambda: calls.append(1) or none)
+    monkeypatch.setattr(generator, "predict_noise", lambda *a: told.append(a[2]) or predict(*a))
+    model = bit(generator.n_tokens, generator.token_width)
+    parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
+    task = JointTask(model, generator, source, None, images, *parts)
+    with torch.no_grad():
+        n_batches = sum(1 for _ in task.losses(EpochPosition(task.draws(0))))
+        batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
+        task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 1.0))
+    assert n_batches == task.n_batches() > 3 and len(calls) == 1
+    assert torch.equal(told[-1], none.expand(3, -1, -1))
+
+
+def gradients_of_joint(
+    source: ExampleSource, images: BatchImages, checkpointing: bool
+) -> tuple[dict[str, torch.Tensor], int]:
+    """Return the gradients of one batch, and the bytes that its forward pass kept for backward."""
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    generator.unet.requires_grad_(True)
+    model = bit(generator.n_tokens, generator.token_width)
+    options = JointSettings(batch=3, gradient_checkpointing=checkpointing)
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    task = JointTask(model, generator, source, None, images, *parts)
+    batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0))
+    n_bytes = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    loss.backward()
+    named = [*model.named_parameters(), *generator.unet.named_parameters()]
+    return {name: p.grad.clone() for name, p in named if p.grad is not None}, n_bytes
+
+
+def test_activations_computed_twice_give_the_same_gradients_in_less_memory(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    wanted, all_kept = gradients_of_joint(source, images, checkpointing=False)
+    found, few_kept = gradients_of_joint(source, images, checkpointing=True)
+    assert found.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        assert torch.equal(found[name], gradient), name
+    assert len(wanted) > 100
+    assert few_kept < 0.9 * all_kept
+
+
+def test_stage_2_can_leave_all_of_the_unet_but_its_view_of_the_tokens(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    model = bit(generator.n_tokens, generator.token_width)
+    options = JointSettings(
+        batch=3, epochs=1, accumulation=1, warmup_steps=0, lr=1e-3, unet_weights="cross_attention"
+    )
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    before = {name: value.clone() for name, value in generator.unet.named_parameters()}
+    embedding = model.voxel_embedding.detach().clone()
+    train_joint(JointTask(model, generator, source, None, images, *parts))
+    moved = {n for n, p in generator.unet.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {n for n in before if n.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))}
+    assert moved
+    assert not torch.equal(model.voxel_embedding, embedding)
+
+
+def test_noise_offset_has_its_variance() -> None:
+    noise = noise_with_offset(torch.Size((4000, 2, 3, 3)), 0.5, torch.Generator().manual_seed(0))
+    assert noise.mean((2, 3)).var().item() == pytest.approx(0.25 + 1 / 9, rel=0.06)

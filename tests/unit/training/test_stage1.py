@@ -1,0 +1,168 @@
+"""Stage 1 on tiny data: its losses in plain loops, a batch learned, the calibration."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.unit.training.tiny_examples import bit, fmri
+from torch.nn import functional as F
+
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import torch_generator
+from brainit.core.settings import Stage1Settings
+from brainit.core.shards import ShardedArray, write_shards
+from brainit.features.registry import load_backbone
+from brainit.models.brain_mlp import BrainMlp
+from brainit.training.examples import ExampleSource
+from brainit.training.loop import LoopPlan, fit
+from brainit.training.positions import EpochPosition
+from brainit.training.stage1 import (
+    Stage1Task,
+    draw_positions,
+    fit_calibration,
+    to_device,
+)
+from brainit.training.targets import BatchImages, LowlevelTargets, SemanticTargets
+
+
+def test_positions_are_distinct_within_an_image() -> None:
+    drawn = draw_positions(3, (6, 4), (4, 9), torch.Generator().manual_seed(0))
+    assert [tuple(d.shape) for d in drawn] == [(3, 4), (3, 4)]
+    for layer, n_tokens in zip(drawn, (6, 4), strict=True):
+        for row in layer.tolist():
+            assert len(set(row)) == len(row)
+            assert max(row) < n_tokens
+
+
+def lowlevel_task(source: ExampleSource, images: BatchImages) -> Stage1Task:
+    targets = LowlevelTargets(images, load_backbone("vgg", "demo_vgg_bn"))
+    model = bit(targets.layout.n_tokens, targets.layout.width)
+    settings = Stage1Settings(batch=4, voxels_per_example=6, queries_per_layer=(3, 3, 2, 2, 1))
+    return Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
+
+
+def test_lowlevel_loss_is_infonce_per_layer_in_plain_loops(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    task = lowlevel_task(source, images)
+    batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
+    found = task.loss(batch, torch_generator(0, "x"))
+    layout = task.targets.layout
+    positions = draw_positions(
+        4, layout.tokens_per_layer, task.settings.queries_per_layer, torch_generator(0, "x")
+    )
+    everything = task.model.decode(task.model.tokenize_mixed(batch.groups))
+    tables = task.targets.of(batch, torch.device("cpu"))
+    total = torch.zeros(())
+    for layer, place in enumerate(layout.layer_slices):
+        pairs = [
+            (everything[i, place.start + int(p)], tables[layer][i, int(p)])
+            for i in range(4)
+            for p in positions[layer][i]
+        ]
+        predicted = torch.stack([a for a, _ in pairs])
+        target = torch.stack([b for _, b in pairs])
+        logits = predicted @ target.T
+        own = torch.arange(len(pairs))
+        total += (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    assert found.item() == pytest.approx(total.item() / 5, rel=1e-4)
+
+
+def test_lowlevel_loss_may_be_the_mean_square_instead(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    task = lowlevel_task(source, images)
+    task.settings = task.settings.model_copy(update={"loss": "mse"})
+    batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
+    found = task.loss(batch, torch_generator(0, "x")).item()
+    layout = task.targets.layout
+    drawn = (layout.tokens_per_layer, task.settings.queries_per_layer)
+    positions = draw_positions(4, *drawn, torch_generator(0, "x"))
+    everything = task.model.decode(task.model.tokenize_mixed(batch.groups))
+    tables = task.targets.of(batch, torch.device("cpu"))
+    means = []
+    for layer, place in enumerate(layout.layer_slices):
+        squares = [
+            (everything[i, place.start + int(p)] - tables[layer][i, int(p)]).square().mean().item()
+            for i in range(4)
+            for p in positions[layer][i]
+        ]
+        means.append(sum(squares) / len(squares))
+    assert found == pytest.approx(sum(means) / 5, rel=1e-4)
+
+
+def test_semantic_loss_is_the_mean_square_to_the_tokens(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    network = load_backbone("semantic_tokens", "demo_openclip")
+    targets = SemanticTargets(images, network, {})
+    model = bit(64, 96)
+    settings = Stage1Settings(batch=4, voxels_per_example=6)
+    task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
+    batch = next(source.epoch(6, torch.Generator().manual_seed(2), None))
+    predicted = model.decode(model.tokenize_mixed(batch.groups))
+    total = 0.0
+    for row in range(len(batch)):
+        store = images.external if batch.is_external[row] else images.stimuli
+        assert store is not None
+        with torch.no_grad():
+            tokens = network(store.images(batch.image[row : row + 1]))[0]
+        total += float((predicted[row] - tokens).detach().square().mean())
+    found = task.loss(batch, torch_generator(0, "x")).item()
+    assert found == pytest.approx(total / len(batch), rel=1e-4)
+
+
+def test_cached_tokens_give_the_same_targets(
+    source: ExampleSource, images: BatchImages, tmp_path: Path
+) -> None:
+    network = load_backbone("semantic_tokens", "demo_openclip")
+    cached = {}
+    for kind, store in ((False, images.stimuli), (True, images.external)):
+        assert store is not None
+        with torch.no_grad():
+            tokens = network(store.images(np.arange(len(store)))).numpy().astype(np.float16)
+        write_shards(tmp_path / f"tokens_{kind}", iter([tokens]))
+        cached[kind] = ShardedArray(tmp_path / f"tokens_{kind}")
+    batch = next(source.epoch(16, torch.Generator().manual_seed(0), None))
+    one = SemanticTargets(images, network, cached).of(batch, torch.device("cpu"))
+    two = SemanticTargets(images, network, {}).of(batch, torch.device("cpu"))
+    torch.testing.assert_close(one, two, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("decoder", ["bit", "mlp"])
+def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: BatchImages) -> None:
+    task = lowlevel_task(source, images)
+    if decoder == "mlp":
+        layout = task.targets.layout
+        sizes = {"n_queries": layout.n_tokens, "out_width": layout.width}
+        task.model = BrainMlp(n_voxels=21, hidden=8, **sizes)
+    few = ExampleSource({"subj01": fmri("subj01", 4, 0)}, {}, source.voxels)
+    task.train = few
+    losses = [next(iter(task.losses(EpochPosition(task.draws(0))))).item()]
+    fit(list(task.model.parameters()), task, LoopPlan(40, 2e-2), "test")
+    losses.append(next(iter(task.losses(EpochPosition(task.draws(0))))).item())
+    assert losses[1] < 0.6 * losses[0]
+
+
+def test_calibration_needs_validation_examples(source: ExampleSource, images: BatchImages) -> None:
+    vgg = load_backbone("vgg", "demo_vgg_bn")
+    targets = LowlevelTargets(images, vgg)
+    layout = targets.layout
+    settings = Stage1Settings(batch=4)
+    model = bit(layout.n_tokens, layout.width)
+    task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
+    with pytest.raises(PipelineError, match="with validation examples"):
+        fit_calibration(task)
+    task.validation = source
+    found = fit_calibration(task)
+    predicted, true = [], []
+    model.eval()
+    with torch.no_grad():
+        for batch in source.epoch(4, torch.Generator().manual_seed(9), None):
+            tokens = model.tokenize_mixed(to_device(batch, torch.device("cpu")))
+            predicted.append(model.decode(tokens))
+            true.append(torch.cat(targets.of(batch, torch.device("cpu")), dim=1))
+    x, y = torch.cat(predicted), torch.cat(true)
+    error = (found.apply(x) - y).square().mean()
+    assert error < (y - y.mean((0, 1))).square().mean() < (x - y).square().mean()
