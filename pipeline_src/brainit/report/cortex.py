@@ -97,7 +97,10 @@ def draw_cortex(
             face_colour[is_known] = found[is_known]
             places.append(drawn.corners[is_known].reshape(-1, 2))
         faces = PolyCollection(
-            drawn.corners, facecolors=face_colour, linewidths=0, antialiaseds=False
+            drawn.corners,  # type: ignore[arg-type]  # one array: its stubs know lists alone
+            facecolors=face_colour,
+            linewidths=0,
+            antialiaseds=False,
         )
         ax.add_collection(faces)
     found_places = np.concatenate(places)
