@@ -25,14 +25,8 @@ from brainit.data.images import ImageStore
 from brainit.data.recons import KINDS, read_recons
 from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
-from brainit.evaluation.metric_networks import (
-    LPIPS_NAME,
-    direction_of,
-    load_metric_networks,
-    metric_name,
-    pair_distances,
-    tap_features,
-)
+from brainit.evaluation.metric_names import LPIPS_NAME, direction_of, metric_name
+from brainit.evaluation.metric_networks import load_metric_networks, pair_distances, tap_features
 from brainit.evaluation.null import permutation_two_way, shuffled_pairing
 from brainit.evaluation.pixel_metrics import (
     pixel_correlations,
@@ -40,24 +34,11 @@ from brainit.evaluation.pixel_metrics import (
     to_evaluation_size,
 )
 from brainit.evaluation.retrieval import cosine_similarities, retrieval_scores
+from brainit.evaluation.summaries import SUMMARY_COLUMNS
 from brainit.evaluation.two_way import correlation_matrix, two_way_scores
 from brainit.features.lpips import Lpips
 
 logger = logging.getLogger(__name__)
-
-SUMMARY_COLUMNS = (
-    "metric",
-    "mean",
-    "ci_low",
-    "ci_high",
-    "n_images",
-    "direction",
-    "null_mean",
-    "null_p999",
-    "null_p005",
-    "null_p995",
-)
-"""`null_*`: mean and percentiles (99.9, 0.5, 99.5) of the mean with reconstructions shuffled."""
 
 _IMAGES_PER_BLOCK = 16
 

@@ -10,8 +10,21 @@ import pandas as pd
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
 from brainit.data.recons import KINDS
-from brainit.evaluation.metric_networks import direction_of
-from brainit.evaluation.score import SUMMARY_COLUMNS
+from brainit.evaluation.metric_names import direction_of
+
+SUMMARY_COLUMNS = (
+    "metric",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "n_images",
+    "direction",
+    "null_mean",
+    "null_p999",
+    "null_p005",
+    "null_p995",
+)
+"""`null_*`: mean and percentiles (99.9, 0.5, 99.5) of the mean with reconstructions shuffled."""
 
 NULL_COLUMNS = ("null_mean", "null_p999", "null_p005", "null_p995")
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from brainit.core.settings import Settings
 from brainit.evaluation.failures import FAILURES, failure_table
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.table_files import Block, Table
 from brainit.evaluation.table_notes import table_notes
