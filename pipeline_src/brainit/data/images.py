@@ -1,6 +1,4 @@
-"""Stimuli and external images as the networks see them, read from shards by row (paper 5.1, D)."""
-
-from pathlib import Path
+"""Images as the networks see them: float32 in [0, 1], channels first (paper 5.1, D)."""
 
 import numpy as np
 import torch
@@ -8,37 +6,19 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from brainit.core.errors import PipelineError
-from brainit.core.shards import ShardedArray
+from brainit.data.pixels import PixelStore
 
 
-class ImageStore:
-    """Square RGB images kept as uint8 shards; a row is an nsd_id or an external image's number.
-
-    Raises `PipelineError` for a folder that holds something else, and for row numbers out of range.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._rows = ShardedArray(folder)
-        shape = self._rows.row_shape
-        if self._rows.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
-            raise PipelineError(
-                folder,
-                "uint8 images of axes (images, side, side, 3)",
-                f"{self._rows.dtype} rows of shape {shape}",
-                "delete the folder and rerun prepare_images",
-            )
-        self.image_size: int = int(shape[0])
-        """Side in pixels."""
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the images `index`, 0..255, of axes (images, side, side, rgb)."""
-        return self._rows.rows(index)
+class ImageStore(PixelStore):
+    """A store of images that gives them as a network's input."""
 
     def images(self, index: NDArray[np.int64]) -> Float[Tensor, "images 3 side side"]:
         """Return the images `index` as float32 in [0, 1]."""
         channels_first = np.ascontiguousarray(self.pixels(index).transpose(0, 3, 1, 2))
         return torch.from_numpy(channels_first).float().div_(255.0)
+
+
+def to_uint8(images: Float[Tensor, "images 3 height width"]) -> NDArray[np.uint8]:
+    """Turn images in [0, 1] into 0..255, rounded, (images, height, width, 3)."""
+    pixels = (images.clamp(0.0, 1.0) * 255.0).round().permute(0, 2, 3, 1).contiguous()
+    return pixels.cpu().numpy().astype(np.uint8)

@@ -32,11 +32,8 @@ from brainit.evaluation.encoder_accuracy import (
     share_of_attainable,
     shuffled_correlations,
 )
-from brainit.evaluation.metric_networks import (
-    load_metric_networks,
-    metric_name,
-    tap_features,
-)
+from brainit.evaluation.metric_names import metric_name
+from brainit.evaluation.metric_networks import load_metric_networks, tap_features
 from brainit.evaluation.nearest_scene import nearest_scenes
 from brainit.evaluation.score_checks import check_scores
 from brainit.evaluation.summaries import Summaries

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from brainit.core.artifacts import read_table
 from brainit.core.settings import Settings
 from brainit.evaluation.check import CHECK_COLUMNS, Check, as_table, at_least, within
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.paper import PaperTable, paper_table
 from brainit.evaluation.score_checks import ALIKE, two_way_metrics
 from brainit.evaluation.summaries import Summaries

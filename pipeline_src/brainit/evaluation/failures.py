@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from brainit.core.settings import Settings
 from brainit.evaluation.image_scores import ImageScores
-from brainit.evaluation.metric_networks import is_two_way
+from brainit.evaluation.metric_names import is_two_way
 from brainit.evaluation.table_files import Block, Table
 from brainit.evaluation.table_rows import FAILURES, title_of
 

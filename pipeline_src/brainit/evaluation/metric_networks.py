@@ -1,9 +1,4 @@
-"""The networks that score, their features, and what the scores are called (paper section 5.2).
-
-Scores of the paper's networks carry its names (`Alex(2)`, ...); any other is
-`<network>.<tap>.<quantity>`. The quantities are two_way (percent), distance (1 - correlation),
-unit_distance, image_retrieval_<n>way and brain_retrieval_<n>way (percent).
-"""
+"""The networks that score, and their features (paper section 5.2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,37 +13,7 @@ from brainit.features.lpips import Lpips
 from brainit.features.registry import load_backbone
 from brainit.features.resize import resize_images
 
-PAPER_NAMES: dict[tuple[str, str, str], str] = {
-    ("alexnet", "features.4", "two_way"): "Alex(2)",
-    ("alexnet", "features.11", "two_way"): "Alex(5)",
-    ("inception_v3", "avgpool", "two_way"): "Incep",
-    ("clip_vit_l14", "embedding", "two_way"): "CLIP",
-    ("efficientnet_b1", "avgpool", "distance"): "Eff",
-    ("swav_resnet50", "avgpool", "distance"): "SwAV",
-}
-"""(network, tap, quantity) of the paper's metrics."""
-
 BATCH = 64
-
-LPIPS_NAME = "LPIPS (AlexNet)"
-"""The score of the network that compares image with image (table T6)."""
-
-_LOWER_IS_BETTER = ("distance", "Eff", "SwAV", LPIPS_NAME)
-
-
-def metric_name(network: str, tap: str, quantity: str) -> str:
-    """Return the column of a score."""
-    return PAPER_NAMES.get((network, tap, quantity), f"{network}.{tap}.{quantity}")
-
-
-def direction_of(metric: str) -> str:
-    """Return "lower" where a lower value of `metric` is better, else "higher"."""
-    return "lower" if metric.endswith(_LOWER_IS_BETTER) else "higher"
-
-
-def is_two_way(metric: str) -> bool:
-    """Say whether a metric is a two-way identification, in percent."""
-    return metric.endswith(".two_way") or metric in ("Alex(2)", "Alex(5)", "Incep", "CLIP")
 
 
 def load_metric_networks(

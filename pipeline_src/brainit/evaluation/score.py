@@ -29,14 +29,8 @@ from brainit.evaluation.feature_metrics import (
     unit_distance_of_others,
     unit_distances,
 )
-from brainit.evaluation.metric_networks import (
-    LPIPS_NAME,
-    direction_of,
-    load_metric_networks,
-    metric_name,
-    pair_distances,
-    tap_features,
-)
+from brainit.evaluation.metric_names import LPIPS_NAME, direction_of, metric_name
+from brainit.evaluation.metric_networks import load_metric_networks, pair_distances, tap_features
 from brainit.evaluation.null import mean_of_others, permutation_two_way, shuffled_pairing
 from brainit.evaluation.pixel_metrics import (
     PixCorrOfOthers,
@@ -45,28 +39,11 @@ from brainit.evaluation.pixel_metrics import (
     to_evaluation_size,
 )
 from brainit.evaluation.retrieval import cosine_similarities, retrieval_scores
+from brainit.evaluation.summaries import SUMMARY_COLUMNS
 from brainit.evaluation.two_way import correlation_matrix, two_way_scores
 from brainit.features.lpips import Lpips
 
 logger = logging.getLogger(__name__)
-
-SUMMARY_COLUMNS = (
-    "metric",
-    "mean",
-    "ci_low",
-    "ci_high",
-    "n_images",
-    "direction",
-    "null_mean",
-    "null_p999",
-    "null_sd",
-)
-"""`null_*`: what the mean is when reconstructions are shuffled against images, on average; of
-identification also its 99.9th percentile and standard deviation over permutations.
-
-The average is over permutations (identification), over all pairs of different images (PixCorr and
-distances) or over one random pairing (LPIPS).
-"""
 
 _IMAGES_PER_BLOCK = 16
 

@@ -3,7 +3,7 @@
 import math
 
 from brainit.evaluation.check import Check, at_least, within
-from brainit.evaluation.metric_networks import direction_of, is_two_way
+from brainit.evaluation.metric_names import direction_of, is_two_way
 from brainit.evaluation.summaries import Summaries
 
 LEAST_TWO_WAY = 90.0

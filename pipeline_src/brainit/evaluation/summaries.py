@@ -10,8 +10,25 @@ import pandas as pd
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
 from brainit.data.recons import KINDS
-from brainit.evaluation.metric_networks import direction_of
-from brainit.evaluation.score import SUMMARY_COLUMNS
+from brainit.evaluation.metric_names import direction_of
+
+SUMMARY_COLUMNS = (
+    "metric",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "n_images",
+    "direction",
+    "null_mean",
+    "null_p999",
+    "null_sd",
+)
+"""`null_*`: what the mean is when reconstructions are shuffled against images, on average; of
+identification also its 99.9th percentile and standard deviation over permutations.
+
+The average is over permutations (identification), over all pairs of different images (PixCorr and
+distances) or over one random pairing (LPIPS).
+"""
 
 NULL_COLUMNS = ("null_mean", "null_p999", "null_sd")
 

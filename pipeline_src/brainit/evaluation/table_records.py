@@ -18,7 +18,7 @@ from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
 from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.image_scores import ImageScores
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.paired import Paired, compare_paired
 from brainit.evaluation.paper import PaperTable
 from brainit.evaluation.summaries import Summaries

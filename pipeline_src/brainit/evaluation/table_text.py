@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_names import direction_of
 
 NO_VALUE = "–"
 

@@ -18,8 +18,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ClusterSettings
@@ -121,8 +119,12 @@ def _required(values: NDArray[Any] | None, method: str, what: str, n_voxels: int
     return values
 
 
-def _fit(points: NDArray[np.float32], settings: ClusterSettings, seed: int) -> GaussianMixture:
-    """Fit the mixture: k-means start, library defaults (released code)."""
+def _fit(points: NDArray[np.float32], settings: ClusterSettings, seed: int) -> Any:
+    """Fit scikit-learn's mixture: k-means start, library defaults (released code)."""
+    # Imported where a mixture is: it takes a second, and nearest voxels need none.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     mixture = GaussianMixture(
         settings.n_clusters,
         covariance_type=settings.covariance,
@@ -222,6 +224,8 @@ def predict_mixture(
             f"no {missing}" if missing else f"width {tensors['means'].shape[1]}",
             "set clusters.new_voxel to nearest_voxel, or cluster with the method gmm",
         )
+    from sklearn.mixture import GaussianMixture
+
     mixture = GaussianMixture(len(tensors["means"]), covariance_type=covariance)
     for name in _MIXTURE_TENSORS:
         setattr(mixture, f"{name}_", tensors[name])

@@ -12,7 +12,7 @@ import numpy as np
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
-from brainit.data.images import ImageStore
+from brainit.data.pixels import PixelStore
 from brainit.data.recons import KINDS, write_recons
 from brainit.reconstruction.montage import draw_montage
 from brainit.reconstruction.shards import Part, join_parts
@@ -46,7 +46,7 @@ def gather_reconstructions(
                 "rerun the reconstruction steps of this run",
             )
     images = {kind: part.image for kind, part in joined.items()}
-    seen = ImageStore(stimuli).pixels(last.nsd_id[:24])
+    seen = PixelStore(stimuli).pixels(last.nsd_id[:24])
     shown = {"seen": seen, "low-level": images["lowlevel"]}
     shown |= {kind: images[kind] for kind in kinds[1:]}
     if last.unrefined is not None:

@@ -10,6 +10,7 @@ from brainit.core.progress import progress
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri
+from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
 from brainit.models.brain_mlp_file import LoadedMlp
@@ -21,7 +22,7 @@ from brainit.reconstruction.predictions import (
     predict_tokens,
     shard_fmri,
 )
-from brainit.reconstruction.shards import Part, to_uint8
+from brainit.reconstruction.shards import Part
 
 
 def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:

@@ -17,6 +17,7 @@ from brainit.core.device import frozen_precision, run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.fmri import SubjectFmri
+from brainit.data.images import to_uint8
 from brainit.features.registry import find_entry, load_backbone, require_weights
 from brainit.models.brain_mlp_file import LoadedMlp
 from brainit.models.brain_transformer_file import LoadedBit
@@ -30,7 +31,7 @@ from brainit.reconstruction.predictions import (
 )
 from brainit.reconstruction.refine import refine_images
 from brainit.reconstruction.sampling import sample_images
-from brainit.reconstruction.shards import Part, read_part, to_uint8
+from brainit.reconstruction.shards import Part, read_part
 
 
 def reconstruct_semantic(

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
@@ -59,12 +57,6 @@ def shard_of(
     if first == last:
         return images[:0]
     return images[blocks[first][0] : blocks[last - 1][1]]
-
-
-def to_uint8(images: Float[Tensor, "images 3 height width"]) -> NDArray[np.uint8]:
-    """Turn images in [0, 1] into 0..255, rounded, (images, height, width, 3)."""
-    pixels = (images.clamp(0.0, 1.0) * 255.0).round().permute(0, 2, 3, 1).contiguous()
-    return pixels.cpu().numpy().astype(np.uint8)
 
 
 def write_part(path: Path, part: Part) -> None:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from brainit.core.artifacts import read_table
-from brainit.data.images import ImageStore
+from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons, read_recons
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.summaries import run_key
 from brainit.report.ranking import KIND_LABELS, ranking_metric, run_label
 
@@ -80,7 +80,7 @@ def image_browser(
     every = max(math.ceil(n_pictures / MOST_PICTURES), 1)
     cards: list[Card] = []
     for subject, found in by_subject.items():
-        cards += _cards(subject, found, recons, ImageStore(stimuli), every)
+        cards += _cards(subject, found, recons, PixelStore(stimuli), every)
     n_bytes = sum(len(picture.url) for card in cards for picture in card.pictures)
     thinner = max(math.ceil(n_bytes / MOST_BYTES), 1)
     names = list(dict.fromkeys(str(name) for table in tables.values() for name in table))
@@ -107,7 +107,7 @@ def _choice(key: str) -> str:
 
 
 def _cards(
-    subject: str, keys: list[str], recons: Mapping[str, Path], stimuli: ImageStore, every: int
+    subject: str, keys: list[str], recons: Mapping[str, Path], stimuli: PixelStore, every: int
 ) -> list[Card]:
     pictures: dict[int, list[Picture]] = {}
     read: dict[str, Recons] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainit.data.images import ImageStore
+from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons
 from brainit.report.ranking import KIND_LABELS
 from brainit.report.style import new_figure, save_figure
@@ -29,7 +29,7 @@ def draw_montage(recons: Mapping[str, Recons], stimuli: Path, path: Path, simula
     """Draw the first test images that all runs share; `recons` by "subject/run"."""
     shared = sorted(set.intersection(*(set(found.nsd_id.tolist()) for found in recons.values())))
     shown = np.array(shared[:N_SHOWN], dtype=np.int64)
-    seen = ImageStore(stimuli).pixels(shown)
+    seen = PixelStore(stimuli).pixels(shown)
     lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
     for name, found in recons.items():
         row = {int(nsd_id): number for number, nsd_id in enumerate(found.nsd_id)}

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
-from brainit.data.images import ImageStore
+from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons
 from brainit.report.montage import labelled_images
 from brainit.report.ranking import (
@@ -37,7 +37,7 @@ def draw_ranked_montage(
     metric = ranking_metric([str(column) for column in table if column != "nsd_id"])
     values = table[metric].to_numpy(dtype=np.float64)
     groups = best_median_worst(ranked(metric, values), N_EACH)
-    seen = ImageStore(stimuli).pixels(recons.nsd_id)
+    seen = PixelStore(stimuli).pixels(recons.nsd_id)
     lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
     lines += labelled_images(recons).items()
     columns = [row for rows in groups.values() for row in rows]

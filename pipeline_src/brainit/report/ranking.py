@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.table_rows import DURATIONS, duration_label
 
 KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"}

@@ -14,7 +14,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings
 from brainit.core.shards import write_shards
 from brainit.data.image_files import external_rows, prepare_images, square
-from brainit.data.images import ImageStore
+from brainit.data.images import ImageStore, to_uint8
 
 
 def stores(tree: Any, out: Path, **changes: Any) -> tuple[ImageStore, ImageStore]:
@@ -113,3 +113,9 @@ def test_store_refuses_other_rows(tmp_path: Path) -> None:
     write_shards(tmp_path / "b", iter([np.zeros((2, 4, 4, 3), dtype=np.uint8)]))
     with pytest.raises(PipelineError, match=r"row numbers 0\.\.1"):
         ImageStore(tmp_path / "b").images(np.array([2]))
+
+
+def test_rounding_to_uint8() -> None:
+    values = torch.tensor([-1.0, 0.0, 0.4 / 255, 0.6 / 255, 254.4 / 255, 1.0, 7.0])
+    image = values.reshape(1, 1, 1, 7).expand(1, 3, 1, 7)
+    assert to_uint8(image)[0, 0, :, 1].tolist() == [0, 0, 0, 1, 254, 255, 255]

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from brainit.evaluation.image_scores import ImageScores
-from brainit.evaluation.score import SUMMARY_COLUMNS
-from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
 from brainit.evaluation.table_records import Results
 
 

@@ -10,10 +10,9 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.evaluation.check import CHECK_COLUMNS, FAILS, HOLDS, Check
 from brainit.evaluation.claims import check_claims, check_orderings, check_shuffled
-from brainit.evaluation.metric_networks import direction_of
+from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.paper import paper_table
-from brainit.evaluation.score import SUMMARY_COLUMNS
-from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
 from brainit.evaluation.table_rows import TABLES
 
 REAL, SIMULATED = parse_sections({}), parse_sections({"run": {"simulation": True}})

@@ -10,7 +10,7 @@ from scipy.stats import pearsonr
 from brainit.core.compat import import_torchvision
 from brainit.evaluation.bootstrap import bootstrap_interval
 from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
-from brainit.evaluation.metric_networks import direction_of, metric_name
+from brainit.evaluation.metric_names import direction_of, metric_name
 from brainit.evaluation.pixel_metrics import (
     pixel_correlations,
     structural_similarities,

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from brainit.evaluation.check import FAILS, HOLDS, Check, as_table, at_least, within
-from brainit.evaluation.score import SUMMARY_COLUMNS
 from brainit.evaluation.score_checks import check_scores
-from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
 
 MID, FINAL, DISTANCE = "net.mid.two_way", "net.final.two_way", "net.final.distance"
 GOOD = {

@@ -17,6 +17,7 @@ from brainit.core.settings import (
     RunSettings,
     Settings,
 )
+from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
 from brainit.models.brain_transformer import BrainInteractionTransformer
@@ -32,7 +33,7 @@ from brainit.reconstruction.predictions import (
     shard_fmri,
 )
 from brainit.reconstruction.semantic import reconstruct_semantic
-from brainit.reconstruction.shards import join_parts, read_part, to_uint8, write_part
+from brainit.reconstruction.shards import join_parts, read_part, write_part
 
 CPU = torch.device("cpu")
 N_VOXELS = 12

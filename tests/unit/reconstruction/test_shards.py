@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import DipSettings, ReconSettings, Settings
@@ -13,7 +12,6 @@ from brainit.reconstruction.shards import (
     parse_shard,
     read_part,
     shard_of,
-    to_uint8,
     write_part,
 )
 
@@ -40,12 +38,6 @@ def test_shard_text():
     for text in ("5/5", "2", "a/3", "-1/3", "1/0"):
         with pytest.raises(PipelineError, match="--shard: expected k/n with 0 <= k < n"):
             parse_shard(text)
-
-
-def test_rounding_to_uint8():
-    values = torch.tensor([-1.0, 0.0, 0.4 / 255, 0.6 / 255, 254.4 / 255, 1.0, 7.0])
-    image = values.reshape(1, 1, 1, 7).expand(1, 3, 1, 7)
-    assert to_uint8(image)[0, 0, :, 1].tolist() == [0, 0, 0, 1, 254, 255, 255]
 
 
 def make_part(ids: list[int], kind: str = "fused", **more: object) -> Part:

@@ -19,8 +19,7 @@ from brainit.data.fmri import SubjectFmri
 from brainit.data.recons import Recons, read_recons, write_recons
 from brainit.evaluation.cluster_attention import cluster_attention
 from brainit.evaluation.encoder_accuracy import EncoderPredictions
-from brainit.evaluation.score import SUMMARY_COLUMNS
-from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
 from brainit.evaluation.truth import VoxelTruth
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.brain_transformer_file import LoadedBit

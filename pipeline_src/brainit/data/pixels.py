@@ -1,0 +1,36 @@
+"""Stimuli and external images as they are kept: uint8 shards, read by row (paper 5.1, D)."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.errors import PipelineError
+from brainit.core.shards import ShardedArray
+
+
+class PixelStore:
+    """Square RGB images kept as uint8 shards; a row is an nsd_id or an external image's number.
+
+    Raises `PipelineError` for a folder that holds something else, and for row numbers out of range.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._rows = ShardedArray(folder)
+        shape = self._rows.row_shape
+        if self._rows.dtype != np.uint8 or len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3:
+            raise PipelineError(
+                folder,
+                "uint8 images of axes (images, side, side, 3)",
+                f"{self._rows.dtype} rows of shape {shape}",
+                "delete the folder and rerun prepare_images",
+            )
+        self.image_size: int = int(shape[0])
+        """Side in pixels."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the images `index`, 0..255, of axes (images, side, side, rgb)."""
+        return self._rows.rows(index)
