@@ -3,7 +3,7 @@
 Shuffled clusters are in `test_truth_checks`: a trained BIT decodes on without V2C, since the voxel
 embeddings hold the tuning too, so that it is the checks on clusters that fall.
 
-A made-up brain: each voxel answers to one of 40 latent values of the image, and clusters hold
+A made-up brain: each voxel answers to one of 16 latent values of the image, and clusters hold
 voxels of equal tuning in both subjects. The features to decode are linear in the latent values.
 """
 
@@ -23,7 +23,7 @@ from brainit.evaluation.null import permutation_two_way
 from brainit.evaluation.two_way import correlation_matrix, two_way_scores
 from brainit.models.brain_transformer import BrainInteractionTransformer
 
-N_LATENT, N_VOXELS, N_TRAIN, N_TEST, N_STEPS = 40, 80, 300, 100, 100
+N_LATENT, N_VOXELS, N_TRAIN, N_TEST, N_STEPS = 16, 32, 300, 100, 60
 SUBJECTS = {"subj01": slice(0, N_VOXELS), "subj02": slice(N_VOXELS, 2 * N_VOXELS)}
 
 

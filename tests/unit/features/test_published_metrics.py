@@ -132,9 +132,7 @@ def of_meta(model: nn.Module) -> dict[str, Tensor]:
 
 
 def test_full_sizes_are_the_published_ones() -> None:
-    with torch.device("meta"):
-        clip_l = build_clip(openclip_config(OPENAI_CLIP))
-        big = build_clip(openclip_config(BIGG14))
+    clip_l, big = on_meta(OPENAI_CLIP), on_meta(BIGG14)
     network = load_clip_vit_l14(PATH, of_meta(clip_l))
     assert count_parameters(network) == 303_966_208
     assert network.image_size == 224
@@ -148,9 +146,7 @@ def test_full_sizes_are_the_published_ones() -> None:
 
 @torch.no_grad()
 def test_full_size_tokens_have_the_papers_shape() -> None:
-    with torch.device("meta"):
-        big = build_clip(openclip_config(BIGG14))
-    tokens = load_openclip(PATH, of_meta(big))
+    tokens = load_openclip(PATH, of_meta(on_meta(BIGG14)))
     tokens.to("meta")
     assert tokens(torch.empty(2, 3, 224, 224, device="meta")).shape == (2, 256, 1664)
 
@@ -163,8 +159,12 @@ COUNTS = [
 ]
 
 
+@cache
 def on_meta(name: str) -> nn.Module:
-    """Return a network at full size without memory; one of OpenAI's or OpenCLIP's, or a model."""
+    """Return a network at full size without memory; one of OpenAI's or OpenCLIP's, or a model.
+
+    Built once: the tests read its names and shapes.
+    """
     import_torchvision()
     from torchvision.models import get_model
 

@@ -20,13 +20,13 @@ def pixel_correlations(first: torch.Tensor, second: torch.Tensor) -> list[float]
 
 
 @pytest.mark.slow
-def test_sixteen_scenes_come_back_from_their_true_features(repository):
+def test_four_scenes_come_back_from_their_true_features(repository):
     config = yaml.safe_load((repository / "config" / "demo.yaml").read_text(encoding="utf-8"))
     settings = DipSettings(**config["dip"])
     generator = numpy_generator(7, "dip_test_scenes")
-    scenes = np.stack([render_scene(draw_scene(generator), 64) for _ in range(16)])
+    scenes = np.stack([render_scene(draw_scene(generator), 64) for _ in range(4)])
     images = torch.from_numpy(scenes).permute(0, 3, 1, 2).float() / 255.0
     vgg = load_backbone("vgg", "demo_vgg_bn")
-    found = invert_features(vgg(images), list(range(16)), vgg, settings, 42, torch.device("cpu"))
+    found = invert_features(vgg(images), list(range(4)), vgg, settings, 42, torch.device("cpu"))
     scores = pixel_correlations(resize_images(found, 64), images)
-    assert np.mean(scores) >= 0.8
+    assert np.mean(scores) >= 0.85

@@ -45,7 +45,7 @@ SETTINGS = Settings(
     dip=DipSettings(
         iterations=3, size=32, input_depth=4, width=4, n_scales=1, chunk=2, noise_std=0.01
     ),
-    recon=ReconSettings(batch=2, n_steps=4, start_step=1),
+    recon=ReconSettings(batch=2, n_steps=2, start_step=1),
 )
 
 

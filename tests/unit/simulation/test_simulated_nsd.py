@@ -30,7 +30,11 @@ SUBJECTS = ["subj01", "subj02"]
 
 @pytest.fixture(scope="module")
 def settings() -> Settings:
-    sections = {"run": {"simulation": True}, "nsd": {"subjects": SUBJECTS}, "simulation": SIZES}
+    sections = {
+        "run": {"simulation": True, "threads": 1},
+        "nsd": {"subjects": SUBJECTS},
+        "simulation": SIZES,
+    }
     return parse_sections(sections)
 
 
