@@ -334,7 +334,7 @@ def test_the_refined_row_comes_last_and_only_where_there_is_one(
         assert shown == ["seen", *(f"{s}\n{row}" for s in ("subj01", "subj02") for row in rows)]
         shown.clear()
         first = recons["subj01/40h"]
-        scores = pd.DataFrame({"nsd_id": first.nsd_id, "PixCorr": range(12)})
+        scores = pd.DataFrame({"nsd_id": first.nsd_id, "PixCorr": range(len(first.nsd_id))})
         scores.to_csv(tmp_path / "s.csv", index=False)
         draw_ranked_montage(
             "subj01/40h", first, tmp_path / "s.csv", stimuli, tmp_path / "ranked.png", True
