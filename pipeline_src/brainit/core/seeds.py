@@ -29,8 +29,6 @@ def seeded_init(seed: int, *names: str | int) -> Iterator[None]:
 def use_threads(n_threads: int) -> None:
     """Fix torch's and BLAS's threads and deterministic algorithms: a rerun gives the same bytes.
 
-    The other function for the latter, `use_deterministic_algorithms`, says the same to torch's
-    compiler too, which nothing here uses and whose import takes longer than torch's own.
     Builds of torch that need cuBLAS's workspace named for that would refuse each product on a GPU.
     Fresh memory is not filled first, which takes 3 % of a training: every layer here writes before
     it reads.
@@ -38,5 +36,6 @@ def use_threads(n_threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(n_threads)
     threadpool_limits(n_threads)
+    # `use_deterministic_algorithms` would also import torch's compiler, slow to load and unused.
     torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
