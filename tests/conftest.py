@@ -5,28 +5,29 @@ import sys
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401 - found by its name below
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Every shape that a signature states is checked in all tests of this process. Here and not in a
+# hook: the conftest.py of a folder that is named alone imports the package before any hook runs.
+# Compiled files are kept, whatever the shell says: the checks are then built into the package
+# once, and the hundreds of short processes of the tests start without compiling it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+install_import_hook("brainit", "tests.typecheck.checked")
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check every shape that a signature states, in all tests of this process.
-
-    Compiled files are kept, whatever the shell says: the checks are then built into the package
-    once, and the hundreds of short processes of the tests start without compiling it.
-    """
-    sys.dont_write_bytecode = False
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    """Keep the tests of one process on one core."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # this process only hands out tests to others
     import torch
-    from jaxtyping import install_import_hook
-
-    import tests.typecheck  # noqa: F401 - found by its name below
 
     torch.set_num_threads(1)
-    install_import_hook("brainit", "tests.typecheck.checked")
 
 
 @pytest.fixture(scope="session")
