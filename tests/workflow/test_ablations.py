@@ -1,13 +1,14 @@
 """The ablations' jobs: only what a variant changes, and what variants share once."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from brainit.core.settings import Settings
-from brainit.evaluation.table_rows import EVERY_TABLE
+from brainit.evaluation.table_rows import EVERY_TABLE, TABLES
 
 from .conftest import Run, job_counts
 from .test_dry_run import DEMO, DRY, parse_jobs
@@ -68,9 +69,16 @@ def test_a_variant_equal_to_the_full_run_is_the_full_run(
     jobs_of_ablations: list[dict[str, object]], snakemake: Run
 ) -> None:
     assert not jobs_of("k128", jobs_of_ablations)
-    demo = snakemake("ablations", *DRY, *DEMO)
-    jobs = parse_jobs(demo.stdout + demo.stderr)
+    demo = snakemake("ablations", *DRY, *DEMO, "--printshellcmds")
+    text = demo.stdout + demo.stderr
+    jobs = parse_jobs(text)
     assert jobs_of("k128", jobs) and not jobs_of("k32", jobs)
+    (command,) = re.findall("python -m brainit.steps.make_tables .*--names t1 .*", text)
+    atlases = ("40h_schaefer400", "40h_schaefer1000")
+    for rows in (TABLES[name] for name in ("t1", "t2", "t3", "t5")):
+        for row in rows.conditions:
+            assert (f" subj01/{row.run}/{row.kind}=" in command) is (row.run not in atlases)
+    assert "subj01/40h_k32/fused=results/demo/subj01/metrics/40h_fused.csv" in command
 
 
 def test_without_external_images_no_predicted_fmri_is_read(

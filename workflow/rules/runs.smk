@@ -125,7 +125,8 @@ SCORES = [(s, run, kind) for s, run in ALL_RUNS for kind in kinds_of(run)]
 def further_scores():
     """Return (subject, run, kind) of what only `everything` scores, beyond the paper's tables.
 
-    NSD-synthetic, more amounts of data of the first new subject, and models of fewer subjects.
+    NSD-synthetic, more amounts of data of the first new subject, and models of fewer subjects than
+    there are.
     """
     on_surface = config["nsd"]["space"] == "fsaverage"
     found = [(s, NSDSYNTHETIC, k) for s in EVALUATED for k in KINDS if on_surface]
@@ -133,9 +134,8 @@ def further_scores():
         known = transfers_of(subject)
         found += [(subject, d, "fused") for d in FURTHER_DURATIONS if d not in known]
     if TRAINS_POOL:
-        found += [
-            (SUBJECTS[0], f"first{n}", "fused") for n in config["nsd"]["pool_sizes"]
-        ]
+        sizes = [n for n in config["nsd"]["pool_sizes"] if n < len(SUBJECTS)]
+        found += [(SUBJECTS[0], f"first{n}", "fused") for n in sizes]
     return found
 
 

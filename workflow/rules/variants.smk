@@ -102,9 +102,11 @@ def run_of(variant, kind):
 def kinds_of_variant(variant):
     """Return the kinds of images made for a variant, the one it is judged by last.
 
-    A variant of the low-level branch alone is judged by the images of that branch (T5).
+    A variant of the low-level branch alone is judged by the images of that branch (T5). One that
+    changes neither, such as `k128` of 128 clusters, is the full run under another name.
     """
-    return ["lowlevel", "fused"] if changes(variant, "semantic") else ["lowlevel"]
+    is_lowlevel = changes(variant, "lowlevel") and not changes(variant, "semantic")
+    return ["lowlevel"] if is_lowlevel else ["lowlevel", "fused"]
 
 
 def memory_of(mem_mb, mlp_mb):

@@ -27,6 +27,7 @@ def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> 
         f"{settings.evaluation.pixel_size} px; percentile bootstrap over images. P-values are not "
         "corrected for their number.",
         _smaller(published, records, settings),
+        *_other_subjects(published, records, settings),
     ]
     if settings.run.simulation:
         notes.append(
@@ -36,6 +37,24 @@ def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> 
             "images."
         )
     return tuple(notes)
+
+
+def _other_subjects(
+    published: PaperTable, records: pd.DataFrame, settings: Settings
+) -> tuple[str, ...]:
+    """Say which subjects are no part of the paper's means, and so of ours."""
+    if settings.run.simulation or not published.rows:
+        return ()
+    shown = {subject for names in records["subjects"] for subject in names.split()}
+    others = [s for s in settings.nsd.evaluated if s not in published.subjects]
+    left_out, held = (
+        ", ".join(s for s in others if (s in shown) == is_in) for is_in in (False, True)
+    )
+    notes = (
+        f"Not among the paper's subjects and left out: {left_out}." if left_out else "",
+        f"Not among the paper's subjects, no difference computed: {held}." if held else "",
+    )
+    return tuple(filter(None, notes))
 
 
 def _smaller(published: PaperTable, records: pd.DataFrame, settings: Settings) -> str:

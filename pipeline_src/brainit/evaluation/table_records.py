@@ -22,7 +22,13 @@ from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.paired import Paired, compare_paired
 from brainit.evaluation.paper import PaperTable
 from brainit.evaluation.summaries import Summaries
-from brainit.evaluation.table_rows import DURATIONS, NSDSYNTHETIC, Condition, Rows, condition_name
+from brainit.evaluation.table_rows import (
+    FROM_SCRATCH,
+    NSDSYNTHETIC,
+    Condition,
+    Rows,
+    condition_name,
+)
 
 RECORD_COLUMNS = (
     "condition",
@@ -47,6 +53,7 @@ RECORD_COLUMNS = (
     "seed_mean",
     "seed_sd",
 )
+_AMOUNTS = ("15min", "30min", "450trials", *(f"{n}h" for n in range(1, 41)))
 NOT_COMPARED = ("", np.nan, np.nan, np.nan, np.nan)
 
 
@@ -54,7 +61,7 @@ NOT_COMPARED = ("", np.nan, np.nan, np.nan, np.nan)
 class Results:
     """All that tables are made of.
 
-    `n_trials` is by (subject, duration), `classes` of NSD-synthetic's images by their number.
+    `n_trials` is by (subject, `Condition.data`), `classes`, of NSD-synthetic, by number of image.
     """
 
     images: ImageScores
@@ -76,13 +83,20 @@ class Results:
 
 
 def count_training_trials(trials: Mapping[str, Path]) -> dict[tuple[str, str], int]:
-    """Return the number of training trials by (subject, duration label of `in_duration`)."""
+    """Return the number of trials that BITs are trained on, by (subject, `Condition.data`).
+
+    Transfer validates nothing and trains on the validation images of its duration as well; the full
+    run and the model from scratch do not.
+    """
     counts = {}
     for subject, path in trials.items():
         table = read_trials(path)
         is_train = (table["split"] == "train").to_numpy(dtype=bool)
-        for duration in DURATIONS:
-            counts[subject, duration] = int((is_train & in_duration(table, duration)).sum())
+        is_own = table["split"].isin(("train", "val")).to_numpy(dtype=bool)
+        for duration in _AMOUNTS:
+            used = is_train if duration == "40h" else is_own
+            counts[subject, duration] = int((used & in_duration(table, duration)).sum())
+        counts[subject, FROM_SCRATCH] = int((is_train & in_duration(table, "1h")).sum())
     return counts
 
 
@@ -96,10 +110,10 @@ def table_metrics(
     """
     known = images.metrics()
     if name == "retrieval":
-        return [m for m in known if m.endswith("way")]
+        return [m for m in known if "_retrieval_" in m]
     if name == NSDSYNTHETIC:
         known = images.metrics(NSDSYNTHETIC)
-    further = [m for m in known if m.endswith("way") or m in published.metrics]
+    further = [m for m in known if "_retrieval_" in m or m in published.metrics]
     if name == "t6":
         return further if simulated else list(dict.fromkeys((*published.metrics, *further)))
     return list(known) if simulated else list(published.metrics)
@@ -110,42 +124,57 @@ def table_records(
 ) -> pd.DataFrame:
     """Return the tidy numbers (`RECORD_COLUMNS`) of table `name`.
 
-    The mean over subjects comes first, then each subject where there are several. `difference` is
-    ours - paper; `paired_difference` is this condition - the one it is compared with. Columns of
-    what is not known are NaN; a condition without runs has no row.
+    The mean over subjects comes first, then each subject where there are several. On real data the
+    subjects are those of the paper's mean, where any of them was run. `difference` is ours - paper;
+    `paired_difference` is this condition - the one it is compared with. Columns of what is not
+    known are NaN; a condition without runs has no row.
     """
     simulated = settings.run.simulation
     metrics = table_metrics(name, published, results.images, simulated)
     records = []
     for condition in rows.conditions:
-        known = results.images.subjects(condition.run, condition.kind)
-        subjects = known if simulated else tuple(s for s in known if s in published.subjects)
+        subjects = _subjects(rows, condition, published, results.images, simulated)
         if not subjects:
             continue
+        is_comparable = not simulated and set(subjects) <= set(published.subjects)
         groups = [subjects, *((s,) for s in subjects if len(subjects) > 1)]
         for group in groups:
             for metric in metrics:
                 paper = np.nan
-                if condition.paper_row and not simulated and group == subjects:
+                if condition.paper_row and is_comparable and group == subjects:
                     paper = published.row(*condition.paper_row).values.get(metric, np.nan)
                 numbers = _numbers(condition, group, metric, results, settings)
                 paired = _paired(rows, condition, group, metric, results, settings)
                 label = condition_label(condition, subjects, results.n_trials)
                 known_names = (label, metric, direction_of(metric), " ".join(group))
                 difference = numbers[0] - paper
-                n_trials = sum(results.n_trials.get((s, condition.duration), 0) for s in group)
+                n_trials = sum(results.n_trials.get((s, condition.data), 0) for s in group)
                 told = (paper, *numbers[:3], difference, *numbers[3:], n_trials, simulated)
                 seeds = over_seeds(condition, group, metric, results)
                 records.append((*known_names, *told, *paired, *seeds))
     return pd.DataFrame(records, columns=list(RECORD_COLUMNS))
 
 
+def _subjects(
+    rows: Rows, condition: Condition, published: PaperTable, images: ImageScores, simulated: bool
+) -> tuple[str, ...]:
+    """Return the subjects of a row: those that it has, of the paper's where there are numbers."""
+    found = images.subjects(condition.run, condition.kind)
+    if rows.same_subjects:
+        run = [set(images.subjects(c.run, c.kind)) for c in rows.conditions]
+        common = set.intersection(*filter(None, run)) if any(run) else set()
+        found = tuple(s for s in found if s in common) or found
+    if simulated or not published.rows:
+        return found
+    return tuple(s for s in found if s in published.subjects) or found
+
+
 def condition_label(
     condition: Condition, subjects: Sequence[str], n_trials: Mapping[tuple[str, str], int]
 ) -> str:
     """Return the heading of a condition: what it is, and how much data it had."""
-    duration = condition.duration
-    found = sorted({n_trials[s, duration] for s in subjects if (s, duration) in n_trials})
+    data = condition.data
+    found = sorted({n_trials[s, data] for s in subjects if (s, data) in n_trials})
     trials = f" ({' / '.join(f'{n:,}' for n in found)} training trials)" if found else ""
     return condition_name(condition) + trials
 
@@ -206,4 +235,5 @@ def _paired(
         settings.evaluation.n_bootstrap,
         numpy_generator(settings.run.seed, "paired", metric),
     )
-    return (reference.label, found.difference, found.ci_low, found.ci_high, found.p_value)
+    name = condition_name(reference)
+    return (name, found.difference, found.ci_low, found.ci_high, found.p_value)

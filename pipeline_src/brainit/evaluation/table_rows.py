@@ -5,7 +5,8 @@ the paper's, `BEYOND` what it has no numbers for.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from brainit.evaluation.paper import paper_table
 
@@ -14,7 +15,17 @@ NSDSYNTHETIC = "nsdsynthetic"
 ENCODER_TABLE, FAILURES = "encoder", "failures"
 """Tables of another form: no rows of runs."""
 DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
-"""Amounts of data that rows are labelled with."""
+"""Amounts of data that tables have rows of, run or not run."""
+FROM_SCRATCH = "1h_scratch"
+"""The run of a model that has seen one subject's first hour alone."""
+_AMOUNT = re.compile(r"(\d+)(min|trials|h)")
+_MINUTES = {"min": 1.0, "trials": 60 / 750, "h": 60.0}
+_POOL = re.compile(r"first(\d+)")
+
+
+def is_amount(text: str) -> bool:
+    """Tell whether a text is an amount of data, such as 15min, 450trials or 2h."""
+    return _AMOUNT.fullmatch(text) is not None
 
 
 def duration_label(duration: str) -> str:
@@ -41,7 +52,12 @@ class Condition:
     def duration(self) -> str:
         """The amount of data of the run: 40h where it is decoded by a pool's models."""
         first = self.run.split("_")[0]
-        return first if first in DURATIONS else "40h"
+        return first if is_amount(first) else "40h"
+
+    @property
+    def data(self) -> str:
+        """What the decoded subject's model was trained on: its duration, or `FROM_SCRATCH`."""
+        return FROM_SCRATCH if self.run == FROM_SCRATCH else self.duration
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,8 @@ class Rows:
     """The rows of a table; the others are compared with the row number `reference`.
 
     `target` is the workflow's target that makes them, `title` that of a table not in the paper, and
-    `n_seeds` the seeds without which a row is not run. A table of another form has no conditions.
+    `n_seeds` the seeds without which a row is not run. With `same_subjects` all rows are of the
+    subjects that every row has. A table of another form has no conditions.
     """
 
     conditions: tuple[Condition, ...]
@@ -57,6 +74,7 @@ class Rows:
     target: str = "tables"
     title: str = ""
     n_seeds: int = 1
+    same_subjects: bool = False
 
 
 def _ablation(label: str, variant: str, paper_method: str, needs: str = "") -> Condition:
@@ -93,7 +111,7 @@ TABLES: dict[str, Rows] = {
                 "transfer", "450trials", "fused", needs="name it in transfer.short_durations"
             ),
             Condition("transfer", "1h", "fused", ("1 h", "1h")),
-            Condition("from scratch", "1h_scratch", "fused", needs="set transfer.scratch: true"),
+            Condition("from scratch", FROM_SCRATCH, "fused", needs="set transfer.scratch: true"),
         ),
         reference=3,
     ),
@@ -151,12 +169,14 @@ BEYOND: dict[str, Rows] = {
         reference=len(DURATIONS) - 1,
         target="everything, with these transfer.further_durations",
         title="Data scaling: amount of the subject's data",
+        same_subjects=True,
     ),
     "subjects": Rows(
         (*(Condition(f"first {n} subjects", f"first{n}", "fused") for n in (1, 2, 4)), _FULL),
         reference=3,
         target="everything, with these nsd.pool_sizes",
         title="Number of training subjects",
+        same_subjects=True,
     ),
     "seeds": Rows(
         (Condition("Brain-IT", "40h", "fused"),),
@@ -188,6 +208,34 @@ def command_of(name: str, simulated: bool) -> str:
 def rows_of(name: str) -> Rows:
     """Return the rows of a table, the paper's or one beyond it."""
     return TABLES[name] if name in TABLES else BEYOND[name]
+
+
+def rows_with(name: str, runs: Sequence[str]) -> Rows:
+    """Return the rows of a table, and of those of `runs` that settings add to it.
+
+    These are further amounts of data and pools of other sizes; they stand in order of size.
+    """
+    rows = rows_of(name)
+    known = {condition.run for condition in rows.conditions}
+    new = [run for run in runs if run not in known]
+    if name == "sessions":
+        further = [Condition("transfer", run, "fused") for run in new if is_amount(run)]
+    elif name == "subjects":
+        sizes = [(run, _POOL.fullmatch(run)) for run in new]
+        further = [Condition(f"first {n[1]} subjects", run, "fused") for run, n in sizes if n]
+    else:
+        return rows
+    *others, full = rows.conditions
+    ordered = sorted([*others, *further], key=_size)
+    return replace(rows, conditions=(*ordered, full), reference=len(ordered))
+
+
+def _size(condition: Condition) -> float:
+    """Return the number of a pool's subjects, or minutes of recording (an hour has 750 trials)."""
+    pool, amount = _POOL.fullmatch(condition.run), _AMOUNT.fullmatch(condition.run)
+    if pool:
+        return float(pool[1])
+    return int(amount[1]) * _MINUTES[amount[2]] if amount else 0.0
 
 
 def title_of(name: str) -> str:

@@ -16,7 +16,7 @@ from brainit.evaluation.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.table_files import Block, Table
 from brainit.evaluation.table_notes import table_notes
 from brainit.evaluation.table_records import Results, table_records
-from brainit.evaluation.table_rows import FAILURES, NSDSYNTHETIC, duration_label, rows_of
+from brainit.evaluation.table_rows import FAILURES, NSDSYNTHETIC, duration_label, rows_with
 from brainit.evaluation.table_text import format_interval, format_p, format_score, with_arrow
 
 
@@ -34,7 +34,7 @@ def make_tables(names: Sequence[str], results: Results, settings: Settings) -> l
 
 
 def _make_table(name: str, results: Results, settings: Settings) -> Table:
-    rows = rows_of(name)
+    rows = rows_with(name, results.images.runs())
     published = unpublished_table(rows.title) if rows.title else paper_table(name)
     records = table_records(name, rows, published, results, settings)
     simulated = settings.run.simulation
@@ -67,9 +67,13 @@ def _our_blocks(records: pd.DataFrame, simulated: bool) -> list[Block]:
             scores = zip(by_group[group]["metric"], by_group[group]["ours"], strict=True)
             own = [format_score(str(metric), float(value)) for metric, value in scores]
             cells = [(*row, cell) for row, cell in zip(cells, own, strict=True)]
-        heading = f"{condition}, simulation" if simulated else str(condition)
+        heading = f"{condition}, {_whose(str(groups[0]))}{', simulation' if simulated else ''}"
         blocks.append(Block(heading, columns, tuple(cells)))
     return blocks
+
+
+def _whose(subjects: str) -> str:
+    return subjects if " " not in subjects else f"mean of {subjects.replace(' ', ', ')}"
 
 
 def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
@@ -86,41 +90,53 @@ def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
 
 
 def _paired_blocks(records: pd.DataFrame) -> list[Block]:
-    """Return the comparisons of rows with the table's reference row, for the mean over subjects."""
-    compared = records[records["compared_with"] != ""]
+    """Return the comparisons of rows with the table's reference row, for the mean over subjects.
+
+    A row whose subjects the reference row lacks is not compared.
+    """
+    mean = _of_the_mean(records)
+    compared = mean[mean["compared_with"] != ""]
     if compared.empty:
         return []
-    columns: dict[str, list[str]] = {}
+    columns: dict[str, dict[str, str]] = {}
     for condition, rows in compared.groupby("condition", sort=False):
-        mean = rows[rows["subjects"] == rows["subjects"].iloc[0]]
-        scores = zip(mean["metric"], mean["paired_difference"], mean["p_value"], strict=True)
-        columns[str(condition)] = [
-            f"{format_score(str(metric), float(value), sign=True)} ({format_p(float(p))})"
+        scores = zip(rows["metric"], rows["paired_difference"], rows["p_value"], strict=True)
+        columns[str(condition)] = {
+            str(metric): f"{format_score(str(metric), float(value), sign=True)} "
+            f"({format_p(float(p))})"
             for metric, value, p in scores
-        ]
-        metrics = [with_arrow(str(metric)) for metric in mean["metric"]]
+        }
     heading = f"Less {compared['compared_with'].iloc[0]}, image by image (Wilcoxon, two-sided)"
-    cells = tuple(zip(metrics, *columns.values(), strict=True))
-    return [Block(heading, ("metric", *columns), cells)]
+    return [_by_metric(heading, columns)]
+
+
+def _of_the_mean(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records of each condition's first set of subjects: all that it has."""
+    first = records.groupby("condition", sort=False)["subjects"].transform("first")
+    return records[records["subjects"] == first]
+
+
+def _by_metric(heading: str, columns: dict[str, dict[str, str]]) -> Block:
+    """Return a block of a row per metric; a column without one has a dash there."""
+    metrics = list(dict.fromkeys(metric for cells in columns.values() for metric in cells))
+    rows = [(with_arrow(m), *(cells.get(m, "–") for cells in columns.values())) for m in metrics]
+    return Block(heading, ("metric", *columns), tuple(rows))
 
 
 def _seed_blocks(records: pd.DataFrame) -> list[Block]:
     """Return mean and deviation over seeds of the rows that were run with several."""
-    several = records[records["n_seeds"] > 1]
+    mean = _of_the_mean(records)
+    several = mean[mean["n_seeds"] > 1]
     if several.empty:
         return []
-    columns = {}
+    columns: dict[str, dict[str, str]] = {}
     for condition, rows in several.groupby("condition", sort=False):
-        mean = rows[rows["subjects"] == rows["subjects"].iloc[0]]
-        numbers = zip(mean["metric"], mean["seed_mean"], mean["seed_sd"], strict=True)
-        heading = f"{condition}, {int(mean['n_seeds'].min())} seeds"
-        columns[heading] = [
-            f"{format_score(str(m), float(value))} ± {format_score(str(m), float(sd))}"
+        numbers = zip(rows["metric"], rows["seed_mean"], rows["seed_sd"], strict=True)
+        columns[f"{condition}, {int(rows['n_seeds'].min())} seeds"] = {
+            str(m): f"{format_score(str(m), float(value))} ± {format_score(str(m), float(sd))}"
             for m, value, sd in numbers
-        ]
-        metrics = [with_arrow(str(metric)) for metric in mean["metric"]]
-    cells = tuple(zip(metrics, *columns.values(), strict=True))
-    return [Block("Over seeds: mean ± standard deviation", ("metric", *columns), cells)]
+        }
+    return [_by_metric("Over seeds: mean ± standard deviation", columns)]
 
 
 def _paper_block(published: PaperTable) -> Block:

@@ -1,5 +1,6 @@
 """How the scores of the fused images grow with the amount of data (tables 1 and T7)."""
 
+from collections import Counter
 from pathlib import Path
 
 from brainit.evaluation.score_checks import two_way_metrics
@@ -16,15 +17,16 @@ RUNS = {
 
 
 def draw_data_scaling(summaries: Summaries, path: Path, simulated: bool) -> None:
-    """Draw bars with 95 % intervals by run; the dashed line is chance."""
+    """Draw bars with 95 % intervals by run, of the same subjects; dashed: chance."""
     metrics = ["PixCorr", "SSIM", *two_way_metrics(summaries)]
     metrics = [metric for metric in metrics if metric in summaries.metrics()]
+    subjects = _subjects(summaries)
     figure, axes = new_figure(1, len(metrics), 2.7 * len(metrics), 3.0)
     for ax, metric in zip(axes, metrics, strict=True):
         found = [
             (label, score)
             for run, label in RUNS.items()
-            if (score := summaries.mean(run, "fused", metric)) is not None
+            if (score := summaries.mean(run, "fused", metric, subjects)) is not None
         ]
         for place, (_, score) in enumerate(found):
             colour = COLOURS[5] if place == 0 and found[0][0].endswith("scratch") else COLOURS[0]
@@ -37,4 +39,11 @@ def draw_data_scaling(summaries: Summaries, path: Path, simulated: bool) -> None
             ax.set_ylim(40, 101)
         ax.set_xticks(range(len(found)), [label for label, _ in found])
         ax.set_title(metric)
-    save_figure(figure, path, "Amount of data; dashed: chance", simulated)
+    title = f"Amount of data, {', '.join(subjects)}; dashed: chance"
+    save_figure(figure, path, title, simulated)
+
+
+def _subjects(summaries: Summaries) -> tuple[str, ...]:
+    """Return the subjects with the most runs: bars of different subjects cannot be compared."""
+    n_runs = Counter(subject for run in RUNS for subject in summaries.subjects(run))
+    return tuple(sorted(s for s, n in n_runs.items() if n == max(n_runs.values())))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.evaluation.metric_names import direction_of
-from brainit.evaluation.table_rows import DURATIONS, duration_label
+from brainit.evaluation.table_rows import duration_label, is_amount
 
 KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"}
 
@@ -14,7 +14,7 @@ KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"
 def run_label(run: str) -> str:
     """Return how a run is called in text: 15min is 15 min, 1h_scratch 1 h from scratch."""
     duration, _, rest = run.partition("_")
-    text = duration_label(duration) if duration in DURATIONS else duration
+    text = duration_label(duration) if is_amount(duration) else duration
     return " ".join([text, *rest.replace("scratch", "from scratch").split("_")]).strip()
 
 

@@ -46,7 +46,7 @@ def test_spread_over_seeds(tmp_path: Path) -> None:
 def test_rows_beyond_the_paper_have_no_published_numbers(tmp_path: Path) -> None:
     found = "net.a.image_retrieval_2way"
     scores = {
-        "subj01/40h/fused": {"PixCorr": [0.5, 0.7], found: [100.0, 0.0]},
+        "subj01/40h/fused": {"PixCorr": [0.5, 0.7], found: [100.0, 0.0], TWO_WAY: [60.0, 70.0]},
         "subj01/2h/fused": {"PixCorr": [0.4, 0.5], found: [0.0, 0.0]},
         "subj01/first2/fused": {"PixCorr": [0.1, 0.2], found: [0.0, 0.0]},
         "subj01/nsdsynthetic/fused": {"PixCorr": [0.3, 0.1, 0.2], TWO_WAY: [60.0, 70.0, 80.0]},
@@ -67,6 +67,37 @@ def test_rows_beyond_the_paper_have_no_published_numbers(tmp_path: Path) -> None
     assert set(retrieval.records["metric"]) == {found}
     real = make_tables(["sessions"], results_of(tmp_path, scores, counts), parse_sections({}))[0]
     assert any("transfer.further_durations" in note for note in real.notes)
+
+
+def test_amounts_and_pools_of_the_settings_have_rows_in_order_of_size(tmp_path: Path) -> None:
+    runs = ("40h", "20h", "450trials", "3h", "30min", "first3", "first10", "first2")
+    scores = {f"subj01/{run}/fused": {"PixCorr": [0.5, 0.7]} for run in runs}
+    results = results_of(tmp_path, scores, {})
+    sessions, subjects = make_tables(["sessions", "subjects"], results, SIMULATED)
+    assert [row.split(", ")[1] for row in sessions.records["condition"]] == [
+        "30 min",
+        "450 trials",
+        "3 h",
+        "20 h",
+        "40 h",
+    ]
+    assert list(subjects.records["condition"]) == [
+        "first 2 subjects, 40 h",
+        "first 3 subjects, 40 h",
+        "first 10 subjects, 40 h",
+        "models of all subjects, 40 h",
+    ]
+    assert sessions.records["compared_with"].iloc[0] == "models of all subjects, 40 h"
+    assert sessions.records["compared_with"].iloc[-1] == ""
+
+
+def test_rows_that_scale_are_of_the_same_subjects(tmp_path: Path) -> None:
+    """Two subjects have 1 h and 40 h, the first 15 min, too: its rows alone can be compared."""
+    names = ("subj01/15min", "subj01/1h", "subj02/1h", "subj01/40h", "subj02/40h")
+    scores = {f"{name}/fused": {"PixCorr": [0.5, 0.7]} for name in names}
+    (table,) = make_tables(["sessions"], results_of(tmp_path, scores, {}), SIMULATED)
+    assert list(table.records["subjects"]) == ["subj01"] * 3
+    assert "models of all subjects, 40 h, subj01, simulation" in [b.heading for b in table.blocks]
 
 
 def test_rows_by_image_class_are_means_over_the_images_of_each(tmp_path: Path) -> None:

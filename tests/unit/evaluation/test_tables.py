@@ -75,7 +75,8 @@ def test_real_data_have_paper_ours_and_difference(tmp_path: Path) -> None:
     own = rows.loc[label, "PixCorr", "subj02"]
     assert own["ours"] == pytest.approx(0.36)
     assert np.isnan(own["paper"])  # no subject's own numbers are published
-    block = next(block for block in table.blocks if block.heading == label)
+    heading = f"{label}, mean of subj01, subj02"
+    block = next(block for block in table.blocks if block.heading == heading)
     parts = ("metric", "paper", "ours", "95 % interval", "difference", "subj01", "subj02")
     assert block.columns == parts
     known = ("PixCorr ↑", "0.386", "0.380", "0.380 to 0.380", "−0.006", "0.400", "0.360")
@@ -88,6 +89,41 @@ def test_real_data_have_paper_ours_and_difference(tmp_path: Path) -> None:
     assert (
         "Smaller than in the paper: subjects 2 (paper: 4); test images 5 (paper: 1,000)." in notes
     )
+    assert "left out" not in notes
+
+
+def test_subjects_that_are_none_of_the_papers(tmp_path: Path) -> None:
+    """Left out of a mean that others have part in; alone, shown without a difference."""
+    scores = {f"{s}/40h/fused": {"PixCorr": [0.3, 0.4]} for s in ("subj01", "subj03")}
+    both = parse_sections({"nsd": {"evaluated": ["subj01", "subj03"]}})
+    table = make_tables(["table1"], results_of(tmp_path, scores, {}), both)[0]
+    assert set(table.records["subjects"]) == {"subj01"}
+    assert "Not among the paper's subjects and left out: subj03." in table.notes
+    alone = parse_sections({"nsd": {"evaluated": ["subj03"]}})
+    results = results_of(tmp_path, {"subj03/40h/fused": {"PixCorr": [0.3, 0.4]}}, {})
+    table, retrieval = make_tables(["table1", "seeds"], results, alone)
+    row = table.records.set_index("metric").loc["PixCorr"]
+    assert row["ours"] == pytest.approx(0.35) and np.isnan(row["paper"])
+    assert "Not among the paper's subjects, no difference computed: subj03." in table.notes
+    assert not any("Brain-IT, 40 h" in note for note in table.notes if "Not run" in note)
+    assert set(retrieval.records["subjects"]) == {"subj03"}
+
+
+def test_rows_of_other_subjects_than_the_reference_row_s_are_not_compared(tmp_path: Path) -> None:
+    scores = {
+        f"{name}/fused": {"PixCorr": [0.3, 0.4], "SSIM": [0.5, 0.6]}
+        for name in ("subj01/40h", "subj01/1h", "subj02/1h")
+    }
+    table = make_tables(["table1"], results_of(tmp_path, scores, {}), parse_sections({}))[0]
+    assert "Brain-IT, 1 h, mean of subj01, subj02" in [block.heading for block in table.blocks]
+    assert not any(block.heading.startswith("Less") for block in table.blocks)
+    del scores["subj02/1h/fused"], scores["subj01/1h/fused"]["SSIM"]
+    scores["subj01/15min/fused"] = scores["subj01/40h/fused"]
+    table = make_tables(["sessions"], results_of(tmp_path, scores, {}), parse_sections({}))[0]
+    block = next(block for block in table.blocks if block.heading.startswith("Less"))
+    assert block.columns == ("metric", "transfer, 15 min", "transfer, 1 h")
+    cells = {row[0]: row[1:] for row in block.rows}
+    assert cells["SSIM ↑"][1] == "–" != cells["PixCorr ↑"][1]
 
 
 def test_rows_are_compared_image_by_image(tmp_path: Path) -> None:
@@ -102,12 +138,12 @@ def test_rows_are_compared_image_by_image(tmp_path: Path) -> None:
     rows = table.records[table.records["metric"] == "PixCorr"].set_index("condition")
     assert rows.loc["combined, 40 h", "compared_with"] == ""
     semantic = rows.loc["semantic only, 40 h"]
-    assert semantic["compared_with"] == "combined"
+    assert semantic["compared_with"] == "combined, 40 h"
     for name in ("paired_difference", "paired_ci_low", "paired_ci_high"):
         assert semantic[name] == pytest.approx(-0.02)
     assert semantic["p_value"] < 1e-4
     assert rows.loc["low-level only, 40 h", "p_value"] == 1.0
-    block = next(b for b in table.blocks if b.heading.startswith("Less combined"))
+    block = next(b for b in table.blocks if b.heading.startswith("Less combined, 40 h,"))
     assert ("PixCorr ↑", "+0.000 (p = 1.000)", "−0.020 (p < 0.001)") in block.rows
 
 
@@ -136,7 +172,7 @@ def test_ablations_without_runs_say_what_makes_them(tmp_path: Path) -> None:
     assert len(t5.blocks) == 1 and "As published" in t5.blocks[0].heading
     rows = t3.records.set_index(["condition", "metric"])
     assert rows.loc[("8 clusters, 40 h", "PixCorr"), "paper"] == 0.379
-    assert rows.loc[("8 clusters, 40 h", "PixCorr"), "compared_with"] == "128 clusters"
+    assert rows.loc[("8 clusters, 40 h", "PixCorr"), "compared_with"] == "128 clusters, 40 h"
     simulated = parse_sections({"run": {"simulation": True}})
     note = next(n for n in make_tables(["t3"], results, simulated)[0].notes if "Not run" in n)
     assert note.endswith("Command: make demo-full") and "16 clusters" in note
@@ -170,7 +206,7 @@ def test_simulation_says_so_and_computes_no_difference(tmp_path: Path) -> None:
             assert "Simulation" in text
             assert "DIP iterations 130 (paper: 2,000)" in text
     table = make_tables(["table1"], results, settings)[0]
-    assert table.blocks[0].heading == "Brain-IT, 40 h (2,430 training trials), simulation"
+    assert table.blocks[0].heading == "Brain-IT, 40 h (2,430 training trials), subj01, simulation"
     assert table.blocks[0].columns == ("metric", "simulation", "95 % interval", "chance")
     assert ("demo_resnet.mid.two_way ↑", "93.2", "93.2 to 93.2", "0.5") in table.blocks[0].rows
 
@@ -209,20 +245,22 @@ def test_scores_as_text() -> None:
 
 
 def test_training_trials_by_duration(tmp_path: Path) -> None:
-    """Session 1 has runs 1 to 12, session 2 one run; half of the trials train."""
+    """Session 1 has runs 1 to 12, session 2 one run; a third of the trials each train, validate."""
     rows = [
-        (2 * run + half, session, number, 0, 0, 0, False, ("train", "test")[half])
+        (3 * run + part, session, number, 0, 0, 0, False, ("train", "val", "test")[part])
         for run, (session, number) in enumerate([(1, r) for r in range(1, 13)] + [(2, 1)])
-        for half in (0, 1)
+        for part in (0, 1, 2)
     ]
     pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).to_csv(tmp_path / "trials.csv", index=False)
     counts = count_training_trials({"subj01": tmp_path / "trials.csv"})
-    assert {name: counts["subj01", name] for name in ("40h", "1h", "30min", "15min")} == {
+    assert {name: counts["subj01", name] for name in ("40h", "2h", "1h", "30min", "15min")} == {
         "40h": 13,
-        "1h": 12,
-        "30min": 6,
-        "15min": 3,
+        "2h": 26,
+        "1h": 24,
+        "30min": 12,
+        "15min": 6,
     }
+    assert counts["subj01", "1h_scratch"] == 12
 
 
 def test_summaries_average_over_subjects_and_refuse_other_names(tmp_path: Path) -> None:
