@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ClusterSettings
@@ -58,14 +59,16 @@ def cluster_voxels(
     embedding: Float[NDArray[np.float32], "voxels width"],
     settings: ClusterSettings,
     seed: int,
+    n_threads: int = 1,
     positions: Float[NDArray[np.float32], "voxels xyz"] | None = None,
     atlas: Int[NDArray[np.int64], "voxels"] | None = None,
 ) -> ClusterResult:
     """Assign the voxels of all subjects to clusters by `settings.method`.
 
     `embedding` holds the encoder's voxel vectors; `positions` (mm) are needed by the method
-    coordinates and `atlas` (a label per voxel) by the method atlas. Raises `PipelineError` where
-    these are missing or of another length, values are not finite, or voxels are fewer than
+    coordinates and `atlas` (a label per voxel) by the method atlas. Products are of `n_threads`;
+    k-means is of one, for its threads add up in the order in which they end. Raises `PipelineError`
+    where these are missing or of another length, values are not finite, or voxels are fewer than
     clusters.
     """
     if settings.method == "atlas":
@@ -84,9 +87,13 @@ def cluster_voxels(
             f"{len(points)} voxels, {int((~np.isfinite(points)).any(axis=1).sum())} not finite",
             "lower clusters.n_clusters, or rerun train_encoder",
         )
-    mixture = _fit(points, settings, seed)
-    clusters = mixture.predict(points).astype(np.int64)
-    clusters, n_refilled = refill_empty(clusters, mixture.score_samples(points), settings)
+    import sklearn.mixture  # noqa: F401 - loads the libraries that are limited
+
+    with threadpool_limits({"openmp": 1, "blas": n_threads}):
+        mixture = _fit(points, settings, seed)
+        clusters = mixture.predict(points).astype(np.int64)
+        likelihood = mixture.score_samples(points)
+    clusters, n_refilled = refill_empty(clusters, likelihood, settings)
     tensors = {name: np.asarray(getattr(mixture, f"{name}_")) for name in _MIXTURE_TENSORS}
     return ClusterResult(
         clusters, tensors, settings.n_clusters, n_refilled, bool(mixture.converged_)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from brainit.core.artifacts import read_artifact, write_artifact, write_table
 from brainit.core.errors import PipelineError
@@ -41,8 +42,8 @@ def write_clusters(
     parcels = parcels_of_voxels(atlas, tables) if is_atlas else None
     positions = np.concatenate([table["position_mm"] for table in tables.values()])
     embedding = encoder["voxel_embedding"]
-    options, seed = settings.clusters, settings.run.seed
-    result = cluster_voxels(embedding, options, seed, positions=positions, atlas=parcels)
+    options, seed, n_threads = settings.clusters, settings.run.seed, settings.run.threads
+    result = cluster_voxels(embedding, options, seed, n_threads, positions, parcels)
     attributes = {
         "subjects": list(n_voxels),
         "n_voxels": n_voxels,
@@ -77,13 +78,14 @@ def write_assigned(
     options = settings.clusters.model_copy(
         update={"covariance": clusters.attributes.get("covariance", settings.clusters.covariance)}
     )
-    cluster, nearest = assign_voxels(
-        new["voxel_embedding"],
-        base["voxel_embedding"],
-        clusters["voxel_cluster"],
-        options,
-        clusters.tensors,
-    )
+    with threadpool_limits(settings.run.threads, "blas"):
+        cluster, nearest = assign_voxels(
+            new["voxel_embedding"],
+            base["voxel_embedding"],
+            clusters["voxel_cluster"],
+            options,
+            clusters.tensors,
+        )
     kept = ("n_clusters", "method", "covariance")
     attributes: dict[str, Any] = {
         **{name: clusters.attributes[name] for name in kept if name in clusters.attributes},
