@@ -23,6 +23,8 @@ from brainit.training.states import LoopState
 
 logger = logging.getLogger(__name__)
 
+HISTORY_COLUMNS = ("epoch", "train_loss", "val_loss", "lr")
+
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -121,7 +123,7 @@ def fit(
         with torch.no_grad():
             for parameter, value in zip(parameters, state.best_state, strict=True):
                 parameter.copy_(value)
-    return pd.DataFrame(state.rows)
+    return pd.DataFrame(state.rows, columns=list(HISTORY_COLUMNS))
 
 
 def _is_done(state: LoopState, plan: LoopPlan) -> bool:
