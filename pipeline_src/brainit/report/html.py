@@ -71,7 +71,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         simulated=simulated,
         summary=summary_of(settings, inputs.recons),
         data=data_grid(inputs.trials, inputs.ceilings),
-        settings=json.dumps(settings.model_dump(mode="json", exclude={"paths", "lab"}), indent=1),
+        settings=_settings_text(settings),
         checks=None if checks is None else check_rows(checks),
         verdict=None if checks is None else verdict_of(checks),
         tables=[read_text(folder / f"{folder.name}.html", "make_tables") for folder in folders],
@@ -83,6 +83,12 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         runs=run_grid(inputs.recons),
         citations=citations(),
     )
+
+
+def _settings_text(settings: Settings) -> str:
+    """Return as JSON what the step was told; what it was not told may have been another value."""
+    told = settings.model_dump(mode="json", exclude={"paths", "lab"}, exclude_unset=True)
+    return json.dumps(told, indent=1)
 
 
 def _cost_grid(folder: Path | None) -> Grid:
