@@ -30,7 +30,7 @@ rule download:
     params:
         source=source_root,
         work=f"{WORK}/download",
-        settings=settings("nsd"),
+        settings=settings("nsd", reads=FETCHING, ignores=COMPUTING),
         code=code_digest("brainit.steps.download"),
     shell:
         "python -m brainit.steps.download"
@@ -95,7 +95,7 @@ rule fetch_weights:
         mem_mb=by_attempt(24000),
         runtime=by_attempt(600),
     params:
-        settings=settings(),
+        settings=some_settings("run"),
         code=code_digest("brainit.steps.fetch_weights"),
     shell:
         "python -m brainit.steps.fetch_weights"

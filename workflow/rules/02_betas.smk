@@ -26,7 +26,7 @@ rule prepare_design:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(30),
     params:
-        settings=settings("nsd"),
+        settings=settings("nsd", ignores=COMPUTING),
         code=code_digest("brainit.steps.prepare_design"),
     shell:
         "python -m brainit.steps.prepare_design"
@@ -64,7 +64,7 @@ rule prepare_betas:
     params:
         source=source_root,
         work=WORK,
-        settings=settings("nsd"),
+        settings=settings("nsd", reads=FETCHING, ignores=COMPUTING),
         code=code_digest("brainit.steps.prepare_betas"),
     shell:
         "python -m brainit.steps.prepare_betas"
@@ -108,7 +108,7 @@ rule estimate_noise_ceiling:
         runtime=by_attempt(60),
     params:
         source=source_root,
-        settings=settings("nsd"),
+        settings=settings("nsd", ignores=COMPUTING),
         code=code_digest("brainit.steps.estimate_noise_ceiling"),
     shell:
         "python -m brainit.steps.estimate_noise_ceiling"
@@ -154,7 +154,7 @@ rule prepare_nsdsynthetic:
         source=source_root,
         work=f"{WORK}/nsdsynthetic/{{subject}}",
         out=lambda wildcards, output: str(Path(output.betas).parent),
-        settings=settings("nsd", "images"),
+        settings=settings("nsd", "images", reads=FETCHING, ignores=COMPUTING),
         code=code_digest("brainit.steps.prepare_nsdsynthetic"),
     shell:
         "python -m brainit.steps.prepare_nsdsynthetic"

@@ -36,7 +36,7 @@ rule prepare_lab_subject:
         runtime=by_attempt(120),
     params:
         folder=lab_folder,
-        settings=settings("nsd", "images"),
+        settings=settings("nsd", "images", ignores=COMPUTING),
         code=code_digest("brainit.steps.prepare_lab_subject"),
     shell:
         "python -m brainit.steps.prepare_lab_subject"

@@ -26,7 +26,7 @@ rule prepare_images:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(600),
     params:
-        settings=settings("images"),
+        settings=settings("images", ignores=COMPUTING),
         code=code_digest("brainit.steps.prepare_images"),
     shell:
         "python -m brainit.steps.prepare_images"

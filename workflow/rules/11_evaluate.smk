@@ -95,7 +95,10 @@ if SIMULATION:
             metrics=keyed_scores("metrics"),
             summaries=keyed_scores("summaries"),
             weights=WEIGHTS,
-            settings=settings("nsd", "features", "encoder", "clusters", "evaluation"),
+            settings=settings(
+                *["nsd", "features", "encoder", "clusters", "evaluation"],
+                reads=["nsd.evaluated"],
+            ),
             code=code_digest("brainit.steps.check_results"),
         shell:
             "python -m brainit.steps.check_results"

@@ -43,7 +43,7 @@ rule make_tables:
         metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS),
+        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
         code=code_digest("brainit.steps.make_tables"),
     shell:
         "python -m brainit.steps.make_tables"
@@ -99,7 +99,9 @@ rule make_figures:
         recons=keyed_recons("recons"),
         truth=truth_flags,
         weights=WEIGHTS,
-        settings=settings("nsd", "features", "encoder", "evaluation"),
+        settings=settings(
+            *["nsd", "features", "encoder", "evaluation"], reads=["nsd.evaluated"]
+        ),
         code=code_digest("brainit.steps.make_figures"),
     shell:
         "python -m brainit.steps.make_figures"
@@ -153,7 +155,10 @@ rule make_report:
             ["--checks", *input.checks] if input.checks else []
         ),
         benchmarks=str(RESULTS / "benchmarks"),
-        settings=settings("models", "simulation", *TABLE_SECTIONS),
+        settings=settings(
+            *["models", "simulation", "ablations", "seeds", *TABLE_SECTIONS],
+            reads=SHOWN,
+        ),
         code=code_digest("brainit.steps.make_report"),
     shell:
         "python -m brainit.steps.make_report"

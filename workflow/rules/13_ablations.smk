@@ -37,7 +37,7 @@ use rule make_tables as make_tables_ablations with:
         metrics=named_ablations("metrics"),
         summaries=named_ablations("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS),
+        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
         code=code_digest("brainit.steps.make_tables"),
 
 
@@ -66,7 +66,7 @@ use rule make_tables as make_tables_beyond with:
         metrics=named_every("metrics"),
         summaries=named_every("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS),
+        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
         code=code_digest("brainit.steps.make_tables"),
 
 
@@ -103,7 +103,9 @@ rule evaluate_encoder:
         ),
         weights=WEIGHTS,
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
-        settings=settings("nsd", "features", "encoder", "evaluation"),
+        settings=settings(
+            *["nsd", "features", "encoder", "evaluation"], reads=["nsd.evaluated"]
+        ),
         code=code_digest("brainit.steps.evaluate_encoder"),
     shell:
         "python -m brainit.steps.evaluate_encoder"

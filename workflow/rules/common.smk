@@ -7,6 +7,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 validate(config, schema="../schemas/config.schema.json", set_default=False)
@@ -17,6 +18,17 @@ SUBJECTS = config["nsd"]["subjects"]
 EVALUATED = config["nsd"]["evaluated"]
 TRANSFER = config["nsd"]["transfer"]
 LAB = config["lab"]
+for key, chosen in (("evaluated", EVALUATED), ("transfer", TRANSFER)):
+    if others := [subject for subject in chosen if subject not in SUBJECTS]:
+        raise WorkflowError(
+            f"nsd.{key}: expected subjects of nsd.subjects ({', '.join(SUBJECTS)}), found"
+            f" {', '.join(others)}. Fix: add them to nsd.subjects, or leave them out of nsd.{key}"
+        )
+if TRANSFER and len(SUBJECTS) < 2:
+    raise WorkflowError(
+        f"nsd.transfer: expected another of nsd.subjects than {SUBJECTS[0]} to transfer from, found"
+        " none. Fix: set nsd.transfer: [], or name more nsd.subjects"
+    )
 NSD_NAME = r"subj0[1-8]"
 LAB_NAME = "|".join(LAB) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
@@ -76,23 +88,39 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-def settings(*sections):
+NOWHERE = {
+    "run": ["checkpoint_minutes", "max_hours", "submit_downloads", "container"],
+    "transfer": ["durations", "short_durations", "further_durations", "scratch"],
+    "nsd": ["pool_sizes", "evaluated", "transfer", "connections", "accept_terms"],
+}
+"""Keys that a step is told only where `reads` names them, since a change of one must repeat no job.
+
+They say how trainings are cut into jobs (which travels as resources, for these trigger nothing), where
+jobs run, which runs there are, and how files are fetched.
+"""
+FETCHING = ["nsd.connections", "nsd.accept_terms"]
+COMPUTING = ["run.threads", "run.device"]
+"""What steps that only read and write files do not read."""
+SHOWN = {f"{name}.{key}" for name in ("nsd", "transfer") for key in NOWHERE[name]}
+SHOWN -= set(FETCHING)
+"""Which runs there are, as the report shows it."""
+
+
+def settings(*sections, reads=(), ignores=()):
     """Return the params function that hands the named sections to a step as JSON.
 
-    They are those of the variant that the wildcards name. How trainings are cut into jobs and where
-    jobs run is no part of them, since a change of it must repeat no job: the former travels as
-    resources, which trigger nothing. Nor is which runs there are.
+    They are those of the variant that the wildcards name. `reads` are keys of `NOWHERE` that the step
+    reads all the same, `ignores` further ones that it does not.
     """
+    hidden = {f"{name}.{key}" for name, keys in NOWHERE.items() for key in keys}
+    hidden = hidden - set(reads) | set(ignores)
 
     def chosen(wildcards):
         found = settings_of(variant_named(wildcards))
-        found = {name: copy.copy(found[name]) for name in ("run", *sections)}
-        for key in ("checkpoint_minutes", "max_hours", "submit_downloads", "container"):
-            found["run"].pop(key, None)
-        for key in ("durations", "short_durations", "further_durations", "scratch"):
-            found.get("transfer", {}).pop(key, None)
-        found.get("nsd", {}).pop("pool_sizes", None)
-        return json.dumps(found, sort_keys=True)
+        told = {name: copy.copy(found[name]) for name in ("run", *sections)}
+        for name, key in (name.split(".") for name in hidden):
+            told.get(name, {}).pop(key, None)
+        return json.dumps(told, sort_keys=True)
 
     return chosen
 

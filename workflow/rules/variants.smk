@@ -17,6 +17,11 @@ def all_variants():
                 " Fix: correct seeds.rows"
             )
         for seed in config["seeds"]["values"]:
+            if seed == config["run"]["seed"]:
+                raise WorkflowError(
+                    f"seeds.values: expected other seeds than run.seed, found {seed}."
+                    " Fix: leave it out, its rows are the runs without seeds"
+                )
             name = f"seed{seed}" if row == "main" else f"{row}_seed{seed}"
             found[name] = {**named.get(row, {}), "run": {"seed": seed}}
     return found

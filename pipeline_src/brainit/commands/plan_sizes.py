@@ -203,8 +203,7 @@ class Sizes:
             lines.append(Line("stimuli", 1, self.stimuli, "NSD"))
             lines.append(Line("unlabelled images", 1, self.coco, "COCO"))
         if "download" in rules:
-            subjects = sorted({*nsd.subjects, *nsd.evaluated, *nsd.transfer})
-            n_small = len(anatomy_keys(nsd, subjects)) + len(subjects) + 2
+            n_small = len(anatomy_keys(nsd, nsd.subjects)) + len(nsd.subjects) + 2
             lines.append(Line("design, masks, ceilings (about)", n_small, _SMALL_FILE_BYTES, "NSD"))
         for name in sorted(
             dict(job.wildcards)["network"] for job in jobs if job.rule == "fetch_weights"

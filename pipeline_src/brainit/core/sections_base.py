@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Duration = Annotated[str, Field(pattern=r"^(15min|30min|450trials|[1-9]h|[123][0-9]h|40h)$")]
+Duration = Annotated[str, Field(pattern=r"^(15min|30min|450trials|[1-9]h|[123][0-9]h)$")]
 Subject = Annotated[str, Field(pattern=r"^subj0[1-8]$")]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]

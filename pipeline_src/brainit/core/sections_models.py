@@ -9,6 +9,9 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from brainit.core.sections_base import Duration, Positive, Rate, Section, Share
 
+FiveCounts = Annotated[tuple[Positive, ...], Field(min_length=5, max_length=5)]
+"""One for each of VGG's five taps."""
+
 
 class EncoderSettings(Section):
     """The universal voxel encoder (arXiv 2406.12179)."""
@@ -107,7 +110,7 @@ class Stage1Settings(Section):
     """Voxels drawn per example (P D.1)."""
     voxel_sampling: Literal["with_replacement", "without_replacement"] = "with_replacement"
     """Draws with replacement are used as a set (C)."""
-    queries_per_layer: tuple[Positive, ...] = (512, 512, 128, 64, 16)
+    queries_per_layer: FiveCounts = (512, 512, 128, 64, 16)
     """Positions drawn per VGG layer and image (low-level BIT only)."""
     decoder: Literal["bit", "mlp"] = "bit"
     """mlp: one hidden layer of `mlp_width` in the BIT's place (T5; low-level BIT only)."""
@@ -167,7 +170,7 @@ class TransferSettings(Section):
     """A new subject: only its voxel embeddings are trained (P 5.3, D.4)."""
 
     durations: tuple[Duration, ...] = ("1h",)
-    """Amounts of the new subject's data: 15min, 30min, 450trials, or sessions: 1h, 2h, ... 40h."""
+    """Amounts of the new subject's data: 15min, 30min, 450trials, or sessions: 1h, 2h, ... 39h."""
     short_durations: tuple[Duration, ...] = ("15min", "30min")
     """Amounts that the first subject alone is also decoded from (T7)."""
     further_durations: tuple[Duration, ...] = ("450trials", "2h", "5h", "10h")

@@ -43,7 +43,7 @@ _COCO_MD5 = "7ebc562819fdb32847aab79530457326"
 
 def metadata_keys(nsd: NsdSettings) -> list[str]:
     """Return the keys of NSD's tree that the settings need, betas and stimuli excepted."""
-    subjects = sorted({*nsd.subjects, *nsd.evaluated, *nsd.transfer})
+    subjects = sorted(nsd.subjects)
     keys = [nsd_paths.EXPDESIGN, nsd_paths.STIM_INFO]
     keys += [nsd_paths.responses(subject) for subject in subjects]
     return [*keys, *anatomy_keys(nsd, subjects)]

@@ -1,0 +1,77 @@
+"""Which runs there are: what cannot be chosen, and what another choice does not repeat."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Run
+from .test_dry_run import DRY
+
+RUNS = {"nsd": {"evaluated": ["subj01", "subj02"], "transfer": ["subj02"], "connections": 3}}
+ALL_THE_SAME = (
+    *("simulate_nsd", "download", "prepare_design", "prepare_betas", "prepare_images"),
+    *("train_encoder", "cluster_voxels", "train_bit_lowlevel", "train_joint"),
+)
+READING_AND_WRITING = ("simulate_nsd", "prepare_design", "prepare_betas", "prepare_images")
+
+
+def commands(snakemake: Run, folder: Path, overlay: dict[str, object]) -> dict[str, set[str]]:
+    """Return the commands of 40 h of subj01 by rule, with `overlay` on top of the demo's values."""
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump(overlay))
+    files = ("--configfile", "config/demo.yaml", str(path))
+    result = snakemake("results/demo/subj01/recon_40h", *DRY, "-p", *files)
+    text = result.stdout + result.stderr
+    assert result.returncode == 0, text
+    found: dict[str, set[str]] = {}
+    for rule, command in re.findall(r"-m brainit\.steps\.(\w+)( .*)", text):
+        found.setdefault(rule, set()).add(command)
+    return found
+
+
+def test_a_choice_of_runs_or_connections_repeats_nothing_made(
+    snakemake: Run, tmp_path: Path
+) -> None:
+    plain, chosen = commands(snakemake, tmp_path, {}), commands(snakemake, tmp_path, RUNS)
+    assert plain["download"] != chosen["download"], "it reads how many connections there are"
+    for rule in ALL_THE_SAME:
+        if rule not in ("download", "prepare_betas"):
+            assert plain[rule] == chosen[rule], rule
+    of_runs = commands(snakemake, tmp_path, {"nsd": {**RUNS["nsd"], "connections": 8}})
+    for rule in ALL_THE_SAME:
+        assert plain[rule] == of_runs[rule], rule
+
+
+def test_threads_are_told_to_steps_that_compute(snakemake: Run, tmp_path: Path) -> None:
+    plain = commands(snakemake, tmp_path, {})
+    two = commands(snakemake, tmp_path, {"run": {"threads": 2}})
+    for rule in READING_AND_WRITING:
+        assert plain[rule] == two[rule], rule
+    assert plain["train_encoder"] != two["train_encoder"]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "told"),
+    [
+        (
+            {"nsd": {"subjects": ["subj01", "subj02"], "evaluated": ["subj03", "subj01"]}},
+            "nsd.evaluated: expected subjects of nsd.subjects (subj01, subj02), found subj03",
+        ),
+        ({"nsd": {"transfer": ["subj07"]}}, "nsd.transfer: expected subjects of nsd.subjects"),
+        ({"nsd": {"subjects": ["subj01"]}}, "nsd.transfer: expected another of nsd.subjects"),
+        ({"seeds": {"values": [43, 42]}}, "seeds.values: expected other seeds than run.seed"),
+        ({"transfer": {"durations": ["40h"]}}, "40h"),
+        ({"bit_lowlevel": {"queries_per_layer": [8, 8]}}, "queries_per_layer"),
+    ],
+)
+def test_choices_that_cannot_be_stop_before_any_job(
+    snakemake: Run, tmp_path: Path, overlay: dict[str, object], told: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(overlay))
+    result = snakemake(*DRY, "--configfile", "config/demo.yaml", str(path), "--", "all")
+    text = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0 and "Job stats" not in text
+    assert told in text and "Traceback" not in text
