@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,13 @@ def test_report_is_one_file_with_everything(inputs: ReportInputs) -> None:
     assert digest["recons.h5"][:16] in report and "f" * 16 in report
     assert "2:10 min" in report and "700 MB" in report
     assert report == make_report(inputs, SIMULATED)
+
+
+def test_report_shows_the_settings_that_it_was_told(inputs: ReportInputs) -> None:
+    report = make_report(inputs, SIMULATED)
+    shown = report.split("All settings</summary>")[1].split("</details>")[0]
+    told = json.loads(unescape(shown.split(">", 1)[1].split("</pre>")[0]))
+    assert told == {"run": {"simulation": True}, "dip": {"iterations": 77}}
 
 
 def test_report_lists_all_that_was_not_run(inputs: ReportInputs) -> None:
