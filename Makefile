@@ -16,7 +16,7 @@ demo-full: setup  ## the demo with every ablation and transfer table, and a repo
 
 test: setup lint  ## every check: format, lint, types, layers, then all tests, cheapest first
 	$(BIN)/pytest tests/unit -n 2 --dist loadfile
-	$(BIN)/pytest tests/contract tests/workflow -n 2
+	$(BIN)/pytest tests/contract tests/workflow -n 2 --dist loadgroup
 	$(BIN)/pytest tests/e2e
 	$(BIN)/pytest tests/slurm -m "not slurm_slow" -rs
 

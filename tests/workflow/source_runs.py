@@ -35,7 +35,7 @@ class SourceRun:
                 "accept_terms": True,
                 "published_checks": "never",
                 "mask": "nsdgeneral",
-                **{name: people for name in ("subjects", "evaluated", "transfer")},
+                **{"subjects": people, "evaluated": people, "transfer": []},
             },
             "images": {"stored_size": 12, "n_external": 4},
         }

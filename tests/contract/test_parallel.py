@@ -24,6 +24,8 @@ from brainit.training import parallel
 from brainit.training.joint import train_joint
 from brainit.training.resume import Checkpointer
 
+pytestmark = pytest.mark.xdist_group("parallel")  # its fixtures are made once
+
 N_STEPS = 3
 """One an epoch, whose 6 batches are accumulated by 4: the gradients of the last two stay."""
 

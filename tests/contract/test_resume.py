@@ -27,6 +27,8 @@ from brainit.training.schedule import Plateau
 from brainit.training.stage1 import Stage1Task
 from brainit.training.states import LoopState
 
+pytestmark = pytest.mark.xdist_group("resume")  # its fixtures are made once
+
 
 class Killed(Exception):
     """Stands for the end of a process without warning."""

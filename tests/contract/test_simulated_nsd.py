@@ -17,6 +17,8 @@ from brainit.core.settings import Settings, parse_sections
 from brainit.data import nsd_paths
 from brainit.simulation.simulate import simulate
 
+pytestmark = pytest.mark.xdist_group("simulated_nsd")  # its fixtures are made once
+
 SIZES = {
     "n_own_images": 40,
     "n_shared_images": 10,

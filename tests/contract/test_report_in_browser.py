@@ -23,6 +23,8 @@ from tests.report_files import DISTANCE, NSD_ID, PIX_CORR, write_run
 from brainit.core.settings import parse_sections
 from brainit.report.html import make_report
 
+pytestmark = pytest.mark.xdist_group("report_in_browser")  # its fixtures are made once
+
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[webdriver.Chrome]:
