@@ -35,7 +35,9 @@ class SourceRun:
                 "accept_terms": True,
                 "published_checks": "never",
                 "mask": "nsdgeneral",
-                **{"subjects": people, "evaluated": people, "transfer": []},
+                "subjects": people,
+                "evaluated": people,
+                "transfer": [],
             },
             "images": {"stored_size": 12, "n_external": 4},
         }

@@ -12,6 +12,7 @@ SIZES: tuple[tuple[str, str, str], ...] = (
     ("bit", "n_blocks", "BIT blocks"),
     ("bit_lowlevel", "epochs", "low-level BIT epochs"),
     ("bit_lowlevel", "batch", "low-level BIT batch"),
+    ("bit_lowlevel", "mlp_width", "hidden units of T5's MLP"),
     ("bit_semantic", "epochs", "semantic BIT epochs"),
     ("bit_semantic", "batch", "semantic BIT batch"),
     ("joint", "epochs", "stage-2 epochs"),

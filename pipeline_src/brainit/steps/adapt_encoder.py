@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     base = load_encoder(args.base, settings.features, args.weights)
     require_encoder_settings(args.base, base, settings.encoder)
     fmri = load_subject_fmri(
-        args.subject, args.betas, args.trials, ("train",), args.duration, average=False
+        args.subject, args.betas, args.trials, ("train", "val"), args.duration, average=False
     )
     device = run_device(settings)
     name = settings.features.encoder_backbone

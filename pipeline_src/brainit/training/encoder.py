@@ -81,7 +81,8 @@ def adapt_encoder(
 ) -> tuple[VoxelEncoder, pd.DataFrame]:
     """Train voxel vectors of one new subject on a frozen base; return the last epoch.
 
-    The encoder returned has that subject alone. Validation columns of the history are empty.
+    The encoder returned has that subject alone. No epoch is chosen: `fmri` may hold the validation
+    trials too, as it does in the transfer of a BIT, and the history's validation columns are empty.
     """
     options, seed = settings.encoder, settings.run.seed
     with seeded_init(seed, "voxel_encoder", fmri.subject):
