@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,6 +26,17 @@ def snakemake(repository: Path) -> Run:
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
     return call
+
+
+def refusal(snakemake: Run, folder: Path, overlay: dict[str, object], target: str = "all") -> str:
+    """Return, in one line, what a dry run of the demo says to refuse the settings `overlay`."""
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump(overlay))
+    words = ["--dry-run", "--cores", "1", "--configfile", "config/demo.yaml", str(path)]
+    result = snakemake(*words, "--", target)
+    text = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode != 0 and "Job stats" not in text and "Traceback" not in text
+    return text
 
 
 def job_counts(output: str) -> Counter[str]:

@@ -10,7 +10,7 @@ import yaml
 from brainit.core.settings import Settings
 from brainit.evaluation.table_rows import EVERY_TABLE, TABLES
 
-from .conftest import Run, job_counts
+from .conftest import Run, job_counts, refusal
 from .test_dry_run import DEMO, DRY, parse_jobs
 
 VARIANTS = list(Settings().ablations.root)
@@ -121,12 +121,7 @@ def test_low_level_images_are_shared_by_a_variant_of_the_semantic_branch(
 def test_faulty_variants_stop_before_any_job(
     snakemake: Run, tmp_path: Path, overlay: dict[str, object], told: str
 ) -> None:
-    path = tmp_path / "own.yaml"
-    path.write_text(yaml.safe_dump({"ablations": {"mine": overlay}}))
-    result = snakemake(*DRY, "--configfile", "config/demo.yaml", str(path), "--", "ablations")
-    assert result.returncode != 0
-    assert told in result.stdout + result.stderr
-    assert "Job stats" not in result.stdout + result.stderr
+    assert told in refusal(snakemake, tmp_path, {"ablations": {"mine": overlay}}, "ablations")
 
 
 def test_settings_of_a_variant_reach_its_jobs_alone(snakemake: Run) -> None:

@@ -25,12 +25,13 @@ rule download:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
+        connections=config["nsd"]["connections"],
         mem_mb=by_attempt(1000),
         runtime=by_attempt(120),
     params:
         source=source_root,
         work=f"{WORK}/download",
-        settings=settings("nsd", reads=FETCHING, ignores=COMPUTING),
+        settings=settings("nsd", reads=["nsd.accept_terms"], ignores=COMPUTING),
         code=code_digest("brainit.steps.download"),
     shell:
         "python -m brainit.steps.download"
@@ -39,6 +40,7 @@ rule download:
         " --work {params.work:q}"
         " --manifest {output.manifest:q}"
         " --settings {params.settings:q}"
+        " --connections {resources.connections}"
         " &> {log:q}"
 
 
@@ -59,13 +61,14 @@ rule download_images:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
+        connections=config["nsd"]["connections"],
         mem_mb=by_attempt(1000),
         runtime=by_attempt(1200),
     params:
         source=source_root,
         coco_source=coco_root,
         work=f"{WORK}/download_images",
-        settings=some_settings("nsd", "accept_terms", "connections"),
+        settings=some_settings("nsd", "accept_terms"),
         code=code_digest("brainit.steps.download_images"),
     shell:
         "python -m brainit.steps.download_images"
@@ -76,6 +79,7 @@ rule download_images:
         " --work {params.work:q}"
         " --manifest {output.manifest:q}"
         " --settings {params.settings:q}"
+        " --connections {resources.connections}"
         " &> {log:q}"
 
 

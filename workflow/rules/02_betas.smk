@@ -59,12 +59,13 @@ rule prepare_betas:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
+        connections=config["nsd"]["connections"],
         mem_mb=by_attempt(2000),
         runtime=by_attempt(600),
     params:
         source=source_root,
         work=WORK,
-        settings=settings("nsd", reads=FETCHING, ignores=COMPUTING),
+        settings=settings("nsd", reads=["nsd.accept_terms"], ignores=COMPUTING),
         code=code_digest("brainit.steps.prepare_betas"),
     shell:
         "python -m brainit.steps.prepare_betas"
@@ -78,6 +79,7 @@ rule prepare_betas:
         " --voxels {output.voxels:q}"
         " --summary {output.summary:q}"
         " --settings {params.settings:q}"
+        " --connections {resources.connections}"
         " &> {log:q}"
 
 
@@ -148,13 +150,16 @@ rule prepare_nsdsynthetic:
         "../../envs/pipeline.yaml"
     threads: 1
     resources:
+        connections=config["nsd"]["connections"],
         mem_mb=by_attempt(2000),
         runtime=by_attempt(120),
     params:
         source=source_root,
         work=f"{WORK}/nsdsynthetic/{{subject}}",
         out=lambda wildcards, output: str(Path(output.betas).parent),
-        settings=settings("nsd", "images", reads=FETCHING, ignores=COMPUTING),
+        settings=settings(
+            "nsd", "images", reads=["nsd.accept_terms"], ignores=COMPUTING
+        ),
         code=code_digest("brainit.steps.prepare_nsdsynthetic"),
     shell:
         "python -m brainit.steps.prepare_nsdsynthetic"
@@ -164,4 +169,5 @@ rule prepare_nsdsynthetic:
         " --work {params.work:q}"
         " --out {params.out:q}"
         " --settings {params.settings:q}"
+        " --connections {resources.connections}"
         " &> {log:q}"

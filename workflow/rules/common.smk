@@ -95,14 +95,13 @@ NOWHERE = {
 }
 """Keys that a step is told only where `reads` names them, since a change of one must repeat no job.
 
-They say how trainings are cut into jobs (which travels as resources, for these trigger nothing), where
-jobs run, which runs there are, and how files are fetched.
+They say how trainings are cut into jobs and over how many connections files come (which travel as resources,
+for these trigger nothing), where jobs run, and which runs there are.
 """
-FETCHING = ["nsd.connections", "nsd.accept_terms"]
 COMPUTING = ["run.threads", "run.device"]
 """What steps that only read and write files do not read."""
 SHOWN = {f"{name}.{key}" for name in ("nsd", "transfer") for key in NOWHERE[name]}
-SHOWN -= set(FETCHING)
+SHOWN -= {"nsd.connections", "nsd.accept_terms"}
 """Which runs there are, as the report shows it."""
 
 

@@ -55,6 +55,24 @@ def read_settings(text: str) -> Settings:
     return parse_sections(sections)
 
 
+def add_connections_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of a step that fetches; see `read_fetching_settings`."""
+    parser.add_argument("--connections", type=int, help="at a time; nsd.connections if not given")
+
+
+def read_fetching_settings(args: argparse.Namespace) -> Settings:
+    """Parse `--settings`, where `--connections` comes before `nsd.connections`.
+
+    The workflow gives the flag, so that another number of connections repeats no job.
+    """
+    settings = read_settings(args.settings)
+    if args.connections is None:
+        return settings
+    given = settings.model_dump(mode="json")
+    given["nsd"]["connections"] = args.connections
+    return parse_sections(given)
+
+
 def named_paths(values: Sequence[str]) -> dict[str, Path]:
     """Turn `["subj01=path", ...]` into a dictionary in the order given."""
     pairs: dict[str, Path] = {}

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import (
+    add_connections_flag,
+    read_fetching_settings,
+    run_step,
+    step_parser,
+)
 from brainit.data.download import download
 
 
@@ -14,8 +19,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="root of the fetched tree")
     parser.add_argument("--work", type=Path, required=True, help="folder of files until all came")
     parser.add_argument("--manifest", type=Path, required=True, help="list of files (.json)")
+    add_connections_flag(parser)
     args = parser.parse_args(argv)
-    download(args.source, read_settings(args.settings).nsd, args.out, args.work, args.manifest)
+    download(args.source, read_fetching_settings(args).nsd, args.out, args.work, args.manifest)
 
 
 if __name__ == "__main__":

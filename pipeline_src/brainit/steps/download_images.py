@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import (
+    add_connections_flag,
+    read_fetching_settings,
+    run_step,
+    step_parser,
+)
 from brainit.data.download import download_images
 
 
@@ -16,8 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--coco", type=Path, required=True, help="unlabeled2017.zip to write")
     parser.add_argument("--work", type=Path, required=True, help="folder of files until all came")
     parser.add_argument("--manifest", type=Path, required=True, help="list of files (.json)")
+    add_connections_flag(parser)
     args = parser.parse_args(argv)
-    nsd = read_settings(args.settings).nsd
+    nsd = read_fetching_settings(args).nsd
     download_images(
         args.source, args.coco_source, nsd, args.stimuli, args.coco, args.work, args.manifest
     )

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import (
+    add_connections_flag,
+    read_fetching_settings,
+    run_step,
+    step_parser,
+)
 from brainit.data.betas import prepare_betas
 
 
@@ -19,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--betas", type=Path, required=True, help="betas to write (.npy)")
     parser.add_argument("--voxels", type=Path, required=True, help="voxel table to write")
     parser.add_argument("--summary", type=Path, required=True, help="summary to write (.json)")
+    add_connections_flag(parser)
     args = parser.parse_args(argv)
-    nsd = read_settings(args.settings).nsd
+    nsd = read_fetching_settings(args).nsd
     prepared = prepare_betas(
         args.subject, args.nsd, args.source, args.trials, args.work, nsd, args.mask_files
     )

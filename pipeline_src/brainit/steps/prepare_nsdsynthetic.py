@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import (
+    add_connections_flag,
+    read_fetching_settings,
+    run_step,
+    step_parser,
+)
 from brainit.data.nsdsynthetic import prepare_nsdsynthetic
 from brainit.data.voxels import read_voxels
 
@@ -16,8 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--voxels", type=Path, required=True, help="voxel table of the subject")
     parser.add_argument("--work", type=Path, required=True, help="folder of files while needed")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    add_connections_flag(parser)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_fetching_settings(args)
     prepare_nsdsynthetic(
         args.subject,
         args.source,

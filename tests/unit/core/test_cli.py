@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from brainit.core.cli import guarded, named_paths, read_settings
+from brainit.core.cli import (
+    add_connections_flag,
+    guarded,
+    named_paths,
+    read_fetching_settings,
+    read_settings,
+    step_parser,
+)
 from brainit.core.errors import PipelineError
 
 
@@ -42,3 +49,14 @@ def test_settings_json() -> None:
     assert read_settings('{"dip": {"iterations": 7}}').dip.iterations == 7
     with pytest.raises(PipelineError, match="JSON"):
         read_settings("{dip: 7")
+
+
+def test_connections_of_the_command_come_before_those_of_the_settings() -> None:
+    parser = step_parser("download", "")
+    add_connections_flag(parser)
+    given = ["--settings", '{"nsd": {"connections": 3, "accept_terms": true}}']
+    assert read_fetching_settings(parser.parse_args(given)).nsd.connections == 3
+    told = read_fetching_settings(parser.parse_args([*given, "--connections", "5"]))
+    assert told.nsd.connections == 5 and told.nsd.accept_terms
+    with pytest.raises(PipelineError, match=r"nsd\.connections"):
+        read_fetching_settings(parser.parse_args([*given, "--connections", "0"]))
