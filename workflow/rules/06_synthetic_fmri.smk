@@ -2,8 +2,9 @@
 Predicted fMRI for the external images (paper sections 4, D.1).
 
 Needs    an encoder, the external images
-Makes    <results>/group/{pool}/main/synthetic_fmri, a folder of shards for each subject of the pool; with
-         real images (78 GB for 8 subjects) it goes once the pool's BITs are trained
+Makes    <results>/group/{pool}/main/synthetic_fmri, a folder of shards for each subject of the pool
+         (real images, 8 subjects: 78 GB); that of all subjects stays, for ablations read it, that of
+         another pool goes once its BITs are trained, unless the source is on this machine
 Steps    synthesize_fmri
 """
 
@@ -15,11 +16,13 @@ rule synthesize_fmri:
         images="<results>/group/images/external",
         network=network("encoder_backbone"),
     output:
-        fmri=temp_if_remote(directory("<results>/group/{pool}/main/synthetic_fmri")),
+        fmri=directory("<results>/group/{pool}/main/synthetic_fmri"),
     log:
         "<logs>/synthesize_fmri/{pool}.log",
     benchmark:
         "<benchmarks>/synthesize_fmri/{pool}.tsv"
+    wildcard_constraints:
+        pool="all",
     priority: 5
     conda:
         "../../envs/pipeline.yaml"
@@ -40,3 +43,10 @@ rule synthesize_fmri:
         " --weights {params.weights:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
+
+
+use rule synthesize_fmri as synthesize_fmri_pool with:
+    output:
+        fmri=temp_if_remote(directory("<results>/group/{pool}/main/synthetic_fmri")),
+    wildcard_constraints:
+        pool=OTHER_POOL,

@@ -38,6 +38,7 @@ FURTHER_DURATIONS = config["transfer"]["further_durations"]
 DURATION = r"15min|30min|450trials|[1-9]h|[1-4][0-9]h"
 NSDSYNTHETIC = "nsdsynthetic"
 FIRST_POOL = r"first[1-8]"
+OTHER_POOL = rf"{FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h"
 MODELS = config["models"]
 TRAINS_POOL = MODELS == "train"
 POOL_MODELS = {
@@ -78,7 +79,7 @@ if config["run"]["container"]:
 
 wildcard_constraints:
     subject=ANY_NAME,
-    pool=rf"all|{FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h",
+    pool=f"all|{OTHER_POOL}",
     duration=DURATION,
     run=rf"{DURATION}|1h_scratch|{NSDSYNTHETIC}|{FIRST_POOL}|40h_({ANY_VARIANT})",
     variant=rf"main|{ANY_VARIANT}",

@@ -30,7 +30,7 @@ TOKENS_TFLOP = 0.98
 
 _STAGES = (
     ("extract_features", "train_encoder"),
-    ("synthesize_fmri", "adapt_encoder"),
+    ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
     ("synthesize_fmri_transfer", "train_bit_lowlevel", "train_bit_semantic"),
     ("train_joint", "adapt_bit"),
     ("adapt_joint", "reconstruct_lowlevel"),
@@ -84,7 +84,7 @@ class Hours:
                 is_new = job.rule == "adapt_encoder"
                 epochs = settings.encoder.transfer_epochs if is_new else settings.encoder.epochs
                 return _ENCODER_EXAMPLE * self.n_real(job) * epochs
-            case "synthesize_fmri" | "synthesize_fmri_transfer":
+            case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
                 per_image = _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.all_voxels(job)
                 return per_image * self.sizes.n_external
             case "train_bit_lowlevel":

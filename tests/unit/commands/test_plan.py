@@ -81,14 +81,17 @@ def test_one_subject_alone_needs_its_betas_alone() -> None:
 
 def test_stimuli_and_predicted_fmri_go_after_use() -> None:
     jobs = [Job("prepare_images"), Job("download_images")]
-    jobs += [Job("synthesize_fmri", (("pool", pool),)) for pool in ("all", "without_subj01")]
+    one, other = ("pool", "without_subj01"), ("pool", "without_subj02")
+    jobs += [Job("synthesize_fmri_pool", (pool,)) for pool in (one, other)]
+    jobs.append(Job("synthesize_fmri", (("pool", "all"),)))
     settings = parse_sections({"nsd": {"subjects": SUBJECTS[:2]}})
     n_kept = (73_000 + 123_403) * 256**2 * 3
     n_raw = 73_000 * 425**2 * 3 + 19_000_000_000
     plan = make_plan(settings, jobs, 1000.0)
     assert plan["peak_disk_bytes"] == n_raw + n_kept
     later = make_plan(settings, jobs[2:], 1000.0)
-    assert later["peak_disk_bytes"] == 2 * 123_403 * 39_548 * 2
+    of_subject = 123_403 * 39_548 * 2
+    assert later["peak_disk_bytes"] == 2 * of_subject + of_subject
 
 
 def test_peak_of_events_in_order() -> None:
