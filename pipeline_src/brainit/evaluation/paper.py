@@ -23,13 +23,14 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A published table; `subjects` are those over which its rows are means."""
+    """A published table; `subjects` are those over which its rows are means, `note` says more."""
 
     title: str
     metrics: tuple[str, ...]
     lower_is_better: tuple[str, ...]
     subjects: tuple[str, ...]
     rows: tuple[PaperRow, ...]
+    note: str = ""
 
     def row(self, method: str, data: str = "40h") -> PaperRow:
         """Return the row of a method and amount of data; raises `KeyError` where there is none."""
@@ -76,4 +77,5 @@ def paper_table(name: str) -> PaperTable:
         lower_is_better=tuple(entry.get("lower_is_better", numbers["lower_is_better"])),
         subjects=tuple(entry.get("subjects", _SUBJECTS)),
         rows=rows,
+        note=entry.get("note", ""),
     )

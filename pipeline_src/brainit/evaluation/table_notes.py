@@ -19,10 +19,10 @@ def table_notes(
 
 def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> tuple[str, ...]:
     sizes = f"both images resized to {settings.evaluation.eval_size} px first"
-    over = ", ".join(published.subjects)
-    told = f"Published rows: mean of {over}; no intervals or seeds are published."
     notes = [
-        told if published.rows else "The paper has no numbers of this.",
+        published_note("Published rows", published)
+        if published.rows
+        else "The paper has no numbers of this.",
         f"Ours: mean over images, then subjects; {sizes}; PixCorr and SSIM at "
         f"{settings.evaluation.pixel_size} px; percentile bootstrap over images. P-values are not "
         "corrected for their number.",
@@ -39,12 +39,21 @@ def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> 
     return tuple(notes)
 
 
+def published_note(what: str, published: PaperTable) -> str:
+    """Say of whom published rows are a mean, and what else is to be known of them."""
+    over = ", ".join(published.subjects)
+    told = f"{what}: mean of {over}; no intervals or seeds are published."
+    return f"{told} {published.note}".rstrip()
+
+
 def _other_subjects(
     published: PaperTable, records: pd.DataFrame, settings: Settings
 ) -> tuple[str, ...]:
-    """Say which subjects are no part of the paper's means, and so of ours."""
+    """Say where our subjects are not those of the paper's means."""
     if settings.run.simulation or not published.rows:
         return ()
+    first = records.groupby("condition").first()["subjects"]
+    lacking = any(set(names.split()) < set(published.subjects) for names in first)
     shown = {subject for names in records["subjects"] for subject in names.split()}
     others = [s for s in settings.nsd.evaluated if s not in published.subjects]
     left_out, held = (
@@ -53,6 +62,10 @@ def _other_subjects(
     notes = (
         f"Not among the paper's subjects and left out: {left_out}." if left_out else "",
         f"Not among the paper's subjects, no difference computed: {held}." if held else "",
+        "No difference for a mean that lacks one of the paper's subjects: people differ more than "
+        "methods."
+        if lacking
+        else "",
     )
     return tuple(filter(None, notes))
 

@@ -25,6 +25,7 @@ from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.table_rows import (
     FROM_SCRATCH,
     NSDSYNTHETIC,
+    RETRIEVAL,
     Condition,
     Rows,
     condition_name,
@@ -109,7 +110,7 @@ def table_metrics(
     The metrics of retrieval are named by the number of images, which differs between runs.
     """
     known = images.metrics()
-    if name == "retrieval":
+    if name == RETRIEVAL:
         return [m for m in known if "_retrieval_" in m]
     if name == NSDSYNTHETIC:
         known = images.metrics(NSDSYNTHETIC)
@@ -125,9 +126,10 @@ def table_records(
     """Return the tidy numbers (`RECORD_COLUMNS`) of table `name`.
 
     The mean over subjects comes first, then each subject where there are several. On real data the
-    subjects are those of the paper's mean, where any of them was run. `difference` is ours - paper;
-    `paired_difference` is this condition - the one it is compared with. Columns of what is not
-    known are NaN; a condition without runs has no row.
+    subjects are those of the paper's mean, where any of them was run. `difference` is ours - paper
+    where all of them were: of fewer it would be one between people. `paired_difference` is this
+    condition - the one it is compared with. Columns of what is not known are NaN; a condition
+    without runs has no row.
     """
     simulated = settings.run.simulation
     metrics = table_metrics(name, published, results.images, simulated)
@@ -147,7 +149,7 @@ def table_records(
                 paired = _paired(rows, condition, group, metric, results, settings)
                 label = condition_label(condition, subjects, results.n_trials)
                 known_names = (label, metric, direction_of(metric), " ".join(group))
-                difference = numbers[0] - paper
+                difference = numbers[0] - paper if set(group) == set(published.subjects) else np.nan
                 n_trials = sum(results.n_trials.get((s, condition.data), 0) for s in group)
                 told = (paper, *numbers[:3], difference, *numbers[3:], n_trials, simulated)
                 seeds = over_seeds(condition, group, metric, results)

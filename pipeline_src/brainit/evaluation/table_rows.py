@@ -12,6 +12,8 @@ from brainit.evaluation.paper import paper_table
 
 NSDSYNTHETIC = "nsdsynthetic"
 """Run and table of NSD-synthetic."""
+RETRIEVAL = "retrieval"
+"""Table of retrieval, and of MindEye2's published one."""
 ENCODER_TABLE, FAILURES = "encoder", "failures"
 """Tables of another form: no rows of runs."""
 DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
@@ -184,7 +186,7 @@ BEYOND: dict[str, Rows] = {
         title="Other seeds of BITs, stage 2 and sampling",
         n_seeds=2,
     ),
-    "retrieval": Rows(
+    RETRIEVAL: Rows(
         (Condition("Brain-IT", "40h", "fused"), Condition("Brain-IT", "1h", "fused")),
         target="everything",
         title="Retrieval, subject by subject",

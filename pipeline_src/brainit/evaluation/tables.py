@@ -14,9 +14,15 @@ from brainit.evaluation.class_rows import CLASS_NOTE, class_blocks, class_record
 from brainit.evaluation.failures import failure_table
 from brainit.evaluation.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.table_files import Block, Table
-from brainit.evaluation.table_notes import table_notes
+from brainit.evaluation.table_notes import published_note, table_notes
 from brainit.evaluation.table_records import Results, table_records
-from brainit.evaluation.table_rows import FAILURES, NSDSYNTHETIC, duration_label, rows_with
+from brainit.evaluation.table_rows import (
+    FAILURES,
+    NSDSYNTHETIC,
+    RETRIEVAL,
+    duration_label,
+    rows_with,
+)
 from brainit.evaluation.table_text import format_interval, format_p, format_score, with_arrow
 
 
@@ -40,10 +46,12 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
     simulated = settings.run.simulation
     blocks = [*_our_blocks(records, simulated), *_paired_blocks(records), *_seed_blocks(records)]
     blocks += [_paper_block(published)] if published.rows else []
-    if name == "t6":
-        blocks.append(_paper_block(paper_table("retrieval")))
     title = published.title + (" (simulation)" if simulated else "")
     notes = table_notes(name, published, records, settings)
+    if name in ("t6", RETRIEVAL):
+        others = paper_table(RETRIEVAL)
+        blocks.append(_paper_block(others))
+        notes = (*notes, published_note(others.title, others))
     if name == NSDSYNTHETIC and results.classes:
         by_class = class_records(rows, published, results, settings)
         blocks += class_blocks(by_class)
@@ -78,14 +86,13 @@ def _whose(subjects: str) -> str:
 
 def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
     metric = str(row["metric"])
-    numbers = {
-        name: float(str(row[name])) for name in ("paper", "ours", "ci_low", "ci_high", "null_mean")
-    }
+    names = ("paper", "ours", "ci_low", "ci_high", "difference", "null_mean")
+    numbers = {name: float(str(row[name])) for name in names}
     text = {name: format_score(metric, value) for name, value in numbers.items()}
     interval = format_interval(metric, numbers["ci_low"], numbers["ci_high"])
     if simulated:
         return with_arrow(metric), text["ours"], interval, text["null_mean"]
-    difference = format_score(metric, numbers["ours"] - numbers["paper"], sign=True)
+    difference = format_score(metric, numbers["difference"], sign=True)
     return with_arrow(metric), text["paper"], text["ours"], interval, difference
 
 

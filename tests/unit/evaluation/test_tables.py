@@ -61,12 +61,13 @@ def test_real_data_have_paper_ours_and_difference(tmp_path: Path) -> None:
     scores = {
         f"{subject}/40h/fused": {"PixCorr": [pixcorr] * 5, "Alex(2)": [97.0, 98.0] * 2 + [99.5]}
         for subject, pixcorr in (("subj01", 0.40), ("subj02", 0.36), ("subj03", 0.0))
+        + (("subj05", 0.39), ("subj07", 0.37))
     }
     counts = {("subj01", "40h"): 24000, ("subj02", "40h"): 24300}
     table = make_tables(["table1"], results_of(tmp_path, scores, counts), parse_sections({}))[0]
     label = "Brain-IT, 40 h (24,000 / 24,300 training trials)"
     rows = table.records.set_index(["condition", "metric", "subjects"])
-    row = rows.loc[label, "PixCorr", "subj01 subj02"]  # subj03 is none of the paper's
+    row = rows.loc[label, "PixCorr", "subj01 subj02 subj05 subj07"]  # subj03 is not the paper's
     assert (row["paper"], row["ours"]) == (0.386, pytest.approx(0.38))
     assert row["difference"] == pytest.approx(-0.006)
     assert (row["ci_low"], row["ci_high"]) == (pytest.approx(0.38), pytest.approx(0.38))
@@ -75,21 +76,36 @@ def test_real_data_have_paper_ours_and_difference(tmp_path: Path) -> None:
     own = rows.loc[label, "PixCorr", "subj02"]
     assert own["ours"] == pytest.approx(0.36)
     assert np.isnan(own["paper"])  # no subject's own numbers are published
-    heading = f"{label}, mean of subj01, subj02"
+    heading = f"{label}, mean of subj01, subj02, subj05, subj07"
     block = next(block for block in table.blocks if block.heading == heading)
-    parts = ("metric", "paper", "ours", "95 % interval", "difference", "subj01", "subj02")
-    assert block.columns == parts
-    known = ("PixCorr ↑", "0.386", "0.380", "0.380 to 0.380", "−0.006", "0.400", "0.360")
-    assert known in block.rows
-    assert ("Eff ↓", "0.564", "–", "–", "–", "–", "–") in block.rows
+    assert block.columns[:5] == ("metric", "paper", "ours", "95 % interval", "difference")
+    assert block.columns[5:] == ("subj01", "subj02", "subj05", "subj07")
+    known = ("PixCorr ↑", "0.386", "0.380", "0.380 to 0.380", "−0.006")
+    assert (*known, "0.400", "0.360", "0.390", "0.370") in block.rows
+    assert ("Eff ↓", "0.564", *("–",) * 7) in block.rows
     assert next(row for row in block.rows if row[0] == "Alex(2) ↑")[2] == "97.9"
     assert table.title == "Table 1: reconstruction on NSD"
     notes = "\n".join(table.notes)
     assert "Not run: Brain-IT, 1 h. Command: snakemake --profile slurm tables" in notes
-    assert (
-        "Smaller than in the paper: subjects 2 (paper: 4); test images 5 (paper: 1,000)." in notes
-    )
-    assert "left out" not in notes
+    assert "Smaller than in the paper: test images 5 (paper: 1,000)." in notes
+    assert "left out" not in notes and "No difference" not in notes
+
+
+def test_a_mean_of_fewer_subjects_than_the_papers_has_no_difference(tmp_path: Path) -> None:
+    """The paper's own subj01 is at .396 after 1 h, its four subjects at .331."""
+    scores = {f"{s}/1h/fused": {"PixCorr": [0.396] * 3} for s in ("subj01", "subj02")}
+    results = results_of(tmp_path, scores, {})
+    table, of_one = make_tables(["table1", "t7"], results, parse_sections({}))
+    row = table.records.query("metric == 'PixCorr'").iloc[0]
+    assert (row["paper"], row["ours"]) == (0.331, pytest.approx(0.396))
+    assert np.isnan(row["difference"])
+    block = next(block for block in table.blocks if "mean of subj01, subj02" in block.heading)
+    assert block.rows[0][:3] == ("PixCorr ↑", "0.331", "0.396") and block.rows[0][4] == "–"
+    notes = "\n".join(table.notes)
+    assert "No difference for a mean that lacks one of the paper's subjects" in notes
+    assert "Smaller than in the paper: subjects 2 (paper: 4); test images 3" in notes
+    row = of_one.records.query("metric == 'PixCorr'").iloc[0]
+    assert row["difference"] == pytest.approx(0.0) and "lacks" not in "\n".join(of_one.notes)
 
 
 def test_subjects_that_are_none_of_the_papers(tmp_path: Path) -> None:
@@ -156,6 +172,8 @@ def test_further_metrics_hold_retrieval_as_the_paper_gives_it(tmp_path: Path) ->
     assert cells[f"{column} ↑"][1:3] == ("–", "50.0")
     assert cells["SSIM_RGB ↑"][4] == "−0.072"
     assert "98.8" in as_markdown(table)  # MindEye2's retrieval stands below
+    (note,) = [note for note in table.notes if note.startswith("Retrieval among 300 images")]
+    assert "mean of subj01, subj02, subj05, subj07" in note and "do not compare" in note
 
 
 def test_ablations_without_runs_say_what_makes_them(tmp_path: Path) -> None:
