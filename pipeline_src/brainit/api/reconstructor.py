@@ -21,11 +21,14 @@ from brainit.reconstruction.semantic import finished, open_generator, semantic_i
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of a run's models: low-level BIT, semantic BIT and generator after stage 2."""
+    """The files of a run's models: low-level BIT, semantic BIT and generator after stage 2.
+
+    A run of low-level images alone has neither of the latter.
+    """
 
     lowlevel: Path
-    semantic: Path
-    generator: Path
+    semantic: Path | None
+    generator: Path | None
 
 
 class Reconstructor:
@@ -45,6 +48,8 @@ class Reconstructor:
     ) -> dict[str, NDArray[np.uint8]]:
         """Return low-level, semantic and fused images, uint8 (images, height, width, rgb).
 
+        A run without a generator has low-level images alone.
+
         `betas` (images, voxels) are z-scored, voxels in the order of the subject's betas. `nsd_id`
         names each image's random streams; None counts from 0. With the run's own test betas and ids
         the images are the run's, byte for byte on the same machine, so torch's threads are set to
@@ -56,6 +61,8 @@ class Reconstructor:
         ids = fmri.nsd_id
         lowlevel = lowlevel_images(self._lowlevel, self._vgg, fmri, ids, self.settings)
         found = {"lowlevel": lowlevel}
+        if self._files.generator is None:
+            return found
         for kind, start in (("semantic", None), ("fused", lowlevel)):
             pictures = semantic_images(
                 self._semantic, self._generator, fmri, ids, self.settings, start
@@ -88,6 +95,7 @@ class Reconstructor:
 
     @cached_property
     def _semantic(self) -> LoadedBit:
+        assert self._files.semantic is not None, "a run with a generator has a semantic BIT"
         return self._bit(self._files.semantic)
 
     @cached_property
@@ -97,6 +105,7 @@ class Reconstructor:
 
     @cached_property
     def _generator(self) -> Any:
+        assert self._files.generator is not None
         return open_generator(self._files.generator, self._weights_dir, self.settings)
 
     def _bit(self, path: Path) -> LoadedBit:

@@ -16,6 +16,7 @@ from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.recons import PROVENANCE_NAME, Recons, read_recons
 from brainit.evaluation.check import CHECK_COLUMNS
+from brainit.evaluation.table_rows import FROM_SCRATCH, NSDSYNTHETIC
 
 _RUN_PREFIX = "recon_"
 
@@ -40,11 +41,16 @@ class Results:
         return tuple(sorted(path.stem for path in self.folder.glob("tables/*/*.csv")))
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table, a row per condition and metric; raises `PipelineError` if not run."""
+        """Return a table's CSV; raises `PipelineError` if not run.
+
+        It has a row per condition, metric and set of subjects; `failures` has one per image,
+        `encoder` one per part of cortex.
+        """
         if name not in self.tables:
             fix = "snakemake tables, or everything for those of the ablations"
             raise PipelineError(f"table {name}", f"one of {list(self.tables)}", repr(name), fix)
-        return read_table(self.folder / "tables" / name / f"{name}.csv", ("metric",), "make_tables")
+        path = self.folder / "tables" / name / f"{name}.csv"
+        return read_table(path, (), "snakemake tables or everything")
 
     @property
     def checks(self) -> pd.DataFrame:
@@ -105,22 +111,26 @@ def model_files(root: Path, subject: str, run: str) -> ModelFiles:
     """Return the models that decode a run, as the workflow chooses them.
 
     A variant's file exists only from the first step that the variant changes; all else is the full
-    run's. Raises `PipelineError` where a file is missing.
+    run's. A run named `..._lowlevel` has the low-level BIT alone. Raises `PipelineError` where a
+    file is missing.
     """
-    group = root / "group"
-    own = root / subject / f"transfer_{run}"
-    if run == "1h_scratch":
+    group, base = root / "group", run.removesuffix("_lowlevel")
+    pool, own = _pool_all(group), [root / subject / f"transfer_{base}"]
+    if base == FROM_SCRATCH:
         folders = generators = [group / f"scratch_{subject}_1h" / "main"]
-    elif run.startswith("first"):
-        folders = generators = [group / run / "main"]
-    elif own.is_dir():
-        folders, generators = [own], [group / f"without_{subject}" / "main"]
-        generators += _pool_all(group)
+    elif base.startswith("first"):
+        folders = generators = [group / base / "main"]
+    elif base in ("40h", NSDSYNTHETIC):
+        folders = generators = pool
+    elif base.startswith("40h_"):
+        folders = generators = [group / "all" / base.removeprefix("40h_"), *pool]
     else:
-        variant = run.removeprefix("40h").removeprefix("_")
-        folders = generators = [*([group / "all" / variant] if variant else []), *_pool_all(group)]
+        folders, generators = own, [group / f"without_{subject}" / "main", *pool]
+    lowlevel = _first(folders, "bit_lowlevel/bit.safetensors")
+    if run != base:
+        return ModelFiles(lowlevel, None, None)
     return ModelFiles(
-        _first(folders, "bit_lowlevel/bit.safetensors"),
+        lowlevel,
         _first(folders, "joint/bit.safetensors"),
         _first(generators, "joint/generator.safetensors"),
     )

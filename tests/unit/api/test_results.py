@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import brainit
+from brainit.api.reconstructor import ModelFiles
 from brainit.api.results import model_files
 from brainit.core.errors import PipelineError
 
@@ -25,6 +26,7 @@ MODELS = ("bit_lowlevel/bit.safetensors", "joint/bit.safetensors", "joint/genera
     [
         ("40h", ["group/all/main"] * 3),
         ("40h_k8", ["group/all/main", "group/all/k8", "group/all/k8"]),
+        ("nsdsynthetic", ["group/all/main"] * 3),
         ("first2", ["group/first2/main"] * 3),
         ("1h_scratch", ["group/scratch_subj01_1h/main"] * 3),
         ("1h", ["subj01/transfer_1h", "subj01/transfer_1h", "group/without_subj01/main"]),
@@ -39,6 +41,27 @@ def test_models_of_a_run_are_the_workflow_s(tmp_path: Path, run: str, folders: l
     found = model_files(tmp_path, "subj01", run)
     expected = [tmp_path / folder / name for folder, name in zip(folders, MODELS, strict=True)]
     assert [found.lowlevel, found.semantic, found.generator] == expected
+
+
+def test_a_run_of_low_level_images_has_the_low_level_bit_of_its_own_data(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"group/all/main/{name}" for name in MODELS))
+    touch(tmp_path, f"subj01/transfer_1h/{MODELS[0]}")
+    found = model_files(tmp_path, "subj01", "1h_lowlevel")
+    assert found == ModelFiles(tmp_path / "subj01/transfer_1h" / MODELS[0], None, None)
+    assert model_files(tmp_path, "subj01", "40h_lowlevel").generator is None
+    with pytest.raises(PipelineError, match="transfer_10h"):  # never the models of all subjects
+        model_files(tmp_path, "subj01", "10h")
+
+
+@pytest.mark.parametrize("name", ["failures", "encoder", "t4"])
+def test_a_table_is_read_whatever_its_columns(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "subj01/recon_40h/provenance.json")
+    path = tmp_path / "tables" / name / f"{name}.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("part,n_voxels\nall voxels,3\n")
+    assert brainit.load(tmp_path).table(name)["n_voxels"].tolist() == [3]
+    with pytest.raises(PipelineError, match="snakemake tables"):
+        brainit.load(tmp_path).table("t9")
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
