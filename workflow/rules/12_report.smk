@@ -8,7 +8,7 @@ Steps    make_tables, make_figures, make_report
 
 TABLES = ["table1", "t4", "t6", "t7"]
 TABLE_SECTIONS = [
-    *["nsd", "images", "features", "encoder", "clusters", "synthesis", "bit"],
+    *["simulation", "nsd", "images", "features", "encoder", "clusters", "synthesis", "bit"],
     *["bit_lowlevel", "bit_semantic", "joint", "transfer", "dip", "recon"],
     "evaluation",
 ]
@@ -156,7 +156,7 @@ rule make_report:
         ),
         benchmarks=str(RESULTS / "benchmarks"),
         settings=settings(
-            *["models", "simulation", "ablations", "seeds", *TABLE_SECTIONS],
+            *["models", "ablations", "seeds", *TABLE_SECTIONS],
             reads=SHOWN,
         ),
         code=code_digest("brainit.steps.make_report"),

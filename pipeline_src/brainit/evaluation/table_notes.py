@@ -5,7 +5,7 @@ import pandas as pd
 from brainit.core.settings import Settings
 from brainit.evaluation.not_run import missing_rows
 from brainit.evaluation.paper import PaperTable
-from brainit.evaluation.smaller import smaller_than_paper
+from brainit.evaluation.smaller import other_than_paper, smaller_than_paper
 
 
 def table_notes(
@@ -27,6 +27,7 @@ def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> 
         f"{settings.evaluation.pixel_size} px; percentile bootstrap over images. P-values are not "
         "corrected for their number.",
         _smaller(published, records, settings),
+        f"Other than in the paper: {'; '.join(other_than_paper(settings)) or 'nothing'}.",
         *_other_subjects(published, records, settings),
     ]
     if settings.run.simulation:
