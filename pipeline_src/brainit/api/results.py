@@ -1,6 +1,6 @@
 """What a run of the pipeline left, for a notebook: images, tables, scores, betas, models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from brainit.api.reconstructor import ModelFiles, Reconstructor
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
+from brainit.core.files import sha256_of
 from brainit.core.settings import parse_sections
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.recons import PROVENANCE_NAME, Recons, read_recons
 from brainit.evaluation.check import CHECK_COLUMNS
-from brainit.evaluation.table_rows import FROM_SCRATCH, NSDSYNTHETIC
 
 _RUN_PREFIX = "recon_"
 
@@ -89,7 +89,7 @@ class Results:
         """
         made = self.reconstructions(subject, run).provenance
         sections = {**made["settings"], "run": {key: made[key] for key in ("seed", "threads")}}
-        files = model_files(self.folder, subject, run)
+        files = model_files(self.folder, made["models"])
         return Reconstructor(subject, files, parse_sections(sections), self.weights_dir)
 
 
@@ -107,42 +107,27 @@ def load(folder: str | Path, weights_dir: Path | None = None) -> Results:
     return found
 
 
-def model_files(root: Path, subject: str, run: str) -> ModelFiles:
-    """Return the models that decode a run, as the workflow chooses them.
+def model_files(root: Path, made_with: Mapping[str, Mapping[str, str]]) -> ModelFiles:
+    """Return the models that a run was made with: `made_with` is `models` of its provenance.
 
-    A variant's file exists only from the first step that the variant changes; all else is the full
-    run's. A run named `..._lowlevel` has the low-level BIT alone. Raises `PipelineError` where a
-    file is missing.
+    Each is the file named there, or the one at its place below `root` if the results were moved.
+    Raises `PipelineError` where neither has the SHA-256 that the run's had.
     """
-    group, base = root / "group", run.removesuffix("_lowlevel")
-    pool, own = _pool_all(group), [root / subject / f"transfer_{base}"]
-    if base == FROM_SCRATCH:
-        folders = generators = [group / f"scratch_{subject}_1h" / "main"]
-    elif base.startswith("first"):
-        folders = generators = [group / base / "main"]
-    elif base in ("40h", NSDSYNTHETIC):
-        folders = generators = pool
-    elif base.startswith("40h_"):
-        folders = generators = [group / "all" / base.removeprefix("40h_"), *pool]
-    else:
-        folders, generators = own, [group / f"without_{subject}" / "main", *pool]
-    lowlevel = _first(folders, "bit_lowlevel/bit.safetensors")
-    if run != base:
-        return ModelFiles(lowlevel, None, None)
-    return ModelFiles(
-        lowlevel,
-        _first(folders, "joint/bit.safetensors"),
-        _first(generators, "joint/generator.safetensors"),
+    found = {role: _model(root, role, **about) for role, about in made_with.items()}
+    return ModelFiles(found["bit_lowlevel"], found.get("bit_semantic"), found.get("generator"))
+
+
+def _model(root: Path, role: str, file: str, sha256: str) -> Path:
+    parts = Path(file).parts
+    places = [Path(file), *(root.joinpath(*parts[n:]) for n in range(1, len(parts)))]
+    there = [path for path in places if path.is_file()]
+    for path in there:
+        if sha256_of(path) == sha256:
+            return path
+    expected = f"the {role} that the run was made with, SHA-256 {sha256[:16]}..."
+    raise PipelineError(
+        ", ".join(map(str, there)) or file,
+        expected,
+        "another model" if there else "no file",
+        "rerun snakemake for this run",
     )
-
-
-def _pool_all(group: Path) -> list[Path]:
-    return [group / "all" / "main", group / "all" / "authors"]
-
-
-def _first(folders: Sequence[Path], name: str) -> Path:
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    looked = ", ".join(str(folder) for folder in folders)
-    raise PipelineError(name, f"the model in {looked}", "no file", "run snakemake for this run")

@@ -45,6 +45,7 @@ def gather_reconstructions(
                 f"{len(part.nsd_id)} images, or other settings",
                 "rerun the reconstruction steps of this run",
             )
+    models = _models(joined, f"shards of {subject}, run {run}")
     images = {kind: part.image for kind, part in joined.items()}
     seen = PixelStore(stimuli).pixels(last.nsd_id[:24])
     shown = {"seen": seen, "low-level": images["lowlevel"]}
@@ -54,12 +55,27 @@ def gather_reconstructions(
     simulated = settings.run.simulation
     title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
-    provenance = _provenance(subject, run, last, simulated)
+    provenance = {**_provenance(subject, run, last, simulated), "models": models}
     write_recons(out, last.nsd_id, images, montage, provenance, last.unrefined)
 
 
 def _made_with(part: Part) -> dict[str, Any]:
     return {key: part.attributes[key] for key in ("settings", "seed", "threads")}
+
+
+def _models(parts: Mapping[str, Part], where: str) -> dict[str, dict[str, str]]:
+    """Return file and SHA-256 of each model; raises `PipelineError` where kinds name two of one."""
+    found: dict[str, dict[str, str]] = {}
+    for kind, part in parts.items():
+        for role, model in part.attributes["models"].items():
+            if found.setdefault(role, model)["sha256"] != model["sha256"]:
+                raise PipelineError(
+                    where,
+                    f"one {role} behind all kinds",
+                    f"another behind the {kind} images",
+                    "rerun the reconstruction steps of this run",
+                )
+    return found
 
 
 def _provenance(subject: str, run: str, part: Part, simulated: bool) -> dict[str, Any]:

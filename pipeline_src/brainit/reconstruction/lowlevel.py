@@ -1,11 +1,15 @@
 """Low-level images: BIT's VGG tokens, put back into feature maps, inverted by DIP (3.2, D.2)."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainit.core.device import run_device
+from brainit.core.errors import PipelineError
+from brainit.core.files import sha256_of
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
@@ -32,7 +36,7 @@ def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:
     Raises `PipelineError` where the BIT is not a low-level BIT of these voxels.
     """
     fmri, images = shard_fmri(job, settings)
-    attributes = part_attributes(job, "lowlevel", settings)
+    attributes = part_attributes(job, "lowlevel", settings, {"bit_lowlevel": job.bit})
     if not len(images):
         return empty_part(settings.dip.size, attributes)
     device = run_device(settings)
@@ -67,8 +71,14 @@ def lowlevel_images(
     return np.concatenate(pictures)
 
 
-def part_attributes(job: DecodingJob, kind: str, settings: Settings) -> dict[str, Any]:
-    """Return what a shard says of itself: subject, kind, seed, threads and the settings used."""
+def part_attributes(
+    job: DecodingJob, kind: str, settings: Settings, models: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Return what a shard says of itself: subject, kind, seed, threads, settings and models.
+
+    `models` are the files by role; each is recorded with its SHA-256. Raises `PipelineError` where
+    one cannot be read.
+    """
     used = {name: getattr(settings, name).model_dump() for name in ("features", "dip")}
     used["recon"] = settings.recon.model_dump(exclude={"n_shards"})
     return {
@@ -77,7 +87,16 @@ def part_attributes(job: DecodingJob, kind: str, settings: Settings) -> dict[str
         "seed": settings.run.seed,
         "threads": settings.run.threads,
         "settings": used,
+        "models": {role: _model(role, path) for role, path in models.items()},
     }
+
+
+def _model(role: str, path: Path) -> dict[str, str]:
+    try:
+        return {"file": str(path), "sha256": sha256_of(path)}
+    except OSError as error:
+        fix = "run the step that trains it"
+        raise PipelineError(path, f"the {role} of the run", str(error), fix) from error
 
 
 def empty_part(side: int, attributes: dict[str, Any]) -> Part:

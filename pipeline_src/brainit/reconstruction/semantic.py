@@ -45,7 +45,8 @@ def reconstruct_semantic(
     """
     fmri, images = shard_fmri(job, settings)
     kind = "semantic" if lowlevel is None else "fused"
-    attributes = part_attributes(job, kind, settings)
+    models = {"bit_semantic": job.bit, "generator": generator_path}
+    attributes = part_attributes(job, kind, settings, models)
     start = None
     if lowlevel is not None:
         start = _start_images(lowlevel, job.subject, images)

@@ -162,7 +162,8 @@ def _number(value: float) -> str:
 
 def run_grid(recons: Mapping[str, Path]) -> Grid:
     """Return the provenance of each run; raises `PipelineError` for an unfinished one."""
-    head = ("run", "images", "seed", "threads", "settings", "recons.h5", "versions")
+    settings = "reconstruction settings"
+    head = ("run", "images", "seed", "threads", settings, "models", "recons.h5", "versions")
     return Grid(head, tuple(_run_row(name, folder) for name, folder in recons.items()))
 
 
@@ -173,13 +174,14 @@ def _run_row(name: str, folder: Path) -> tuple[str, ...]:
     except ValueError as error:
         fix = "delete the folder and rerun gather_reconstructions"
         raise PipelineError(path, "a run's provenance", str(error), fix) from error
-    versions = record.get("versions", {})
+    versions, models = record.get("versions", {}), sorted(record.get("models", {}).items())
     return (
         name,
         str(record.get("n_images", "–")),
         str(record.get("seed", "–")),
         str(record.get("threads", "–")),
         str(record.get("settings_digest", "–"))[:16],
+        ", ".join(f"{role} {made['sha256'][:16]}" for role, made in models),
         str(record.get("sha256", {}).get("recons.h5", "–"))[:16],
         ", ".join(f"{key} {value}" for key, value in sorted(versions.items())),
     )

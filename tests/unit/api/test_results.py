@@ -9,6 +9,7 @@ import brainit
 from brainit.api.reconstructor import ModelFiles
 from brainit.api.results import model_files
 from brainit.core.errors import PipelineError
+from brainit.core.files import sha256_of
 
 
 def touch(root: Path, *names: str) -> None:
@@ -18,39 +19,53 @@ def touch(root: Path, *names: str) -> None:
         path.touch()
 
 
-MODELS = ("bit_lowlevel/bit.safetensors", "joint/bit.safetensors", "joint/generator.safetensors")
+def made_with(folder: Path, **files: str) -> dict[str, dict[str, str]]:
+    """Write a file of its own content for each role below `folder`; return what is recorded."""
+    for role, name in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"the {role} of {name}")
+    return {
+        role: {"file": f"results/{name}", "sha256": sha256_of(folder / name)}
+        for role, name in files.items()
+    }
 
 
-@pytest.mark.parametrize(
-    ("run", "folders"),
-    [
-        ("40h", ["group/all/main"] * 3),
-        ("40h_k8", ["group/all/main", "group/all/k8", "group/all/k8"]),
-        ("nsdsynthetic", ["group/all/main"] * 3),
-        ("first2", ["group/first2/main"] * 3),
-        ("1h_scratch", ["group/scratch_subj01_1h/main"] * 3),
-        ("1h", ["subj01/transfer_1h", "subj01/transfer_1h", "group/without_subj01/main"]),
-    ],
-)
-def test_models_of_a_run_are_the_workflow_s(tmp_path: Path, run: str, folders: list[str]) -> None:
-    for pool in ("all", "without_subj01", "scratch_subj01_1h", "first2"):
-        folder = f"group/{pool}/main"
-        touch(tmp_path, *(f"{folder}/{name}" for name in MODELS))
-    touch(tmp_path, *(f"group/all/k8/{name}" for name in MODELS[1:]))
-    touch(tmp_path, *(f"subj01/transfer_1h/{name}" for name in MODELS[:2]))
-    found = model_files(tmp_path, "subj01", run)
-    expected = [tmp_path / folder / name for folder, name in zip(folders, MODELS, strict=True)]
-    assert [found.lowlevel, found.semantic, found.generator] == expected
+FILES = {
+    "bit_lowlevel": "subj01/transfer_1h/bit_lowlevel/bit.safetensors",
+    "bit_semantic": "subj01/transfer_1h/joint/bit.safetensors",
+    "generator": "group/without_subj01/main/joint/generator.safetensors",
+}
 
 
-def test_a_run_of_low_level_images_has_the_low_level_bit_of_its_own_data(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"group/all/main/{name}" for name in MODELS))
-    touch(tmp_path, f"subj01/transfer_1h/{MODELS[0]}")
-    found = model_files(tmp_path, "subj01", "1h_lowlevel")
-    assert found == ModelFiles(tmp_path / "subj01/transfer_1h" / MODELS[0], None, None)
-    assert model_files(tmp_path, "subj01", "40h_lowlevel").generator is None
-    with pytest.raises(PipelineError, match="transfer_10h"):  # never the models of all subjects
-        model_files(tmp_path, "subj01", "10h")
+def test_models_of_a_run_are_those_it_was_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = tmp_path / "moved"
+    made = made_with(moved, **FILES)
+    found = model_files(moved, made)
+    assert found == ModelFiles(*(moved / name for name in FILES.values()))
+    (tmp_path / "here").mkdir()
+    moved.rename(tmp_path / "here" / "results")
+    monkeypatch.chdir(tmp_path / "here")
+    named = model_files(Path("results"), made)
+    assert named == ModelFiles(*(Path("results", name) for name in FILES.values()))
+
+
+def test_a_run_of_low_level_images_has_a_low_level_bit_alone(tmp_path: Path) -> None:
+    made = made_with(tmp_path, bit_lowlevel=FILES["bit_lowlevel"])
+    path = tmp_path / FILES["bit_lowlevel"]
+    assert model_files(tmp_path, made) == ModelFiles(path, None, None)
+
+
+def test_another_model_in_its_place_is_refused(tmp_path: Path) -> None:
+    made = made_with(tmp_path, **FILES)
+    path = tmp_path / FILES["generator"]
+    path.write_text("trained anew")
+    with pytest.raises(PipelineError, match="the generator that the run.*another model"):
+        model_files(tmp_path, made)
+    path.unlink()
+    with pytest.raises(PipelineError, match=r"joint/generator.safetensors.*no file"):
+        model_files(tmp_path, made)
 
 
 @pytest.mark.parametrize("name", ["failures", "encoder", "t4"])
@@ -62,12 +77,6 @@ def test_a_table_is_read_whatever_its_columns(tmp_path: Path, name: str) -> None
     assert brainit.load(tmp_path).table(name)["n_voxels"].tolist() == [3]
     with pytest.raises(PipelineError, match="snakemake tables"):
         brainit.load(tmp_path).table("t9")
-
-
-def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"group/all/main/{name}" for name in MODELS[:2]))
-    with pytest.raises(PipelineError, match=r"joint/generator.safetensors.*group/all/main"):
-        model_files(tmp_path, "subj01", "40h")
 
 
 def test_load_refuses_a_folder_without_runs(tmp_path: Path) -> None:

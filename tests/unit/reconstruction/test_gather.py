@@ -14,6 +14,11 @@ from brainit.reconstruction.gather import gather_reconstructions
 from brainit.reconstruction.shards import Part, read_part, write_part
 
 SETTINGS = Settings(run=RunSettings(simulation=True))
+BIT, GENERATOR = ({"file": name, "sha256": f"{name} 1"} for name in ("bit", "generator"))
+MODELS_OF = {
+    "lowlevel": {"bit_lowlevel": {"file": "low", "sha256": "low 1"}},
+    **dict.fromkeys(("semantic", "fused"), {"bit_semantic": BIT, "generator": GENERATOR}),
+}
 SIDES = {"lowlevel": 6, "semantic": 8, "fused": 8}
 
 
@@ -31,6 +36,7 @@ def write_kind(folder, kind: str, shards: list[list[int]], **more):
         "seed": 42,
         "threads": 1,
         "settings": {"recon": recon},
+        "models": MODELS_OF[kind],
         **more,
     }
     paths = []
@@ -67,9 +73,19 @@ def test_folder_holds_what_the_shards_held(tmp_path, stimuli):
     record = recons.provenance
     assert (record["n_images"], record["seed"], record["threads"]) == (3, 42, 1)
     assert record["simulation"] is True
+    assert record["models"] == MODELS_OF["lowlevel"] | MODELS_OF["fused"]
     digest = hashlib.sha256((folder / "recons.h5").read_bytes()).hexdigest()
     assert record["sha256"]["recons.h5"] == digest
     assert set(record["sha256"]) == {"recons.h5", "montage.png", *(f"images/{n}" for n in names)}
+
+
+def test_kinds_made_with_different_models_are_refused(tmp_path, stimuli):
+    parts = {kind: write_kind(tmp_path, kind, [[3, 5]]) for kind in KINDS}
+    other = {"bit_semantic": BIT, "generator": {**GENERATOR, "sha256": "trained anew"}}
+    parts["fused"] = write_kind(tmp_path, "fused", [[3, 5]], models=other)
+    with pytest.raises(PipelineError, match="another behind the fused images"):
+        gather_reconstructions("subj01", "40h", stimuli, parts, tmp_path / "out", SETTINGS)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bytes_do_not_depend_on_the_number_of_shards(tmp_path, stimuli):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import sha256_of
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import (
     BitSettings,
@@ -87,6 +88,7 @@ def write_bit(path: Path, kind: str, n_queries: int, out_width: int) -> None:
 def job(tmp_path) -> DecodingJob:
     betas, trials = write_subject(tmp_path)
     write_bit(tmp_path / "bit.safetensors", "lowlevel", 565, 64)
+    (tmp_path / "g").write_text("a generator's file")
     return DecodingJob("subj02", betas, trials, tmp_path / "bit.safetensors", "0/1")
 
 
@@ -216,6 +218,11 @@ def test_fused_images_start_from_the_low_level_shard(job, tmp_path, monkeypatch)
     job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
     fused = reconstruct_semantic(job, tmp_path / "g", SETTINGS, tmp_path / "low.safetensors")
     assert fused.attributes["kind"] == "fused"
+    digests = {role: made["sha256"] for role, made in fused.attributes["models"].items()}
+    expected = {"bit_semantic": job.bit, "generator": tmp_path / "g"}
+    assert digests == {role: sha256_of(path) for role, path in expected.items()}
+    with pytest.raises(PipelineError, match="the generator of the run"):
+        reconstruct_semantic(job, tmp_path / "gone", SETTINGS)
     assert fused.nsd_id.tolist() == sorted(TEST_IDS)
     bare = reconstruct_semantic(job, tmp_path / "g", SETTINGS)
     assert bare.attributes["kind"] == "semantic"
