@@ -57,6 +57,7 @@ def test_threads_are_told_to_steps_that_compute(snakemake: Run, tmp_path: Path) 
             {"nsd": {"subjects": ["subj01", "subj02"], "evaluated": ["subj03", "subj01"]}},
             "nsd.evaluated: expected subjects of nsd.subjects (subj01, subj02), found subj03",
         ),
+        ({"nsd": {"evaluated": []}}, "nsd.evaluated: expected at least one subject, found none"),
         ({"nsd": {"transfer": ["subj07"]}}, "nsd.transfer: expected subjects of nsd.subjects"),
         ({"nsd": {"subjects": ["subj01"]}}, "nsd.transfer: expected another of nsd.subjects"),
         ({"seeds": {"values": [43, 42]}}, "seeds.values: expected other seeds than run.seed"),

@@ -8,7 +8,16 @@ Steps    make_tables, make_figures, make_report
 
 TABLES = ["table1", "t4", "t6", "t7"]
 TABLE_SECTIONS = [
-    *["simulation", "nsd", "images", "features", "encoder", "clusters", "synthesis", "bit"],
+    *[
+        "simulation",
+        "nsd",
+        "images",
+        "features",
+        "encoder",
+        "clusters",
+        "synthesis",
+        "bit",
+    ],
     *["bit_lowlevel", "bit_semantic", "joint", "transfer", "dip", "recon"],
     "evaluation",
 ]
@@ -129,6 +138,7 @@ rule make_report:
         tables=rules.make_tables.output.tables,
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
+        other_runs=[],
         metrics=score_files(""),
         stimuli="<results>/group/images/stimuli",
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
@@ -148,6 +158,7 @@ rule make_report:
         runtime=by_attempt(10),
     params:
         recons=keyed_recons("recons"),
+        other_runs=keyed_recons("other_runs"),
         metrics=keyed_scores("metrics"),
         trials=keyed_subjects("trials"),
         ceilings=keyed_subjects("ceilings"),
@@ -165,6 +176,7 @@ rule make_report:
         " --tables {input.tables:q}"
         " --figures {input.figures:q}"
         " --recon {params.recons:q}"
+        " --other-runs {params.other_runs:q}"
         " --metrics {params.metrics:q}"
         " --stimuli {input.stimuli:q}"
         " --trials {params.trials:q}"

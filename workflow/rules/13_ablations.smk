@@ -164,6 +164,7 @@ use rule make_report as make_report_full with:
         ],
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
+        other_runs=[f"<results>/{subject}/recon_{run}" for subject, run in other_runs()],
         metrics=score_files(""),
         stimuli="<results>/group/images/stimuli",
         trials=of_subjects("<results>/{subject}/design/trials.csv"),

@@ -24,6 +24,10 @@ for key, chosen in (("evaluated", EVALUATED), ("transfer", TRANSFER)):
             f"nsd.{key}: expected subjects of nsd.subjects ({', '.join(SUBJECTS)}), found"
             f" {', '.join(others)}. Fix: add them to nsd.subjects, or leave them out of nsd.{key}"
         )
+if not EVALUATED:
+    raise WorkflowError(
+        "nsd.evaluated: expected at least one subject, found none. Fix: name one of nsd.subjects"
+    )
 if TRANSFER and len(SUBJECTS) < 2:
     raise WorkflowError(
         f"nsd.transfer: expected another of nsd.subjects than {SUBJECTS[0]} to transfer from, found"

@@ -163,6 +163,12 @@ def every_score(suffix):
     return {**found, **ablation_scores(suffix)}
 
 
+def other_runs():
+    """Return (subject, run) of what `everything` scores and `all` does not."""
+    runs = [Path(name).parts[:2] for name in every_score("")]
+    return [run for run in dict.fromkeys(runs) if run not in ALL_RUNS]
+
+
 def named_every(key):
     """Return a params function that writes the score files of input `key` as NAME=path."""
     return lambda wildcards, input: [

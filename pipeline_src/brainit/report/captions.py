@@ -116,9 +116,10 @@ CAPTIONS: dict[str, Caption] = {
     ),
     "learning_curves": Caption(
         "Training",
-        "Every model that was trained. Solid lines are validation where there is one, dotted"
-        " lines training; a solid line that turns away from the dotted one would mean"
-        " overfitting.",
+        "Encoder, BITs and stage 2 of the full run and of transfer to new subjects; those of"
+        " ablations and of models from scratch are not drawn. Solid lines are validation where"
+        " there is one, dotted lines training; a solid line that turns away from the dotted one"
+        " would mean overfitting.",
         "Line charts of losses and correlations by epoch, one for each stage",
     ),
 }

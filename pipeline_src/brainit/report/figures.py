@@ -16,7 +16,10 @@ from brainit.report.ranked_montage import draw_ranked_montage
 
 
 def make_figures(inputs: FigureInputs, out: Path, settings: Settings) -> None:
-    """Draw every figure into the folder `out`; those of areas and objects only with the truth.
+    """Draw every figure into the folder `out`.
+
+    Those of areas and objects are drawn only with the truth, learning curves only of what was
+    trained here.
 
     Raises `PipelineError` where truth is given for data that are not simulated, and where the
     images of `recons` have no scores.
@@ -29,7 +32,8 @@ def make_figures(inputs: FigureInputs, out: Path, settings: Settings) -> None:
     with atomic_path(out) as folder:
         folder.mkdir(parents=True)
         _draw_images(inputs, folder, simulated)
-        draw_learning_curves(inputs.histories, folder / "learning_curves.png", simulated)
+        if inputs.histories:
+            draw_learning_curves(inputs.histories, folder / "learning_curves.png", simulated)
         draw_data_scaling(Summaries(inputs.summaries), folder / "data_scaling.png", simulated)
         draw_model_figures(inputs, folder, settings)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -32,7 +32,8 @@ from brainit.report.timing import cost_rows, read_costs
 class ReportInputs:
     """What the report shows.
 
-    `tables` are folders of tables or files in them. `recons` by subject/run, `metrics` per image by
+    `tables` are folders of tables or files in them. `recons` by subject/run are those whose images
+    can be looked at, `other_runs` stand in tables alone; `metrics` per image are by
     subject/run/kind, `trials` and `ceilings` by subject. `checks` is None where nothing is known of
     the truth; `benchmarks` is the folder of Snakemake's benchmark files.
     """
@@ -46,6 +47,7 @@ class ReportInputs:
     ceilings: Mapping[str, Path]
     checks: Path | None = None
     benchmarks: Path | None = None
+    other_runs: Mapping[str, Path] = field(default_factory=dict)
 
 
 def make_report(inputs: ReportInputs, settings: Settings) -> str:
@@ -61,7 +63,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    simulated = settings.run.simulation
+    simulated, runs = settings.run.simulation, {**inputs.recons, **inputs.other_runs}
     figures = read_figures(inputs.figures)
     checks = None
     if inputs.checks is not None:
@@ -69,7 +71,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
     return environment.get_template("report.html").render(
         title="Brain-IT: reconstructions from " + ("a simulated brain" if simulated else "NSD"),
         simulated=simulated,
-        summary=summary_of(settings, inputs.recons),
+        summary=summary_of(settings, runs),
         data=data_grid(inputs.trials, inputs.ceilings),
         settings=_settings_text(settings),
         checks=None if checks is None else check_rows(checks),
@@ -80,7 +82,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         browser=image_browser(inputs.recons, inputs.metrics, inputs.stimuli),
         ceilings=ceiling_grid(inputs.ceilings),
         costs=_cost_grid(inputs.benchmarks),
-        runs=run_grid(inputs.recons),
+        runs=run_grid(runs),
         citations=citations(),
     )
 

@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("stimuli", "encoder", "clusters"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--bit", type=Path, required=True, help="semantic BIT after stage 2")
-    parser.add_argument("--histories", nargs="+", required=True, help="all/encoder=PATH ...")
+    parser.add_argument("--histories", nargs="*", default=[], help="all/encoder=PATH ...")
     parser.add_argument("--metrics", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--summaries", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--recon", nargs="+", required=True, help="subj01/40h=FOLDER ...")

@@ -13,6 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables' folders")
     parser.add_argument("--figures", type=Path, required=True, help="folder of figures")
     parser.add_argument("--recon", nargs="+", required=True, help="subj01/40h=FOLDER ...")
+    parser.add_argument("--other-runs", nargs="*", default=[], help="subj01/40h_k8=FOLDER ...")
     parser.add_argument("--metrics", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--stimuli", type=Path, required=True)
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables=tuple(args.tables),
         figures=args.figures,
         recons=named_paths(args.recon),
+        other_runs=named_paths(args.other_runs),
         metrics=named_paths(args.metrics),
         stimuli=args.stimuli,
         trials=named_paths(args.trials),

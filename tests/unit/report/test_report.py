@@ -47,6 +47,14 @@ def test_report_is_one_file_with_everything(inputs: ReportInputs) -> None:
     assert report == make_report(inputs, SIMULATED)
 
 
+def test_runs_behind_the_tables_alone_are_named_without_their_images(inputs: ReportInputs) -> None:
+    more = replace(inputs, other_runs={"subj01/40h_k8": inputs.recons["subj01/40h"]})
+    plain, report = make_report(inputs, SIMULATED), make_report(more, SIMULATED)
+    assert "subj01/40h_k8" not in plain and "subj01/40h_k8" in report
+    assert "k8" in report.split("All settings")[0], "it stands under what was run"
+    assert report.count('class="card"') == plain.count('class="card"') > 0
+
+
 def test_report_shows_the_settings_that_it_was_told(inputs: ReportInputs) -> None:
     report = make_report(inputs, SIMULATED)
     shown = report.split("All settings</summary>")[1].split("</details>")[0]
