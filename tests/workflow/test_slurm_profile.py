@@ -256,3 +256,13 @@ def test_demo_rules_are_jobs_too(snakemake: Run) -> None:
     lines = {block["rule"]: sbatch_line(block) for block in jobs}
     assert {"simulate_nsd", "prepare_betas", "check_results"} <= set(lines)
     assert all(" --gpus=1" in line for line in lines.values())
+
+
+def test_conda_installs_what_set_up_installs(repository: Path) -> None:
+    """Snakemake builds the environment elsewhere, so no path in its file may be relative."""
+    environment = yaml.safe_load((repository / "envs" / "pipeline.yaml").read_text())
+    assert all(isinstance(package, str) for package in environment["dependencies"])
+    script = (repository / "envs" / "pipeline.post-deploy.sh").read_text()
+    pins = re.findall(r"torch(?:vision)?==\S+", (repository / "Makefile").read_text())
+    assert len(pins) == 2 and all(pin in script for pin in pins)
+    assert '-e "$PWD" -c "$PWD/envs/constraints.txt"' in script

@@ -23,7 +23,7 @@ GB = 1e9
 DEMO_DISK, DEMO_MEMORY = 1 * GB, 6 * GB
 INSTALL_DISK = 7 * GB
 """The packages with a CUDA build of torch; a CPU build takes 2 GB."""
-FULL_DISK, FULL_MEMORY = 310 * GB, 64 * GB
+FULL_DISK, FULL_MEMORY = 390 * GB, 64 * GB
 """Where no plan can be made; the largest memory that a rule asks for (train_joint)."""
 STAGE2_GPU = 56 * GB
 """Estimate of the GPU memory that stage 2 takes at the paper's batch (config/gpu_80gb.yaml)."""

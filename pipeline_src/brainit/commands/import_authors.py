@@ -14,9 +14,7 @@ def add_parser(commands: Any) -> None:
     """Add the sub-command to the program's parser."""
     parser = commands.add_parser("import-authors", help="import the authors' checkpoints")
     parser.add_argument("folder", type=Path, help="folder with the authors' files")
-    parser.add_argument(
-        "--out", type=Path, default=Path("results/group/all/main"), help="folder of the pool"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="for --config models=FOLDER")
     parser.add_argument(
         "--subjects",
         type=int,

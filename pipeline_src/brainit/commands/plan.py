@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from brainit.commands.plan_disk import disk_events, peak
+from brainit.commands.plan_disk import disk_events, peak, peak_at_once
 from brainit.commands.plan_hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
 from brainit.commands.plan_sizes import Job, Sizes
 from brainit.commands.plan_tokens import token_costs, token_lines
@@ -46,9 +46,8 @@ def run(args: argparse.Namespace) -> None:
     """Print the plan. Raises `PipelineError` where Snakemake refuses target or configuration."""
     settings = read_configuration([_BASE_CONFIG, *args.configfile])
     jobs = dry_run(args.target, args.configfile)
-    plan = make_plan(settings, jobs, args.bandwidth) | gpu_plan(
-        settings, jobs, args.gpus, args.tflops
-    )
+    plan = make_plan(settings, jobs, args.bandwidth, args.gpus)
+    plan |= gpu_plan(settings, jobs, args.gpus, args.tflops)
     if args.json:
         sys.stdout.write(json.dumps(plan, indent=1) + "\n")
         return
@@ -106,12 +105,18 @@ def parse_jobs(text: str) -> list[Job]:
     return jobs
 
 
-def make_plan(settings: Settings, jobs: list[Job], bandwidth_mbit: float) -> dict[str, Any]:
-    """Return downloads, their time at `bandwidth_mbit` (Mbit/s), peak disk (bytes) and jobs."""
+def make_plan(
+    settings: Settings, jobs: list[Job], bandwidth_mbit: float, n_at_once: int = 1
+) -> dict[str, Any]:
+    """Return downloads, their time at `bandwidth_mbit` (Mbit/s), peak disk (bytes) and jobs.
+
+    The disk's peak is that of one job after the other, and a bound for `n_at_once` trainings.
+    """
     sizes = Sizes(settings)
     lines = sizes.fetched(jobs)
     n_fetched = sum(line.n_bytes for line in lines)
-    most, where = peak(disk_events(sizes, jobs))
+    prepared, trained = disk_events(sizes, jobs)
+    most, where = peak([*prepared, *trained])
     return {
         "jobs": dict(Counter(job.rule for job in jobs).most_common()),
         "n_jobs": len(jobs),
@@ -124,6 +129,8 @@ def make_plan(settings: Settings, jobs: list[Job], bandwidth_mbit: float) -> dic
         "bandwidth_mbit": bandwidth_mbit,
         "peak_disk_bytes": most,
         "peak_disk_during": where,
+        "n_at_once": n_at_once,
+        "peak_disk_at_once_bytes": max(most, peak_at_once(prepared, trained, n_at_once)),
     }
 
 
@@ -164,6 +171,9 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
         f" {plan['bandwidth_mbit']:g} Mbit/s"
     )
     lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
+    if plan["n_at_once"] > 1:
+        at_once = _gb(plan["peak_disk_at_once_bytes"])
+        lines[-1] += f"; at most {at_once} with {plan['n_at_once']} jobs training at once"
     if plan.get("gpu_hours"):
         lines += _gpu_lines(plan)
     if plan.get("semantic_tokens"):

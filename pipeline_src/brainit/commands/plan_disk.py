@@ -1,7 +1,7 @@
 """How full the disk gets: what each job writes and what may go after it, in the paper's order.
 
-Jobs of one stage follow each other; pools of subjects too. A cluster that runs several pools at
-once needs the predicted fMRI of each of them beside each other.
+Jobs of one stage follow each other; pools of subjects too. Where several jobs train at once, the
+predicted fMRI of all pools may stand beside each other, and so many trainings' checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,19 +41,35 @@ def peak(events: Sequence[Event]) -> tuple[float, str]:
     return most, where
 
 
-def disk_events(sizes: Sizes, jobs: Sequence[Job]) -> list[Event]:
-    """Return the effects of all jobs that write much, in the order in which they can follow."""
-    events = [
+def peak_at_once(prepared: Sequence[Event], trained: Sequence[Event], n_jobs: int) -> float:
+    """Return the most bytes while up to `n_jobs` of the jobs `trained` run after all `prepared`.
+
+    It is a bound: all that lasts, nothing deleted, and the most that so many jobs add meanwhile.
+    """
+    start = sum(event.after for event in prepared)
+    meanwhile = sorted((event.during - max(event.after, 0.0) for event in trained), reverse=True)
+    lasting = sum(max(event.after, 0.0) for event in trained)
+    return max(peak(prepared)[0], start + lasting + sum(meanwhile[:n_jobs]))
+
+
+def disk_events(sizes: Sizes, jobs: Sequence[Job]) -> tuple[list[Event], list[Event]]:
+    """Return the effects of all jobs that write much, in the order in which they can follow.
+
+    First those that prepare the data, then those that predict fMRI, train and reconstruct.
+    """
+    prepared = [
         _event(sizes, job)
         for stage in _STAGES
         for rule in stage
         for job in jobs
         if job.rule == rule
     ]
+    trained: list[Event] = []
     for pool in sorted({dict(job.wildcards).get("pool", "") for job in jobs} - {""}):
-        events += _pool_events(sizes, pool, jobs)
-    events += [_training(sizes, job) for job in jobs if job.rule in _ADAPTATIONS]
-    return events + [_event(sizes, job) for job in jobs if job.rule == "reconstruct"]
+        trained += _pool_events(sizes, pool, jobs)
+    trained += [_training(sizes, job) for job in jobs if job.rule in _ADAPTATIONS]
+    trained += [_event(sizes, job) for job in jobs if job.rule == "reconstruct"]
+    return prepared, trained
 
 
 def _event(sizes: Sizes, job: Job) -> Event:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brainit.commands.plan import as_lines, make_plan, parse_jobs
-from brainit.commands.plan_disk import Event, peak
+from brainit.commands.plan_disk import Event, peak, peak_at_once
 from brainit.commands.plan_models import pool_members, target_shape
 from brainit.commands.plan_sizes import Job, Sizes
 from brainit.core.settings import Settings, parse_sections
@@ -92,6 +92,30 @@ def test_stimuli_and_predicted_fmri_go_after_use() -> None:
     later = make_plan(settings, jobs[2:], 1000.0)
     of_subject = 123_403 * 39_548 * 2
     assert later["peak_disk_bytes"] == 2 * of_subject + of_subject
+
+
+def test_pools_that_train_at_once_need_their_disk_beside_each_other() -> None:
+    prepared = [Event("data", 50, 40)]
+    pools = [
+        [Event("fmri", 10, 10), Event("train", 9, 2), Event(f"end of {n}", 0, -10)]
+        for n in range(3)
+    ]
+    trained = [event for pool in pools for event in pool]
+    assert peak([*prepared, *trained])[0] == 40 + 2 * 2 + 10 + 9
+    assert peak_at_once(prepared, trained, 2) == 40 + 3 * (10 + 2) + 2 * (9 - 2)
+    assert peak_at_once(prepared, trained, 8) == 40 + 3 * (10 + 2) + 3 * (9 - 2)
+    assert peak_at_once(prepared, [], 8) == 50
+
+
+def test_several_gpus_are_told_the_disk_that_they_need_at_once() -> None:
+    pools = [(("pool", f"without_{s}"),) for s in SUBJECTS]
+    rules = ("synthesize_fmri_pool", "train_joint")
+    jobs = [Job(rule, pool) for pool in pools for rule in rules]
+    one, eight = (make_plan(Settings(), jobs, 1000.0, n) for n in (1, 8))
+    assert one["peak_disk_bytes"] == eight["peak_disk_bytes"]
+    assert eight["peak_disk_at_once_bytes"] > 4 * one["peak_disk_bytes"]
+    assert "training at once" not in "".join(as_lines("all", one))
+    assert "with 8 jobs training at once" in "".join(as_lines("all", eight))
 
 
 def test_peak_of_events_in_order() -> None:
