@@ -149,6 +149,8 @@ class JointSettings(Section):
     """Linear warm-up."""
     offset_noise: Annotated[float, Field(ge=0)] = 0.04
     """Standard deviation of the per-channel noise offset."""
+    unconditional_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of examples whose tokens are the unconditional ones, for guidance (ours, not P)."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
     """adafactor keeps a row and a column per matrix instead of AdamW's two moments (small GPUs)."""
     unet_weights: Literal["all", "cross_attention"] = "all"

@@ -2,6 +2,9 @@
 
 The BIT's tokens condition the U-Net, which predicts the noise of the image's latent; alignment with
 OpenCLIP's tokens is no longer enforced. The VAE stays frozen.
+
+Differs from the paper: some examples (`joint.unconditional_share`) have the unconditional tokens,
+so that classifier-free guidance keeps working, as in the generator's own training; 0 has none.
 """
 
 from collections.abc import Iterator
@@ -26,10 +29,6 @@ from brainit.training.positions import EpochPosition
 from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import N_VALIDATION, half_on_gpu, to_device
 from brainit.training.targets import BatchImages
-
-UNCONDITIONAL_SHARE = 0.1
-"""Share of examples whose tokens are replaced by the unconditional ones, so that classifier-free
-guidance keeps working (as in the generator's own training)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class JointTask:
         dropout = VoxelDropout(self.stage1.voxels_per_example, self.stage1.voxel_sampling)
         batches = self.train.epoch(settings.batch, draws, dropout, position)
         for number, batch in enumerate(batches, start=position.n_done):
-            drawn = self.draw(len(batch), draws, UNCONDITIONAL_SHARE)
+            drawn = self.draw(len(batch), draws, settings.unconditional_share)
             weight = weight_of(number, n_batches, settings.accumulation)
             if weight == 0:
                 yield None

@@ -39,6 +39,24 @@ def test_joint_loss_is_the_noise_predictions_error(
     assert found == pytest.approx(np.mean(errors), rel=1e-4)
 
 
+@pytest.mark.parametrize(("share", "has_some"), [(0.0, False), (0.5, True)])
+def test_the_settings_say_how_many_examples_have_no_tokens(
+    source: ExampleSource, images: BatchImages, share: float, has_some: bool
+) -> None:
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    options = JointSettings(batch=3, unconditional_share=share)
+    model = bit(generator.n_tokens, generator.token_width)
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    task = JointTask(model, generator, source, None, images, *parts)
+    seen = []
+    task.network.register_forward_pre_hook(lambda _, given: seen.append(given[2].dropped))
+    with torch.no_grad():
+        n_batches = sum(1 for _ in task.losses(EpochPosition(task.draws(0))))
+    dropped = torch.cat(seen)
+    assert n_batches > 3 and bool(dropped.any()) is has_some and not dropped.all()
+
+
 def test_stage_2_makes_the_tokens_without_condition_once(
     source: ExampleSource, images: BatchImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
