@@ -49,8 +49,8 @@ rule download_images:
     input:
         simulated=simulated_files("nsd", "coco/unlabeled2017.zip"),
     output:
-        stimuli=temp_if_remote("<store>/stimuli/nsd_stimuli.hdf5"),
-        coco=temp_if_remote("<store>/coco/unlabeled2017.zip"),
+        stimuli=temp_if_real("<store>/stimuli/nsd_stimuli.hdf5"),
+        coco=temp_if_real("<store>/coco/unlabeled2017.zip"),
         manifest="<store>/manifests/images.json",
     log:
         "<logs>/download_images.log",

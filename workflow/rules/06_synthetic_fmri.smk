@@ -4,7 +4,7 @@ Predicted fMRI for the external images (paper sections 4, D.1).
 Needs    an encoder, the external images
 Makes    <results>/group/{pool}/main/synthetic_fmri, a folder of shards for each subject of the pool
          (real images, 8 subjects: 78 GB); that of all subjects stays, for ablations read it, that of
-         another pool goes once its BITs are trained, unless the source is on this machine
+         another pool goes once its BITs are trained
 Steps    synthesize_fmri
 """
 
@@ -47,6 +47,6 @@ rule synthesize_fmri:
 
 use rule synthesize_fmri as synthesize_fmri_pool with:
     output:
-        fmri=temp_if_remote(directory("<results>/group/{pool}/main/synthetic_fmri")),
+        fmri=temp_if_real(directory("<results>/group/{pool}/main/synthetic_fmri")),
     wildcard_constraints:
         pool=OTHER_POOL,

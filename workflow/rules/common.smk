@@ -160,9 +160,9 @@ def is_url(source):
     return "://" in source and not source.startswith("file:")
 
 
-def temp_if_remote(path):
-    """Return a large downloaded file as temporary; of a simulated or local source it stays."""
-    return temp(path) if is_url(SOURCE) else path
+def temp_if_real(path):
+    """Return what is large and can be had again as temporary; a simulation's is small and stays."""
+    return path if SIMULATION else temp(path)
 
 
 @lru_cache(maxsize=None)

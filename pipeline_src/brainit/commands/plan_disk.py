@@ -98,7 +98,8 @@ def _event(sizes: Sizes, job: Job) -> Event:
         case "extract_features":
             return _lasting(job.rule, sizes.tokens(wildcards["image_set"]))
         case "prepare_betas":
-            n_files, n_bytes = (0, 0) if sizes.is_simulated else sizes.raw_session(job.subject)
+            is_raw = sizes.betas_come_over_network
+            n_files, n_bytes = sizes.raw_session(job.subject) if is_raw else (0, 0)
             stays = sizes.prepared(job.subject)
             # Finished sessions stay beside the whole until it is written.
             return Event(f"betas {job.subject}", max(2 * stays, stays + n_files * n_bytes), stays)

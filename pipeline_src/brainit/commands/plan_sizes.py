@@ -17,6 +17,7 @@ from brainit.commands.plan_models import (
 from brainit.core.settings import Settings
 from brainit.data.anatomy import anatomy_keys
 from brainit.data.published import published
+from brainit.data.terms import is_remote
 from brainit.features.registry import find_entry
 
 MGH_HEADER_BYTES = 284
@@ -68,6 +69,7 @@ class Sizes:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.is_simulated = settings.run.simulation
+        self.betas_come_over_network = not self.is_simulated and is_remote(settings.paths.source)
 
     def n_sessions(self, subject: str) -> int:
         """Return the sessions of a subject."""
@@ -185,19 +187,14 @@ class Sizes:
         return n_images * self.settings.images.stored_size**2 * 3 * per_value
 
     def fetched(self, jobs: Sequence[Job]) -> list[Line]:
-        """Return what the jobs fetch; nothing where the source is simulated."""
+        """Return what the jobs fetch or copy; nothing where the source is simulated.
+
+        Betas of a source on this machine are read where they are.
+        """
         if self.is_simulated:
             return []
         nsd = self.settings.nsd
-        lines = []
-        for subject in sorted({job.subject for job in jobs if job.rule == "prepare_betas"}):
-            if subject in published().subjects:
-                n_files, n_bytes = self.raw_session(subject)
-                n_files *= self.n_sessions(subject)
-                lines.append(Line(f"betas {subject}", n_files, n_bytes, "NSD"))
-        for subject in sorted({job.subject for job in jobs if job.rule == "prepare_nsdsynthetic"}):
-            n_bytes = MGH_HEADER_BYTES + published().n_vertices * _SYNTHETIC_TRIALS * _FLOAT32
-            lines.append(Line(f"NSD-synthetic {subject}", 2, n_bytes, "NSD"))
+        lines = self._fetched_betas(jobs) if self.betas_come_over_network else []
         rules = {job.rule for job in jobs}
         if "download_images" in rules:
             lines.append(Line("stimuli", 1, self.stimuli, "NSD"))
@@ -210,4 +207,16 @@ class Sizes:
         ):
             for source in find_entry(name).sources:
                 lines.append(Line(f"weights {name}", 1, source.size_mb * 1e6, str(source)))
+        return lines
+
+    def _fetched_betas(self, jobs: Sequence[Job]) -> list[Line]:
+        lines = []
+        for subject in sorted({job.subject for job in jobs if job.rule == "prepare_betas"}):
+            if subject in published().subjects:
+                n_files, n_bytes = self.raw_session(subject)
+                n_files *= self.n_sessions(subject)
+                lines.append(Line(f"betas {subject}", n_files, n_bytes, "NSD"))
+        for subject in sorted({job.subject for job in jobs if job.rule == "prepare_nsdsynthetic"}):
+            n_bytes = MGH_HEADER_BYTES + published().n_vertices * _SYNTHETIC_TRIALS * _FLOAT32
+            lines.append(Line(f"NSD-synthetic {subject}", 2, n_bytes, "NSD"))
         return lines

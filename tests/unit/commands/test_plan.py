@@ -66,6 +66,14 @@ def test_downloads_of_the_paper_are_the_published_sizes() -> None:
     assert "betas of all these subjects: 279.2 GB" in text and "80 files" in text
 
 
+def test_betas_of_a_folder_are_read_where_they_are(tmp_path: Path) -> None:
+    settings = parse_sections({"paths": {"source": str(tmp_path)}})
+    jobs = [*betas_jobs("subj01"), Job("download_images")]
+    here, there = (make_plan(s, jobs, 1000.0) for s in (settings, Settings()))
+    assert [d["what"] for d in here["downloads"]] == ["stimuli", "unlabelled images"]
+    assert [d["what"] for d in there["downloads"]][0] == "betas subj01"
+
+
 def test_volume_betas_have_their_own_sizes() -> None:
     settings = parse_sections({"nsd": {"space": "func1pt8mm", "mask": "nsdgeneral"}})
     plan = make_plan(settings, betas_jobs("subj01"), 1000.0)
