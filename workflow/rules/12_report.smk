@@ -39,6 +39,7 @@ rule make_tables:
     params:
         names=TABLES,
         classes=[],
+        encoder=[],
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
@@ -52,6 +53,7 @@ rule make_tables:
         " --summaries {params.summaries:q}"
         " --trials {params.trials:q}"
         " {params.classes:q}"
+        " {params.encoder:q}"
         " --out {params.out:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
