@@ -135,7 +135,7 @@ rule make_report:
         stimuli="<results>/group/images/stimuli",
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
-        checks=["<results>/checks.csv"] if SIMULATION else [],
+        checks=rules.check_results.output.checks,
     output:
         report="<results>/report.html",
     log:
@@ -153,9 +153,6 @@ rule make_report:
         metrics=keyed_scores("metrics"),
         trials=keyed_subjects("trials"),
         ceilings=keyed_subjects("ceilings"),
-        checks=lambda wildcards, input: (
-            ["--checks", *input.checks] if input.checks else []
-        ),
         benchmarks=str(RESULTS / "benchmarks"),
         settings=settings(
             *["models", "simulation", "ablations", "seeds", *TABLE_SECTIONS],
@@ -171,7 +168,7 @@ rule make_report:
         " --stimuli {input.stimuli:q}"
         " --trials {params.trials:q}"
         " --ceilings {params.ceilings:q}"
-        " {params.checks:q}"
+        " --checks {input.checks:q}"
         " --benchmarks {params.benchmarks:q}"
         " --out {output.report:q}"
         " --settings {params.settings:q}"

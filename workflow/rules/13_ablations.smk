@@ -129,7 +129,7 @@ rule check_claims:
     """Hold the paper's claims on branches, ablations and transfer against all runs."""
     input:
         summaries=list(every_score("_summary").values()),
-        earlier=["<results>/checks.csv"] if SIMULATION else [],
+        earlier=rules.check_results.output.checks,
     output:
         checks="<results>/checks_full.csv",
     log:
@@ -144,15 +144,12 @@ rule check_claims:
         runtime=by_attempt(10),
     params:
         summaries=named_every("summaries"),
-        earlier=lambda wildcards, input: (
-            ["--earlier", *input.earlier] if SIMULATION else []
-        ),
         settings=settings("evaluation"),
         code=code_digest("brainit.steps.check_claims"),
     shell:
         "python -m brainit.steps.check_claims"
         " --summaries {params.summaries:q}"
-        " {params.earlier:q}"
+        " --earlier {input.earlier:q}"
         " --checks {output.checks:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
@@ -171,7 +168,7 @@ use rule make_report as make_report_full with:
         stimuli="<results>/group/images/stimuli",
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
-        checks=[rules.check_claims.output.checks],
+        checks=rules.check_claims.output.checks,
     output:
         report="<results>/report_full.html",
     log:
