@@ -181,6 +181,20 @@ def test_everything_decodes_beyond_the_paper_and_all_does_not(snakemake: Run) ->
     assert not [path for path in plain if any(name in path for name in beyond)]
 
 
+def test_tables_are_made_of_stored_numbers_alone(snakemake: Run) -> None:
+    full = ("--configfile", "config/demo.yaml", "config/demo-full.yaml")
+    result = snakemake("everything", *DRY, *full)
+    jobs = parse_jobs(result.stdout + result.stderr)
+    made = [job for job in jobs if "/tables/" in "".join(job["output"])]  # type: ignore[arg-type]
+    read = [path for job in made for path in job["input"]]  # type: ignore[attr-defined]
+    assert {str(job["rule"]).split("_")[0] for job in made} == {"make"}
+    assert read and not [path for path in read if not path.endswith(".csv")]
+    by_output = {path: job for job in jobs for path in job["output"]}  # type: ignore[attr-defined]
+    scores = "results/demo/subj01/metrics/encoder.csv"
+    assert scores in by_output["results/demo/tables/encoder/encoder.csv"]["input"]  # type: ignore[operator]
+    assert by_output[scores]["rule"] == "evaluate_encoder"
+
+
 def test_a_seed_trains_anew_from_the_bits_on(snakemake: Run, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump({"seeds": {"values": [7], "rows": ["main", "k8"]}}))

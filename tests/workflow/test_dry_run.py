@@ -63,7 +63,21 @@ def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
     assert jobs["gather_reconstructions"] == 10
     assert jobs["evaluate"] == 18, "three kinds of the full run, the fused images of the others"
     assert jobs["simulate_nsd"] == 0
+    assert jobs["check_results"] == 1, "what needs no truth"
     assert jobs["total"] <= 200
+
+
+def test_recorded_brains_are_checked_and_the_report_shows_it(snakemake: Run) -> None:
+    result = snakemake(*DRY, "-p", "everything")
+    text = result.stdout + result.stderr
+    jobs = {str(job["rule"]): job for job in parse_jobs(text)}
+    assert jobs["check_results"]["output"] == ["results/checks.csv"]
+    for reader in ("make_report", "check_claims"):
+        assert "results/checks.csv" in jobs[reader]["input"], reader  # type: ignore[operator]
+    assert "results/checks_full.csv" in jobs["make_report_full"]["input"]  # type: ignore[operator]
+    (command,) = re.findall(r"-m brainit\.steps\.check_results .*", text)
+    assert "--truth" not in command and "--card" not in command
+    assert " --earlier results/checks.csv" in text and " --checks results/checks.csv" in text
 
 
 def test_one_target_needs_only_its_own_pool(snakemake: Run) -> None:

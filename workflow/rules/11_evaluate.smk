@@ -1,5 +1,5 @@
 """
-Metrics per image and their means (paper section 5.2), and checks against the simulation's truth.
+Metrics per image and their means (paper section 5.2), and checks, a simulation's against its truth.
 
 Needs    the reconstruction folders, the stimuli, the metric networks
 Makes    <results>/{subject}/metrics, <results>/checks.csv; {run}_lowlevel_only without any generator
@@ -58,62 +58,60 @@ use rule evaluate as evaluate_lowlevel with:
         "<benchmarks>/evaluate_lowlevel/{subject}_{run}.tsv"
 
 
-if SIMULATION:
-
-    rule check_results:
-        """Hold the results against the truth and against their nulls."""
-        input:
-            truth="<store>/simulated/truth",
-            card="<store>/simulated/card.json",
-            encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
-            clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
-            bit=f"{POOL_MODELS}/joint/bit.safetensors",
-            voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
-            betas=of_subjects("<results>/{subject}/betas/betas.npy"),
-            trials=of_subjects("<results>/{subject}/design/trials.csv"),
-            stimuli="<results>/group/images/stimuli",
-            metrics=score_files(""),
-            summaries=score_files("_summary"),
-            network=network("encoder_backbone"),
-            networks=[network_file(name) for name in config["features"]["metrics"]],
-        output:
-            checks="<results>/checks.csv",
-        log:
-            "<logs>/check_results.log",
-        benchmark:
-            "<benchmarks>/check_results.tsv"
-        conda:
-            "../../envs/pipeline.yaml"
-        threads: THREADS
-        resources:
-            mem_mb=by_attempt(4000),
-            runtime=by_attempt(60),
-        params:
-            voxels=keyed_subjects("voxels"),
-            betas=keyed_subjects("betas"),
-            trials=keyed_subjects("trials"),
-            metrics=keyed_scores("metrics"),
-            summaries=keyed_scores("summaries"),
-            weights=WEIGHTS,
-            settings=settings(
-                *["nsd", "features", "encoder", "clusters", "evaluation"],
-                reads=["nsd.evaluated"],
-            ),
-            code=code_digest("brainit.steps.check_results"),
-        shell:
-            "python -m brainit.steps.check_results"
-            " --truth {input.truth:q}"
-            " --card {input.card:q}"
-            " --encoder {input.encoder:q}"
-            " --clusters {input.clusters:q}"
-            " --bit {input.bit:q}"
-            " --voxels {params.voxels:q}"
-            " --betas {params.betas:q}"
-            " --trials {params.trials:q}"
-            " --stimuli {input.stimuli:q}"
-            " --metrics {params.metrics:q}"
-            " --summaries {params.summaries:q}"
-            " --weights {params.weights:q}"
-            " --checks {output.checks:q}"
-            " --settings {params.settings:q}"
-            " &> {log:q}"
+rule check_results:
+    """Hold the results against their nulls, and a simulation's against its truth."""
+    input:
+        truth=simulated_files("truth"),
+        card=simulated_files("card.json"),
+        encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
+        clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
+        bit=f"{POOL_MODELS}/joint/bit.safetensors",
+        voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
+        betas=of_subjects("<results>/{subject}/betas/betas.npy"),
+        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        stimuli="<results>/group/images/stimuli",
+        metrics=score_files(""),
+        summaries=score_files("_summary"),
+        network=network("encoder_backbone"),
+        networks=[network_file(name) for name in config["features"]["metrics"]],
+    output:
+        checks="<results>/checks.csv",
+    log:
+        "<logs>/check_results.log",
+    benchmark:
+        "<benchmarks>/check_results.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(60),
+    params:
+        voxels=keyed_subjects("voxels"),
+        betas=keyed_subjects("betas"),
+        trials=keyed_subjects("trials"),
+        metrics=keyed_scores("metrics"),
+        summaries=keyed_scores("summaries"),
+        truth=truth_flags,
+        weights=WEIGHTS,
+        settings=settings(
+            *["nsd", "features", "encoder", "clusters", "evaluation"],
+            reads=["nsd.evaluated"],
+        ),
+        code=code_digest("brainit.steps.check_results"),
+    shell:
+        "python -m brainit.steps.check_results"
+        " --encoder {input.encoder:q}"
+        " --clusters {input.clusters:q}"
+        " --bit {input.bit:q}"
+        " --voxels {params.voxels:q}"
+        " --betas {params.betas:q}"
+        " --trials {params.trials:q}"
+        " --stimuli {input.stimuli:q}"
+        " --metrics {params.metrics:q}"
+        " --summaries {params.summaries:q}"
+        " {params.truth:q}"
+        " --weights {params.weights:q}"
+        " --checks {output.checks:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -48,6 +48,7 @@ rule make_tables:
     params:
         names=TABLES,
         classes=[],
+        encoder=[],
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
@@ -61,6 +62,7 @@ rule make_tables:
         " --summaries {params.summaries:q}"
         " --trials {params.trials:q}"
         " {params.classes:q}"
+        " {params.encoder:q}"
         " --out {params.out:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
@@ -143,7 +145,7 @@ rule make_report:
         stimuli="<results>/group/images/stimuli",
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
-        checks=["<results>/checks.csv"] if SIMULATION else [],
+        checks=rules.check_results.output.checks,
     output:
         report="<results>/report.html",
     log:
@@ -162,9 +164,6 @@ rule make_report:
         metrics=keyed_scores("metrics"),
         trials=keyed_subjects("trials"),
         ceilings=keyed_subjects("ceilings"),
-        checks=lambda wildcards, input: (
-            ["--checks", *input.checks] if input.checks else []
-        ),
         benchmarks=str(RESULTS / "benchmarks"),
         settings=settings(
             *["models", "ablations", "seeds", *TABLE_SECTIONS],
@@ -181,7 +180,7 @@ rule make_report:
         " --stimuli {input.stimuli:q}"
         " --trials {params.trials:q}"
         " --ceilings {params.ceilings:q}"
-        " {params.checks:q}"
+        " --checks {input.checks:q}"
         " --benchmarks {params.benchmarks:q}"
         " --out {output.report:q}"
         " --settings {params.settings:q}"

@@ -5,13 +5,14 @@ A variant's files exist only from the first step that it changes; all else is th
 
 Needs    the models and scores of the full run
 Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5,
-         those beyond the paper, <results>/checks_full.csv
+         those beyond the paper, <results>/{subject}/metrics/encoder.csv, <results>/checks_full.csv
 Steps    make_tables, evaluate_encoder, check_claims, make_report
 """
 
 ABLATION_TABLES = ["t1", "t2", "t3", "t5"]
 BEYOND_TABLES = [
-    *["nsdsynthetic", "sessions", "subjects", "seeds", "retrieval", "failures"],
+    *["nsdsynthetic", "sessions", "subjects", "seeds", "retrieval", "encoder"],
+    "failures",
 ]
 
 
@@ -33,6 +34,7 @@ use rule make_tables as make_tables_ablations with:
     params:
         names=ABLATION_TABLES,
         classes=[],
+        encoder=[],
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         metrics=named_ablations("metrics"),
         summaries=named_ablations("summaries"),
@@ -47,6 +49,7 @@ use rule make_tables as make_tables_beyond with:
         summaries=list(every_score("_summary").values()),
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
         classes=class_files(),
+        encoder=of_subjects("<results>/{subject}/metrics/encoder.csv", EVALUATED),
     output:
         tables=expand(
             "<results>/tables/{name}/{name}.{ext}",
@@ -62,6 +65,10 @@ use rule make_tables as make_tables_beyond with:
         classes=lambda wildcards, input: (
             ["--classes", *input.classes] if input.classes else []
         ),
+        encoder=lambda wildcards, input: [
+            "--encoder",
+            *keyed_subjects("encoder", EVALUATED)(wildcards, input),
+        ],
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         metrics=named_every("metrics"),
         summaries=named_every("summaries"),
@@ -71,23 +78,24 @@ use rule make_tables as make_tables_beyond with:
 
 
 rule evaluate_encoder:
-    """Tabulate the encoder's accuracy by part of cortex, beside the noise ceiling."""
+    """Score the encoder on the test images of {wildcards.subject}, by part of cortex."""
     input:
         encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
-        voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
-        betas=of_subjects("<results>/{subject}/betas/betas.npy"),
-        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        nsd="<store>/nsd",
+        voxels="<results>/{subject}/betas/voxels.safetensors",
+        betas="<results>/{subject}/betas/betas.npy",
+        trials="<results>/{subject}/design/trials.csv",
         stimuli="<results>/group/images/stimuli",
         truth=simulated_files("truth"),
         network=network("encoder_backbone"),
     output:
-        tables=expand(
-            "<results>/tables/encoder/encoder.{ext}", ext=["csv", "md", "html", "tex"]
-        ),
+        accuracy="<results>/{subject}/metrics/encoder.csv",
     log:
-        "<logs>/evaluate_encoder.log",
+        "<logs>/evaluate_encoder/{subject}.log",
     benchmark:
-        "<benchmarks>/evaluate_encoder.tsv"
+        "<benchmarks>/evaluate_encoder/{subject}.tsv"
+    wildcard_constraints:
+        subject=NSD_NAME,
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
@@ -95,28 +103,24 @@ rule evaluate_encoder:
         mem_mb=by_attempt(16000),
         runtime=by_attempt(60),
     params:
-        voxels=keyed_subjects("voxels"),
-        betas=keyed_subjects("betas"),
-        trials=keyed_subjects("trials"),
         truth=lambda wildcards, input: (
             ["--truth", str(input.truth)] if SIMULATION else []
         ),
         weights=WEIGHTS,
-        out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
-        settings=settings(
-            *["nsd", "features", "encoder", "evaluation"], reads=["nsd.evaluated"]
-        ),
+        settings=settings("nsd", "features", "encoder", "evaluation"),
         code=code_digest("brainit.steps.evaluate_encoder"),
     shell:
         "python -m brainit.steps.evaluate_encoder"
+        " --subject {wildcards.subject:q}"
         " --encoder {input.encoder:q}"
-        " --voxels {params.voxels:q}"
-        " --betas {params.betas:q}"
-        " --trials {params.trials:q}"
+        " --nsd {input.nsd:q}"
+        " --voxels {input.voxels:q}"
+        " --betas {input.betas:q}"
+        " --trials {input.trials:q}"
         " --stimuli {input.stimuli:q}"
         " {params.truth:q}"
         " --weights {params.weights:q}"
-        " --out {params.out:q}"
+        " --accuracy {output.accuracy:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -125,7 +129,7 @@ rule check_claims:
     """Hold the paper's claims on branches, ablations and transfer against all runs."""
     input:
         summaries=list(every_score("_summary").values()),
-        earlier=["<results>/checks.csv"] if SIMULATION else [],
+        earlier=rules.check_results.output.checks,
     output:
         checks="<results>/checks_full.csv",
     log:
@@ -140,15 +144,12 @@ rule check_claims:
         runtime=by_attempt(10),
     params:
         summaries=named_every("summaries"),
-        earlier=lambda wildcards, input: (
-            ["--earlier", *input.earlier] if SIMULATION else []
-        ),
         settings=settings("evaluation"),
         code=code_digest("brainit.steps.check_claims"),
     shell:
         "python -m brainit.steps.check_claims"
         " --summaries {params.summaries:q}"
-        " {params.earlier:q}"
+        " --earlier {input.earlier:q}"
         " --checks {output.checks:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
@@ -160,7 +161,6 @@ use rule make_report as make_report_full with:
             *rules.make_tables.output.tables,
             *rules.make_tables_ablations.output.tables,
             *rules.make_tables_beyond.output.tables,
-            *rules.evaluate_encoder.output.tables,
         ],
         figures="<results>/figures",
         recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
@@ -169,7 +169,7 @@ use rule make_report as make_report_full with:
         stimuli="<results>/group/images/stimuli",
         trials=of_subjects("<results>/{subject}/design/trials.csv"),
         ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
-        checks=[rules.check_claims.output.checks],
+        checks=rules.check_claims.output.checks,
     output:
         report="<results>/report_full.html",
     log:

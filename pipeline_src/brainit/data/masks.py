@@ -75,6 +75,25 @@ def read_mask_files(paths: Sequence[Path]) -> VoxelMask:
     return _union(f"{left.name} {right.name}", [[left], [right]])
 
 
+def voxels_of_labels(
+    nsd: Path, name: str, vertex: NDArray[np.int64], hemisphere: NDArray[np.int64]
+) -> dict[str, NDArray[np.bool_]]:
+    """Tell for each label of the mask `name` which voxels lie in it.
+
+    Empty for a mask that is no union of labels. Raises `PipelineError` for unreadable labels.
+    """
+    labels = LABELS.get(name, ())
+    found = {}
+    for label in labels if len(labels) > 1 else ():
+        inside = np.zeros(len(vertex), dtype=bool)
+        for number, side in enumerate(nsd_paths.HEMISPHERES):
+            is_here = hemisphere == number
+            values = read_label(nsd / nsd_paths.label(side, label))
+            inside[is_here] = values[vertex[is_here]] > 0
+        found[label] = inside
+    return found
+
+
 def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
     """Return the vertices above 0 in any of a hemisphere's labels."""
     vertices, sizes = [], []

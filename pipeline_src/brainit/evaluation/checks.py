@@ -1,8 +1,10 @@
-"""Does the method work? Checks on the results of a simulation, each beside its null.
+"""Does the method work? Checks on the results, each beside its null.
 
 What the truth of the simulated brain lets us show (design of the demo): encoder accuracy against
 the true ceiling, clusters against true areas, identification against permutations and against an
-answer that knows the truth, and the orderings that the paper reports (Tables 1, T4, T7).
+answer that knows the truth, and the orderings that the paper reports (Tables 1, T4, T7). Of
+recorded brains what needs no truth: clusters shared by subjects, contralateral attention, transfer
+and the paper's orderings, on its own metrics.
 """
 
 from collections.abc import Mapping
@@ -24,8 +26,9 @@ from brainit.data.images import ImageStore
 from brainit.data.trials import read_trials
 from brainit.data.voxels import read_voxels
 from brainit.evaluation.check import Check, as_table, at_least, for_comparison, within
+from brainit.evaluation.claims import check_orderings
 from brainit.evaluation.cluster_attention import check_contralateral, cluster_attention
-from brainit.evaluation.cluster_checks import LEAST_CEILING, check_clusters
+from brainit.evaluation.cluster_checks import LEAST_CEILING, check_clusters, check_shared_clusters
 from brainit.evaluation.encoder_accuracy import (
     EncoderPredictions,
     predict_test_responses,
@@ -35,7 +38,8 @@ from brainit.evaluation.encoder_accuracy import (
 from brainit.evaluation.metric_names import metric_name
 from brainit.evaluation.metric_networks import load_metric_networks, tap_features
 from brainit.evaluation.nearest_scene import nearest_scenes
-from brainit.evaluation.score_checks import check_scores
+from brainit.evaluation.paper import paper_table
+from brainit.evaluation.score_checks import check_scores, check_transfer
 from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.evaluation.two_way import two_way_scores
@@ -49,10 +53,11 @@ LEAST_SILENT_SHARE = 0.2
 
 @dataclass(frozen=True)
 class CheckInputs:
-    """The files that the checks read; mappings are by subject, `metrics` by subject/run/kind."""
+    """The files that the checks read; mappings are by subject, `metrics` by subject/run/kind.
 
-    truth: Path
-    card: Path
+    `truth` and `card` are a simulation's, else None.
+    """
+
     encoder: Path
     clusters: Path
     bit: Path
@@ -63,31 +68,48 @@ class CheckInputs:
     metrics: Mapping[str, Path]
     summaries: Mapping[str, Path]
     weights_dir: Path | None = None
+    truth: Path | None = None
+    card: Path | None = None
 
 
 def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
-    """Return the table of checks; raises `PipelineError` where the data are not simulated."""
+    """Return the table of checks: against the truth of a simulation, else those that need none.
+
+    Raises `PipelineError` for a simulation without its truth.
+    """
     if not settings.run.simulation:
-        raise PipelineError(
-            "check_results",
-            "a simulation, whose truth is known",
-            "run.simulation: false",
-            "run it with config/demo.yaml",
-        )
+        return as_table(_check_recorded(inputs, settings))
+    if inputs.truth is None or inputs.card is None:
+        fix = "give --truth and --card of simulate_nsd"
+        raise PipelineError("check_results", "the truth of a simulation", "none", fix)
+    return as_table(_check_simulated(inputs, inputs.truth, inputs.card, settings))
+
+
+def _check_recorded(inputs: CheckInputs, settings: Settings) -> list[Check]:
+    summaries = Summaries(inputs.summaries)
+    return [
+        check_shared_clusters(inputs.clusters),
+        _check_attention(inputs, settings),
+        *check_transfer(summaries, paper_table("table1").metrics),
+        *check_orderings(summaries, settings),
+    ]
+
+
+def _check_simulated(
+    inputs: CheckInputs, truth: Path, card: Path, settings: Settings
+) -> list[Check]:
     truths = {
-        subject: read_voxel_truth(inputs.truth, subject, path)
-        for subject, path in inputs.voxels.items()
+        subject: read_voxel_truth(truth, subject, path) for subject, path in inputs.voxels.items()
     }
     found = list(truths.values())
-    checks = [
-        *check_difficulty(read_card(inputs.card)),
+    return [
+        *check_difficulty(read_card(card)),
         *_check_encoder(inputs, truths, settings),
         *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
         _check_attention(inputs, settings),
         *check_scores(Summaries(inputs.summaries)),
-        *_answer_with_nearest(inputs, settings),
+        *_answer_with_nearest(inputs, truth, settings),
     ]
-    return as_table(checks)
 
 
 def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
@@ -159,9 +181,9 @@ def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
     return check_contralateral(attention, settings.evaluation.n_permutations, generator)
 
 
-def _answer_with_nearest(inputs: CheckInputs, settings: Settings) -> list[Check]:
+def _answer_with_nearest(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:
     """Score the answer that names the training image whose true content is nearest."""
-    scenes = read_scenes(inputs.truth)
+    scenes = read_scenes(truth)
     images = ImageStore(inputs.stimuli)
     device = run_device(settings)
     networks = load_metric_networks(settings.features.metrics, inputs.weights_dir, device)

@@ -17,12 +17,14 @@ from brainit.core.settings import Settings
 from brainit.evaluation.check import CHECK_COLUMNS, Check, as_table, at_least, within
 from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.paper import PaperTable, paper_table
-from brainit.evaluation.score_checks import ALIKE, two_way_metrics
+from brainit.evaluation.score_checks import ALIKE, FULL_BEATS_HOUR, two_way_metrics
 from brainit.evaluation.summaries import Summaries
 from brainit.evaluation.table_rows import TABLES, Condition
 
 CLAIMED = ("table1", "t1", "t2", "t3", "t4", "t5", "t7")
 SHUFFLED_RUN = "40h_shuffled_trials"
+_SAME = {"table1_40h_above_1h": FULL_BEATS_HOUR}
+"""Claims that are, in a simulation, an earlier check by another name: all its metrics, fused."""
 
 
 def check_claims(
@@ -30,14 +32,19 @@ def check_claims(
 ) -> pd.DataFrame:
     """Return the checks of the file `earlier` (None: none), then the claims that can be checked.
 
-    `summaries` are by subject/run/kind; a claim whose runs are not there is left out. Raises
-    `PipelineError` for a file that holds no checks.
+    `summaries` are by subject/run/kind; a claim whose runs are not there is left out, and so is one
+    that stands among the earlier checks. Raises `PipelineError` for a file that holds no checks.
     """
     found, n_permutations = Summaries(summaries), settings.evaluation.n_permutations
     checks = as_table([*check_orderings(found, settings), *check_shuffled(found, n_permutations)])
     if earlier is None:
         return checks
-    return pd.concat([read_table(earlier, CHECK_COLUMNS, "check_results"), checks])
+    first = read_table(earlier, CHECK_COLUMNS, "check_results")
+    known = {
+        *first["check"],
+        *(claim for claim, same in _SAME.items() if same in set(first["check"])),
+    }
+    return pd.concat([first, checks[~checks["check"].isin(known)]], ignore_index=True)
 
 
 def check_orderings(summaries: Summaries, settings: Settings) -> list[Check]:

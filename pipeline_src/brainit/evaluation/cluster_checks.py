@@ -17,6 +17,7 @@ from brainit.core.streams import derived_seed, numpy_generator
 from brainit.data.voxels import read_voxels
 from brainit.evaluation.check import Check, at_least, for_comparison
 from brainit.evaluation.truth import VoxelTruth
+from brainit.models.subject_voxels import voxel_counts
 from brainit.models.voxel_clusters import cluster_voxels
 
 LEAST_CEILING = 10.0
@@ -52,9 +53,7 @@ def check_clusters(
     coordinates = area_agreement(by_position[is_responsive], area)
     fields = _field_agreement(prf, area, int(found.attributes["n_clusters"]), settings.run.seed)
     shuffled = _shuffled_agreement(functional, is_responsive, area, settings.run.seed)
-    shared, shared_by_position = (
-        share_with_all_subjects(labels, subject) for labels in (functional, by_position)
-    )
+    shared_by_position = share_with_all_subjects(by_position, subject)
     name, n_responsive = "clusters_vs_areas_ami", int(is_responsive.sum())
     return [
         at_least(
@@ -69,13 +68,7 @@ def check_clusters(
         for_comparison(
             f"{name}_true_fields", fields, "the same, k-means on the true receptive fields"
         ),
-        at_least(
-            "clusters_with_all_subjects_pct",
-            shared,
-            float("nan"),
-            100.0,
-            "percent of clusters that hold voxels of every subject",
-        ),
+        _check_shared(functional, subject),
         for_comparison(
             "clusters_with_all_subjects_pct_coordinates",
             shared_by_position,
@@ -84,6 +77,22 @@ def check_clusters(
         ),
         _check_profiles(functional[is_responsive], area, subject[is_responsive], settings.run.seed),
     ]
+
+
+def check_shared_clusters(clusters: Path) -> Check:
+    """Check that each cluster holds voxels of every subject, which needs no truth.
+
+    Raises `PipelineError` where a subject's number of voxels is not known.
+    """
+    found = read_artifact(clusters, "clusters")
+    n_voxels = [*voxel_counts(clusters, found.attributes).values()]
+    return _check_shared(found["voxel_cluster"], np.repeat(np.arange(len(n_voxels)), n_voxels))
+
+
+def _check_shared(labels: NDArray[np.integer[Any]], subject: NDArray[np.int64]) -> Check:
+    shared = share_with_all_subjects(labels, subject)
+    text = "percent of clusters that hold voxels of every subject"
+    return at_least("clusters_with_all_subjects_pct", shared, float("nan"), 100.0, text)
 
 
 def _check_profiles(

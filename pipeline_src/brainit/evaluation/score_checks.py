@@ -1,14 +1,17 @@
 """Checks that read the scores of the runs alone: identification, orderings, amounts of data."""
 
 import math
+from collections.abc import Sequence
 
 from brainit.evaluation.check import Check, at_least, within
 from brainit.evaluation.metric_names import direction_of, is_two_way
 from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.table_rows import FROM_SCRATCH
 
 LEAST_TWO_WAY = 90.0
 LEAST_TEST_IMAGES = 100
 NULL_TOLERANCE = 0.5
+FULL_BEATS_HOUR = "40h_beats_1h"
 ALIKE = 50.0
 """Percent of metrics that a run wins on average against one that is alike."""
 
@@ -21,9 +24,14 @@ def check_scores(summaries: Summaries) -> list[Check]:
     return [
         *_identification(summaries),
         *_orderings(summaries),
-        *_amounts(summaries, "1h", "1h_scratch", "transfer_beats_scratch"),
-        *_amounts(summaries, "40h", "1h", "40h_beats_1h"),
+        *check_transfer(summaries, summaries.metrics()),
+        *_amounts(summaries, "40h", "1h", FULL_BEATS_HOUR, summaries.metrics()),
     ]
+
+
+def check_transfer(summaries: Summaries, metrics: Sequence[str]) -> list[Check]:
+    """Return the check that transfer beats a model from scratch on `metrics`, where both ran."""
+    return _amounts(summaries, "1h", FROM_SCRATCH, "transfer_beats_scratch", metrics)
 
 
 def two_way_metrics(summaries: Summaries) -> list[str]:
@@ -87,13 +95,15 @@ def _orderings(summaries: Summaries) -> list[Check]:
     return checks
 
 
-def _amounts(summaries: Summaries, better: str, worse: str, name: str) -> list[Check]:
-    """Return the check that one run beats another on every metric of the fused images."""
+def _amounts(
+    summaries: Summaries, better: str, worse: str, name: str, metrics: Sequence[str]
+) -> list[Check]:
+    """Return the check that one run beats another on each of `metrics` of the fused images."""
     subjects = tuple(s for s in summaries.subjects(better) if s in summaries.subjects(worse))
     if not subjects:
         return []
     wins, lost = [], []
-    for metric in summaries.metrics():
+    for metric in metrics:
         pair = [summaries.mean(run, "fused", metric, subjects) for run in (better, worse)]
         first, second = pair
         if first is None or second is None:

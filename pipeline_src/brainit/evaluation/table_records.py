@@ -62,13 +62,15 @@ NOT_COMPARED = ("", np.nan, np.nan, np.nan, np.nan)
 class Results:
     """All that tables are made of.
 
-    `n_trials` is by (subject, `Condition.data`), `classes`, of NSD-synthetic, by number of image.
+    `n_trials` is by (subject, `Condition.data`), `classes`, of NSD-synthetic, by number of image,
+    `encoder`, files of the encoder's accuracy, by subject.
     """
 
     images: ImageScores
     summaries: Summaries
     n_trials: Mapping[tuple[str, str], int]
     classes: Mapping[int, str] = field(default_factory=dict)
+    encoder: Mapping[str, Path] = field(default_factory=dict)
 
     def values(
         self, condition: Condition, group: Sequence[str], metric: str, run: str = ""

@@ -11,12 +11,14 @@ import pandas as pd
 
 from brainit.core.settings import Settings
 from brainit.evaluation.class_rows import CLASS_NOTE, class_blocks, class_records
+from brainit.evaluation.encoder_table import encoder_table
 from brainit.evaluation.failures import failure_table
 from brainit.evaluation.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.table_files import Block, Table
 from brainit.evaluation.table_notes import published_note, table_notes
 from brainit.evaluation.table_records import Results, table_records
 from brainit.evaluation.table_rows import (
+    ENCODER_TABLE,
     FAILURES,
     NSDSYNTHETIC,
     RETRIEVAL,
@@ -27,19 +29,18 @@ from brainit.evaluation.table_text import format_interval, format_p, format_scor
 
 
 def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
-    """Return the tables `names` (of `TABLES`, `BEYOND`, and `failures`).
+    """Return the tables `names` (of `TABLES` and `BEYOND`).
 
     Rows without runs are named as not run.
     """
-    return [
-        failure_table(results.images, settings)
-        if name == FAILURES
-        else _make_table(name, results, settings)
-        for name in names
-    ]
+    return [_make_table(name, results, settings) for name in names]
 
 
 def _make_table(name: str, results: Results, settings: Settings) -> Table:
+    if name == FAILURES:
+        return failure_table(results.images, settings)
+    if name == ENCODER_TABLE:
+        return encoder_table(results.encoder, settings)
     rows = rows_with(name, results.images.runs())
     published = unpublished_table(rows.title) if rows.title else paper_table(name)
     records = table_records(name, rows, published, results, settings)

@@ -1,4 +1,4 @@
-"""The ground truth of a simulation, read by `check_results` and `make_figures` alone."""
+"""The ground truth of a simulation, read by checks, figures and the encoder's scores alone."""
 
 import json
 from dataclasses import dataclass

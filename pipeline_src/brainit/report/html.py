@@ -34,8 +34,8 @@ class ReportInputs:
 
     `tables` are folders of tables or files in them. `recons` by subject/run are those whose images
     can be looked at, `other_runs` stand in tables alone; `metrics` per image are by
-    subject/run/kind, `trials` and `ceilings` by subject. `checks` is None where nothing is known of
-    the truth; `benchmarks` is the folder of Snakemake's benchmark files.
+    subject/run/kind, `trials` and `ceilings` by subject. `checks` is None for a report without
+    them; `benchmarks` is the folder of Snakemake's benchmark files.
     """
 
     tables: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""Check the results of a simulation against its truth: value, null, verdict (checks.csv)."""
+"""Check the results, a simulation's against its truth: value, null, verdict (checks.csv)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +12,20 @@ from brainit.evaluation.checks import CheckInputs, check_results
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     parser = step_parser("check_results", __doc__)
-    for name in ("truth", "card", "encoder", "clusters", "bit", "stimuli"):
+    for name in ("encoder", "clusters", "bit", "stimuli"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("voxels", "betas", "trials"):
         parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01=PATH ...")
     for name in ("metrics", "summaries"):
         parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
+    for name in ("truth", "card"):
+        parser.add_argument(f"--{name}", type=Path, help="of a simulation")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--checks", type=Path, required=True, help="table to write (.csv)")
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
     use_threads(settings.run.threads)
     inputs = CheckInputs(
-        truth=args.truth,
-        card=args.card,
         encoder=args.encoder,
         clusters=args.clusters,
         bit=args.bit,
@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics=named_paths(args.metrics),
         summaries=named_paths(args.summaries),
         weights_dir=args.weights,
+        truth=args.truth,
+        card=args.card,
     )
     write_table(args.checks, check_results(inputs, settings))
 

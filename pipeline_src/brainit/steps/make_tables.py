@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
     parser.add_argument("--classes", type=Path, help="classes of NSD-synthetic's images (.csv)")
+    parser.add_argument("--encoder", nargs="*", default=[], help="its accuracy, subj01=PATH ...")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         Summaries(named_paths(args.summaries)),
         count_training_trials(named_paths(args.trials)),
         read_classes(args.classes) if args.classes else {},
+        named_paths(args.encoder),
     )
     for table in make_tables(args.names, results, settings):
         write_table_files(args.out, table)

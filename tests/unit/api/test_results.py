@@ -1,8 +1,10 @@
 """Which models decode a run, and metrics of arrays against plain loops."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import brainit
@@ -10,6 +12,7 @@ from brainit.api.reconstructor import ModelFiles
 from brainit.api.results import model_files
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
+from brainit.evaluation.check import CHECK_COLUMNS, HOLDS
 
 
 def touch(root: Path, *names: str) -> None:
@@ -77,6 +80,25 @@ def test_a_table_is_read_whatever_its_columns(tmp_path: Path, name: str) -> None
     assert brainit.load(tmp_path).table(name)["n_voxels"].tolist() == [3]
     with pytest.raises(PipelineError, match="snakemake tables"):
         brainit.load(tmp_path).table("t9")
+
+
+def test_checks_are_the_newest(tmp_path: Path) -> None:
+    """Those of `everything` begin with those of `all`, unless these were made anew."""
+    touch(tmp_path, "subj01/recon_40h/provenance.json")
+    results = brainit.load(tmp_path)
+    with pytest.raises(PipelineError, match=r"checks\.csv.*check_results"):
+        _ = results.checks
+    names = {"checks.csv": 100, "checks_full.csv": 200}
+    for name, seconds in names.items():
+        row = (name, 1.0, 0.5, 0.0, HOLDS, "why")
+        pd.DataFrame([row], columns=list(CHECK_COLUMNS)).to_csv(tmp_path / name, index=False)
+        os.utime(tmp_path / name, (seconds, seconds))
+        assert results.checks["check"].tolist() == [name]
+    for seconds, newest in ((200, "checks_full.csv"), (201, "checks.csv")):
+        os.utime(tmp_path / "checks.csv", (seconds, seconds))
+        assert results.checks["check"].tolist() == [newest]
+    (tmp_path / "checks.csv").unlink()
+    assert results.checks["check"].tolist() == ["checks_full.csv"]
 
 
 def test_load_refuses_a_folder_without_runs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables beyond the paper: seeds, failures by rule, encoder by part, rows of their own."""
+"""Tables beyond the paper: seeds, failures by rule, rows of their own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +9,6 @@ import pytest
 from tests.unit.evaluation.made_up import results_of, write_images
 
 from brainit.core.settings import parse_sections
-from brainit.evaluation.bootstrap import bootstrap_interval
-from brainit.evaluation.encoder_table import accuracy_by_part
 from brainit.evaluation.failures import N_WORST, failure_cases
 from brainit.evaluation.image_scores import ImageScores
 from brainit.evaluation.not_run import NotRun, missing_rows
@@ -229,25 +227,3 @@ def test_failures_of_runs_and_none(tmp_path: Path) -> None:
     assert table.records["simulation"].all() and "simulation" in table.title
     empty = make_tables(["failures"], results_of(tmp_path, {}, {}), SIMULATED)[0]
     assert empty.blocks == () and len(empty.records) == 0
-
-
-def test_encoder_by_part_by_loops() -> None:
-    rng = np.random.default_rng(1)
-    correlation, ceiling = rng.uniform(size=30), rng.uniform(0, 60, size=30)
-    ceiling[:10] = 5.0
-    parts = {
-        "first": np.arange(30) < 10,
-        "rest": np.arange(30) >= 10,
-        "none": np.zeros(30, dtype=bool),
-    }
-    found = accuracy_by_part(correlation, ceiling, parts, SIMULATED).set_index("part")
-    assert list(found.index) == ["first", "rest"]
-    assert found.loc["first", "mean_r"] == pytest.approx(correlation[:10].mean())
-    assert np.isnan(found.loc["first", "share_of_attainable"])
-    pairs = zip(correlation[10:], ceiling[10:], strict=True)
-    able = [r / np.sqrt(c / 100) for r, c in pairs if c > 10]
-    assert found.loc["rest", "share_of_attainable"] == pytest.approx(np.median(able))
-    low, high = found.loc["rest", "ci_low"], found.loc["rest", "ci_high"]
-    assert low < correlation[10:].mean() < high
-    wide = bootstrap_interval(correlation[10:], 500, np.random.default_rng(3))
-    assert (low, high) == pytest.approx(wide, abs=0.06)

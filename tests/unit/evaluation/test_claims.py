@@ -12,6 +12,7 @@ from brainit.evaluation.check import CHECK_COLUMNS, FAILS, HOLDS, Check
 from brainit.evaluation.claims import check_claims, check_orderings, check_shuffled
 from brainit.evaluation.metric_names import direction_of
 from brainit.evaluation.paper import paper_table
+from brainit.evaluation.score_checks import check_scores
 from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
 from brainit.evaluation.table_rows import TABLES
 
@@ -143,3 +144,34 @@ def test_claims_follow_the_earlier_checks(tmp_path: Path) -> None:
     earlier.write_text("a,b\n")
     with pytest.raises(PipelineError, match="check_results"):
         check_claims(paths, earlier, SIMULATED)
+
+
+@pytest.mark.parametrize(
+    ("first", "claimed"),
+    [
+        ("40h_beats_1h", []),
+        ("table1_40h_above_1h", []),
+        ("transfer_beats_scratch", ["table1_40h_above_1h"]),
+    ],
+)
+def test_a_claim_that_is_an_earlier_check_stands_once(
+    tmp_path: Path, first: str, claimed: list[str]
+) -> None:
+    paths = written(tmp_path, as_published("table1"))
+    earlier = tmp_path / "checks.csv"
+    row = (first, 100.0, 50.0, 100.0, HOLDS, "why")
+    pd.DataFrame([row], columns=list(CHECK_COLUMNS)).to_csv(earlier, index=False)
+    found = check_claims(paths, earlier, SIMULATED)
+    assert found["check"].tolist() == [first, *claimed]
+
+
+def test_full_beats_hour_is_the_simulation_s_claim_of_table_1(tmp_path: Path) -> None:
+    """Under both names the same value, null and threshold, whatever the scores."""
+    scores = as_published("table1")
+    scores["subj01/1h/fused"] = {**scores["subj01/1h/fused"], "PixCorr": 0.9, "Eff": 0.1}
+    summaries = Summaries(written(tmp_path, scores))
+    (claim,) = check_orderings(summaries, SIMULATED)
+    checks = {check.check: check for check in check_scores(summaries)}
+    same = checks["40h_beats_1h"]
+    assert (claim.value, claim.null, claim.threshold) == (same.value, same.null, same.threshold)
+    assert claim.value == 75.0

@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
+from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
+from brainit.data import nsd_paths
 from brainit.data.trials import TRIAL_COLUMNS
 from brainit.evaluation import encoder_accuracy
 from brainit.evaluation.encoder_accuracy import predict_test_responses
+from brainit.evaluation.encoder_parts import EncoderFiles, evaluate_encoder
 from brainit.models.voxel_encoder import VoxelEncoder
+from brainit.simulation import nsd_files
 
 
 class MeanEncoder(VoxelEncoder):
@@ -76,3 +80,46 @@ def test_only_test_images_with_repeats_averaged(files: Path) -> None:
 def test_an_encoder_of_other_voxels_is_refused(files: Path) -> None:
     with pytest.raises(PipelineError, match="an encoder of subj02 with 3 voxels.*'subj02': 2"):
         predict(files, "subj02")
+
+
+def test_a_subject_s_accuracy_by_part_from_its_files(files: Path) -> None:
+    """Three voxels: two left in nsdgeneral, one right in RSC."""
+    vertex, hemisphere = np.array([0, 2, 1]), np.array([0, 0, 1])
+    tensors = {
+        "vertex": vertex,
+        "hemisphere": hemisphere,
+        "position_mm": np.zeros((3, 3), dtype=np.float32),
+        "noise_ceiling": np.array([5.0, 20.0, 100.0], dtype=np.float32),
+    }
+    attributes = {"subject": "subj01", "space": "s", "mask": "algonauts", "n_dropped_nan": 0}
+    write_artifact(files / "voxels", "voxels", tensors, attributes)
+    for side, name, inside in (
+        ("lh", "nsdgeneral", [1, 0, 1]),
+        ("lh", "nsdgeneralRSC", [0, 0, 0]),
+        ("rh", "nsdgeneral", [0, 0, 0]),
+        ("rh", "nsdgeneralRSC", [0, 1, 0]),
+    ):
+        values = np.array([inside], dtype=np.float32)
+        nsd_files.write_mgh(files / "nsd" / nsd_paths.label(side, name), values)
+    given = EncoderFiles(
+        encoder=files / "encoder",
+        nsd=files / "nsd",
+        voxels=files / "voxels",
+        betas=files / "betas.npy",
+        trials=files / "trials.csv",
+        stimuli=files / "stimuli",
+    )
+    settings = parse_sections({"run": {"device": "cpu"}, "evaluation": {"n_bootstrap": 20}})
+    table = evaluate_encoder("subj01", given, settings).set_index("part")
+    assert table["n_voxels"].to_dict() == {
+        "all voxels": 3,
+        "left hemisphere": 2,
+        "right hemisphere": 1,
+        "label nsdgeneral": 2,
+        "label nsdgeneralRSC": 1,
+        "ceiling 0 to 10 %": 1,
+        "ceiling 10 to 30 %": 1,
+        "ceiling 50 to 100 %": 1,
+    }
+    assert (table["n_images"] == 2).all()
+    np.testing.assert_allclose(table["mean_r"].abs(), 1.0, atol=1e-6)  # two images: a line

@@ -1,0 +1,141 @@
+"""Checks on recorded brains, whose truth nobody knows, on small files of two subjects."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tests.unit.evaluation.test_claims import as_published, written
+
+from brainit.core.artifacts import write_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.seeds import seeded_init
+from brainit.core.settings import BitSettings, parse_sections
+from brainit.core.streams import numpy_generator
+from brainit.data.fmri import load_subject_fmri
+from brainit.data.trials import TRIAL_COLUMNS
+from brainit.evaluation.check import FAILS, HOLDS
+from brainit.evaluation.checks import CheckInputs, check_results
+from brainit.evaluation.cluster_attention import check_contralateral, cluster_attention
+from brainit.evaluation.metric_names import direction_of
+from brainit.models.brain_transformer import BrainInteractionTransformer
+from brainit.models.brain_transformer_file import load_bit, save_bit
+
+SUBJECTS, N_VOXELS, N_TRIALS = ("subj02", "subj01"), {"subj02": 12, "subj01": 18}, 6
+NSD = {"subjects": list(SUBJECTS), "evaluated": list(SUBJECTS), "transfer": []}
+REAL = parse_sections({"nsd": NSD, "evaluation": {"n_permutations": 30}})
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> CheckInputs:
+    """Write voxels, betas, trials, clusters, a BIT, and summaries of the paper's order of rows."""
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(0, 5, size=30)
+    cluster[:5] = cluster[12:17] = np.arange(5)
+    for subject, n_voxels in N_VOXELS.items():
+        tensors = {
+            "vertex": np.arange(n_voxels),
+            "hemisphere": np.arange(n_voxels) % 2,
+            "position_mm": np.zeros((n_voxels, 3), dtype=np.float32),
+            "noise_ceiling": np.full(n_voxels, 30.0, dtype=np.float32),
+        }
+        about = {"subject": subject, "space": "s", "mask": "m", "n_dropped_nan": 0}
+        write_artifact(tmp_path / f"{subject}_voxels", "voxels", tensors, about)
+        betas = rng.normal(size=(N_TRIALS, n_voxels)).astype(np.float16)
+        np.save(tmp_path / f"{subject}_betas.npy", betas)
+        rows = [(trial, 1, 1, trial, trial, 0, True, "test") for trial in range(N_TRIALS)]
+        trials = pd.DataFrame(rows, columns=list(TRIAL_COLUMNS))
+        trials.to_csv(tmp_path / f"{subject}_trials.csv", index=False)
+    header = {"subjects": list(SUBJECTS), "n_voxels": N_VOXELS, "n_clusters": 5, "method": "gmm"}
+    tensor = {"voxel_cluster": cluster.astype(np.int64)}
+    write_artifact(tmp_path / "clusters", "clusters", tensor, {**header, "seed": 0})
+    sizes = BitSettings(width=8, n_heads=2, n_blocks=1)
+    with seeded_init(0, "bit"):
+        model = BrainInteractionTransformer(
+            voxel_cluster=torch.from_numpy(cluster),
+            n_clusters=5,
+            n_queries=16,
+            out_width=8,
+            width=8,
+            n_heads=2,
+            n_blocks=1,
+        )
+        torch.nn.init.normal_(model.voxel_embedding)
+        torch.nn.init.normal_(model.query_tokens)
+    save_bit(tmp_path / "bit", model, subjects=N_VOXELS, kind="semantic", settings=sizes, seed=0)
+    scores = {**as_published("table1"), **as_published("t4"), **as_published("t7")}
+    scores["subj01/40h/fused"] = {
+        metric: value * (0.7 if direction_of(metric) == "lower" else 1.2)
+        for metric, value in scores["subj01/40h/fused"].items()
+    }
+    scores["subj01/1h_scratch/fused"] = scores["subj01/15min/fused"]
+    return CheckInputs(
+        encoder=tmp_path / "absent",
+        clusters=tmp_path / "clusters",
+        bit=tmp_path / "bit",
+        voxels={s: tmp_path / f"{s}_voxels" for s in SUBJECTS},
+        betas={s: tmp_path / f"{s}_betas.npy" for s in SUBJECTS},
+        trials={s: tmp_path / f"{s}_trials.csv" for s in SUBJECTS},
+        stimuli=tmp_path / "absent",
+        metrics={},
+        summaries=written(tmp_path, scores),
+    )
+
+
+def test_recorded_brains_are_checked_without_truth(inputs: CheckInputs) -> None:
+    found = check_results(inputs, REAL).set_index("check")
+    assert list(found.index) == [
+        "clusters_with_all_subjects_pct",
+        "attention_contralateral_r",
+        "transfer_beats_scratch",
+        "table1_40h_above_1h",
+        "t4_fused_above_lowlevel",
+        "t4_fused_above_semantic",
+        "t7_1h_above_15min",
+        "t7_1h_above_30min",
+    ]
+    orderings = found.loc["transfer_beats_scratch":]  # type: ignore[misc]
+    assert (orderings["verdict"] == HOLDS).all() and (orderings["null"] == 50.0).all()
+    assert found.loc["clusters_with_all_subjects_pct", "value"] == 100.0
+    attention = []
+    for subject in SUBJECTS:
+        files = inputs.betas[subject], inputs.trials[subject]
+        fmri = load_subject_fmri(subject, *files, ("test",), "40h", True)
+        hemisphere = np.arange(N_VOXELS[subject]) % 2
+        attention.append(cluster_attention(load_bit(inputs.bit), fmri, hemisphere))
+    generator = numpy_generator(REAL.run.seed, "shuffled_attention")
+    expected = check_contralateral(attention, 30, generator)
+    assert found.loc["attention_contralateral_r", "value"] == pytest.approx(expected.value)
+    assert found.loc["attention_contralateral_r", "verdict"] == expected.verdict
+
+
+def test_transfer_is_held_on_the_paper_s_metrics_alone(inputs: CheckInputs) -> None:
+    for metric, verdict in (("net.a.image_retrieval_300way", HOLDS), ("CLIP", FAILS)):
+        for run, value in (("1h", 1.0), ("1h_scratch", 2.0)):
+            path = inputs.summaries[f"subj01/{run}/fused"]
+            table = pd.read_csv(path)
+            row = table.iloc[0].replace(table["metric"][0], metric)
+            others = table[table["metric"] != metric]
+            row["mean"] = value
+            pd.concat([others, row.to_frame().T]).to_csv(path, index=False)
+        found = check_results(inputs, REAL).set_index("check")
+        assert found.loc["transfer_beats_scratch", "verdict"] == verdict, metric
+
+
+def test_a_cluster_without_voxels_of_one_subject_fails(inputs: CheckInputs, tmp_path: Path) -> None:
+    """Voxels stand in the order of the clusters' subjects; the last cluster is subj02's alone."""
+    cluster = np.concatenate([np.arange(12) % 4, np.arange(18) % 3]).astype(np.int64)
+    header = {"subjects": list(SUBJECTS), "n_voxels": N_VOXELS, "n_clusters": 4, "method": "gmm"}
+    tensor = {"voxel_cluster": cluster}
+    write_artifact(tmp_path / "other", "clusters", tensor, {**header, "seed": 0})
+    found = check_results(replace(inputs, clusters=tmp_path / "other"), REAL).set_index("check")
+    shared = found.loc["clusters_with_all_subjects_pct"]
+    assert (shared["value"], shared["verdict"]) == (75.0, FAILS)
+
+
+def test_a_simulation_is_not_checked_without_its_truth(inputs: CheckInputs) -> None:
+    simulated = parse_sections({"nsd": NSD, "run": {"simulation": True}})
+    with pytest.raises(PipelineError, match="the truth of a simulation.*--truth and --card"):
+        check_results(inputs, simulated)
