@@ -67,7 +67,8 @@ def run_stage1(
     inputs = {**vars(data), **files.inputs(TARGET_ROLES[kind], settings), "clusters": clusters_path}
     with resumable(work, settings, {**inputs, "kind": kind}) as checkpoints:
         history = train_stage1(task, f"{kind} BIT", checkpoints)
-        calibration = fit_calibration(task) if stage1.calibration == "affine" else None
+        is_fitted = kind == "lowlevel" and settings.bit_lowlevel.calibration == "affine"
+        calibration = fit_calibration(task) if is_fitted else None
         if isinstance(model, BrainMlp):
             save_mlp(out.bit, model, pool.n_voxels, seed, calibration)
         else:
