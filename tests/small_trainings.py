@@ -15,6 +15,7 @@ from brainit.core.seeds import seeded_init
 from brainit.core.settings import (
     EncoderSettings,
     JointSettings,
+    LowlevelSettings,
     Settings,
     Stage1Settings,
     TransferSettings,
@@ -92,7 +93,7 @@ def save(path: Path, *modules: nn.Module) -> None:
 def stage1(data: Path, checkpoints: Checkpointer, out: Path) -> None:
     """Low-level BIT: 5 epochs of 3 batches, the rate falling, the best epoch not the last."""
     targets = LowlevelTargets(images(data), load_backbone("vgg", "demo_vgg_bn"))
-    settings = Stage1Settings(
+    settings = LowlevelSettings(
         batch=6,
         epochs=5,
         lr=0.1,

@@ -46,6 +46,36 @@ def test_shipped_overrides_are_valid(repository: Path, name: str) -> None:
     assert parse_sections(values).run.simulation
 
 
+OF_LOWLEVEL_ALONE = {
+    "queries_per_layer": [8, 8, 8, 8, 8],
+    "decoder": "mlp",
+    "mlp_width": 10,
+    "loss": "mse",
+    "similarity": "cosine",
+    "temperature": 0.1,
+    "calibration": "affine",
+    "logit_rows": 10,
+}
+
+
+@pytest.mark.parametrize("key", OF_LOWLEVEL_ALONE)
+def test_what_only_the_lowlevel_bit_reads_is_refused_of_the_semantic_one(key: str) -> None:
+    given = {key: OF_LOWLEVEL_ALONE[key]}
+    assert parse_sections({"bit_lowlevel": given}) != Settings()
+    with pytest.raises(PipelineError, match=rf"bit_semantic\.{key}: Extra inputs"):
+        parse_sections({"bit_semantic": given})
+
+
+def test_the_bits_share_all_other_keys_and_keep_their_batches() -> None:
+    lowlevel, semantic = Settings().bit_lowlevel, Settings().bit_semantic
+    assert set(type(lowlevel).model_fields) - set(type(semantic).model_fields) == set(
+        OF_LOWLEVEL_ALONE
+    )
+    assert (lowlevel.batch, semantic.batch) == (64, 128)
+    partly = parse_sections({"bit_lowlevel": {"epochs": 1}, "bit_semantic": {"epochs": 1}})
+    assert (partly.bit_lowlevel.batch, partly.bit_semantic.batch) == (64, 128)
+
+
 OF_THE_METHOD = {24: {"unet_weights"}, 48: {"optimizer"}, 80: set()}
 """Settings of an overlay that are no sizes: said in its text."""
 

@@ -63,6 +63,7 @@ def test_threads_are_told_to_steps_that_compute(snakemake: Run, tmp_path: Path) 
         ({"seeds": {"values": [43, 42]}}, "seeds.values: expected other seeds than run.seed"),
         ({"transfer": {"durations": ["40h"]}}, "40h"),
         ({"bit_lowlevel": {"queries_per_layer": [8, 8]}}, "queries_per_layer"),
+        ({"bit_semantic": {"calibration": "affine"}}, "calibration"),
     ],
 )
 def test_choices_that_cannot_be_stop_before_any_job(

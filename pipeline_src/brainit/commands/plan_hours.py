@@ -12,7 +12,7 @@ from pathlib import Path
 
 from brainit.commands.plan_models import pool_members
 from brainit.commands.plan_sizes import Job, Sizes
-from brainit.core.settings import Settings
+from brainit.core.settings import Settings, Stage1Settings
 
 EFFECTIVE_TFLOPS = 400.0
 """Sustained rate of one H100 in bfloat16, 40 % of its peak; an A100 sustains about 160."""
@@ -89,11 +89,11 @@ class Hours:
                 return per_image * self.sizes.n_external
             case "train_bit_lowlevel":
                 stage1 = settings.bit_lowlevel
-                return _LOWLEVEL_EXAMPLE * self._examples(job) * stage1.epochs
+                return _LOWLEVEL_EXAMPLE * self._examples(job, stage1) * stage1.epochs
             case "train_bit_semantic":
                 return self._semantic_example * self.n_semantic_examples(job)
             case "train_joint":
-                n_examples = self._examples(job) * joint.epochs
+                n_examples = self._examples(job, settings.bit_semantic) * joint.epochs
                 return self._joint_example * min(n_examples, _most(joint.max_steps, settings))
             case "adapt_bit" | "adapt_joint":
                 return self._adaptation(job)
@@ -123,7 +123,8 @@ class Hours:
     def n_semantic_examples(self, job: Job) -> float:
         """Return the examples that a semantic BIT sees in stage 1; 0 of other jobs."""
         if job.rule == "train_bit_semantic":
-            return self._examples(job) * self.settings.bit_semantic.epochs
+            stage1 = self.settings.bit_semantic
+            return self._examples(job, stage1) * stage1.epochs
         if job.rule == "adapt_bit" and dict(job.wildcards).get("kind") == "semantic":
             transfer = self.settings.transfer
             return self.n_real(job) * (1 + transfer.external_per_real) * transfer.epochs
@@ -141,8 +142,12 @@ class Hours:
         n_passes = 4 if self.settings.joint.gradient_checkpointing else 3
         return n_passes * _DENOISING + _LATENT + _SEMANTIC_EXAMPLE
 
-    def _examples(self, job: Job) -> float:
-        return self.n_real(job) + self.sizes.n_external
+    def _examples(self, job: Job, stage1: Stage1Settings) -> float:
+        """Return the examples of an epoch, real and external."""
+        n_real, n_external = self.n_real(job), float(self.sizes.n_external)
+        if stage1.external_per_real is not None:
+            n_external = min(n_external, stage1.external_per_real * n_real)
+        return n_real + n_external
 
     def _adaptation(self, job: Job) -> float:
         transfer = self.settings.transfer

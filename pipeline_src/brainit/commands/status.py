@@ -1,7 +1,9 @@
 """`brainit status [TARGET]`: where the run stands, what failed and why, what its jobs really used.
 
-The jobs are those of Snakemake's dry runs; a failure is the last line of a pending job's log; use
-is Snakemake's benchmark of each finished job, beside the memory and time its rule asks for.
+The jobs are those of Snakemake's dry runs. A pending job has failed where its log ends with an
+error, and was broken off where its log says so, or ends without one and Snakemake's benchmark, the
+mark of a job that came to its end, is no later; all else is to do. Use is the benchmark of each
+finished job, beside the memory and time its rule asks for.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,15 @@ logger = logging.getLogger(__name__)
 
 _RUNNING_S = 300.0
 """A pending job whose log or lock was touched within this time runs; locks are, twice a minute."""
+
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
+_OWN_ERROR = re.compile(r"ERROR: ")
+_BROKEN_OFF = re.compile(r"(\[rank\d+\]: )?(INTERRUPTED: |KeyboardInterrupt$)")
+_RAISED = re.compile(
+    r"(?!.*ChildFailedError)(\[rank\d+\]: )?[\w.]+(Error|Exception)(: |:?$)"
+    r"|Fatal Python error|\S*python\S*: |[\w .-]+: error: "
+)
+"""A bug's exception, and what Python and its parser of arguments say before a step begins."""
 
 _TIGHT, _WASTEFUL = 0.9, 0.25
 """Shares of a request above which a job is likely to be killed, below which others wait for it."""
@@ -109,43 +121,86 @@ def _job(told: dict[str, str]) -> Job:
 
 
 def state(everything: list[Job], pending: list[Job], now_s: float) -> dict[str, Any]:
-    """Return counts by rule, running jobs, failures with their last line, and use by rule.
+    """Return counts by rule, jobs that run, failed or were broken off with a line, use by rule.
 
     `now_s` is the time (s since 1970) against which logs and locks are recent or not.
     """
     waiting = {job.log for job in pending}
     done = [job for job in everything if job.log not in waiting]
     running = [job for job in pending if _is_running(job, now_s)]
-    failed = [(job, line) for job in pending if job not in running and (line := last_error(job))]
+    ended = [job for job in pending if job not in running]
+    failed = [(job, line) for job in ended if (line := last_error(job))]
+    broken_off = [(job, line) for job in ended if (line := last_sign(job))]
     return {
         "done": Counter(job.rule for job in done),
         "all": Counter(job.rule for job in everything),
         "running": [{"rule": job.rule, "log": job.log, "says": _last_line(job)} for job in running],
         "failed": [{"rule": job.rule, "log": job.log, "error": line} for job, line in failed],
+        "broken_off": [
+            {"rule": job.rule, "log": job.log, "says": line} for job, line in broken_off
+        ],
         "use": [{**asdict(use), "advice": use.advice} for use in measure(done)],
     }
 
 
 def last_error(job: Job) -> str | None:
-    """Return the last line of the log of a job that began and did not end well, or None."""
-    return _last_line(job) or None
+    """Return the error that a job's log ends with, or None: the step's own line, or a bug's."""
+    lines = _last_words(job)
+    if own := _first(_OWN_ERROR, lines):
+        return own
+    if _first(_BROKEN_OFF, lines):
+        return None
+    raised = _first(_RAISED, reversed(lines))
+    is_raised = any("Traceback (most recent call last)" in line for line in lines)
+    return raised or (lines[-1].strip() if is_raised else None)
+
+
+def last_sign(job: Job) -> str | None:
+    """Return what a job that was interrupted or killed said last, or None."""
+    if last_error(job):
+        return None
+    told = _first(_BROKEN_OFF, _last_words(job))
+    return told or (None if _came_to_its_end(job) else _last_line(job) or None)
+
+
+def _first(pattern: re.Pattern[str], lines: Iterable[str]) -> str | None:
+    return next((line.strip() for line in lines if pattern.match(line)), None)
+
+
+def _lines(job: Job) -> list[str]:
+    path = Path(job.log)
+    if not path.is_file():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
 
 
 def _last_line(job: Job) -> str:
-    path = Path(job.log)
-    if not path.is_file():
-        return ""
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else ""
+    return next((line.strip() for line in reversed(_lines(job))), "")
+
+
+def _last_words(job: Job) -> list[str]:
+    """Return the lines of a job's log behind the last that a step logged while it ran."""
+    lines = _lines(job)
+    logged = [number for number, line in enumerate(lines, 1) if _LOGGED.match(line)]
+    return lines[logged[-1] if logged else 0 :]
+
+
+def _came_to_its_end(job: Job) -> bool:
+    """Return whether the job's benchmark, written when it has ended well, is as new as its log."""
+    log, benchmark = Path(job.log), Path(job.benchmark)
+    if not benchmark.is_file() or not log.is_file():
+        return False
+    return benchmark.stat().st_mtime >= log.stat().st_mtime
 
 
 def _is_running(job: Job, now_s: float) -> bool:
-    """Return whether the job's lock, or where it has none its unfailed log, was touched lately."""
+    """Return whether the job's lock, or where it has none its unended log, was touched lately."""
     locks = [Path(path).with_name(f".{Path(path).name}.lock") for path in job.outputs]
     if any(_touched(lock, now_s) for lock in locks):
         return True
-    is_ended = re.match(r"(ERROR|INTERRUPTED|\w+(\.\w+)*(Error|Exception)\b)", _last_line(job))
-    return _touched(Path(job.log), now_s) and not is_ended
+    if not _touched(Path(job.log), now_s) or _came_to_its_end(job):
+        return False
+    return not (last_error(job) or _first(_BROKEN_OFF, _last_words(job)))
 
 
 def _touched(path: Path, now_s: float) -> bool:
@@ -188,6 +243,8 @@ def as_lines(target: str, found: dict[str, Any]) -> list[str]:
     n_done, n_all = sum(found["done"].values()), sum(found["all"].values())
     n_failed, n_running = len(found["failed"]), len(found["running"])
     lines = [f"{target}: {n_done} of {n_all} jobs done, {n_running} running, {n_failed} failed"]
+    if found["broken_off"]:
+        lines[0] += f", {len(found['broken_off'])} broken off"
     lines += [
         f"  {rule}: {found['done'][rule]} of {n}"
         for rule, n in found["all"].items()
@@ -197,6 +254,8 @@ def as_lines(target: str, found: dict[str, Any]) -> list[str]:
         lines.append(f"running {job['rule']} ({job['log']}): {job['says']}")
     for job in found["failed"]:
         lines.append(f"FAILED {job['rule']} ({job['log']}): {job['error']}")
+    for job in found["broken_off"]:
+        lines.append(f"broken off {job['rule']} ({job['log']}): {job['says']}")
     if found["use"]:
         lines.append("most used, of what was asked for (memory MB, time min):")
     for use in found["use"]:

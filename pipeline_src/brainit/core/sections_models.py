@@ -88,10 +88,13 @@ class BitSettings(Section):
 
 
 class Stage1Settings(Section):
-    """Training of one BIT (P D.1, D.2)."""
+    """Training of the semantic BIT (P D.1, D.2).
+
+    The low-level one has these keys too.
+    """
 
     batch: Positive = 128
-    """Examples per step (64 for the low-level BIT)."""
+    """Examples per step."""
     epochs: Positive = 60
     """Epochs at most (P 60; C up to 75); the best on validation is kept."""
     lr: Rate = 5.0e-4
@@ -110,14 +113,23 @@ class Stage1Settings(Section):
     """Voxels drawn per example (P D.1)."""
     voxel_sampling: Literal["with_replacement", "without_replacement"] = "with_replacement"
     """Draws with replacement are used as a set (C)."""
+    external_per_real: Annotated[float, Field(ge=0)] | None = None
+    """External examples per real one and epoch; None visits every external image once."""
+
+
+class LowlevelSettings(Stage1Settings):
+    """Training of the low-level BIT (P D.1, D.2)."""
+
+    batch: Positive = 64
+    """Examples per step, the pool of the InfoNCE."""
     queries_per_layer: FiveCounts = (512, 512, 128, 64, 16)
-    """Positions drawn per VGG layer and image (low-level BIT only)."""
+    """Positions drawn per VGG layer and image."""
     decoder: Literal["bit", "mlp"] = "bit"
-    """mlp: one hidden layer of `mlp_width` in the BIT's place (T5; low-level BIT only)."""
+    """mlp: one hidden layer of `mlp_width` in the BIT's place (T5)."""
     mlp_width: Positive = 1000
     """Hidden width of that MLP (P T5)."""
     loss: Literal["infonce", "mse"] = "infonce"
-    """Loss of the low-level tokens (T5 has mse); the semantic ones always have L2."""
+    """Loss of the tokens (T5 has mse); the semantic BIT's is always L2."""
     similarity: Literal["dot", "cosine"] = "dot"
     """InfoNCE logits: raw dot products (C), or cosine over `temperature`."""
     temperature: Rate = 0.07
@@ -126,8 +138,6 @@ class Stage1Settings(Section):
     """affine: per-layer map of predicted to true VGG tokens, by least squares on validation."""
     logit_rows: Positive = 2048
     """Rows of logits held at a time by the streaming InfoNCE."""
-    external_per_real: Annotated[float, Field(ge=0)] | None = None
-    """External examples per real one and epoch; None visits every external image once."""
 
 
 class JointSettings(Section):

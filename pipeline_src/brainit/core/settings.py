@@ -30,6 +30,7 @@ from brainit.core.sections_models import (
     EncoderSettings,
     EvaluationSettings,
     JointSettings,
+    LowlevelSettings,
     ReconSettings,
     SeedSettings,
     Stage1Settings,
@@ -48,6 +49,7 @@ __all__ = [
     "ImageSettings",
     "JointSettings",
     "LabSettings",
+    "LowlevelSettings",
     "ModelsSettings",
     "NsdSettings",
     "PathSettings",
@@ -79,7 +81,7 @@ class Settings(Section):
     clusters: ClusterSettings = ClusterSettings()
     synthesis: SynthesisSettings = SynthesisSettings()
     bit: BitSettings = BitSettings()
-    bit_lowlevel: Stage1Settings = Stage1Settings(batch=64)
+    bit_lowlevel: LowlevelSettings = LowlevelSettings()
     bit_semantic: Stage1Settings = Stage1Settings()
     joint: JointSettings = JointSettings()
     transfer: TransferSettings = TransferSettings()

@@ -5,10 +5,10 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from brainit.core.errors import PipelineError
@@ -21,6 +21,7 @@ from brainit.data.part_files import Tell
 from brainit.data.remote import BLOCK_BYTES, TransientError, open_remote
 from brainit.data.sources import download_file, fetch, local_file, shared_by
 from brainit.data.terms import is_remote, require_terms
+from brainit.data.threads import run_all
 from brainit.data.transfers import Fetched
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,8 @@ def metadata_keys(nsd: NsdSettings) -> list[str]:
     return [*keys, *anatomy_keys(nsd, subjects)]
 
 
-Fetch = Callable[[Path, Tell], Fetched | None]
-"""Puts one file at a path and says what was fetched."""
+Fetch = Callable[[Path, Tell, Event], Fetched | None]
+"""Puts one file at a path, unless the event ends it, and says what was fetched."""
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,13 @@ def fetch_all(
 ) -> None:
     """Fetch every file into `work`, then move all to their places and write the manifest.
 
-    The time left is shown where the bytes of all, `n_total`, are given.
+    The first failure, or an interruption, ends all transfers; a rerun continues them. The time left
+    is shown where the bytes of all, `n_total`, are given.
     """
     progress = ByteProgress("download", n_total)
-    with ThreadPoolExecutor(connections) as pool:
-        pending = [pool.submit(_fetch_once, one, work, progress) for one in wanted]
-        try:
-            entries = [future.result() for future in pending]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    stop = Event()
+    calls = [partial(_fetch_once, one, work, progress, stop) for one in wanted]
+    entries = run_all(calls, connections, stop)
     progress.close()
     for one in wanted:
         one.target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +145,7 @@ def fetch_all(
     shutil.rmtree(work)
 
 
-def _fetch_once(one: Wanted, work: Path, progress: ByteProgress) -> dict[str, Any]:
+def _fetch_once(one: Wanted, work: Path, progress: ByteProgress, stop: Event) -> dict[str, Any]:
     """Return the manifest's entry of a file, fetched now or by an earlier run of this command."""
     path = work / one.key
     record = path.with_name(f".{path.name}.entry.json")
@@ -156,7 +154,7 @@ def _fetch_once(one: Wanted, work: Path, progress: ByteProgress) -> dict[str, An
         if entry["source"] == one.source and entry["bytes"] == path.stat().st_size:
             progress.tell(entry["bytes"])
             return entry
-    fetched = one.get(path, progress.tell)
+    fetched = one.get(path, progress.tell, stop)
     n_bytes = path.stat().st_size
     entry = {
         "file": one.key,
@@ -176,8 +174,8 @@ def _nsd_fetcher(source: str, key: str, connections: int) -> Fetch:
     return partial(fetch, source, key, connections=connections)
 
 
-def _fetch_rsc(target: Path, tell: Tell) -> Fetched:
-    fetched = download_file(f"{_RSC_FOLDER}/{target.name}", target, tell=tell)
+def _fetch_rsc(target: Path, tell: Tell, stop: Event) -> Fetched:
+    fetched = download_file(f"{_RSC_FOLDER}/{target.name}", target, tell=tell, stop=stop)
     expected, found = _RSC_SHA256[target.name[:2]], sha256_of(target)
     if found != expected:
         target.unlink()

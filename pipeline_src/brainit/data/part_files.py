@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from brainit.core.files import write_text
+from brainit.data.threads import Stopped
 
 PIECE_BYTES = 32 << 20
 """Bytes that one connection asks for at a time where several share a file."""
@@ -18,11 +19,12 @@ Tell = Callable[[int], None]
 class PartFile:
     """The bytes that are there of one version of a file.
 
-    They are its first ones, or so many of each piece where `pieces` has entries.
+    They are its first ones, or so many of each piece where `pieces` has entries. Its transfer ends
+    when `stop` is set.
     """
 
-    def __init__(self, url: str, target: Path, tell: Tell) -> None:
-        self.url, self.tell = url, tell
+    def __init__(self, url: str, target: Path, tell: Tell, stop: threading.Event) -> None:
+        self.url, self.tell, self.stop = url, tell, stop
         self.path = target.with_name(f".{target.name}.part")
         self.note = target.with_name(f".{target.name}.part.json")
         self.etag: str | None = None
@@ -37,6 +39,11 @@ class PartFile:
         if self.pieces:
             return sum(self.pieces)
         return self.path.stat().st_size if self.path.is_file() else 0
+
+    def go_on(self) -> None:
+        """Raise `Stopped` where the transfer is to end."""
+        if self.stop.is_set():
+            raise Stopped(self.url)
 
     def length(self, number: int) -> int:
         """Return the bytes of a whole piece."""

@@ -1,13 +1,14 @@
 """One large file over several connections: pieces of one version, each asked for by its range."""
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from functools import partial
 from threading import Event
 
 from brainit.core.errors import PipelineError
 from brainit.data import part_files
 from brainit.data.part_files import PartFile
 from brainit.data.remote import RangeError, RemoteStream, TransientError, is_strong, open_remote
+from brainit.data.threads import run_all
 
 
 def is_worth_splitting(stream: RemoteStream) -> bool:
@@ -20,21 +21,17 @@ def fetch_pieces(part: PartFile, n_connections: int) -> None:
     """Fetch what is not there, so many pieces at a time; the first failure ends them all.
 
     Raises as `open_remote`, and `RangeError` where the server ignores ranges or has another version
-    by now. What has come by then stays and is noted.
+    by now, and `Stopped` where the file is to end. What has come by then stays and is noted.
     """
     is_over = Event()
     missing = [k for k, n_there in enumerate(part.pieces) if n_there < part.length(k)]
-    with ThreadPoolExecutor(n_connections) as pool:
-        pending = [pool.submit(_fetch_unless_over, part, number, is_over) for number in missing]
-        try:
-            for future in as_completed(pending):
-                future.result()
-        finally:
-            is_over.set()
-            pool.shutdown(cancel_futures=True)
-            # On a full disk there may be no note: the pieces under way then come again.
-            with suppress(PipelineError, OSError):
-                part.save()
+    calls = [partial(_fetch_unless_over, part, number, is_over) for number in missing]
+    try:
+        run_all(calls, n_connections, is_over, patience_s=None)
+    finally:
+        # On a full disk there may be no note: the pieces under way then come again.
+        with suppress(PipelineError, OSError):
+            part.save()
 
 
 def _fetch_unless_over(part: PartFile, number: int, is_over: Event) -> None:
@@ -63,6 +60,7 @@ def _fetch_piece(part: PartFile, number: int, is_over: Event) -> None:
                 handle.flush()  # what is counted must be in the file: a note may be written now
                 part.pieces[number] += len(wanted)
                 part.tell(len(wanted))
+                part.go_on()
                 if is_over.is_set() or part.pieces[number] == n_whole:
                     break
     if part.pieces[number] == n_whole:

@@ -16,7 +16,8 @@ import requests
 
 from brainit.core.errors import PipelineError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 16
+"""Bytes read at a time: a slow transfer that is told to end looks up after so many."""
 _TIMEOUT_S = (10.0, 60.0)
 _FINAL: dict[int, tuple[str, str]] = {
     HTTPStatus.UNAUTHORIZED: ("an open file", "use a source that needs no account"),

@@ -6,20 +6,22 @@ renamed when whole; a rerun continues it (`data.transfers`).
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from urllib.parse import unquote, urlsplit
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 from brainit.data.part_files import Tell
 from brainit.data.terms import is_remote
+from brainit.data.threads import Stopped, run_all
 from brainit.data.transfers import Fetched, download_file
+
+_COPIED_BYTES = 16 << 20
 
 __all__ = ["Opened", "download_file", "fetch", "local_file", "opened", "shared_by"]
 
@@ -44,6 +46,7 @@ def fetch(
     key: str,
     target: Path,
     tell: Tell | None = None,
+    stop: Event | None = None,
     link: bool = True,
     connections: int = 1,
 ) -> Fetched | None:
@@ -55,15 +58,16 @@ def fetch(
     Without `link` a local file is always copied: for targets whose time stamp is compared with the
     source's, since a link has one time stamp in both places.
 
-    Raises `PipelineError` for a missing or denied file and for a transfer that breaks off.
+    Raises `PipelineError` for a missing or denied file and for a transfer that breaks off, and
+    `Stopped` once `stop` is set.
     """
     if is_remote(source):
         url = f"{source.rstrip('/')}/{key}"
-        return download_file(url, target, tell=tell, connections=connections)
+        return download_file(url, target, tell=tell, connections=connections, stop=stop)
     path = local_file(source, key)
-    with atomic_path(target) as partial:
-        if not link or not _linked(path, partial):
-            shutil.copyfile(path, partial)
+    with atomic_path(target) as copy:
+        if not link or not _linked(path, copy):
+            _copy(path, copy, stop or Event())
     if tell is not None:
         tell(path.stat().st_size)
     return None
@@ -78,6 +82,14 @@ def _linked(path: Path, target: Path) -> bool:
             raise
         return False
     return True
+
+
+def _copy(path: Path, target: Path, stop: Event) -> None:
+    with path.open("rb") as source, target.open("wb") as copy:
+        while block := source.read(_COPIED_BYTES):
+            if stop.is_set():
+                raise Stopped(path)
+            copy.write(block)
 
 
 def shared_by(n_files: int, connections: int) -> int:
@@ -106,9 +118,10 @@ def opened(
         yield [Opened(local_file(source, key), None) for key in keys]
         return
     targets = [work / key.replace("/", "__") for key in keys]
-    with ThreadPoolExecutor(len(keys)) as pool:
-        each = partial(fetch, source, connections=shared_by(len(keys), connections))
-        fetched = list(pool.map(each, keys, targets))
+    stop = Event()
+    each = partial(fetch, source, stop=stop, connections=shared_by(len(keys), connections))
+    calls = [partial(each, key, target) for key, target in zip(keys, targets, strict=True)]
+    fetched = run_all(calls, len(calls), stop)
     try:
         yield [Opened(path, what) for path, what in zip(targets, fetched, strict=True)]
     finally:

@@ -7,9 +7,10 @@ import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import BinaryIO
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 
 from brainit.core.errors import PipelineError
 from brainit.data.headers import check_header
@@ -40,6 +41,7 @@ def download_file(
     n_bytes: int | None = None,
     tell: Tell | None = None,
     connections: int = 1,
+    stop: Event | None = None,
 ) -> Fetched:
     """Stream `url` (https, http, s3) to `target`, continuing the part that an earlier run left.
 
@@ -50,9 +52,10 @@ def download_file(
     the name says.
 
     Raises `PipelineError` for refusals, transfers that keep failing, a wrong size or header, a full
-    disk and a folder that cannot be written. The part stays where the next run can continue it.
+    disk and a folder that cannot be written, and `Stopped` once `stop` is set. The part stays where
+    the next run can continue it.
     """
-    part = PartFile(url, target, tell or (lambda _: None))
+    part = PartFile(url, target, tell or (lambda _: None), stop or Event())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         etag = _Transfer(part, connections).run()
@@ -105,6 +108,7 @@ class _Transfer:
             stop=lambda _: self.n_idle >= _ATTEMPTS,
             wait=lambda _: min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0**self.n_idle),
             before_sleep=self._say,
+            sleep=sleep_using_event(self.part.stop),
             reraise=True,
         )
         self.part.find()
@@ -119,6 +123,7 @@ class _Transfer:
             ) from error
 
     def _attempt(self) -> str | None:
+        self.part.go_on()
         n_before = self.part.n_there
         try:
             if not self.part.pieces:
@@ -167,6 +172,7 @@ class _Transfer:
         for block in stream.blocks:
             handle.write(block)
             self.part.tell(len(block))
+            self.part.go_on()
         handle.flush()
         os.fsync(handle.fileno())
 

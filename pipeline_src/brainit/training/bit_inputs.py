@@ -75,11 +75,14 @@ def targets_of(
     return SemanticTargets(images, tower.to(device), shards)
 
 
-def pool_source(pool: FmriPool, files: TrainingFiles) -> tuple[ExampleSource, ExampleSource]:
-    """Return training and validation examples of a pool."""
+def pool_source(
+    pool: FmriPool, files: TrainingFiles, stage1: Stage1Settings
+) -> tuple[ExampleSource, ExampleSource]:
+    """Return training examples of a pool, mixed as set for stage 1, and its validation examples."""
     predicted = files.predicted(pool.n_voxels)
     slices = pool.voxel_slices
-    return ExampleSource(pool.train, predicted, slices), ExampleSource(pool.val, {}, slices)
+    train = ExampleSource(pool.train, predicted, slices, stage1.external_per_real)
+    return train, ExampleSource(pool.val, {}, slices)
 
 
 def new_subject_source(
@@ -107,8 +110,7 @@ def new_bit(
 ) -> BrainInteractionTransformer | BrainMlp:
     """Return an untrained BIT over the V2C map at `path`, or the MLP that T5 has in its place.
 
-    Raises `PipelineError` where the map is of another set of subjects or voxels than the betas, and
-    for a semantic MLP, which the diffusion model could not be guided by.
+    Raises `PipelineError` where the map is of another set of subjects or voxels than the betas.
     """
     require_same_subjects(path, clusters.attributes, pool.n_voxels)
     if isinstance(targets, SemanticTargets):
@@ -116,15 +118,12 @@ def new_bit(
         n_queries, out_width = int(network.n_tokens), int(network.width)  # type: ignore[arg-type]
     else:
         n_queries, out_width = targets.layout.n_tokens, targets.layout.width
-    options = stage1_settings(settings, kind)
+    lowlevel = settings.bit_lowlevel
     with seeded_init(settings.run.seed, "bit", kind):
-        if options.decoder == "mlp":
-            if kind != "lowlevel":
-                where, fix = f"settings bit_{kind}.decoder", "set it to bit"
-                raise PipelineError(where, "bit", "mlp", fix)
+        if kind == "lowlevel" and lowlevel.decoder == "mlp":
             return BrainMlp(
                 n_voxels=len(clusters["voxel_cluster"]),
-                hidden=options.mlp_width,
+                hidden=lowlevel.mlp_width,
                 n_queries=n_queries,
                 out_width=out_width,
             )

@@ -1,8 +1,9 @@
 """Examples of an epoch: every real pair and external images with predicted fMRI (section D.1).
 
-In each epoch every (subject, image) pair of the real data and every external image is visited once;
-for each external image the prediction of one subject is drawn at random. A batch groups its
-examples by subject, since a subject's voxels share their embedding.
+In each epoch every (subject, image) pair of the real data and every external image is visited once,
+or so many external ones, drawn anew, as are set for each real one; for each external image the
+prediction of one subject is drawn at random. A batch groups its examples by subject, since a
+subject's voxels share their embedding.
 """
 
 from collections.abc import Iterator, Mapping

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import Stage1Settings
+from brainit.core.settings import LowlevelSettings, Stage1Settings
 from brainit.models.brain_mlp import BrainMlp
 from brainit.models.brain_transformer import BrainInteractionTransformer, SubjectBatch
 from brainit.models.token_calibration import CalibrationFit, TokenCalibration
@@ -111,8 +111,10 @@ class Stage1Task:
 
         InfoNCE, or for Table T5 the mean squared error.
         """
+        settings = self.settings
+        assert isinstance(settings, LowlevelSettings)
         drawn = draw_positions(
-            len(batch), targets.layout.tokens_per_layer, self.settings.queries_per_layer, generator
+            len(batch), targets.layout.tokens_per_layer, settings.queries_per_layer, generator
         )
         positions = [position.to(self.device) for position in drawn]
         true = targets.at(batch, positions)
@@ -122,22 +124,25 @@ class Stage1Task:
         parts = torch.split(predicted, [p.shape[1] for p in positions], dim=1)
         total = predicted.new_zeros(())
         for part, wanted in zip(parts, true, strict=True):
-            total = total + self._token_loss(part.flatten(0, 1), wanted.flatten(0, 1))
+            total = total + _token_loss(part.flatten(0, 1), wanted.flatten(0, 1), settings)
         return total / len(parts)
 
-    def _token_loss(
-        self, predicted: Float[Tensor, "tokens width"], true: Float[Tensor, "tokens width"]
-    ) -> Tensor:
-        if self.settings.loss == "mse":
-            return F.mse_loss(predicted.float(), true)
-        loss, _ = infonce(
-            predicted,
-            true,
-            rows=self.settings.logit_rows,
-            similarity=self.settings.similarity,
-            temperature=self.settings.temperature,
-        )
-        return loss
+
+def _token_loss(
+    predicted: Float[Tensor, "tokens width"],
+    true: Float[Tensor, "tokens width"],
+    settings: LowlevelSettings,
+) -> Tensor:
+    if settings.loss == "mse":
+        return F.mse_loss(predicted.float(), true)
+    loss, _ = infonce(
+        predicted,
+        true,
+        rows=settings.logit_rows,
+        similarity=settings.similarity,
+        temperature=settings.temperature,
+    )
+    return loss
 
 
 @torch.no_grad()

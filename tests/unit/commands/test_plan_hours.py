@@ -41,6 +41,21 @@ def test_new_subject_s_hour_is_750_trials(tmp_path: Path) -> None:
     assert found.arithmetic(lowlevel) == pytest.approx(15 / 64 * n_examples)
 
 
+def test_external_examples_are_counted_as_set(tmp_path: Path) -> None:
+    given = {"bit_lowlevel": {"external_per_real": 0.0}, "bit_semantic": {"external_per_real": 0.5}}
+    found = hours(parse_sections({**given, "joint": {"max_steps": None}}), tmp_path)
+    job = Job("train_bit_lowlevel", POOL)
+    n_real = found.n_real(job)
+    assert found.arithmetic(job) == pytest.approx(15 / 64 * n_real * 60)
+    assert found.n_semantic_examples(Job("train_bit_semantic", POOL)) == 1.5 * n_real * 60
+    whole = hours(Settings(), tmp_path)
+    ratio = found.arithmetic(Job("train_joint", POOL)) / whole.arithmetic(Job("train_joint", POOL))
+    assert ratio == pytest.approx(1.5 * n_real / (n_real + 123_403))
+    many = hours(parse_sections({"bit_semantic": {"external_per_real": 1.0e6}}), tmp_path)
+    job = Job("train_bit_semantic", POOL)
+    assert many.n_semantic_examples(job) == whole.n_semantic_examples(job)
+
+
 def test_a_pools_images_pass_the_backbone_once(tmp_path: Path) -> None:
     """123,403 images: 0.16 TFLOP each, and 0.62 for 8 subjects of 39,548 voxels."""
     found = hours(Settings(), tmp_path)

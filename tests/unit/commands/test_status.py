@@ -58,13 +58,13 @@ def test_failures_have_their_last_line_and_running_jobs_are_none(tmp_path: Path)
     found = state(list(jobs.values()), [jobs[name] for name in names[1:]], time.time())
     assert found["done"] == {"evaluate": 1} and found["all"] == {"evaluate": 6}
     assert [entry["error"] for entry in found["failed"]] == [
-        "ERROR: betas.npy: expected 5, found 4. Fix: rerun",
-        "epoch 7",
+        "ERROR: betas.npy: expected 5, found 4. Fix: rerun"
     ]
+    assert [entry["says"] for entry in found["broken_off"]] == ["epoch 7"]
     assert [entry["says"] for entry in found["running"]] == ["epoch 3 of 9", "epoch 2"]
     lines = as_lines("all", found)
-    assert lines[0] == "all: 1 of 6 jobs done, 2 running, 2 failed"
-    assert sum(line.startswith("FAILED evaluate") for line in lines) == 2
+    assert lines[0] == "all: 1 of 6 jobs done, 2 running, 1 failed, 1 broken off"
+    assert sum(line.startswith("FAILED evaluate") for line in lines) == 1
 
 
 def test_a_fresh_traceback_is_a_failure(tmp_path: Path) -> None:
@@ -72,6 +72,74 @@ def test_a_fresh_traceback_is_a_failure(tmp_path: Path) -> None:
     write(broken.log, "Traceback (most recent call last):\nKeyError: 'subj01'\n")
     found = state([broken], [broken], time.time())
     assert [entry["error"] for entry in found["failed"]] == ["KeyError: 'subj01'"]
+
+
+def logged(text: str) -> str:
+    return f"2025-01-31 12:00:00,123 brainit.training.loop: {text}\n"
+
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "loop.py", line 7, in train\n'
+OF_TORCHRUN = (
+    "E0131 12:00:01 torch/api.py:882] failed (exitcode: 75) local_rank: 0\n"
+    f"{TRACEBACK}torch.distributed.elastic.multiprocessing.errors.ChildFailedError: \n====\n"
+)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "ERROR: betas.npy: expected 5, found 4. Fix: rerun\n",
+        f"{TRACEBACK}brainit.core.errors.PipelineError: betas.npy: expected 5, found 4\n",
+        f"{TRACEBACK}RuntimeError: sizes differ\n\tsize of weight\n",
+        f"{TRACEBACK}tokenizers.Odd: 7\n",
+        "train_bit: error: the following arguments are required: --bit\n",
+        "/env/bin/python: No module named brainit\n",
+        f"ERROR: the GPU is full\n{OF_TORCHRUN}",
+        f"[rank0]: {TRACEBACK}[rank0]: KeyError: 'subj01'\n{OF_TORCHRUN}",
+    ],
+)
+def test_a_log_that_ends_with_an_error_is_a_failure(tmp_path: Path, ending: str) -> None:
+    broken = job(tmp_path, "broken")
+    write(broken.log, logged("epoch 1") + ending, age_s=4000)
+    found = state([broken], [broken], time.time())
+    (entry,) = found["failed"]
+    assert entry["error"] in ending and "====" not in entry["error"]
+    assert not found["broken_off"] and not found["running"]
+
+
+@pytest.mark.parametrize("age_s", [0.0, 4000.0])
+def test_a_job_that_ended_well_and_is_asked_for_again_is_to_do(
+    tmp_path: Path, age_s: float
+) -> None:
+    outdated = job(tmp_path, "outdated")
+    words = "ValueError: of an image that was left out\n" + logged("epoch 60, loss 0.1")
+    write(outdated.log, logged("epoch 1") + TRACEBACK + words, age_s)
+    write(outdated.benchmark, "s\tmax_rss\n1.0\t10\n", age_s)
+    found = state([outdated], [outdated], time.time())
+    assert not found["failed"] and not found["running"] and not found["broken_off"]
+    assert as_lines("all", found) == [
+        "all: 0 of 1 jobs done, 0 running, 0 failed",
+        "  evaluate: 0 of 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "INTERRUPTED: interrupted by SIGTERM after step 7, the same command continues\n",
+        f"INTERRUPTED: interrupted by SIGTERM after step 7\n{OF_TORCHRUN}",
+        f"{TRACEBACK}KeyboardInterrupt\n",
+        logged("killed by nobody knows whom"),
+    ],
+)
+def test_a_job_that_was_broken_off_has_not_failed(tmp_path: Path, ending: str) -> None:
+    stopped = job(tmp_path, "stopped")
+    write(stopped.log, logged("epoch 1") + ending, age_s=4000)
+    write(stopped.benchmark, "s\tmax_rss\n1.0\t10\n", age_s=5000)
+    found = state([stopped], [stopped], time.time())
+    (entry,) = found["broken_off"]
+    assert entry["says"] in ending and not found["failed"] and not found["running"]
+    assert as_lines("all", found)[-1] == f"broken off evaluate ({stopped.log}): {entry['says']}"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """An epoch's examples: each once, its own rows, its own voxels."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tests.unit.training.tiny_examples import N_EXTERNAL
 
+from brainit.core.settings import Stage1Settings
+from brainit.data.fmri import FmriPool
+from brainit.training.bit_inputs import TrainingFiles, pool_source
 from brainit.training.examples import ExampleSource, VoxelDropout
 
 
@@ -53,6 +58,21 @@ def test_external_share_is_bounded(source: ExampleSource) -> None:
     assert few.n_external == round(4.5)
     kinds = [b.is_external for b in few.epoch(4, torch.Generator().manual_seed(0), None)]
     assert np.concatenate(kinds).sum() == few.n_external
+
+
+@pytest.mark.parametrize(("per_real", "n_external"), [(None, 7), (0.5, 4), (0.0, 0), (3.0, 7)])
+def test_a_pool_is_mixed_as_set_for_stage_1(
+    source: ExampleSource, tmp_path: Path, per_real: float | None, n_external: int
+) -> None:
+    pool = FmriPool(tuple(source.real), dict(source.real), dict(source.real))
+    synthetic = {subject: shards.folder for subject, shards in source.synthetic.items()}
+    files = TrainingFiles(tmp_path, tmp_path, synthetic)
+    train, validation = pool_source(pool, files, Stage1Settings(external_per_real=per_real))
+    assert (train.n_real, train.n_external, validation.n_external) == (9, n_external, 0)
+    batches = list(train.epoch(4, torch.Generator().manual_seed(0), None))
+    assert len(batches) == train.n_batches(4) == -(-(9 + n_external) // 4)
+    is_external = np.concatenate([batch.is_external for batch in batches])
+    assert (is_external.sum(), (~is_external).sum()) == (n_external, 9)
 
 
 def test_dropout_gives_each_example_its_own_voxels(source: ExampleSource) -> None:

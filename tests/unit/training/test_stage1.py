@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import Stage1Settings
+from brainit.core.settings import LowlevelSettings, Stage1Settings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.features.registry import load_backbone
 from brainit.models.brain_mlp import BrainMlp
@@ -38,7 +38,7 @@ def test_positions_are_distinct_within_an_image() -> None:
 def lowlevel_task(source: ExampleSource, images: BatchImages) -> Stage1Task:
     targets = LowlevelTargets(images, load_backbone("vgg", "demo_vgg_bn"))
     model = bit(targets.layout.n_tokens, targets.layout.width)
-    settings = Stage1Settings(batch=4, voxels_per_example=6, queries_per_layer=(3, 3, 2, 2, 1))
+    settings = LowlevelSettings(batch=4, voxels_per_example=6, queries_per_layer=(3, 3, 2, 2, 1))
     return Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
 
 
@@ -149,7 +149,7 @@ def test_calibration_needs_validation_examples(source: ExampleSource, images: Ba
     vgg = load_backbone("vgg", "demo_vgg_bn")
     targets = LowlevelTargets(images, vgg)
     layout = targets.layout
-    settings = Stage1Settings(batch=4)
+    settings = LowlevelSettings(batch=4)
     model = bit(layout.n_tokens, layout.width)
     task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
     with pytest.raises(PipelineError, match="with validation examples"):

@@ -9,7 +9,7 @@ from tests.unit.training.tiny_examples import bit, fmri
 
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
-from brainit.core.settings import Stage1Settings, TransferSettings
+from brainit.core.settings import LowlevelSettings, TransferSettings
 from brainit.features.registry import load_backbone
 from brainit.training.examples import ExampleSource
 from brainit.training.stage1 import (
@@ -34,7 +34,7 @@ def test_transfer_trains_voxel_embeddings_alone(source: ExampleSource, images: B
     assert torch.equal(model.voxel_embedding, base.voxel_embedding[:9])
     before = {k: v.clone() for k, v in model.state_dict().items()}
     own = ExampleSource({"subj02": fmri("subj02", 4, 5)}, {}, {"subj02": slice(0, 9)})
-    settings = Stage1Settings(batch=4, voxels_per_example=6, queries_per_layer=(3, 3, 2, 2, 1))
+    settings = LowlevelSettings(batch=4, voxels_per_example=6, queries_per_layer=(3, 3, 2, 2, 1))
     task = Stage1Task(model, own, None, targets, settings, 0, torch.device("cpu"))
     history = adapt_bit(task, TransferSettings(epochs=3), settings)
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}

@@ -1,0 +1,61 @@
+"""Several transfers at a time: the first failure, or an interruption, ends them all at once."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, as_completed
+from threading import Event, Thread
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+PATIENCE_S = 1.0
+"""Time for the others to end by themselves: a server that sends nothing must hold nobody up."""
+
+
+class Stopped(Exception):
+    """A transfer was told to end. What has come by then stays."""
+
+
+def run_all(
+    calls: Sequence[Callable[[], Item]],
+    n_threads: int,
+    stop: Event,
+    patience_s: float | None = PATIENCE_S,
+) -> list[Item]:
+    """Return what the calls return, so many at a time.
+
+    The first exception of a call, or one in the caller's own thread, sets `stop`, at which the
+    calls are to end. It is raised when they have, or after `patience_s` (None: however long it
+    takes): a call under way then ends with the program at the latest.
+    """
+    futures: list[Future[Item]] = [Future() for _ in calls]
+    waiting = deque(zip(calls, futures, strict=True))
+    threads = [
+        Thread(target=_work, args=(waiting, stop), daemon=True)
+        for _ in range(min(n_threads, len(calls)))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for future in as_completed(futures):
+            future.result()
+    finally:
+        stop.set()
+        end_s = None if patience_s is None else time.monotonic() + patience_s
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(None if end_s is None else max(0.0, end_s - time.monotonic()))
+    return [future.result() for future in futures]
+
+
+def _work(waiting: deque[tuple[Callable[[], Item], Future[Item]]], stop: Event) -> None:
+    while waiting and not stop.is_set():
+        try:
+            call, future = waiting.popleft()
+        except IndexError:
+            return
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
