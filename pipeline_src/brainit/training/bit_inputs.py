@@ -75,11 +75,14 @@ def targets_of(
     return SemanticTargets(images, tower.to(device), shards)
 
 
-def pool_source(pool: FmriPool, files: TrainingFiles) -> tuple[ExampleSource, ExampleSource]:
-    """Return training and validation examples of a pool."""
+def pool_source(
+    pool: FmriPool, files: TrainingFiles, stage1: Stage1Settings
+) -> tuple[ExampleSource, ExampleSource]:
+    """Return training and validation examples of a pool, mixed as `stage1` says."""
     predicted = files.predicted(pool.n_voxels)
     slices = pool.voxel_slices
-    return ExampleSource(pool.train, predicted, slices), ExampleSource(pool.val, {}, slices)
+    train = ExampleSource(pool.train, predicted, slices, stage1.external_per_real)
+    return train, ExampleSource(pool.val, {}, slices)
 
 
 def new_subject_source(

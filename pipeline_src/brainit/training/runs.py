@@ -61,8 +61,8 @@ def run_stage1(
     targets = targets_of(kind, files, settings, device)
     clusters = read_artifact(clusters_path, "clusters")
     model = new_bit(clusters, clusters_path, pool, targets, settings, kind).to(device)
-    train, validation = pool_source(pool, files)
     stage1, seed = stage1_settings(settings, kind), settings.run.seed
+    train, validation = pool_source(pool, files, stage1)
     task = Stage1Task(model, train, validation, targets, stage1, seed, device)
     inputs = {**vars(data), **files.inputs(TARGET_ROLES[kind], settings), "clusters": clusters_path}
     with resumable(work, settings, {**inputs, "kind": kind}) as checkpoints:
@@ -100,7 +100,7 @@ def run_joint(
     loaded = load_bit(base_bit)
     require_same_settings(base_bit, loaded.attributes, settings.bit, "semantic")
     generator = load_generator(settings.features.generator, None, files.weights).to(device)
-    train, validation = pool_source(pool, files)
+    train, validation = pool_source(pool, files, settings.bit_semantic)
     task = JointTask(
         loaded.model.to(device),
         generator,
