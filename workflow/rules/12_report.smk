@@ -7,11 +7,34 @@ Steps    make_tables, make_figures, make_report
 """
 
 TABLES = ["table1", "t4", "t6", "t7"]
-TABLE_SECTIONS = [
-    *["nsd", "images", "features", "encoder", "clusters", "synthesis", "bit"],
-    *["bit_lowlevel", "bit_semantic", "joint", "transfer", "dip", "recon"],
-    "evaluation",
+TABLE_SETTINGS = [
+    *["run.seed", "run.simulation", "nsd.subjects", "nsd.evaluated"],
+    *["images.n_external", "features.encoder_backbone", "features.semantic_tokens"],
+    *["features.vgg", "features.generator", "features.refiner", "features.metrics"],
+    *["encoder.voxel_width", "encoder.epochs", "clusters.n_clusters"],
+    *["clusters.max_fit_voxels", "synthesis.enabled", "bit"],
+    *["bit_lowlevel.batch", "bit_lowlevel.epochs", "bit_lowlevel.mlp_width"],
+    *["bit_semantic.batch", "bit_semantic.epochs", "joint.epochs", "joint.max_steps"],
+    *["transfer.epochs", "transfer.joint_epochs", "transfer.joint_max_steps"],
+    *["dip.iterations", "dip.size", "recon.n_steps", "recon.max_images"],
+    *["evaluation.eval_size", "evaluation.pixel_size", "evaluation.n_bootstrap"],
 ]
+"""What the tables' notes compare with the paper, and how intervals are drawn."""
+SHOWN = [
+    *[
+        "run",
+        "nsd",
+        "models",
+        "simulation",
+        "images",
+        "features",
+        "encoder",
+        "clusters",
+    ],
+    *["synthesis", "bit", "bit_lowlevel", "bit_semantic", "joint", "transfer", "dip"],
+    *["recon", "evaluation", "ablations", "seeds"],
+]
+"""The report shows all that it is told."""
 
 
 rule make_tables:
@@ -43,7 +66,7 @@ rule make_tables:
         metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
+        settings=settings(*TABLE_SETTINGS),
         code=code_digest("brainit.steps.make_tables"),
     shell:
         "python -m brainit.steps.make_tables"
@@ -99,9 +122,7 @@ rule make_figures:
         recons=keyed_recons("recons"),
         truth=truth_flags,
         weights=WEIGHTS,
-        settings=settings(
-            *["nsd", "features", "encoder", "evaluation"], reads=["nsd.evaluated"]
-        ),
+        settings=settings(*COMPUTING, "run.simulation", "nsd.evaluated", *ENCODER),
         code=code_digest("brainit.steps.make_figures"),
     shell:
         "python -m brainit.steps.make_figures"
@@ -155,10 +176,7 @@ rule make_report:
             ["--checks", *input.checks] if input.checks else []
         ),
         benchmarks=str(RESULTS / "benchmarks"),
-        settings=settings(
-            *["models", "simulation", "ablations", "seeds", *TABLE_SECTIONS],
-            reads=SHOWN,
-        ),
+        settings=settings(*SHOWN),
         code=code_digest("brainit.steps.make_report"),
     shell:
         "python -m brainit.steps.make_report"

@@ -37,7 +37,7 @@ use rule make_tables as make_tables_ablations with:
         metrics=named_ablations("metrics"),
         summaries=named_ablations("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
+        settings=settings(*TABLE_SETTINGS),
         code=code_digest("brainit.steps.make_tables"),
 
 
@@ -66,7 +66,7 @@ use rule make_tables as make_tables_beyond with:
         metrics=named_every("metrics"),
         summaries=named_every("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
+        settings=settings(*TABLE_SETTINGS),
         code=code_digest("brainit.steps.make_tables"),
 
 
@@ -104,7 +104,8 @@ rule evaluate_encoder:
         weights=WEIGHTS,
         out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
         settings=settings(
-            *["nsd", "features", "encoder", "evaluation"], reads=["nsd.evaluated"]
+            *[*COMPUTING, "run.simulation", "nsd.evaluated", *ENCODER],
+            "evaluation.n_bootstrap",
         ),
         code=code_digest("brainit.steps.evaluate_encoder"),
     shell:
@@ -143,7 +144,7 @@ rule check_claims:
         earlier=lambda wildcards, input: (
             ["--earlier", *input.earlier] if SIMULATION else []
         ),
-        settings=settings("evaluation"),
+        settings=settings("run.simulation", "evaluation.n_permutations"),
         code=code_digest("brainit.steps.check_claims"),
     shell:
         "python -m brainit.steps.check_claims"

@@ -68,15 +68,16 @@ def lowlevel_images(
 
 
 def part_attributes(job: DecodingJob, kind: str, settings: Settings) -> dict[str, Any]:
-    """Return what a shard says of itself: subject, kind, seed, threads and the settings used."""
-    used = {name: getattr(settings, name).model_dump() for name in ("features", "dip")}
-    used["recon"] = settings.recon.model_dump(exclude={"n_shards"})
+    """Return what a shard says of itself: subject, kind, seed, threads and settings as told."""
+    sections = {"features": settings.features, "dip": settings.dip, "recon": settings.recon}
+    told = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
+    told["recon"].pop("n_shards", None)
     return {
         "subject": job.subject,
         "kind": kind,
         "seed": settings.run.seed,
         "threads": settings.run.threads,
-        "settings": used,
+        "settings": told,
     }
 
 
