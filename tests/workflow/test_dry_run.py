@@ -1,7 +1,6 @@
 """The DAG: what a target needs, what it does not, and what is refused before anything runs."""
 
 import ast
-import json
 import re
 from pathlib import Path
 
@@ -180,38 +179,8 @@ def test_every_rule_digests_its_code_and_logs(repository: Path) -> None:
             assert f'"python {launcher}-m brainit.steps.{name}"' in text, name
 
 
-def test_rules_hand_their_step_the_settings_it_reads(repository: Path) -> None:
-    """A section that a step reads but is not given would have the paper's values."""
-    for name, text in rule_texts(repository).items():
-        given = re.search(r"settings=settings\(([^)]*)\)", text)
-        if not given:
-            continue
-        sections = {"run", *re.findall(r'"(\w+)"', given[1])}
-        step = repository / "pipeline_src/brainit/steps" / f"{name}.py"
-        used = sections_used(step)
-        assert used <= sections, f"{name} reads {used - sections}: name them in its rule"
-
-
-def sections_used(path: Path) -> set[str]:
-    """Return the sections read in a step file as `settings.<section>`."""
-    tree = ast.parse(path.read_text())
-    return {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "settings"
-    }
-
-
 def test_every_step_says_what_it_takes(repository: Path) -> None:
     for step in STEPS:
         text = (repository / "pipeline_src/brainit/steps" / f"{step}.py").read_text()
         assert ast.get_docstring(ast.parse(text)), step
         assert len(text.splitlines()) <= 80, step
-
-
-def test_json_of_settings_has_no_home(repository: Path) -> None:
-    """Settings hold relative paths only, so that results do not name the machine."""
-    demo = yaml.safe_load((repository / "config" / "demo.yaml").read_text())
-    assert str(repository) not in json.dumps(demo)

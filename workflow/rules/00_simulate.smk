@@ -27,7 +27,10 @@ if SIMULATION:
             runtime=by_attempt(60),
         params:
             out=lambda wildcards, output: str(Path(output.card).parent),
-            settings=settings("nsd", "simulation", ignores=COMPUTING),
+            settings=settings(
+                *["run.seed", "run.threads", "nsd.subjects", "nsd.betas_version"],
+                "simulation",
+            ),
             code=code_digest("brainit.steps.simulate_nsd"),
         shell:
             "python -m brainit.steps.simulate_nsd"

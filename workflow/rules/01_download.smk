@@ -31,7 +31,9 @@ rule download:
     params:
         source=source_root,
         work=f"{WORK}/download",
-        settings=settings("nsd", reads=["nsd.accept_terms"], ignores=COMPUTING),
+        settings=settings(
+            "nsd.accept_terms", "nsd.subjects", "nsd.betas_version", *MASK
+        ),
         code=code_digest("brainit.steps.download"),
     shell:
         "python -m brainit.steps.download"
@@ -68,7 +70,7 @@ rule download_images:
         source=source_root,
         coco_source=coco_root,
         work=f"{WORK}/download_images",
-        settings=some_settings("nsd", "accept_terms"),
+        settings=settings("nsd.accept_terms"),
         code=code_digest("brainit.steps.download_images"),
     shell:
         "python -m brainit.steps.download_images"
@@ -99,7 +101,7 @@ rule fetch_weights:
         mem_mb=by_attempt(24000),
         runtime=by_attempt(600),
     params:
-        settings=some_settings("run"),
+        settings=settings(),
         code=code_digest("brainit.steps.fetch_weights"),
     shell:
         "python -m brainit.steps.fetch_weights"

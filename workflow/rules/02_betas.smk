@@ -26,7 +26,7 @@ rule prepare_design:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(30),
     params:
-        settings=settings("nsd", ignores=COMPUTING),
+        settings=settings("run.seed", "nsd.validation_share", "nsd.test_set"),
         code=code_digest("brainit.steps.prepare_design"),
     shell:
         "python -m brainit.steps.prepare_design"
@@ -65,7 +65,10 @@ rule prepare_betas:
     params:
         source=source_root,
         work=WORK,
-        settings=settings("nsd", reads=["nsd.accept_terms"], ignores=COMPUTING),
+        settings=settings(
+            *["nsd.accept_terms", "nsd.betas_version", "nsd.volume_format"],
+            *["nsd.published_checks", "nsd.zscore", *MASK],
+        ),
         code=code_digest("brainit.steps.prepare_betas"),
     shell:
         "python -m brainit.steps.prepare_betas"
@@ -110,7 +113,10 @@ rule estimate_noise_ceiling:
         runtime=by_attempt(60),
     params:
         source=source_root,
-        settings=settings("nsd", ignores=COMPUTING),
+        settings=settings(
+            *["run.simulation", "nsd.betas_version", "nsd.published_checks", *MASK],
+            *["nsd.ceiling_tolerance_pct", "nsd.session_tolerance_pct"],
+        ),
         code=code_digest("brainit.steps.estimate_noise_ceiling"),
     shell:
         "python -m brainit.steps.estimate_noise_ceiling"
@@ -158,7 +164,7 @@ rule prepare_nsdsynthetic:
         work=f"{WORK}/nsdsynthetic/{{subject}}",
         out=lambda wildcards, output: str(Path(output.betas).parent),
         settings=settings(
-            "nsd", "images", reads=["nsd.accept_terms"], ignores=COMPUTING
+            *["nsd.accept_terms", "nsd.betas_version", *MASK, "images.stored_size"]
         ),
         code=code_digest("brainit.steps.prepare_nsdsynthetic"),
     shell:

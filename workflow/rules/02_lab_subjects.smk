@@ -36,7 +36,10 @@ rule prepare_lab_subject:
         runtime=by_attempt(120),
     params:
         folder=lab_folder,
-        settings=settings("nsd", "images", ignores=COMPUTING),
+        settings=settings(
+            *["run.seed", "nsd.zscore", "nsd.validation_share"],
+            *["images.stored_size", "images.rows_per_shard"],
+        ),
         code=code_digest("brainit.steps.prepare_lab_subject"),
     shell:
         "python -m brainit.steps.prepare_lab_subject"

@@ -26,7 +26,7 @@ rule prepare_images:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(600),
     params:
-        settings=settings("images", ignores=COMPUTING),
+        settings=settings("images"),
         code=code_digest("brainit.steps.prepare_images"),
     shell:
         "python -m brainit.steps.prepare_images"
@@ -58,7 +58,10 @@ rule extract_features:
         runtime=by_attempt(600),
     params:
         weights=WEIGHTS,
-        settings=settings("images", "features"),
+        settings=settings(
+            *["run.threads", "run.device", "images.rows_per_shard"],
+            *TOKEN_NETWORK,
+        ),
         code=code_digest("brainit.steps.extract_features"),
     shell:
         "python -m brainit.steps.extract_features"

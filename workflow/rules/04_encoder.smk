@@ -38,7 +38,14 @@ rule train_encoder:
         duration=pool_duration,
         weights=WEIGHTS,
         work=f"{WORK}/train_encoder/{{pool}}",
-        settings=settings("nsd", "features", "encoder"),
+        settings=settings(
+            *[*COMPUTING, *TRIALS, *ENCODER, *ENCODER_TRAINING],
+            *[
+                "encoder.epochs",
+                "encoder.plateau_patience",
+                "encoder.plateau_threshold",
+            ],
+        ),
         code=code_digest("brainit.steps.train_encoder"),
     shell:
         "python -m brainit.steps.train_encoder"

@@ -30,7 +30,7 @@ rule cluster_voxels:
     params:
         voxels=named("voxels"),
         atlas=atlas_flags,
-        settings=settings("clusters"),
+        settings=settings("run.seed", "run.threads", *CLUSTERING),
         code=code_digest("brainit.steps.cluster_voxels"),
     shell:
         "python -m brainit.steps.cluster_voxels"

@@ -33,7 +33,10 @@ rule synthesize_fmri:
         runtime=by_attempt(600),
     params:
         weights=WEIGHTS,
-        settings=settings("images", "features", "encoder", "synthesis"),
+        settings=settings(
+            *["run.threads", "run.device", *ENCODER],
+            *["images.rows_per_shard", "synthesis.batch"],
+        ),
         code=code_digest("brainit.steps.synthesize_fmri"),
     shell:
         "python -m brainit.steps.synthesize_fmri"

@@ -41,9 +41,7 @@ rule train_bit_lowlevel:
         duration=pool_duration,
         weights=WEIGHTS,
         work=f"{WORK}/train_bit_lowlevel/{{pool}}_{{variant}}",
-        settings=settings(
-            "nsd", "features", "clusters", "synthesis", "bit", "bit_lowlevel"
-        ),
+        settings=settings(*COMPUTING, *TRIALS, "features.vgg", "bit", "bit_lowlevel"),
         code=code_digest("brainit.steps.train_bit_lowlevel"),
     shell:
         "python -m brainit.steps.train_bit_lowlevel"
@@ -101,9 +99,7 @@ rule train_bit_semantic:
         duration=pool_duration,
         weights=WEIGHTS,
         work=f"{WORK}/train_bit_semantic/{{pool}}_{{variant}}",
-        settings=settings(
-            "nsd", "features", "clusters", "synthesis", "bit", "bit_semantic"
-        ),
+        settings=settings(*COMPUTING, *TRIALS, *TOKEN_NETWORK, "bit", "bit_semantic"),
         code=code_digest("brainit.steps.train_bit_semantic"),
     shell:
         "python -m brainit.steps.train_bit_semantic"

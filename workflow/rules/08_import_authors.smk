@@ -30,7 +30,7 @@ rule import_authors:
     params:
         checkpoints=f"{WEIGHTS}/authors",
         out=lambda wildcards, output: str(Path(output.encoder).parents[1]),
-        settings=settings("bit", "encoder"),
+        settings=settings("bit", *ENCODER_SIZES),
         code=code_digest("brainit.steps.import_authors"),
     shell:
         "python -m brainit.steps.import_authors"

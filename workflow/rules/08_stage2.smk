@@ -44,7 +44,8 @@ rule train_joint:
         weights=WEIGHTS,
         work=f"{WORK}/train_joint/{{pool}}_{{variant}}",
         settings=settings(
-            "nsd", "features", "synthesis", "bit", "bit_semantic", "joint"
+            *[*COMPUTING, *TRIALS, "features.generator", "bit", "joint"],
+            *["bit_semantic.external_per_real", *VOXEL_DRAWS],
         ),
         code=code_digest("brainit.steps.train_joint"),
     shell:

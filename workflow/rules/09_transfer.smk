@@ -6,6 +6,15 @@ Makes    <results>/{subject}/transfer_{duration}
 Steps    adapt_encoder, assign_voxels, synthesize_fmri, adapt_bit, adapt_joint
 """
 
+ADAPTED = [
+    *["bit_semantic.batch", "bit_semantic.weight_decay", *VOXEL_DRAWS],
+    *["bit_lowlevel.batch", "bit_lowlevel.weight_decay"],
+    *["bit_lowlevel.voxels_per_example", "bit_lowlevel.voxel_sampling"],
+    *["bit_lowlevel.queries_per_layer", "bit_lowlevel.loss", "bit_lowlevel.similarity"],
+    *["bit_lowlevel.temperature", "bit_lowlevel.logit_rows"],
+]
+"""What adapting a BIT takes from its training; the rest is of section `transfer`."""
+
 
 rule adapt_encoder:
     """Fit the encoder's voxel embeddings of {wildcards.subject} on {wildcards.duration} of data."""
@@ -35,7 +44,9 @@ rule adapt_encoder:
     params:
         weights=WEIGHTS,
         work=f"{WORK}/adapt_encoder/{{subject}}_{{duration}}",
-        settings=settings("nsd", "features", "encoder"),
+        settings=settings(
+            *[*COMPUTING, *ENCODER, *ENCODER_TRAINING, "encoder.transfer_epochs"]
+        ),
         code=code_digest("brainit.steps.adapt_encoder"),
     shell:
         "python -m brainit.steps.adapt_encoder"
@@ -76,7 +87,9 @@ rule assign_voxels:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
     params:
-        settings=settings("clusters"),
+        settings=settings(
+            *["run.seed", "run.threads", "clusters.covariance", "clusters.new_voxel"]
+        ),
         code=code_digest("brainit.steps.assign_voxels"),
     shell:
         "python -m brainit.steps.assign_voxels"
@@ -136,13 +149,8 @@ rule adapt_bit:
         weights=WEIGHTS,
         work=f"{WORK}/adapt_bit/{{subject}}_{{duration}}_{{kind}}",
         settings=settings(
-            "nsd",
-            "features",
-            "synthesis",
-            "bit",
-            "bit_lowlevel",
-            "bit_semantic",
-            "transfer",
+            *[*COMPUTING, "features.vgg", *TOKEN_NETWORK, "bit", *ADAPTED],
+            *["transfer.epochs", "transfer.lr", "transfer.external_per_real"],
         ),
         code=code_digest("brainit.steps.adapt_bit"),
     shell:
@@ -203,7 +211,15 @@ rule adapt_joint:
         weights=WEIGHTS,
         work=f"{WORK}/adapt_joint/{{subject}}_{{duration}}",
         settings=settings(
-            "nsd", "features", "synthesis", "bit", "bit_semantic", "joint", "transfer"
+            *[*COMPUTING, "features.generator", "bit", *VOXEL_DRAWS],
+            *["joint.batch", "joint.accumulation", "joint.optimizer"],
+            *[
+                "joint.offset_noise",
+                "joint.unconditional_share",
+                "joint.gradient_checkpointing",
+            ],
+            *["transfer.joint_epochs", "transfer.joint_lr"],
+            *["transfer.joint_max_steps", "transfer.external_per_real"],
         ),
         code=code_digest("brainit.steps.adapt_joint"),
     shell:

@@ -8,6 +8,14 @@ Makes    <results>/{subject}/recon_{run}; <results>/{subject}/recon_{run}_lowlev
 Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct, gather_reconstructions
 """
 
+TEST_IMAGES = ["nsd.average_test_repeats", "recon.max_images", "recon.batch"]
+"""Which responses are decoded, and how many at once."""
+SAMPLING = [
+    *["features.generator", "features.refiner", "features.precision", "bit"],
+    *["recon.n_steps", "recon.start_step", "recon.guidance", "recon.contrast"],
+    *["recon.refiner_steps", "recon.refiner_start", "dip.chunk"],
+]
+
 
 rule reconstruct_lowlevel:
     """Invert the low-level predictions of {wildcards.subject} with a Deep Image Prior."""
@@ -33,7 +41,10 @@ rule reconstruct_lowlevel:
     params:
         shard=shard_of,
         weights=WEIGHTS,
-        settings=settings("nsd", "features", "bit", "bit_lowlevel", "dip", "recon"),
+        settings=settings(
+            *[*COMPUTING, *TEST_IMAGES, "features.vgg"],
+            *["bit", "bit_lowlevel.decoder", "dip"],
+        ),
         code=code_digest("brainit.steps.reconstruct_lowlevel"),
     shell:
         "python -m brainit.steps.reconstruct_lowlevel"
@@ -73,7 +84,7 @@ rule reconstruct_semantic:
     params:
         shard=shard_of,
         weights=WEIGHTS,
-        settings=settings("nsd", "features", "bit", "recon", "dip"),
+        settings=settings(*COMPUTING, *TEST_IMAGES, *SAMPLING),
         code=code_digest("brainit.steps.reconstruct_semantic"),
     shell:
         "python -m brainit.steps.reconstruct_semantic"
@@ -115,7 +126,7 @@ rule reconstruct:
     params:
         shard=shard_of,
         weights=WEIGHTS,
-        settings=settings("nsd", "features", "bit", "recon", "dip"),
+        settings=settings(*COMPUTING, *TEST_IMAGES, *SAMPLING),
         code=code_digest("brainit.steps.reconstruct"),
     shell:
         "python -m brainit.steps.reconstruct"
@@ -153,7 +164,7 @@ rule gather_reconstructions:
         runtime=by_attempt(30),
     params:
         generated=generated_flags,
-        settings=settings("recon", "dip"),
+        settings=settings("run.simulation"),
         code=code_digest("brainit.steps.gather_reconstructions"),
     shell:
         "python -m brainit.steps.gather_reconstructions"

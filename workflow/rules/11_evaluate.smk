@@ -30,7 +30,7 @@ rule evaluate:
     params:
         kind=lambda wildcards: wildcards.get("recon_kind", "lowlevel"),
         weights=WEIGHTS,
-        settings=settings("features", "evaluation"),
+        settings=settings(*COMPUTING, "features.metrics", "evaluation"),
         code=code_digest("brainit.steps.evaluate"),
     shell:
         "python -m brainit.steps.evaluate"
@@ -95,8 +95,9 @@ rule check_results:
         truth=truth_flags,
         weights=WEIGHTS,
         settings=settings(
-            *["nsd", "features", "encoder", "clusters", "evaluation"],
-            reads=["nsd.evaluated"],
+            *[*COMPUTING, "run.simulation", "nsd.evaluated", "features.metrics"],
+            *[*ENCODER, *CLUSTERING],
+            *["evaluation.eval_size", "evaluation.n_permutations"],
         ),
         code=code_digest("brainit.steps.check_results"),
     shell:

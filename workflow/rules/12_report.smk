@@ -7,20 +7,15 @@ Steps    make_tables, make_figures, make_report
 """
 
 TABLES = ["table1", "t4", "t6", "t7"]
-TABLE_SECTIONS = [
-    *[
-        "simulation",
-        "nsd",
-        "images",
-        "features",
-        "encoder",
-        "clusters",
-        "synthesis",
-        "bit",
-    ],
-    *["bit_lowlevel", "bit_semantic", "joint", "transfer", "dip", "recon"],
-    "evaluation",
+TABLE_SETTINGS = [
+    *["run.seed", "run.simulation", "simulation.n_own_images"],
+    *["simulation.n_external_images", "simulation.trials_per_session"],
+    *["simulation.image_size", "simulation.voxels_per_hemisphere"],
+    *["nsd", "images", "features"],
+    *["encoder", "clusters", "synthesis", "bit", "bit_lowlevel", "bit_semantic"],
+    *["joint", "transfer", "dip", "recon", "evaluation"],
 ]
+"""The tables' notes hold all of them against the paper's."""
 
 
 rule make_tables:
@@ -53,7 +48,7 @@ rule make_tables:
         metrics=keyed_scores("metrics"),
         summaries=keyed_scores("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
+        settings=settings(*TABLE_SETTINGS),
         code=code_digest("brainit.steps.make_tables"),
     shell:
         "python -m brainit.steps.make_tables"
@@ -110,9 +105,7 @@ rule make_figures:
         recons=keyed_recons("recons"),
         truth=truth_flags,
         weights=WEIGHTS,
-        settings=settings(
-            *["nsd", "features", "encoder", "evaluation"], reads=["nsd.evaluated"]
-        ),
+        settings=settings(*COMPUTING, "run.simulation", "nsd.evaluated", *ENCODER),
         code=code_digest("brainit.steps.make_figures"),
     shell:
         "python -m brainit.steps.make_figures"
@@ -166,8 +159,7 @@ rule make_report:
         ceilings=keyed_subjects("ceilings"),
         benchmarks=str(RESULTS / "benchmarks"),
         settings=settings(
-            *["models", "ablations", "seeds", *TABLE_SECTIONS],
-            reads=SHOWN,
+            *["run", "models", "simulation", "ablations", "seeds", *TABLE_SETTINGS]
         ),
         code=code_digest("brainit.steps.make_report"),
     shell:

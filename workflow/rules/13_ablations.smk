@@ -39,7 +39,7 @@ use rule make_tables as make_tables_ablations with:
         metrics=named_ablations("metrics"),
         summaries=named_ablations("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
+        settings=settings(*TABLE_SETTINGS),
         code=code_digest("brainit.steps.make_tables"),
 
 
@@ -73,7 +73,7 @@ use rule make_tables as make_tables_beyond with:
         metrics=named_every("metrics"),
         summaries=named_every("summaries"),
         trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SECTIONS, reads=["nsd.evaluated"]),
+        settings=settings(*TABLE_SETTINGS),
         code=code_digest("brainit.steps.make_tables"),
 
 
@@ -107,7 +107,10 @@ rule evaluate_encoder:
             ["--truth", str(input.truth)] if SIMULATION else []
         ),
         weights=WEIGHTS,
-        settings=settings("nsd", "features", "encoder", "evaluation"),
+        settings=settings(
+            *[*COMPUTING, *ENCODER],
+            "evaluation.n_bootstrap",
+        ),
         code=code_digest("brainit.steps.evaluate_encoder"),
     shell:
         "python -m brainit.steps.evaluate_encoder"
@@ -144,7 +147,7 @@ rule check_claims:
         runtime=by_attempt(10),
     params:
         summaries=named_every("summaries"),
-        settings=settings("evaluation"),
+        settings=settings("run.simulation", "evaluation.n_permutations"),
         code=code_digest("brainit.steps.check_claims"),
     shell:
         "python -m brainit.steps.check_claims"

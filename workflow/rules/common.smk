@@ -1,7 +1,6 @@
 """Shared by all: checked settings, pools of subjects, code digests, network files."""
 
 import ast
-import copy
 import hashlib
 import json
 from functools import lru_cache
@@ -93,46 +92,64 @@ wildcard_constraints:
     shard=r"\d+",
 
 
-NOWHERE = {
-    "run": ["checkpoint_minutes", "max_hours", "submit_downloads", "container"],
-    "transfer": ["durations", "short_durations", "further_durations", "scratch"],
-    "nsd": ["pool_sizes", "evaluated", "transfer", "connections", "accept_terms"],
+HIDDEN = {
+    *("run.checkpoint_minutes", "run.max_hours", "run.submit_downloads"),
+    *("run.container", "nsd.connections", "nsd.accept_terms"),
 }
-"""Keys that a step is told only where `reads` names them, since a change of one must repeat no job.
+"""Keys that are no part of a whole section: how and where jobs run, which repeats none."""
+COMPUTING = ["run.seed", "run.threads", "run.device"]
+MASK = ["nsd.space", "nsd.mask", "nsd.mask_files"]
+"""Which voxels there are; checked together, so told together."""
+TRIALS = ["nsd.average_training_repeats", "nsd.pairing"]
+"""How trainings take a pool's trials."""
+ENCODER_SIZES = [
+    *["encoder.feature_width", "encoder.voxel_width", "encoder.adapter_rank"],
+    *["encoder.adapter_alpha", "encoder.dropout"],
+]
+ENCODER = ["features.encoder_backbone", "encoder.precision", *ENCODER_SIZES]
+"""What steps read that predict with an encoder."""
+ENCODER_TRAINING = [
+    *["encoder.batch", "encoder.lr", "encoder.loss"],
+    *["encoder.voxels_per_example", "encoder.max_shift_px"],
+]
+CLUSTERING = [
+    *["clusters.method", "clusters.n_clusters", "clusters.covariance"],
+    *["clusters.max_fit_voxels", "clusters.max_iterations"],
+]
+TOKEN_NETWORK = [
+    *["features.semantic_tokens", "features.halve_contrast", "features.precision"],
+]
+VOXEL_DRAWS = ["bit_semantic.voxels_per_example", "bit_semantic.voxel_sampling"]
+"""How stage 2 draws voxels, as stage 1 did."""
 
-They say how trainings are cut into jobs and over how many connections files come (which travel as resources,
-for these trigger nothing), where jobs run, and which runs there are.
-"""
-COMPUTING = ["run.threads", "run.device"]
-"""What steps that only read and write files do not read."""
-SHOWN = {f"{name}.{key}" for name in ("nsd", "transfer") for key in NOWHERE[name]}
-SHOWN -= {"nsd.connections", "nsd.accept_terms"}
-"""Which runs there are, as the report shows it."""
 
+def settings(*names):
+    """Return the params function that hands settings to a step as JSON, those that it reads.
 
-def settings(*sections, reads=(), ignores=()):
-    """Return the params function that hands the named sections to a step as JSON.
-
-    They are those of the variant that the wildcards name. `reads` are keys of `NOWHERE` that the step
-    reads all the same, `ignores` further ones that it does not.
+    A name is a section or one key of it, `section.key`. Values are those of the variant that the
+    wildcards name. A key that is not told has the paper's value in the step, whatever the config says.
     """
-    hidden = {f"{name}.{key}" for name, keys in NOWHERE.items() for key in keys}
-    hidden = hidden - set(reads) | set(ignores)
 
     def chosen(wildcards):
         found = settings_of(variant_named(wildcards))
-        told = {name: copy.copy(found[name]) for name in ("run", *sections)}
-        for name, key in (name.split(".") for name in hidden):
-            told.get(name, {}).pop(key, None)
+        told = {}
+        for name in names:
+            section, _, key = name.partition(".")
+            if isinstance(found[section], dict):
+                keys = [key] if key else set(found[section]) - hidden_of(section)
+                told.setdefault(section, {}).update(
+                    {key: found[section][key] for key in keys}
+                )
+            else:
+                told[section] = found[section]
         return json.dumps(told, sort_keys=True)
 
     return chosen
 
 
-def some_settings(section, *keys):
-    """Return the params function that hands over some keys of one section, and nothing else."""
-    chosen = {section: {key: config[section][key] for key in keys}}
-    return lambda wildcards: json.dumps(chosen, sort_keys=True)
+def hidden_of(section):
+    """Return the keys of a section that are told only by their own names."""
+    return {name.partition(".")[2] for name in HIDDEN if name.startswith(f"{section}.")}
 
 
 def by_attempt(amount):

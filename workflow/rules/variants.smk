@@ -39,16 +39,26 @@ DRAWN = {"nsd.pairing", "run.seed"}
 MADE_OF = {
     "encoder": (set(), ()),
     "clusters": ({"clusters"}, ("encoder",)),
-    "bit_lowlevel": ({"synthesis", "bit", "bit_lowlevel", *DRAWN}, ("clusters",)),
-    "bit_semantic": ({"synthesis", "bit", "bit_semantic", *DRAWN}, ("clusters",)),
-    "joint": ({"synthesis", "bit", "joint", *DRAWN}, ("bit_semantic",)),
-    "lowlevel": ({"bit", "dip", "recon", "run.seed"}, ("bit_lowlevel",)),
+    "bit_lowlevel": (
+        {"synthesis.enabled", "bit", "bit_lowlevel", *DRAWN},
+        ("clusters",),
+    ),
+    "bit_semantic": (
+        {"synthesis.enabled", "bit", "bit_semantic", *DRAWN},
+        ("clusters",),
+    ),
+    "joint": ({"synthesis.enabled", "bit", "joint", *DRAWN}, ("bit_semantic",)),
+    "lowlevel": (
+        {"bit", "dip", "recon.max_images", "recon.batch", "run.seed"},
+        ("bit_lowlevel",),
+    ),
     "semantic": ({"bit", "dip", "recon", "run.seed"}, ("joint",)),
     "fused": (set(), ("lowlevel", "semantic")),
 }
 """Sections, or single keys, that models and images are made with, and what they are made from.
 
-Encoder and clusters are those of the full run's seed and pairing.
+Encoder and clusters are those of the full run's seed and pairing. `dip` stands with `semantic`, so
+that a variant of the inversion is judged by its fused images.
 """
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from brainit.core.settings import Settings
 
-_SECTIONS = (
+SECTIONS = (
     *("nsd", "images", "features", "encoder", "clusters", "synthesis", "bit", "bit_lowlevel"),
     *("bit_semantic", "joint", "transfer", "dip", "recon", "evaluation"),
 )
+"""What is held against the paper."""
 _WHAT = {
     "nsd.subjects": "subjects that train",
     "encoder.epochs": "encoder epochs",
@@ -47,7 +48,7 @@ _ALIKE = {
 }
 """Keys that say where, how fast or which runs; stage 2's batch is said as a product."""
 _COUNTED = {"nsd.subjects", "features.metrics"}
-_SIMULATED = (
+SIMULATED = (
     ("n_own_images", "own images of a subject", 9_000),
     ("n_external_images", "external images", 120_000),
     ("trials_per_session", "trials of a session", 750),
@@ -64,7 +65,7 @@ def smaller_than_paper(settings: Settings) -> tuple[str, ...]:
     if batch < paper:
         found.append(_phrase("stage-2 batch", batch, paper))
     if settings.run.simulation:
-        pairs = ((what, getattr(settings.simulation, key), nsd) for key, what, nsd in _SIMULATED)
+        pairs = ((what, getattr(settings.simulation, key), nsd) for key, what, nsd in SIMULATED)
         found += [_phrase(what, ours, nsd) for what, ours, nsd in pairs if ours < nsd]
     return tuple(found)
 
@@ -77,7 +78,7 @@ def other_than_paper(settings: Settings) -> tuple[str, ...]:
 def _differences(settings: Settings) -> Iterator[tuple[str, Any, Any, bool]]:
     """Yield (what, ours, the paper's, whether ours is smaller) of each setting that differs."""
     paper = Settings()
-    for section in _SECTIONS:
+    for section in SECTIONS:
         mine, theirs = getattr(settings, section), getattr(paper, section)
         for key in type(mine).model_fields:
             path, pair = f"{section}.{key}", (getattr(mine, key), getattr(theirs, key))

@@ -32,13 +32,13 @@ def gather_reconstructions(
 
     `parts` are the shard files of the kinds lowlevel, semantic and fused; an ablation has none of
     semantic, one of the low-level branch and a run without a generator those of lowlevel alone.
-    Raises `PipelineError` where the kinds hold other images, or other settings than each other.
+    Raises `PipelineError` where the kinds hold other images, or other settings of the same names.
     """
     kinds = [kind for kind in KINDS if kind in parts]
     joined = {kind: join_parts(parts[kind], kind, subject) for kind in kinds}
     last = joined[kinds[-1]]
     for kind, part in joined.items():
-        if not np.array_equal(part.nsd_id, last.nsd_id) or _made_with(part) != _made_with(last):
+        if not np.array_equal(part.nsd_id, last.nsd_id) or not _agree(part, last):
             raise PipelineError(
                 f"{kind} shards of {subject}, run {run}",
                 f"the {len(last.nsd_id)} images and the settings of the {kinds[-1]} shards",
@@ -55,12 +55,19 @@ def gather_reconstructions(
     simulated = settings.run.simulation
     title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
-    provenance = {**_provenance(subject, run, last, simulated), "models": models}
+    provenance = _provenance(subject, run, list(joined.values()), simulated)
+    provenance["models"] = models
     write_recons(out, last.nsd_id, images, montage, provenance, last.unrefined)
 
 
-def _made_with(part: Part) -> dict[str, Any]:
-    return {key: part.attributes[key] for key in ("settings", "seed", "threads")}
+def _agree(part: Part, other: Part) -> bool:
+    """Say whether seed, threads and the settings that both kinds were told are the same."""
+    ours, theirs = part.attributes, other.attributes
+    return all(ours[key] == theirs[key] for key in ("seed", "threads")) and all(
+        value == theirs["settings"].get(section, {}).get(key, value)
+        for section, values in ours["settings"].items()
+        for key, value in values.items()
+    )
 
 
 def _models(parts: Mapping[str, Part], where: str) -> dict[str, dict[str, str]]:
@@ -78,15 +85,19 @@ def _models(parts: Mapping[str, Part], where: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _provenance(subject: str, run: str, part: Part, simulated: bool) -> dict[str, Any]:
-    made_with = _made_with(part)
-    text = json.dumps(made_with["settings"], sort_keys=True)
+def _provenance(subject: str, run: str, parts: Sequence[Part], simulated: bool) -> dict[str, Any]:
+    settings: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for section, values in part.attributes["settings"].items():
+            settings[section] = {**settings.get(section, {}), **values}
+    text = json.dumps(settings, sort_keys=True)
     versions = {name: metadata.version(name) for name in VERSIONS_OF}
     return {
         "subject": subject,
         "run": run,
         "simulation": simulated,
-        **made_with,
+        "settings": settings,
+        **{key: parts[0].attributes[key] for key in ("seed", "threads")},
         "settings_digest": hashlib.sha256(text.encode()).hexdigest(),
         "versions": {"python": platform.python_version(), **versions},
     }

@@ -74,19 +74,20 @@ def lowlevel_images(
 def part_attributes(
     job: DecodingJob, kind: str, settings: Settings, models: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """Return what a shard says of itself: subject, kind, seed, threads, settings and models.
+    """Return what a shard says of itself: subject, kind, seed, threads, models, settings as told.
 
     `models` are the files by role; each is recorded with its SHA-256. Raises `PipelineError` where
     one cannot be read.
     """
-    used = {name: getattr(settings, name).model_dump() for name in ("features", "dip")}
-    used["recon"] = settings.recon.model_dump(exclude={"n_shards"})
+    sections = {"features": settings.features, "dip": settings.dip, "recon": settings.recon}
+    told = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
+    told["recon"].pop("n_shards", None)
     return {
         "subject": job.subject,
         "kind": kind,
         "seed": settings.run.seed,
         "threads": settings.run.threads,
-        "settings": used,
+        "settings": told,
         "models": {role: _model(role, path) for role, path in models.items()},
     }
 

@@ -78,7 +78,7 @@ def targets_of(
 def pool_source(
     pool: FmriPool, files: TrainingFiles, stage1: Stage1Settings
 ) -> tuple[ExampleSource, ExampleSource]:
-    """Return training examples of a pool, mixed as set for stage 1, and its validation examples."""
+    """Return training and validation examples of a pool, mixed as `stage1` says."""
     predicted = files.predicted(pool.n_voxels)
     slices = pool.voxel_slices
     train = ExampleSource(pool.train, predicted, slices, stage1.external_per_real)
