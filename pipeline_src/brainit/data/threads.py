@@ -31,15 +31,17 @@ def run_all(
     """
     futures: list[Future[Item]] = [Future() for _ in calls]
     waiting = deque(zip(calls, futures, strict=True))
+    errors: list[BaseException] = []
     threads = [
-        Thread(target=_work, args=(waiting, stop), daemon=True)
+        Thread(target=_work, args=(waiting, stop, errors), daemon=True)
         for _ in range(min(n_threads, len(calls)))
     ]
     try:
         for thread in threads:
             thread.start()
         for future in as_completed(futures):
-            future.result()
+            if future.exception():
+                raise errors[0]
     finally:
         stop.set()
         end_s = None if patience_s is None else time.monotonic() + patience_s
@@ -49,7 +51,11 @@ def run_all(
     return [future.result() for future in futures]
 
 
-def _work(waiting: deque[tuple[Callable[[], Item], Future[Item]]], stop: Event) -> None:
+def _work(
+    waiting: deque[tuple[Callable[[], Item], Future[Item]]],
+    stop: Event,
+    errors: list[BaseException],
+) -> None:
     while waiting and not stop.is_set():
         try:
             call, future = waiting.popleft()
@@ -58,4 +64,6 @@ def _work(waiting: deque[tuple[Callable[[], Item], Future[Item]]], stop: Event) 
         try:
             future.set_result(call())
         except BaseException as error:
+            errors.append(error)
+            stop.set()
             future.set_exception(error)

@@ -35,6 +35,14 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "run_all", partial(run_all, patience_s=None))
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt this process, also where it was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def root(tmp_path: Path, faults: Faults) -> Iterator[str]:
     (tmp_path / "served").mkdir()
@@ -163,3 +171,21 @@ def test_results_are_in_the_order_of_the_calls() -> None:
 
     assert run_all([first, later, lambda: 3], 2, Event()) == [1, 2, 3]
     assert run_all([], 2, Event()) == []
+
+
+def test_the_first_failure_is_raised_and_nothing_begins_after_it() -> None:
+    begun: list[int] = []
+    stop = Event()
+
+    def fail() -> None:
+        raise PipelineError("first", "b", "c", "d")
+
+    def end() -> None:
+        assert stop.wait(60.0)
+        raise Stopped("x")
+
+    with pytest.raises(PipelineError, match="first"):
+        run_all([fail, lambda: begun.append(1), lambda: begun.append(2)], 1, Event())
+    assert not begun
+    with pytest.raises(PipelineError, match="first"):
+        run_all([end, fail, end], 3, stop)
