@@ -7,8 +7,7 @@ import torch
 
 from brainit.core.artifacts import write_artifact
 from brainit.core.settings import BitSettings
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import save_bit
+from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
 
 
 def write_models(folder: Path, n_voxels: dict[str, int] | None = None) -> Path:

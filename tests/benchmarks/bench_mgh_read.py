@@ -16,7 +16,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from brainit.data.mgh import DATA_OFFSET, read_mgh_vertices
+from brainit.data.nsd.mgh import DATA_OFFSET, read_mgh_vertices
 
 CPU_BAR, MEMORY_BAR, COLD_BAR = 2.5, 3.0, 2.0
 N_VERTICES, N_FRAMES, N_MASKED = 163842, 750, 19004

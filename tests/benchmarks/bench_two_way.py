@@ -9,7 +9,7 @@ import time
 import numpy as np
 import torch
 
-from brainit.evaluation.two_way import two_way_scores
+from brainit.evaluation.metrics.two_way import two_way_scores
 
 N_IMAGES, N_FEATURES = 1000, 9216
 N_ROUNDS, BAR = 5, 3.0

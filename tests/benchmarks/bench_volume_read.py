@@ -16,8 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from brainit.data.volume import VolumeMask
-from brainit.data.volume_betas import DATASET, UNITS_PER_PERCENT, read_hdf5_voxels
+from brainit.data.nsd.volume import DATASET, UNITS_PER_PERCENT, VolumeMask, read_hdf5_voxels
 from brainit.data.zscore import zscore_session
 
 SHAPE, N_TRIALS, RADIUS = (81, 104, 83), 750, 21.2

@@ -22,7 +22,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from brainit.core.artifacts import write_artifact
-from brainit.data import nsd_paths
+from brainit.data.nsd import paths as nsd_paths
 
 SUBJECT, VERSION = "subj01", "betas_fithrf_GLMdenoise_RR"
 N_SESSIONS, N_IMAGES, N_PLACES, N_SHARED = 40, 73000, 10000, 1000

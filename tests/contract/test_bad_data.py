@@ -14,11 +14,11 @@ import pytest
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings
-from brainit.data import sessions
-from brainit.data.betas import prepare_betas
-from brainit.data.design import prepare_design
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.image_files import prepare_images
+from brainit.data.nsd import sessions
+from brainit.data.nsd.betas import prepare_betas
+from brainit.data.nsd.design import prepare_design
 from brainit.data.trials import write_trials
 
 NSD = NsdSettings(validation_share=0.25)

@@ -15,10 +15,10 @@ from tests.unit.data.tiny_nsd import TinyNsd, write_tiny_nsd
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings
-from brainit.data.betas import prepare_betas
-from brainit.data.design import prepare_design
 from brainit.data.image_files import prepare_images
-from brainit.data.masks import read_label
+from brainit.data.nsd.betas import prepare_betas
+from brainit.data.nsd.design import prepare_design
+from brainit.data.nsd.masks import read_label
 from brainit.data.trials import write_trials
 
 NSD = NsdSettings(validation_share=0.25)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from tests.unit.data.fault_server import Faults, serving
 
-from brainit.data.nsd_paths import COCO_ARCHIVE, STIMULI
+from brainit.data.nsd.paths import COCO_ARCHIVE, STIMULI
 
 _COMMAND = """
 import sys
 from pathlib import Path
 from brainit.core.settings import NsdSettings
-from brainit.data import part_files, remote
-from brainit.data.download import download_images
+from brainit.data.fetch import remote
+from brainit.data.fetch import part_files
+from brainit.data.nsd.download import download_images
 remote.BLOCK_BYTES, part_files.PIECE_BYTES = 1 << 12, 1 << 15
 root, out = sys.argv[1], Path(sys.argv[2])
 places = [out / name for name in ("s.hdf5", "c.zip", "work", "m.json")]

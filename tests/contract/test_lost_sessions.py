@@ -17,9 +17,10 @@ from tests.unit.data.tiny_nsd import TinyNsd, write_tiny_nsd
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
-from brainit.data import remote, sessions, transfers
-from brainit.data.betas import prepare_betas
-from brainit.data.design import prepare_design
+from brainit.data.fetch import remote, transfers
+from brainit.data.nsd import sessions
+from brainit.data.nsd.betas import prepare_betas
+from brainit.data.nsd.design import prepare_design
 from brainit.data.trials import write_trials
 
 NSD = NsdSettings(validation_share=0.25, mask="nsdgeneral", accept_terms=True)

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from brainit.core.settings import Settings, parse_sections
-from brainit.data import nsd_paths
+from brainit.data.nsd import paths as nsd_paths
 from brainit.simulation.simulate import simulate
 
 pytestmark = pytest.mark.xdist_group("simulated_nsd")  # its fixtures are made once

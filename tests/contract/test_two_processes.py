@@ -16,8 +16,7 @@ from brainit.core.seeds import seeded_init
 from brainit.core.settings import BitSettings
 from brainit.core.shards import write_shards
 from brainit.data.trials import write_trials
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import save_bit
+from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
 
 N_IMAGES, N_VOXELS = 24, 8
 BIT = {"width": 8, "n_heads": 2, "n_blocks": 1}

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from brainit.core.settings import Settings
-from brainit.evaluation.smaller import SECTIONS as HELD_TO_PAPER
-from brainit.evaluation.smaller import SIMULATED
+from brainit.evaluation.tables.smaller import SECTIONS as HELD_TO_PAPER
+from brainit.evaluation.tables.smaller import SIMULATED
 from brainit.models.voxel_encoder import SIZE_SETTINGS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "pipeline_src"
@@ -20,10 +20,10 @@ KEYS = {
     for hint in get_type_hints(Settings).values()
 }
 BY_NAME = {
-    "brainit.evaluation.smaller.smaller_than_paper": {
+    "brainit.evaluation.tables.smaller.smaller_than_paper": {
         f"simulation.{key}" for key, _, _ in SIMULATED
     },
-    "brainit.evaluation.smaller._differences": {
+    "brainit.evaluation.tables.smaller._differences": {
         f"{section}.{key}"
         for section in HELD_TO_PAPER
         for key in type(getattr(Settings(), section)).model_fields
@@ -33,7 +33,7 @@ BY_NAME = {
     "brainit.models.voxel_encoder.require_encoder_settings": {
         f"encoder.{key}" for key in SIZE_SETTINGS
     },
-    "brainit.models.brain_transformer_file.require_same_settings": {
+    "brainit.models.brain_transformer.require_same_settings": {
         *("bit.width", "bit.n_heads", "bit.n_blocks"),
     },
     "brainit.training.bit_inputs.TrainingFiles.inputs": set(),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from brainit.core.settings import Settings
-from brainit.evaluation.table_rows import EVERY_TABLE, TABLES
+from brainit.evaluation.tables.rows import EVERY_TABLE, TABLES
 
 from .conftest import Run, job_counts, refusal
 from .test_dry_run import DEMO, DRY, parse_jobs

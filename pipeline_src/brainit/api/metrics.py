@@ -16,14 +16,14 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import EvaluationSettings, RunSettings, Settings
-from brainit.evaluation.metric_networks import load_metric_networks
-from brainit.evaluation.pixel_metrics import (
+from brainit.evaluation.metrics.networks import load_metric_networks
+from brainit.evaluation.metrics.pixels import (
     pixel_correlations,
     structural_similarities,
     to_evaluation_size,
 )
+from brainit.evaluation.metrics.two_way import two_way_scores
 from brainit.evaluation.score import as_images, score_images
-from brainit.evaluation.two_way import two_way_scores
 
 PAPER = EvaluationSettings()
 Pixels = UInt8[np.ndarray, "images height width rgb"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import FeatureSettings
-from brainit.models.brain_transformer_file import LoadedBit, load_bit
+from brainit.models.brain_transformer import LoadedBit, load_bit
 from brainit.models.voxel_encoder import VoxelEncoder, load_encoder
 
 

@@ -14,7 +14,7 @@ from brainit.core.seeds import use_threads
 from brainit.core.settings import Settings
 from brainit.data.fmri import SubjectFmri
 from brainit.features.registry import load_backbone
-from brainit.models.brain_transformer_file import LoadedBit, load_bit
+from brainit.models.brain_transformer import LoadedBit, load_bit
 from brainit.reconstruction.lowlevel import lowlevel_images
 from brainit.reconstruction.semantic import finished, open_generator, semantic_images
 

@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from brainit.data import lab_layout
-from brainit.data.lab_check import require_valid, used_columns
-from brainit.data.lab_trials import lab_splits
+from brainit.data.lab import layout as lab_layout
+from brainit.data.lab.check import require_valid, used_columns
+from brainit.data.lab.trials import lab_splits
 
 logger = logging.getLogger(__name__)
 

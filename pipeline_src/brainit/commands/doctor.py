@@ -15,7 +15,7 @@ from typing import Any
 
 from brainit.commands.doctor_machine import Machine, look_at_machine
 from brainit.core.errors import PipelineError
-from brainit.data.addresses import AGREEMENT_FORM, TERMS
+from brainit.data.nsd.addresses import AGREEMENT_FORM, TERMS
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 from brainit.core.settings import Settings
-from brainit.models.brain_transformer_file import load_bit
+from brainit.models.brain_transformer import load_bit
 
 logger = logging.getLogger(__name__)
 

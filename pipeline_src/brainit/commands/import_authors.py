@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from brainit.models.authors_import import N_VOXELS, import_authors, subjects_of_indices
+from brainit.models.authors.convert import N_VOXELS, import_authors, subjects_of_indices
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from brainit.core.errors import PipelineError
-from brainit.data.lab_bold5000 import import_bold5000
-from brainit.data.lab_check import require_valid
-from brainit.data.lab_god import import_god
-from brainit.data.lab_miyawaki import import_miyawaki
+from brainit.data.lab.bold5000 import import_bold5000
+from brainit.data.lab.check import require_valid
+from brainit.data.lab.god import import_god
+from brainit.data.lab.miyawaki import import_miyawaki
 
 logger = logging.getLogger(__name__)
 

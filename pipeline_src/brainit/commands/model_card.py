@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from brainit.core.files import sha256_of
-from brainit.data.addresses import CITATIONS, TERMS
+from brainit.data.nsd.addresses import CITATIONS, TERMS
 from brainit.features.registry import find_entry
 
 _HEAD = """\

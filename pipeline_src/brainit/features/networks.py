@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.generator import build_generator
-from brainit.features.metric_network import MetricNetwork
+from brainit.features.residual_classifier import MetricNetwork
 from brainit.features.semantic_tokens import SemanticTokens, build_clip, openclip_config
 from brainit.features.vgg import CONVOLUTIONS, VggFeatures
 from brainit.features.weights_file import REFETCH, load_state

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of
-from brainit.data.sources import download_file
+from brainit.data.fetch.sources import download_file
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.registry import LOADERS, require_weights
 from brainit.features.registry_entries import BackboneEntry, Source

@@ -14,8 +14,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.pixels import PixelStore
 from brainit.data.recons import KINDS, write_recons
-from brainit.reconstruction.montage import draw_montage
-from brainit.reconstruction.shards import Part, join_parts
+from brainit.reconstruction.parts import Part, join_parts
+from brainit.reconstruction.run_montage import draw_montage
 
 VERSIONS_OF = ("torch", "numpy", "diffusers", "h5py", "pillow", "safetensors")
 

@@ -17,16 +17,16 @@ from brainit.data.fmri import SubjectFmri
 from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
-from brainit.models.brain_mlp_file import LoadedMlp
-from brainit.models.brain_transformer_file import LoadedBit
+from brainit.models.brain_mlp import LoadedMlp
+from brainit.models.brain_transformer import LoadedBit
 from brainit.reconstruction.dip import invert_chunk
+from brainit.reconstruction.parts import Part
 from brainit.reconstruction.predictions import (
     DecodingJob,
     load_job_bit,
     predict_tokens,
     shard_fmri,
 )
-from brainit.reconstruction.shards import Part
 
 
 def reconstruct_lowlevel(job: DecodingJob, settings: Settings) -> Part:

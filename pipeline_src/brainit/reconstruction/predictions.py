@@ -18,9 +18,9 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri, load_subject_fmri
-from brainit.models.brain_mlp_file import LoadedMlp, load_mlp
-from brainit.models.brain_transformer_file import LoadedBit, load_bit, require_same_settings
-from brainit.reconstruction.shards import block_size, parse_shard, shard_of
+from brainit.models.brain_mlp import LoadedMlp, load_mlp
+from brainit.models.brain_transformer import LoadedBit, load_bit, require_same_settings
+from brainit.reconstruction.parts import block_size, parse_shard, shard_of
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from brainit.core.settings import Settings
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import to_uint8
 from brainit.features.registry import find_entry, load_backbone, require_weights
-from brainit.models.brain_mlp_file import LoadedMlp
-from brainit.models.brain_transformer_file import LoadedBit
+from brainit.models.brain_mlp import LoadedMlp
+from brainit.models.brain_transformer import LoadedBit
 from brainit.models.generator_file import load_generator
 from brainit.reconstruction.lowlevel import empty_part, part_attributes
+from brainit.reconstruction.parts import Part, read_part
 from brainit.reconstruction.predictions import (
     DecodingJob,
     load_job_bit,
@@ -31,7 +32,6 @@ from brainit.reconstruction.predictions import (
 )
 from brainit.reconstruction.refine import refine_images
 from brainit.reconstruction.sampling import sample_images
-from brainit.reconstruction.shards import Part, read_part
 
 
 def reconstruct_semantic(

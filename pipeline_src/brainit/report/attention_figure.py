@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brainit.evaluation.cluster_attention import ClusterAttention
+from brainit.evaluation.checks.cluster_attention import ClusterAttention
 from brainit.report.style import COLOURS, new_figure, save_figure
 
 N_MAPS = 12

@@ -17,7 +17,7 @@ def draw_noise_ceiling(
     path: Path,
     simulated: bool,
 ) -> None:
-    """Draw both panels; `tensors`, `summary` (one row) and `sessions` of `data.quality`."""
+    """Draw both panels; `tensors`, `summary` (one row) and `sessions` of `data.nsd.quality`."""
     subject = summary.iloc[0]
     figure, (by_voxel, by_session) = new_figure(1, 2, 8.4, 3.6)
     by_voxel.plot(

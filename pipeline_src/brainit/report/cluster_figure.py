@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainit.evaluation.cluster_checks import LEAST_CEILING
+from brainit.evaluation.checks.clusters import LEAST_CEILING
 from brainit.evaluation.truth import VoxelTruth
 from brainit.report.style import new_figure, save_figure
 

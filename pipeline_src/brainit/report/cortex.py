@@ -20,7 +20,7 @@ from nilearn.surface import load_surf_data, load_surf_mesh
 from numpy.typing import NDArray
 
 from brainit.core.artifacts import Artifact
-from brainit.evaluation.cluster_checks import LEAST_CEILING
+from brainit.evaluation.checks.clusters import LEAST_CEILING
 from brainit.report.style import new_figure, save_figure
 
 SPACES = ("fsaverage", "fsaverage5")

@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from brainit.evaluation.score_checks import two_way_metrics
-from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.checks.scores import two_way_metrics
+from brainit.evaluation.tables.summaries import Summaries
 from brainit.report.style import COLOURS, new_figure, save_figure
 
 RUNS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainit.evaluation.encoder_accuracy import EncoderPredictions
+from brainit.evaluation.encoder import EncoderPredictions
 from brainit.report.style import COLOURS, new_figure, save_figure
 
 

@@ -6,13 +6,13 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 from brainit.core.settings import Settings
 from brainit.data.recons import read_recons
-from brainit.evaluation.summaries import Summaries
+from brainit.evaluation.tables.summaries import Summaries
 from brainit.report.data_scaling import draw_data_scaling
 from brainit.report.figure_inputs import FigureInputs
 from brainit.report.learning_curves import draw_learning_curves
 from brainit.report.model_figures import draw_model_figures
-from brainit.report.montage import draw_montage
 from brainit.report.ranked_montage import draw_ranked_montage
+from brainit.report.subject_montage import draw_montage
 
 
 def make_figures(inputs: FigureInputs, out: Path, settings: Settings) -> None:

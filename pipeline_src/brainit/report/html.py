@@ -10,10 +10,9 @@ import jinja2
 from brainit.core.artifacts import read_table
 from brainit.core.files import write_text
 from brainit.core.settings import Settings
-from brainit.evaluation.check import CHECK_COLUMNS
+from brainit.evaluation.checks.check import CHECK_COLUMNS
 from brainit.report.browser import image_browser
-from brainit.report.not_run import not_run
-from brainit.report.sections import (
+from brainit.report.content import (
     Grid,
     ceiling_grid,
     check_rows,
@@ -25,6 +24,7 @@ from brainit.report.sections import (
     summary_of,
     verdict_of,
 )
+from brainit.report.missing import not_run
 from brainit.report.timing import cost_rows, read_costs
 
 

@@ -10,11 +10,11 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.voxels import read_voxels
-from brainit.evaluation.cluster_attention import cluster_attention
-from brainit.evaluation.cluster_checks import LEAST_CEILING
-from brainit.evaluation.encoder_accuracy import predict_test_responses
+from brainit.evaluation.checks.cluster_attention import cluster_attention
+from brainit.evaluation.checks.clusters import LEAST_CEILING
+from brainit.evaluation.encoder import predict_test_responses
 from brainit.evaluation.truth import VoxelTruth, read_scenes, read_voxel_truth
-from brainit.models.brain_transformer_file import load_bit
+from brainit.models.brain_transformer import load_bit
 from brainit.report.attention_figure import draw_attention
 from brainit.report.cluster_figure import draw_clusters_by_area, main_areas
 from brainit.report.cortex import draw_cluster_maps, draw_noise_ceiling_maps, is_on_surface

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import Artifact
 from brainit.data.fmri import SubjectFmri
-from brainit.evaluation.cluster_attention import ClusterAttention
-from brainit.models.brain_transformer_file import LoadedBit
+from brainit.evaluation.checks.cluster_attention import ClusterAttention
+from brainit.models.brain_transformer import LoadedBit
 from brainit.report.cortex import Scale, draw_scalar_maps
 from brainit.report.style import new_figure, save_figure
 

@@ -9,7 +9,6 @@ from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
 from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons
-from brainit.report.montage import labelled_images
 from brainit.report.ranking import (
     best_median_worst,
     ranked,
@@ -17,6 +16,7 @@ from brainit.report.ranking import (
     run_label,
 )
 from brainit.report.style import new_figure, save_figure
+from brainit.report.subject_montage import labelled_images
 
 N_EACH = 4
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from brainit.evaluation.metric_names import direction_of
-from brainit.evaluation.table_rows import duration_label, is_amount
+from brainit.evaluation.metrics.names import direction_of
+from brainit.evaluation.tables.rows import duration_label, is_amount
 
 KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"}
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainit.simulation.design import Design
+from brainit.simulation.experiment import Design
 from brainit.simulation.scenes import Scene
 
 _SMALL = 8

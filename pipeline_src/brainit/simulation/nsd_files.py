@@ -1,4 +1,4 @@
-"""Writers of NSD's formats, by NSD's own names (`data.nsd_paths`): what the readers will meet."""
+"""Writers of NSD's formats, by NSD's own names (`data.nsd.paths`): what the readers will meet."""
 
 import io
 import zipfile
@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from brainit.core.files import atomic_path
-from brainit.simulation.design import N_RUNS, Design, stimulus_pattern
+from brainit.simulation.experiment import N_RUNS, Design, stimulus_pattern
 
 _N_SUBJECTS = 8
 _MAT_HEADER_BYTES = 116

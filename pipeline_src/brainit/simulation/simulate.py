@@ -21,11 +21,11 @@ from brainit.core.files import write_text
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
-from brainit.data import nsd_paths
+from brainit.data.nsd import paths as nsd_paths
 from brainit.simulation import nsd_files
 from brainit.simulation.brain import SILENT_SHARE, Brain, draw_brain, signals
-from brainit.simulation.design import Design, draw_design
 from brainit.simulation.difficulty import difficulty
+from brainit.simulation.experiment import Design, draw_design
 from brainit.simulation.filter_bank import MAP_SIZE, channel_maps
 from brainit.simulation.geometry import AREAS, hemisphere, parcels, visual_vertices
 from brainit.simulation.recording import ncsnr, record, standardise

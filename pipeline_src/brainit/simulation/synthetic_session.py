@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
-from brainit.data import nsd_paths
+from brainit.data.nsd import paths as nsd_paths
 from brainit.simulation import nsd_files
 from brainit.simulation.brain import Brain, signals
 from brainit.simulation.filter_bank import MAP_SIZE, channel_maps

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.models.voxel_clusters_file import write_assigned
+from brainit.models.voxel_clusters import write_assigned
 
 
 def main(argv: Sequence[str] | None = None) -> None:

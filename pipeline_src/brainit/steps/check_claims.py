@@ -5,7 +5,7 @@ from pathlib import Path
 
 from brainit.core.artifacts import write_table
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
-from brainit.evaluation.claims import check_claims
+from brainit.evaluation.checks.claims import check_claims
 
 
 def main(argv: Sequence[str] | None = None) -> None:

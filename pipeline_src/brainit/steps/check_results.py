@@ -6,7 +6,7 @@ from pathlib import Path
 from brainit.core.artifacts import write_table
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
-from brainit.evaluation.checks import CheckInputs, check_results
+from brainit.evaluation.checks.results import CheckInputs, check_results
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from brainit.core.cli import (
     run_step,
     step_parser,
 )
-from brainit.data.download import download_images
+from brainit.data.nsd.download import download_images
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from brainit.core.artifacts import write_artifact, write_table
 from brainit.core.cli import read_settings, run_step, step_parser
 from brainit.data.noise_ceiling import N_REPEATS
-from brainit.data.quality import PreparedFiles, estimate_noise_ceiling
+from brainit.data.nsd.quality import PreparedFiles, estimate_noise_ceiling
 from brainit.report.ceiling_figure import draw_noise_ceiling
 
 

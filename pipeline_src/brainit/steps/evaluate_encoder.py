@@ -6,7 +6,7 @@ from pathlib import Path
 from brainit.core.artifacts import write_table
 from brainit.core.cli import read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
-from brainit.evaluation.encoder_parts import EncoderFiles, evaluate_encoder
+from brainit.evaluation.encoder import EncoderFiles, evaluate_encoder
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.models.authors_fetch import fetch_authors
-from brainit.models.authors_import import AuthorsSizes, all_subjects, import_authors
+from brainit.models.authors.convert import AuthorsSizes, all_subjects, import_authors
+from brainit.models.authors.fetch import fetch_authors
 
 
 def main(argv: Sequence[str] | None = None) -> None:

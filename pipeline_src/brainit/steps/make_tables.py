@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
-from brainit.data.nsdsynthetic import read_classes
-from brainit.evaluation.image_scores import ImageScores
-from brainit.evaluation.summaries import Summaries
-from brainit.evaluation.table_files import write_table_files
-from brainit.evaluation.table_records import Results, count_training_trials
-from brainit.evaluation.tables import make_tables
+from brainit.data.nsd.nsdsynthetic import read_classes
+from brainit.evaluation.tables.build import make_tables
+from brainit.evaluation.tables.files import write_table_files
+from brainit.evaluation.tables.image_scores import ImageScores
+from brainit.evaluation.tables.records import Results, count_training_trials
+from brainit.evaluation.tables.summaries import Summaries
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from brainit.core.cli import (
     run_step,
     step_parser,
 )
-from brainit.data.betas import prepare_betas
+from brainit.data.nsd.betas import prepare_betas
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.data.design import prepare_design
+from brainit.data.nsd.design import prepare_design
 from brainit.data.trials import write_trials
 
 

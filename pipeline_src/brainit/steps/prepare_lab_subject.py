@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brainit.core.cli import read_settings, run_step, step_parser
-from brainit.data.lab_import import LabOutputs, import_lab_subject
+from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 
 
 def main(argv: Sequence[str] | None = None) -> None:

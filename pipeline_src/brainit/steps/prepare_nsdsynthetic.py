@@ -9,7 +9,7 @@ from brainit.core.cli import (
     run_step,
     step_parser,
 )
-from brainit.data.nsdsynthetic import prepare_nsdsynthetic
+from brainit.data.nsd.nsdsynthetic import prepare_nsdsynthetic
 from brainit.data.voxels import read_voxels
 
 

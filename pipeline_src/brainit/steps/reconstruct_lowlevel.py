@@ -6,8 +6,8 @@ from pathlib import Path
 from brainit.core.cli import read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
 from brainit.reconstruction.lowlevel import reconstruct_lowlevel
+from brainit.reconstruction.parts import write_part
 from brainit.reconstruction.predictions import DecodingJob
-from brainit.reconstruction.shards import write_part
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from brainit.core.cli import run_step
 from brainit.core.seeds import use_threads
-from brainit.training.demo_recipes import RECIPES, train_networks
+from brainit.demo.recipes import RECIPES, train_networks
 
 
 def main(argv: Sequence[str] | None = None) -> None:

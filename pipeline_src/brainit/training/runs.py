@@ -8,9 +8,8 @@ from brainit.core.artifacts import read_artifact, write_table
 from brainit.core.device import run_device
 from brainit.core.settings import Settings
 from brainit.data.fmri import load_pool
-from brainit.models.brain_mlp import BrainMlp
-from brainit.models.brain_mlp_file import save_mlp
-from brainit.models.brain_transformer_file import load_bit, require_same_settings, save_bit
+from brainit.models.brain_mlp import BrainMlp, save_mlp
+from brainit.models.brain_transformer import load_bit, require_same_settings, save_bit
 from brainit.models.generator_file import load_generator, save_generator
 from brainit.training.bit_inputs import (
     TARGET_ROLES,

@@ -8,8 +8,7 @@ import torch
 from brainit import api
 from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import save_bit
+from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
 from brainit.models.token_calibration import TokenCalibration
 
 SETTINGS = BitSettings(width=8, n_heads=2, n_blocks=1)

@@ -11,7 +11,7 @@ from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
 from brainit.core.settings import RunSettings, Settings, parse_sections
-from brainit.models.brain_transformer_file import load_bit
+from brainit.models.brain_transformer import load_bit
 
 
 def test_the_export_is_read_again_as_it_was(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from brainit.commands.plan import as_lines, make_plan, parse_jobs
-from brainit.commands.plan_disk import Event, peak, peak_at_once
-from brainit.commands.plan_models import pool_members, target_shape
-from brainit.commands.plan_sizes import Job, Sizes
+from brainit.commands.plan.disk import Event, peak, peak_at_once
+from brainit.commands.plan.models import pool_members, target_shape
+from brainit.commands.plan.sizes import Job, Sizes
 from brainit.core.settings import Settings, parse_sections
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from brainit.commands.plan import as_lines, gpu_plan, make_plan
-from brainit.commands.plan_hours import GpuTime, Hours, wall_seconds
-from brainit.commands.plan_sizes import Job, Sizes
+from brainit.commands.plan.hours import GpuTime, Hours, wall_seconds
+from brainit.commands.plan.sizes import Job, Sizes
 from brainit.core.settings import Settings, parse_sections
 
 POOL = (("pool", "all"),)

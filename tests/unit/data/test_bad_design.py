@@ -11,7 +11,7 @@ from scipy.io import loadmat, savemat
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
-from brainit.data.design import prepare_design
+from brainit.data.nsd.design import prepare_design
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from brainit.core.settings import NsdSettings
-from brainit.data import mgh, sessions
-from brainit.data.beta_source import BetaSource
-from brainit.data.betas import prepare_betas
-from brainit.data.design import prepare_design
-from brainit.data.masks import read_label, read_mask
+from brainit.data.nsd import mgh, sessions
+from brainit.data.nsd.beta_source import BetaSource
+from brainit.data.nsd.betas import prepare_betas
+from brainit.data.nsd.design import prepare_design
+from brainit.data.nsd.masks import read_label, read_mask
 from brainit.data.trials import read_trials, write_trials
 from brainit.data.voxels import read_voxels
 from brainit.data.zscore import zscore_session

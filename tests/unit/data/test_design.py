@@ -9,7 +9,7 @@ import pytest
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
 from brainit.data import splits
-from brainit.data.design import prepare_design
+from brainit.data.nsd.design import prepare_design
 from brainit.data.trials import TRIAL_COLUMNS, in_duration, read_trials, write_trials
 
 SETTINGS = NsdSettings(validation_share=0.25)

@@ -13,13 +13,13 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
 from brainit.core.progress import ByteProgress
 from brainit.core.settings import NsdSettings
-from brainit.data import download as download_module
-from brainit.data import transfers
-from brainit.data.betas import prepare_betas
-from brainit.data.download import download, download_images, metadata_keys
+from brainit.data.fetch import transfers
+from brainit.data.fetch.sources import fetch, opened
 from brainit.data.images import ImageStore
-from brainit.data.nsd_paths import COCO_ARCHIVE, STIMULI
-from brainit.data.sources import fetch, opened
+from brainit.data.nsd import download as download_module
+from brainit.data.nsd.betas import prepare_betas
+from brainit.data.nsd.download import download, download_images, metadata_keys
+from brainit.data.nsd.paths import COCO_ARCHIVE, STIMULI
 from brainit.steps import download as download_step
 from brainit.steps import download_images as download_images_step
 from brainit.steps import prepare_images
@@ -68,7 +68,7 @@ def test_nothing_is_requested_before_the_terms_are_accepted(
         raise AssertionError("a request was made")
 
     monkeypatch.setattr(requests, "get", refuse)
-    monkeypatch.setattr("brainit.data.remote._s3_client", refuse)
+    monkeypatch.setattr("brainit.data.fetch.remote._s3_client", refuse)
     a, b, c, d = (tmp_path / name for name in "abcd")
     with pytest.raises(PipelineError) as caught:
         download(source, NSD, a, b, c)

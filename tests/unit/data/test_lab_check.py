@@ -13,7 +13,7 @@ from tests.lab_folder import N_TRIALS, N_VOXELS, lab_trials, write_lab_folder
 
 from brainit.commands.program import run
 from brainit.core.cli import guarded
-from brainit.data.lab_check import subject_faults
+from brainit.data.lab.check import subject_faults
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from scipy.io import savemat
 from brainit.commands.program import run
 from brainit.core.cli import guarded
 from brainit.core.errors import PipelineError
-from brainit.data.lab_bold5000 import REGIONS, import_bold5000, read_presentations
-from brainit.data.lab_check import subject_faults
-from brainit.data.lab_god import image_name, import_god
-from brainit.data.lab_layout import LabImages
-from brainit.data.lab_miyawaki import import_miyawaki
+from brainit.data.lab.bold5000 import REGIONS, import_bold5000, read_presentations
+from brainit.data.lab.check import subject_faults
+from brainit.data.lab.god import image_name, import_god
+from brainit.data.lab.layout import LabImages
+from brainit.data.lab.miyawaki import import_miyawaki
 
 
 def fault(call: Any, *args: Any) -> str:

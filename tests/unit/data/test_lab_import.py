@@ -13,8 +13,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings, Settings
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
-from brainit.data.lab_ceiling import lab_ceiling
-from brainit.data.lab_import import LabOutputs, import_lab_subject
+from brainit.data.lab.ceiling import lab_ceiling
+from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials
 from brainit.data.trials import read_trials
 

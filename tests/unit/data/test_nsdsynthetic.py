@@ -13,9 +13,9 @@ from tests.unit.data.tiny_nsd import VERSION, write_mgh
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings
-from brainit.data import nsd_paths
 from brainit.data.images import ImageStore
-from brainit.data.nsdsynthetic import prepare_nsdsynthetic, read_classes
+from brainit.data.nsd import paths as nsd_paths
+from brainit.data.nsd.nsdsynthetic import prepare_nsdsynthetic, read_classes
 from brainit.data.trials import read_trials
 
 N_SHARED, N_COLOUR, SIDE, N_VERTICES = 4, 2, 8, 30

@@ -12,8 +12,8 @@ import pytest
 from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
-from brainit.data import part_files, remote, transfers
-from brainit.data.transfers import download_file
+from brainit.data.fetch import part_files, remote, transfers
+from brainit.data.fetch.transfers import download_file
 
 PIECE = 30_000
 CONTENT = np.random.default_rng(0).bytes(10 * PIECE + 1234)

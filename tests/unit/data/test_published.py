@@ -15,13 +15,14 @@ import pytest
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
-from brainit.data import nsd_paths, published
-from brainit.data.anatomy import subject_mask
-from brainit.data.betas import prepare_betas
-from brainit.data.masks import read_mask, read_mask_files
-from brainit.data.mgh import read_mgh_vertices
+from brainit.data.nsd import paths as nsd_paths
+from brainit.data.nsd import published
+from brainit.data.nsd.anatomy import subject_mask
+from brainit.data.nsd.betas import prepare_betas
+from brainit.data.nsd.masks import read_mask, read_mask_files
+from brainit.data.nsd.mgh import read_mgh_vertices
+from brainit.data.nsd.volume import VolumeMask
 from brainit.data.trials import TRIAL_COLUMNS, write_trials
-from brainit.data.volume import VolumeMask
 from brainit.data.voxels import read_voxels
 
 N_VERTICES = 163842

@@ -15,8 +15,8 @@ from moto.server import ThreadedMotoServer
 from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
-from brainit.data import part_files, remote, transfers
-from brainit.data.transfers import download_file
+from brainit.data.fetch import part_files, remote, transfers
+from brainit.data.fetch.transfers import download_file
 
 # boto3 leaves the sockets of its pool to the garbage collector.
 pytestmark = [

@@ -12,12 +12,13 @@ import pytest
 from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
-from brainit.data import download, part_files, sources, transfers
-from brainit.data.download import Wanted, fetch_all
-from brainit.data.part_files import Tell
-from brainit.data.sources import fetch, opened
-from brainit.data.threads import Stopped, run_all
-from brainit.data.transfers import Fetched, download_file
+from brainit.data.fetch import part_files, sources, transfers
+from brainit.data.fetch.part_files import Tell
+from brainit.data.fetch.sources import fetch, opened
+from brainit.data.fetch.threads import Stopped, run_all
+from brainit.data.fetch.transfers import Fetched, download_file
+from brainit.data.nsd import download
+from brainit.data.nsd.download import Wanted, fetch_all
 
 CONTENT = np.random.default_rng(0).bytes(20 << 20)
 """At 1 ms for each 4 KiB it takes seconds to come."""

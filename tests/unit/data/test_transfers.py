@@ -13,8 +13,8 @@ import pytest
 from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
-from brainit.data import remote, transfers
-from brainit.data.transfers import download_file
+from brainit.data.fetch import remote, transfers
+from brainit.data.fetch.transfers import download_file
 
 CONTENT = np.random.default_rng(0).bytes(100_000)
 

@@ -15,12 +15,17 @@ from scipy import stats
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings, parse_sections
-from brainit.data.anatomy import anatomy_keys
-from brainit.data.betas import prepare_betas
-from brainit.data.design import prepare_design
+from brainit.data.nsd.anatomy import anatomy_keys
+from brainit.data.nsd.betas import prepare_betas
+from brainit.data.nsd.design import prepare_design
+from brainit.data.nsd.volume import (
+    VolumeMask,
+    read_volume,
+    read_volume_betas,
+    read_volume_mask,
+    values_in_mask,
+)
 from brainit.data.trials import write_trials
-from brainit.data.volume import VolumeMask, read_volume, read_volume_mask, values_in_mask
-from brainit.data.volume_betas import read_volume_betas
 from brainit.data.voxels import read_voxels
 
 SHAPE = (7, 6, 5)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brainit.evaluation.image_scores import ImageScores
-from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
-from brainit.evaluation.table_records import Results
+from brainit.evaluation.tables.image_scores import ImageScores
+from brainit.evaluation.tables.records import Results
+from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
 
 
 def write_summary(path: Path, means: dict[str, float]) -> Path:

@@ -9,12 +9,12 @@ import pytest
 from tests.unit.evaluation.made_up import results_of, write_images
 
 from brainit.core.settings import parse_sections
-from brainit.evaluation.failures import N_WORST, failure_cases
-from brainit.evaluation.image_scores import ImageScores
-from brainit.evaluation.not_run import NotRun, missing_rows
-from brainit.evaluation.table_files import as_markdown
-from brainit.evaluation.table_rows import BEYOND, Condition, duration_label
-from brainit.evaluation.tables import make_tables
+from brainit.evaluation.tables.build import make_tables
+from brainit.evaluation.tables.failures import N_WORST, failure_cases
+from brainit.evaluation.tables.files import as_markdown
+from brainit.evaluation.tables.image_scores import ImageScores
+from brainit.evaluation.tables.not_run import NotRun, missing_rows
+from brainit.evaluation.tables.rows import BEYOND, Condition, duration_label
 
 TWO_WAY = "net.a.two_way"
 SIMULATED = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 20}})

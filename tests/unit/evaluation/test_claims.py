@@ -8,13 +8,13 @@ import pytest
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
-from brainit.evaluation.check import CHECK_COLUMNS, FAILS, HOLDS, Check
-from brainit.evaluation.claims import check_claims, check_orderings, check_shuffled
-from brainit.evaluation.metric_names import direction_of
-from brainit.evaluation.paper import paper_table
-from brainit.evaluation.score_checks import check_scores
-from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
-from brainit.evaluation.table_rows import TABLES
+from brainit.evaluation.checks.check import CHECK_COLUMNS, FAILS, HOLDS, Check
+from brainit.evaluation.checks.claims import check_claims, check_orderings, check_shuffled
+from brainit.evaluation.checks.scores import check_scores
+from brainit.evaluation.metrics.names import direction_of
+from brainit.evaluation.tables.paper import paper_table
+from brainit.evaluation.tables.rows import TABLES
+from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
 
 REAL, SIMULATED = parse_sections({}), parse_sections({"run": {"simulation": True}})
 

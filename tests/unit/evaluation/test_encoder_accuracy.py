@@ -11,11 +11,10 @@ from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
-from brainit.data import nsd_paths
+from brainit.data.nsd import paths as nsd_paths
 from brainit.data.trials import TRIAL_COLUMNS
-from brainit.evaluation import encoder_accuracy
-from brainit.evaluation.encoder_accuracy import predict_test_responses
-from brainit.evaluation.encoder_parts import EncoderFiles, evaluate_encoder
+from brainit.evaluation import encoder as encoder_accuracy
+from brainit.evaluation.encoder import EncoderFiles, evaluate_encoder, predict_test_responses
 from brainit.models.voxel_encoder import VoxelEncoder
 from brainit.simulation import nsd_files
 

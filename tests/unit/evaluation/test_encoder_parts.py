@@ -11,14 +11,16 @@ from tests.unit.evaluation.made_up import results_of
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
-from brainit.data import nsd_paths
-from brainit.data.masks import voxels_of_labels
-from brainit.evaluation.encoder_accuracy import EncoderPredictions
-from brainit.evaluation.encoder_intervals import resampled_mean_correlations
-from brainit.evaluation.encoder_parts import accuracy_by_part
-from brainit.evaluation.encoder_table import ENCODER_COLUMNS
-from brainit.evaluation.table_files import as_markdown
-from brainit.evaluation.tables import make_tables
+from brainit.data.nsd import paths as nsd_paths
+from brainit.data.nsd.masks import voxels_of_labels
+from brainit.evaluation.encoder import (
+    EncoderPredictions,
+    accuracy_by_part,
+    resampled_mean_correlations,
+)
+from brainit.evaluation.tables.build import make_tables
+from brainit.evaluation.tables.encoder import ENCODER_COLUMNS
+from brainit.evaluation.tables.files import as_markdown
 from brainit.simulation import nsd_files
 
 N_IMAGES, N_RESAMPLES = 12, 40
@@ -33,7 +35,7 @@ def predictions(n_voxels: int, n_images: int = N_IMAGES, seed: int = 0) -> Encod
 
 def test_resampled_mean_correlations_by_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven voxels in blocks of three; one is constant, another varies in two images alone."""
-    monkeypatch.setattr("brainit.evaluation.encoder_intervals._VOXELS_PER_BLOCK", 3)
+    monkeypatch.setattr("brainit.evaluation.encoder._VOXELS_PER_BLOCK", 3)
     found = predictions(7)
     found.predicted[:, 2] = 0.3
     found.measured[2:, 5] = 1.7

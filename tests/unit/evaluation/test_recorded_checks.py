@@ -16,12 +16,11 @@ from brainit.core.settings import BitSettings, parse_sections
 from brainit.core.streams import numpy_generator
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.trials import TRIAL_COLUMNS
-from brainit.evaluation.check import FAILS, HOLDS
-from brainit.evaluation.checks import CheckInputs, check_results
-from brainit.evaluation.cluster_attention import check_contralateral, cluster_attention
-from brainit.evaluation.metric_names import direction_of
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import load_bit, save_bit
+from brainit.evaluation.checks.check import FAILS, HOLDS
+from brainit.evaluation.checks.cluster_attention import check_contralateral, cluster_attention
+from brainit.evaluation.checks.results import CheckInputs, check_results
+from brainit.evaluation.metrics.names import direction_of
+from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
 
 SUBJECTS, N_VOXELS, N_TRIALS = ("subj02", "subj01"), {"subj02": 12, "subj01": 18}, 6
 NSD = {"subjects": list(SUBJECTS), "evaluated": list(SUBJECTS), "transfer": []}

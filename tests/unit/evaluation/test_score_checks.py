@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainit.evaluation.check import FAILS, HOLDS, Check, as_table, at_least, within
-from brainit.evaluation.score_checks import check_scores
-from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
+from brainit.evaluation.checks.check import FAILS, HOLDS, Check, as_table, at_least, within
+from brainit.evaluation.checks.scores import check_scores
+from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
 
 MID, FINAL, DISTANCE = "net.mid.two_way", "net.final.two_way", "net.final.distance"
 GOOD = {

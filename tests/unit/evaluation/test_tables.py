@@ -10,10 +10,8 @@ from tests.unit.evaluation.made_up import results_of, write_summary
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
 from brainit.data.trials import TRIAL_COLUMNS
-from brainit.evaluation.image_scores import ImageScores
-from brainit.evaluation.paper import paper_table
-from brainit.evaluation.summaries import Summaries
-from brainit.evaluation.table_files import (
+from brainit.evaluation.tables.build import make_tables
+from brainit.evaluation.tables.files import (
     Block,
     Table,
     as_html,
@@ -21,10 +19,12 @@ from brainit.evaluation.table_files import (
     as_markdown,
     write_table_files,
 )
-from brainit.evaluation.table_records import count_training_trials
-from brainit.evaluation.table_rows import TABLES
-from brainit.evaluation.table_text import format_p, format_score
-from brainit.evaluation.tables import make_tables
+from brainit.evaluation.tables.image_scores import ImageScores
+from brainit.evaluation.tables.paper import paper_table
+from brainit.evaluation.tables.records import count_training_trials
+from brainit.evaluation.tables.rows import TABLES
+from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.text import format_p, format_score
 
 PAPER_METRICS = ("PixCorr", "SSIM", "Alex(2)", "Alex(5)", "Incep", "CLIP", "Eff", "SwAV")
 

@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
-from brainit.evaluation.feature_metrics import correlation_distances, unit_distances
-from brainit.evaluation.pixel_metrics import pixel_correlations, structural_similarities
-from brainit.evaluation.two_way import two_way_scores
+from brainit.evaluation.metrics.features import correlation_distances, unit_distances
+from brainit.evaluation.metrics.pixels import pixel_correlations, structural_similarities
+from brainit.evaluation.metrics.two_way import two_way_scores
 
 N_IMAGES = 1000
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -11,21 +11,21 @@ from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.streams import numpy_generator
-from brainit.evaluation.check import FAILS, HOLDS
-from brainit.evaluation.checks import check_difficulty
-from brainit.evaluation.cluster_attention import ClusterAttention, check_contralateral
-from brainit.evaluation.cluster_checks import (
+from brainit.evaluation.checks.check import FAILS, HOLDS
+from brainit.evaluation.checks.cluster_attention import ClusterAttention, check_contralateral
+from brainit.evaluation.checks.clusters import (
     area_agreement,
     check_clusters,
     profile_correlation,
     share_with_all_subjects,
 )
-from brainit.evaluation.encoder_accuracy import (
+from brainit.evaluation.checks.nearest_scene import nearest_scenes, scene_labels
+from brainit.evaluation.checks.results import check_difficulty
+from brainit.evaluation.encoder import (
     EncoderPredictions,
     share_of_attainable,
     shuffled_correlations,
 )
-from brainit.evaluation.nearest_scene import nearest_scenes, scene_labels
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.simulation.scenes import draw_scene, scene_to_dict
 

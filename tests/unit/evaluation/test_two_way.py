@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from brainit.evaluation.null import permutation_two_way, shuffled_pairing
-from brainit.evaluation.two_way import correlation_matrix, row_correlations, two_way_scores
+from brainit.evaluation.metrics.null import permutation_two_way, shuffled_pairing
+from brainit.evaluation.metrics.two_way import correlation_matrix, row_correlations, two_way_scores
 
 
 def by_loops(recons: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
+from brainit.demo.scenes import SceneSet, as_images, make_scenes
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.generator import Generator, cumulative_alphas, position_channels
 from brainit.features.networks import BUILDERS, load_openclip, vgg16_bn_state
@@ -24,7 +25,6 @@ from brainit.features.weights_file import (
     read_network,
     save_network,
 )
-from brainit.training.demo_scenes import SceneSet, as_images, make_scenes
 
 MESSAGE = r"expected .*found .*Fix: "
 

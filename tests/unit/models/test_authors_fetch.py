@@ -6,8 +6,8 @@ import huggingface_hub
 import pytest
 
 from brainit.core.errors import PipelineError
-from brainit.models.authors_fetch import REPOSITORY, fetch_authors
-from brainit.models.authors_import import ALL_FILES, N_VOXELS, all_subjects
+from brainit.models.authors.convert import ALL_FILES, N_VOXELS, all_subjects
+from brainit.models.authors.fetch import REPOSITORY, fetch_authors
 
 
 def test_files_of_ones_own_folder_are_linked(

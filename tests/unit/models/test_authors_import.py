@@ -17,7 +17,7 @@ from brainit.core.settings import BitSettings, EncoderSettings
 from brainit.features.dinov2 import DinoSize
 from brainit.features.sgm_names import names_of_unet, to_sgm
 from brainit.features.unclip import SdxlSize, build_parts
-from brainit.models.authors_import import (
+from brainit.models.authors.convert import (
     CLUSTERS_FILE,
     ENCODER_FILE,
     JOINT_FILE,
@@ -28,7 +28,7 @@ from brainit.models.authors_import import (
     import_authors,
     subjects_of_indices,
 )
-from brainit.models.brain_transformer_file import load_bit
+from brainit.models.brain_transformer import load_bit
 from brainit.models.voxel_encoder import encoder_from_artifact
 
 BIT_VOXELS = {"subj01": 140, "subj02": 160}

@@ -9,10 +9,8 @@ import torch
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
-from brainit.models.brain_mlp import BrainMlp
-from brainit.models.brain_mlp_file import load_mlp, save_mlp
-from brainit.models.brain_transformer import SubjectBatch
-from brainit.models.brain_transformer_file import load_bit
+from brainit.models.brain_mlp import BrainMlp, load_mlp, save_mlp
+from brainit.models.brain_transformer import SubjectBatch, load_bit
 from brainit.models.token_calibration import TokenCalibration
 
 SUBJECTS = {"subj01": 3, "subj05": 4}

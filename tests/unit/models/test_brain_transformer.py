@@ -11,7 +11,7 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
-from brainit.models.bit_names import from_released_names
+from brainit.models.authors.bit_names import from_released_names
 from brainit.models.brain_transformer import BrainInteractionTransformer, SubjectBatch
 from brainit.models.cross_transformer import CrossBlock, SelfBlock
 

@@ -9,8 +9,8 @@ from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import BitSettings
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import (
+from brainit.models.brain_transformer import (
+    BrainInteractionTransformer,
     load_bit,
     require_same_settings,
     save_bit,

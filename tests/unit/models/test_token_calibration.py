@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from brainit.core.settings import BitSettings
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import load_bit, save_bit
+from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
 from brainit.models.token_calibration import CalibrationFit, TokenCalibration
 
 LAYERS = [slice(0, 6), slice(6, 8)]

@@ -19,8 +19,9 @@ from brainit.models.voxel_clusters import (
     predict_mixture,
     refill_empty,
     unit_rows,
+    write_assigned,
+    write_clusters,
 )
-from brainit.models.voxel_clusters_file import write_assigned, write_clusters
 
 FOUR = ClusterSettings(n_clusters=4)
 N_VOXELS = {"subj01": 70, "subj05": 50}

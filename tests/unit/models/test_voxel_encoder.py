@@ -14,7 +14,7 @@ from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.registry import load_backbone
 from brainit.features.weights_file import freeze
 from brainit.models import voxel_encoder as module
-from brainit.models.encoder_names import from_released_names
+from brainit.models.authors.encoder_names import from_released_names
 from brainit.models.voxel_encoder import (
     VoxelEncoder,
     load_encoder,

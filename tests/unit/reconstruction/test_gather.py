@@ -11,7 +11,7 @@ from brainit.core.settings import ReconSettings, RunSettings, Settings
 from brainit.core.shards import write_shards
 from brainit.data.recons import KINDS, read_recons
 from brainit.reconstruction.gather import gather_reconstructions
-from brainit.reconstruction.shards import Part, read_part, write_part
+from brainit.reconstruction.parts import Part, read_part, write_part
 
 SETTINGS = Settings(run=RunSettings(simulation=True))
 BIT, GENERATOR = ({"file": name, "sha256": f"{name} 1"} for name in ("bit", "generator"))

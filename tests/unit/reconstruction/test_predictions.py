@@ -21,12 +21,12 @@ from brainit.core.settings import (
 from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import load_bit, save_bit
+from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
 from brainit.models.generator_file import save_generator
 from brainit.reconstruction import semantic
 from brainit.reconstruction.dip import invert_features
 from brainit.reconstruction.lowlevel import reconstruct_lowlevel
+from brainit.reconstruction.parts import join_parts, read_part, write_part
 from brainit.reconstruction.predictions import (
     DecodingJob,
     load_job_bit,
@@ -34,7 +34,6 @@ from brainit.reconstruction.predictions import (
     shard_fmri,
 )
 from brainit.reconstruction.semantic import reconstruct_semantic
-from brainit.reconstruction.shards import join_parts, read_part, write_part
 
 CPU = torch.device("cpu")
 N_VOXELS = 12

@@ -5,7 +5,7 @@ import pytest
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import DipSettings, ReconSettings, Settings
-from brainit.reconstruction.shards import (
+from brainit.reconstruction.parts import (
     Part,
     block_size,
     join_parts,

@@ -17,12 +17,11 @@ from brainit.core.seeds import seeded_init
 from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
 from brainit.data.recons import Recons, read_recons, write_recons
-from brainit.evaluation.cluster_attention import cluster_attention
-from brainit.evaluation.encoder_accuracy import EncoderPredictions
-from brainit.evaluation.summaries import SUMMARY_COLUMNS, Summaries
+from brainit.evaluation.checks.cluster_attention import cluster_attention
+from brainit.evaluation.encoder import EncoderPredictions
+from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
 from brainit.evaluation.truth import VoxelTruth
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.models.brain_transformer_file import LoadedBit
+from brainit.models.brain_transformer import BrainInteractionTransformer, LoadedBit
 from brainit.report import style
 from brainit.report.attention_figure import draw_attention
 from brainit.report.cluster_figure import draw_clusters_by_area
@@ -37,7 +36,6 @@ from brainit.report.data_scaling import draw_data_scaling
 from brainit.report.embedding_figure import draw_embedding_map
 from brainit.report.encoder_figure import draw_encoder_accuracy
 from brainit.report.learning_curves import draw_learning_curves
-from brainit.report.montage import draw_montage, labelled_images
 from brainit.report.query_attention import (
     draw_attention_cortex,
     draw_query_attention,
@@ -45,6 +43,7 @@ from brainit.report.query_attention import (
 )
 from brainit.report.ranked_montage import draw_ranked_montage
 from brainit.report.selectivity_figure import content_selectivity, draw_selectivity
+from brainit.report.subject_montage import draw_montage, labelled_images
 from brainit.simulation.scenes import CONTENTS, Scene, SceneObject
 
 

@@ -13,14 +13,14 @@ from tests.report_files import DISTANCE, NSD_ID, write_run
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import parse_sections
-from brainit.evaluation.table_rows import EVERY_TABLE, title_of
+from brainit.evaluation.tables.rows import EVERY_TABLE, title_of
 from brainit.report import browser, html
 from brainit.report.browser import image_browser
 from brainit.report.captions import CAPTIONS
+from brainit.report.content import citations
 from brainit.report.html import ReportInputs, make_report
-from brainit.report.not_run import not_run
+from brainit.report.missing import not_run
 from brainit.report.ranking import best_median_worst, ranked, ranking_metric, run_label
-from brainit.report.sections import citations
 from brainit.report.timing import cost_rows, duration, read_costs
 
 REAL = parse_sections({})

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from brainit.training.demo_backbones import foreign_images
-from brainit.training.demo_generator import TokenBlur
+from brainit.demo.backbones import foreign_images
+from brainit.demo.generator import TokenBlur
 
 
 def test_foreign_images_are_images_of_other_colours() -> None:

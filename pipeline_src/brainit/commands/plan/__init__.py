@@ -1,0 +1,198 @@
+"""`brainit plan [TARGET]`: jobs, downloads, disk and GPU hours of a target, before it starts.
+
+The jobs are those of Snakemake's dry run of the same target and configuration.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainit.commands.plan.disk import disk_events, peak, peak_at_once
+from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
+from brainit.commands.plan.sizes import Job, Sizes
+from brainit.commands.plan.tokens import token_costs, token_lines
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
+
+logger = logging.getLogger(__name__)
+
+_BASE_CONFIG = Path("config/config.yaml")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to the program's parser."""
+    parser = commands.add_parser("plan", help="jobs, downloads and disk of a target, beforehand")
+    parser.add_argument("target", nargs="?", default="all", help="a target of the workflow")
+    parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="as for snakemake")
+    parser.add_argument("--bandwidth", type=float, default=1000.0, help="Mbit/s of the network")
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs that work at once")
+    parser.add_argument(
+        "--tflops", type=float, default=EFFECTIVE_TFLOPS, help="sustained TFLOP/s of one GPU"
+    )
+    parser.add_argument("--json", action="store_true", help="write it as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the plan. Raises `PipelineError` where Snakemake refuses target or configuration."""
+    settings = read_configuration([_BASE_CONFIG, *args.configfile])
+    jobs = dry_run(args.target, args.configfile)
+    plan = make_plan(settings, jobs, args.bandwidth, args.gpus)
+    plan |= gpu_plan(settings, jobs, args.gpus, args.tflops)
+    if args.json:
+        sys.stdout.write(json.dumps(plan, indent=1) + "\n")
+        return
+    for line in as_lines(args.target, plan):
+        logger.info("%s", line)
+
+
+def read_configuration(paths: list[Path]) -> Settings:
+    """Merge configuration files as Snakemake does, later ones over earlier ones, and check them."""
+    from snakemake.utils import update_config
+
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            update_config(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        except (OSError, yaml.YAMLError) as error:
+            fix = "run from the repository's root, or correct the file"
+            raise PipelineError(path, "a readable YAML file", str(error), fix) from error
+    return parse_sections(merged)
+
+
+def dry_run(target: str, configfiles: list[Path]) -> list[Job]:
+    """Return the jobs that Snakemake would run for `target`, files already made left out."""
+    return parse_jobs(dry_run_text(target, configfiles))
+
+
+def dry_run_text(target: str, configfiles: list[Path], *words: str) -> str:
+    """Return what Snakemake says of the jobs that it would run for `target`, given more `words`.
+
+    Raises `PipelineError` with Snakemake's last line where it refuses.
+    """
+    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
+    command += words
+    if configfiles:
+        command += ["--configfile", *map(str, configfiles)]
+    result = subprocess.run(
+        [*command, "--nocolor"], capture_output=True, text=True, env={**os.environ}
+    )
+    if result.returncode:
+        said = (result.stdout + result.stderr).strip().splitlines() or ["nothing"]
+        raise PipelineError(target, "a target that Snakemake can make", said[-1], "see above")
+    return result.stdout + result.stderr
+
+
+def parse_jobs(text: str) -> list[Job]:
+    """Return rule and wildcards of each job in the text of a dry run."""
+    jobs: list[Job] = []
+    for line in text.splitlines():
+        if found := re.match(r"(?:local)?(?:rule|checkpoint) (\w+):$", line):
+            jobs.append(Job(found[1]))
+        elif jobs and line.startswith("    wildcards: "):
+            pairs = line.removeprefix("    wildcards: ").split(", ")
+            wildcards = tuple((key, value) for key, _, value in (p.partition("=") for p in pairs))
+            jobs[-1] = Job(jobs[-1].rule, wildcards)
+    return jobs
+
+
+def make_plan(
+    settings: Settings, jobs: list[Job], bandwidth_mbit: float, n_at_once: int = 1
+) -> dict[str, Any]:
+    """Return downloads, their time at `bandwidth_mbit` (Mbit/s), peak disk (bytes) and jobs.
+
+    The disk's peak is that of one job after the other, and a bound for `n_at_once` trainings.
+    """
+    sizes = Sizes(settings)
+    lines = sizes.fetched(jobs)
+    n_fetched = sum(line.n_bytes for line in lines)
+    prepared, trained = disk_events(sizes, jobs)
+    most, where = peak([*prepared, *trained])
+    return {
+        "jobs": dict(Counter(job.rule for job in jobs).most_common()),
+        "n_jobs": len(jobs),
+        "downloads": [
+            {"what": x.what, "files": x.n_files, "bytes": x.n_bytes, "source": x.source}
+            for x in lines
+        ],
+        "fetched_bytes": n_fetched,
+        "download_hours": n_fetched * 8 / (bandwidth_mbit * 1e6) / 3600,
+        "bandwidth_mbit": bandwidth_mbit,
+        "peak_disk_bytes": most,
+        "peak_disk_during": where,
+        "n_at_once": n_at_once,
+        "peak_disk_at_once_bytes": max(most, peak_at_once(prepared, trained, n_at_once)),
+    }
+
+
+def gpu_plan(
+    settings: Settings, jobs: list[Job], n_gpus: int, tflops: float = EFFECTIVE_TFLOPS
+) -> dict[str, Any]:
+    """Return GPU hours by rule, in all and on `n_gpus`, what is measured, and the tokens' costs."""
+    benchmarks = Path(settings.paths.results) / "benchmarks"
+    hours = Hours(Sizes(settings), benchmarks, tflops)
+    times = hours.of(jobs)
+    by_rule: Counter[str] = Counter()
+    for time in times:
+        by_rule[time.rule] += time.seconds / 3600  # type: ignore[assignment]
+    return {
+        "gpu_hours": sum(by_rule.values()),
+        "gpu_hours_by_rule": dict(by_rule.most_common()),
+        "measured_rules": sorted({time.rule for time in times if time.is_measured}),
+        "tflops": tflops,
+        "n_gpus": n_gpus,
+        "wall_hours": wall_seconds(times, n_gpus) / 3600,
+        "semantic_tokens": token_costs(hours, jobs),
+    }
+
+
+def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
+    """Return the plan as lines to read."""
+    rules = ", ".join(f"{n} {rule}" for rule, n in plan["jobs"].items())
+    lines = [f"{target}: {plan['n_jobs']} jobs ({rules})"]
+    lines += [
+        f"  fetch {d['bytes'] / 1e9:8.2f} GB  {d['what']}, {d['files']} files, {d['source']}"
+        for d in plan["downloads"]
+    ]
+    betas = [d for d in plan["downloads"] if d["what"].startswith("betas")]
+    if betas:
+        lines.append(f"  betas of all these subjects: {_gb(sum(d['bytes'] for d in betas))}")
+    lines.append(
+        f"  fetched in all: {_gb(plan['fetched_bytes'])}, {plan['download_hours']:.1f} h at"
+        f" {plan['bandwidth_mbit']:g} Mbit/s"
+    )
+    lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
+    if plan["n_at_once"] > 1:
+        at_once = _gb(plan["peak_disk_at_once_bytes"])
+        lines[-1] += f"; at most {at_once} with {plan['n_at_once']} jobs training at once"
+    if plan.get("gpu_hours"):
+        lines += _gpu_lines(plan)
+    if plan.get("semantic_tokens"):
+        lines += token_lines(plan["semantic_tokens"])
+    return lines
+
+
+def _gpu_lines(plan: dict[str, Any]) -> list[str]:
+    measured = plan["measured_rules"]
+    lines = [
+        f"  {hours:8.2f} GPU h  {rule}, {'measured' if rule in measured else 'counted'}"
+        for rule, hours in plan["gpu_hours_by_rule"].items()
+    ]
+    total = f"  {plan['gpu_hours']:.1f} GPU h in all, {plan['wall_hours']:.1f} h on"
+    return [
+        *lines,
+        f"{total} {plan['n_gpus']} GPU; counted ones at {plan['tflops']:g} TFLOP/s, at best",
+    ]
+
+
+def _gb(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB"

@@ -1,0 +1,196 @@
+"""GPU hours of a run: measured where a rule has run before, else counted arithmetic over a rate.
+
+Counts are of the published networks at the paper's sizes (forward, and backward where a step
+trains), in TFLOP; none is known of the demo's networks. A measured time is the mean over the
+rule's benchmark files.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainit.commands.plan.models import pool_members
+from brainit.commands.plan.sizes import Job, Sizes
+from brainit.core.settings import Settings, Stage1Settings
+
+EFFECTIVE_TFLOPS = 400.0
+"""Sustained rate of one H100 in bfloat16, 40 % of its peak; an A100 sustains about 160."""
+_FIXED_S = 60.0
+"""Start of a job: imports, the device's context, weights."""
+
+_ENCODER_EXAMPLE = 12 / 32
+_PREDICTED_IMAGE, _PREDICTED_VOXEL = 0.16, 0.62 / 316_384
+_LOWLEVEL_EXAMPLE, _SEMANTIC_EXAMPLE = 15 / 64, 4.8 / 128
+_DENOISING, _LATENT = 0.522, 0.27
+_DIP_ITERATION, _DIP_SIDE = 0.101, 224
+_REFINED, _SCORED = 66.6, 2 * 0.19
+TOKENS_TFLOP = 0.98
+"""One image's semantic tokens."""
+
+_STAGES = (
+    ("extract_features", "train_encoder"),
+    ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
+    ("synthesize_fmri_transfer", "train_bit_lowlevel", "train_bit_semantic"),
+    ("train_joint", "adapt_bit"),
+    ("adapt_joint", "reconstruct_lowlevel"),
+    ("reconstruct_semantic", "reconstruct"),
+    ("evaluate",),
+)
+"""Rules with GPU work; those of a stage wait for the stages before at the latest."""
+
+
+@dataclass(frozen=True)
+class GpuTime:
+    """Seconds of one GPU for a job, and whether they were measured or counted."""
+
+    rule: str
+    seconds: float
+    is_measured: bool
+
+
+class Hours:
+    """GPU time of jobs under some settings, at `tflops` sustained TFLOP/s."""
+
+    def __init__(self, sizes: Sizes, benchmarks: Path, tflops: float = EFFECTIVE_TFLOPS) -> None:
+        self.sizes, self.settings, self.tflops = sizes, sizes.settings, tflops
+        self._measured = {rule: _mean_seconds(benchmarks, rule) for s in _STAGES for rule in s}
+
+    def of(self, jobs: Sequence[Job]) -> list[GpuTime]:
+        """Return the time of each job with GPU work on each of its GPUs.
+
+        Jobs without measure or count are left out: settings with simulated data have demo networks,
+        whose arithmetic nobody counted.
+        """
+        found = []
+        for job in jobs:
+            n_gpus = self.settings.joint.processes if job.rule == "train_joint" else 1
+            measured = self._measured.get(job.rule)
+            if measured is not None:
+                found += [GpuTime(job.rule, measured, True)] * n_gpus
+            elif not self.sizes.is_simulated and job.rule in self._measured:
+                seconds = _FIXED_S + self.arithmetic(job) / self.tflops / n_gpus
+                found += [GpuTime(job.rule, seconds, False)] * n_gpus
+        return found
+
+    def arithmetic(self, job: Job) -> float:
+        """Return the TFLOP of a job."""
+        settings, joint = self.settings, self.settings.joint
+        match job.rule:
+            case "extract_features":
+                is_own = dict(job.wildcards)["image_set"] == "stimuli"
+                return TOKENS_TFLOP * (self.sizes.n_stimuli if is_own else self.sizes.n_external)
+            case "train_encoder" | "adapt_encoder":
+                is_new = job.rule == "adapt_encoder"
+                epochs = settings.encoder.transfer_epochs if is_new else settings.encoder.epochs
+                return _ENCODER_EXAMPLE * self.n_real(job) * epochs
+            case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
+                per_image = _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.all_voxels(job)
+                return per_image * self.sizes.n_external
+            case "train_bit_lowlevel":
+                stage1 = settings.bit_lowlevel
+                return _LOWLEVEL_EXAMPLE * self._examples(job, stage1) * stage1.epochs
+            case "train_bit_semantic":
+                return self._semantic_example * self.n_semantic_examples(job)
+            case "train_joint":
+                n_examples = self._examples(job, settings.bit_semantic) * joint.epochs
+                return self._joint_example * min(n_examples, _most(joint.max_steps, settings))
+            case "adapt_bit" | "adapt_joint":
+                return self._adaptation(job)
+            case "evaluate":
+                return _SCORED * self.n_test
+            case _:
+                return self._per_reconstruction(job.rule) * self.n_test / settings.recon.n_shards
+
+    @property
+    def n_test(self) -> int:
+        """Test images of a subject."""
+        return min(1000, self.settings.recon.max_images or 1000)
+
+    def n_real(self, job: Job) -> float:
+        """Return the real examples of an epoch: nine in ten of all images, or the hour's trials."""
+        wildcards = dict(job.wildcards)
+        duration = wildcards.get("duration") or (
+            "1h" if wildcards.get("pool", "").startswith("scratch") else "40h"
+        )
+        if duration != "40h":
+            partial = {"15min": 188, "30min": 375, "450trials": 450}
+            return partial.get(duration) or 750 * int(duration.removesuffix("h"))
+        subjects = pool_members(wildcards["pool"], self.settings.nsd.subjects)
+        share = 1 - self.settings.nsd.validation_share
+        return share * sum(225 * self.sizes.n_sessions(subject) for subject in subjects)
+
+    def n_semantic_examples(self, job: Job) -> float:
+        """Return the examples that a semantic BIT sees in stage 1; 0 of other jobs."""
+        if job.rule == "train_bit_semantic":
+            stage1 = self.settings.bit_semantic
+            return self._examples(job, stage1) * stage1.epochs
+        if job.rule == "adapt_bit" and dict(job.wildcards).get("kind") == "semantic":
+            transfer = self.settings.transfer
+            return self.n_real(job) * (1 + transfer.external_per_real) * transfer.epochs
+        return 0.0
+
+    @property
+    def _semantic_example(self) -> float:
+        """A step's share, and the tokens where they are computed when needed."""
+        is_cached = self.settings.features.cache_tokens
+        return _SEMANTIC_EXAMPLE + (0.0 if is_cached else TOKENS_TFLOP)
+
+    @property
+    def _joint_example(self) -> float:
+        """Forward, forward again where the settings say so, and twice that backward."""
+        n_passes = 4 if self.settings.joint.gradient_checkpointing else 3
+        return n_passes * _DENOISING + _LATENT + _SEMANTIC_EXAMPLE
+
+    def _examples(self, job: Job, stage1: Stage1Settings) -> float:
+        """Return the examples of an epoch, real and external."""
+        n_real, n_external = self.n_real(job), float(self.sizes.n_external)
+        if stage1.external_per_real is not None:
+            n_external = min(n_external, stage1.external_per_real * n_real)
+        return n_real + n_external
+
+    def _adaptation(self, job: Job) -> float:
+        transfer = self.settings.transfer
+        n_examples = self.n_real(job) * (1 + transfer.external_per_real)
+        if job.rule == "adapt_joint":
+            n_seen = n_examples * transfer.joint_epochs
+            return self._joint_example * min(n_seen, _most(transfer.joint_max_steps, self.settings))
+        if dict(job.wildcards).get("kind") == "lowlevel":
+            return _LOWLEVEL_EXAMPLE * n_examples * transfer.epochs
+        return self._semantic_example * self.n_semantic_examples(job)
+
+    def _per_reconstruction(self, rule: str) -> float:
+        recon, dip = self.settings.recon, self.settings.dip
+        if rule == "reconstruct_lowlevel":
+            return _DIP_ITERATION * (dip.size / _DIP_SIDE) ** 2 * dip.iterations
+        n_steps = recon.n_steps - (recon.start_step if rule == "reconstruct" else 0)
+        refined = _REFINED if self.settings.features.refiner != "none" else 0
+        return 2 * _DENOISING * n_steps + refined
+
+
+def wall_seconds(times: Sequence[GpuTime], n_gpus: int) -> float:
+    """Return the wall time on `n_gpus`, stage after stage, the longest jobs of each first."""
+    total = 0.0
+    for stage in _STAGES:
+        busy = [0.0] * n_gpus
+        for time in sorted((t.seconds for t in times if t.rule in stage), reverse=True):
+            first = busy.index(min(busy))
+            busy[first] += time
+        total += max(busy)
+    return total
+
+
+def _most(max_steps: int | None, settings: Settings) -> float:
+    """Return the most examples of stage 2 that its bound on steps allows."""
+    per_step = settings.joint.batch * settings.joint.accumulation
+    return float("inf") if max_steps is None else max_steps * per_step
+
+
+def _mean_seconds(benchmarks: Path, rule: str) -> float | None:
+    """Return the mean of a rule's benchmark files below `benchmarks`; None without any."""
+    paths = [*benchmarks.glob(f"{rule}.tsv"), *benchmarks.glob(f"{rule}/**/*.tsv")]
+    seconds = []
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as file:
+            seconds += [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
+    return sum(seconds) / len(seconds) if seconds else None

@@ -1,0 +1,1 @@
+"""Subjects of a lab: folder layout, checks, preparation, importers of published recordings."""

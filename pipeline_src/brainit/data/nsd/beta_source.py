@@ -1,0 +1,70 @@
+"""Where a subject's betas are, and the values of one session at a mask's voxels."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.settings import NsdSettings
+from brainit.data.fetch.sources import local_file, opened
+from brainit.data.nsd import masks, mgh
+from brainit.data.nsd import paths as nsd_paths
+from brainit.data.nsd import volume as volume_betas
+from brainit.data.nsd.masks import VoxelMask
+from brainit.data.nsd.terms import is_remote
+from brainit.data.nsd.volume import VolumeMask
+
+
+@dataclass(frozen=True)
+class BetaSource:
+    """Where the betas of a subject are and what is done with them."""
+
+    subject: str
+    root: str
+    mask: VoxelMask | VolumeMask
+    nsd: NsdSettings
+    work: Path
+
+    def keys(self, session: int) -> list[str]:
+        """Return NSD's keys of a session's betas: both hemispheres, or one volume."""
+        return nsd_paths.session_betas(self.subject, self.nsd, session)
+
+    def signature(self, session: int) -> list[list[str | int]]:
+        """Return what tells one version of a session's files from another."""
+        if is_remote(self.root):
+            return [[self.root, key] for key in self.keys(session)]
+        files = [(key, local_file(self.root, key).stat()) for key in self.keys(session)]
+        return [[self.root, key, found.st_size, found.st_mtime_ns] for key, found in files]
+
+    def read(self, session: int, n_trials: int) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Read the volume or both hemispheres at the mask's voxels, of axes (trials, voxels).
+
+        Returns also a digest of trials by file, and what was downloaded. Raises `PipelineError` as
+        the readers, and for a file of another surface or trial count.
+        """
+        mask, keys = self.mask, self.keys(session)
+        with opened(self.root, keys, self.work, self.nsd.connections) as files:
+            paths = [file.path for file in files]
+            fetched = [asdict(file.fetched) for file in files if file.fetched is not None]
+            if isinstance(mask, VolumeMask):
+                values = volume_betas.read_volume_betas(paths[0], mask, n_trials)
+                digests = [hashlib.sha256(values[[0, -1]].tobytes()).hexdigest()]
+            else:
+                values = _read_surfaces(paths, mask, n_trials)
+                digests = [mgh.digest_of_trials(path) for path in paths]
+        seen: dict[str, Any] = {"trials_sha256": dict(zip(keys, digests, strict=True))}
+        return values, seen | ({"fetched": fetched} if fetched else {})
+
+
+def _read_surfaces(paths: Sequence[Path], mask: VoxelMask, n_trials: int) -> NDArray[np.float32]:
+    for hemisphere, path in enumerate(paths):
+        masks.check_surface(path, mask, hemisphere, n_trials)
+    parts = [
+        mgh.read_mgh_vertices(path, mask.vertices_of(hemisphere))
+        for hemisphere, path in enumerate(paths)
+    ]
+    return np.concatenate(parts, axis=1)

@@ -1,0 +1,186 @@
+"""NSD's design files turned into one trial table per subject (paper 5.1; NSD manual).
+
+The design file, the table of stimuli and the behavioural table describe the same trials and must
+agree. NSD counts images from 1 in the first and the last and from 0 in the second: here, and only
+here, everything becomes 0-based.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.core.artifacts import read_table
+from brainit.core.errors import PipelineError
+from brainit.core.settings import NsdSettings
+from brainit.core.streams import numpy_generator
+from brainit.data import splits
+from brainit.data.matlab_files import read_mat
+from brainit.data.nsd import paths as nsd_paths
+
+_MAT_KEYS = ("masterordering", "sharedix", "stimpattern", "subjectim")
+_FIX = "fetch the design files again (delete them and rerun download)"
+
+
+@dataclass(frozen=True)
+class ExperimentDesign:
+    """Content of nsd_expdesign.mat, indices 0-based.
+
+    `image_order`: per trial the place in a subject's list of images; `subject_images`: per subject
+    the nsd_id of each place; `shared`: shared nsd_ids; `is_stimulus`: (sessions, runs, slots).
+    """
+
+    image_order: NDArray[np.int64]
+    subject_images: NDArray[np.int64]
+    shared: NDArray[np.int64]
+    is_stimulus: NDArray[np.bool_]
+
+
+def read_experiment(path: Path) -> ExperimentDesign:
+    """Read nsd_expdesign.mat.
+
+    Raises `PipelineError` for an unreadable file, an array that is missing or not of whole numbers,
+    or arrays of unequal trial count.
+    """
+    content = read_mat(path, _FIX)
+    missing = [key for key in _MAT_KEYS if key not in content]
+    if missing:
+        raise PipelineError(path, f"arrays {_MAT_KEYS}", f"no {missing}", _FIX)
+    others = [key for key in _MAT_KEYS if not _is_whole(content[key])]
+    if others:
+        raise PipelineError(path, "arrays of whole numbers", f"others in {others}", _FIX)
+    design = ExperimentDesign(
+        image_order=content["masterordering"].ravel().astype(np.int64) - 1,
+        subject_images=content["subjectim"].astype(np.int64) - 1,
+        shared=content["sharedix"].ravel().astype(np.int64) - 1,
+        is_stimulus=content["stimpattern"] > 0,
+    )
+    n_trials, n_places = len(design.image_order), design.subject_images.shape[1]
+    if design.is_stimulus.ndim != 3 or design.is_stimulus.sum() != n_trials:
+        found = f"{design.is_stimulus.sum()} in stimpattern {design.is_stimulus.shape}"
+        raise PipelineError(path, f"{n_trials} trials as masterordering", found, _FIX)
+    if design.image_order.min() < 0 or design.image_order.max() >= n_places:
+        found = f"{design.image_order.min() + 1}..{design.image_order.max() + 1}"
+        raise PipelineError(path, f"masterordering within 1..{n_places}", found, _FIX)
+    return design
+
+
+def _is_whole(array: object) -> bool:
+    """Return whether MATLAB's array holds whole numbers only, whatever their type."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        return False
+    return bool(array.size and np.isfinite(array).all() and (array == np.floor(array)).all())
+
+
+def planned_trials(design: ExperimentDesign, subject: str) -> pd.DataFrame:
+    """Return all trials planned for `subject`, in time order, without splits."""
+    session, run, _ = np.nonzero(design.is_stimulus)
+    row = nsd_paths.subject_number(subject) - 1
+    if row >= len(design.subject_images):
+        raise PipelineError(
+            nsd_paths.EXPDESIGN,
+            f"a row of subjectim for {subject}",
+            f"{len(design.subject_images)} rows",
+            "correct nsd.subjects",
+        )
+    nsd_id = design.subject_images[row, design.image_order]
+    trials = pd.DataFrame({"trial": np.arange(len(nsd_id)), "session": session + 1, "run": run + 1})
+    trials["trial_in_session"] = trials.groupby("session").cumcount()
+    trials["nsd_id"] = nsd_id
+    trials["repeat"] = trials.groupby("nsd_id").cumcount()
+    trials["is_shared"] = np.isin(nsd_id, design.shared)
+    return trials
+
+
+def check_stimulus_table(path: Path, planned: pd.DataFrame, subject: str) -> int:
+    """Hold nsd_stim_info_merged.csv against the planned trials; return its number of images.
+
+    Raises `PipelineError` for an image id out of range, another shared set, or other repeats.
+    """
+    number = nsd_paths.subject_number(subject)
+    shown = [f"subject{number}_rep{k}" for k in range(int(planned["repeat"].max()) + 1)]
+    table = read_table(path, ("nsdId", "shared1000", *shown), "download")
+    n_images = len(table)
+    nsd_id = planned["nsd_id"].to_numpy()
+    if not np.array_equal(table["nsdId"].to_numpy(), np.arange(n_images)):
+        raise PipelineError(path, f"nsdId 0..{n_images - 1} in order", "other ids", _FIX)
+    if nsd_id.min() < 0 or nsd_id.max() >= n_images:
+        found = f"{nsd_id.min() + 1}..{nsd_id.max() + 1} in nsd_expdesign.mat"
+        raise PipelineError(path, f"image ids within 1..{n_images}", found, _FIX)
+    shared = table["shared1000"].to_numpy().astype(bool)
+    if not np.array_equal(shared[nsd_id], planned["is_shared"].to_numpy()):
+        raise PipelineError(path, "the shared images of nsd_expdesign.mat", "others", _FIX)
+    expected = np.zeros((n_images, len(shown)), dtype=np.int64)
+    expected[nsd_id, planned["repeat"].to_numpy()] = planned["trial"].to_numpy() + 1
+    differing = np.flatnonzero((table[shown].to_numpy() != expected).any(axis=1))
+    if len(differing):
+        found = f"{len(differing)} images with other trials, first nsdId {differing[0]}"
+        raise PipelineError(path, f"{subject}'s trials as nsd_expdesign.mat", found, _FIX)
+    return n_images
+
+
+def check_responses(path: Path, planned: pd.DataFrame, n_images: int) -> int:
+    """Hold responses.tsv against the planned trials; return the number of sessions completed.
+
+    Raises `PipelineError` for an image id out of range, a trial that differs, or a session with
+    another trial count.
+    """
+    columns = ("SESSION", "RUN", "73KID")
+    try:
+        table = pd.read_csv(path, sep="\t")
+    except (OSError, ValueError) as error:
+        raise PipelineError(path, f"a table with columns {columns}", str(error), _FIX) from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing or table.empty:
+        raise PipelineError(path, f"trials with columns {columns}", f"no {missing or 'rows'}", _FIX)
+    others = [name for name in columns if table[name].dtype != np.int64]
+    if others:
+        raise PipelineError(path, f"whole numbers in {columns}", f"others in {others}", _FIX)
+    image = table["73KID"].to_numpy()
+    if image.min() < 1 or image.max() > n_images:
+        found = f"{image.min()}..{image.max()}"
+        raise PipelineError(path, f"73KID within 1..{n_images}", found, _FIX)
+    n_sessions = int(table["SESSION"].max())
+    done = planned[planned["session"] <= n_sessions]
+    expected_count = done.groupby("session").size()
+    count = table.groupby("SESSION").size().reindex(expected_count.index, fill_value=0)
+    for session in expected_count.index[expected_count != count]:
+        raise PipelineError(
+            f"{path} session {session}",
+            f"{expected_count[session]} trials as nsd_expdesign.mat",
+            f"{count[session]}",
+            _FIX,
+        )
+    found_rows = table[list(columns)].to_numpy()
+    expected_rows = done[["session", "run", "nsd_id"]].to_numpy() + [0, 0, 1]
+    if len(found_rows) != len(expected_rows):
+        raise PipelineError(path, f"{len(expected_rows)} trials", f"{len(found_rows)}", _FIX)
+    differing = np.flatnonzero((found_rows != expected_rows).any(axis=1))
+    if len(differing):
+        row = differing[0]
+        expected = f"session, run, 73KID {expected_rows[row].tolist()} as nsd_expdesign.mat"
+        found = f"{found_rows[row].tolist()} ({len(differing)} rows differ)"
+        raise PipelineError(f"{path} trial {row + 1}", expected, found, _FIX)
+    return n_sessions
+
+
+def prepare_design(nsd_root: Path, subject: str, nsd: NsdSettings, seed: int) -> pd.DataFrame:
+    """Return the trial table of `subject`: its completed sessions with their splits.
+
+    Raises `PipelineError` where the three design files disagree.
+    """
+    planned = planned_trials(read_experiment(nsd_root / nsd_paths.EXPDESIGN), subject)
+    n_images = check_stimulus_table(nsd_root / nsd_paths.STIM_INFO, planned, subject)
+    n_sessions = check_responses(nsd_root / nsd_paths.responses(subject), planned, n_images)
+    trials = planned[planned["session"] <= n_sessions].reset_index(drop=True)
+    own_images = np.unique(trials.loc[~trials["is_shared"], "nsd_id"].to_numpy(dtype=np.int64))
+    generator = numpy_generator(seed, "validation", subject)
+    trials["split"] = splits.split_names(
+        trials["nsd_id"].to_numpy(dtype=np.int64),
+        trials["is_shared"].to_numpy(dtype=bool),
+        splits.test_images(planned, nsd.test_set),
+        splits.validation_images(own_images, nsd.validation_share, generator),
+    )
+    return trials

@@ -1,0 +1,151 @@
+"""Vertices that enter the analysis: nsdgeneral, with RSC the Algonauts mask (released code).
+
+Label values are -1 outside, 0, and 1 and up inside: only values above 0 count.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.errors import PipelineError
+from brainit.data.nsd import paths as nsd_paths
+from brainit.data.nsd.mgh import read_mgh_header
+from brainit.data.nsd.nibabel_errors import FAULTS, unpacked
+
+LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneralRSC")}
+"""Labels whose union is the mask."""
+
+_SPACES = {163842: "fsaverage", 40962: "fsaverage6", 10242: "fsaverage5", 2562: "fsaverage4"}
+
+
+@dataclass(frozen=True)
+class VoxelMask:
+    """Masked vertices, the left hemisphere's first, ascending within each hemisphere."""
+
+    name: str
+    vertex: NDArray[np.int64]
+    hemisphere: NDArray[np.int64]
+    n_vertices: tuple[int, int]
+
+    @property
+    def space(self) -> str:
+        """Name of the surface, by its number of vertices."""
+        n_vertices = self.n_vertices[0]
+        return _SPACES.get(n_vertices, f"surface of {n_vertices} vertices")
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal digest of the mask's vertices."""
+        content = hashlib.sha256(repr(self.n_vertices).encode())
+        content.update(self.vertex.tobytes())
+        content.update(self.hemisphere.tobytes())
+        return content.hexdigest()
+
+    def vertices_of(self, hemisphere: int) -> NDArray[np.int64]:
+        """Return the masked vertices of hemisphere 0 (left) or 1 (right)."""
+        return self.vertex[self.hemisphere == hemisphere]
+
+
+def vertices_of_space(space: str) -> int:
+    """Return the vertices per hemisphere of a surface by the name that `VoxelMask.space` gives."""
+    known = {name: n_vertices for n_vertices, name in _SPACES.items()}
+    return known[space] if space in known else int(space.split()[2])
+
+
+def read_mask(nsd: Path, name: str) -> VoxelMask:
+    """Read the mask `algonauts` or `nsdgeneral` from NSD's labels below `nsd`.
+
+    Raises `PipelineError` for unreadable labels, labels of different surfaces, or an empty mask.
+    """
+    paths = [
+        [nsd / nsd_paths.label(side, label) for label in LABELS[name]]
+        for side in nsd_paths.HEMISPHERES
+    ]
+    return _union(name, paths)
+
+
+def read_mask_files(paths: Sequence[Path]) -> VoxelMask:
+    """Read a mask from any label files of the left and the right hemisphere, as `read_mask`."""
+    left, right = paths
+    return _union(f"{left.name} {right.name}", [[left], [right]])
+
+
+def voxels_of_labels(
+    nsd: Path, name: str, vertex: NDArray[np.int64], hemisphere: NDArray[np.int64]
+) -> dict[str, NDArray[np.bool_]]:
+    """Tell for each label of the mask `name` which voxels lie in it.
+
+    Empty for a mask that is no union of labels. Raises `PipelineError` for unreadable labels.
+    """
+    labels = LABELS.get(name, ())
+    found = {}
+    for label in labels if len(labels) > 1 else ():
+        inside = np.zeros(len(vertex), dtype=bool)
+        for number, side in enumerate(nsd_paths.HEMISPHERES):
+            is_here = hemisphere == number
+            values = read_label(nsd / nsd_paths.label(side, label))
+            inside[is_here] = values[vertex[is_here]] > 0
+        found[label] = inside
+    return found
+
+
+def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
+    """Return the vertices above 0 in any of a hemisphere's labels."""
+    vertices, sizes = [], []
+    for of_side in paths:
+        labels = [read_label(path) for path in of_side]
+        for path, label in zip(of_side, labels, strict=True):
+            if len(label) != len(labels[0]):
+                raise PipelineError(
+                    path,
+                    f"{len(labels[0])} vertices as {of_side[0].name}",
+                    f"{len(label)}",
+                    "fetch both labels of the same surface",
+                )
+        vertices.append(np.flatnonzero(np.any([label > 0 for label in labels], axis=0)))
+        sizes.append(len(labels[0]))
+    vertex = np.concatenate(vertices).astype(np.int64)
+    if not len(vertex):
+        labels_of = [str(path) for of_side in paths for path in of_side]
+        raise PipelineError(name, f"vertices above 0 in {labels_of}", "none", "fetch the labels")
+    hemisphere = np.repeat(np.arange(2, dtype=np.int64), [len(part) for part in vertices])
+    return VoxelMask(name, vertex, hemisphere, (sizes[0], sizes[1]))
+
+
+def read_label(path: Path) -> NDArray[np.float32]:
+    """Return the value of every vertex of a label file (.mgz or .mgh)."""
+    try:
+        image = nib.MGHImage.from_bytes(unpacked(path))
+        values = np.asanyarray(image.dataobj, dtype=np.float32)
+    except FAULTS as error:
+        raise PipelineError(
+            path, "a readable label file", str(error), "fetch it again with download"
+        ) from error
+    return values.reshape(-1)
+
+
+def check_surface(path: Path, mask: VoxelMask, hemisphere: int, n_frames: int) -> None:
+    """Check that an MGH file has the mask's surface and `n_frames` frames, before it is read.
+
+    Raises `PipelineError` where it has not.
+    """
+    header = read_mgh_header(path)
+    if header.n_vertices != mask.n_vertices[hemisphere]:
+        raise PipelineError(
+            path,
+            f"{mask.n_vertices[hemisphere]} vertices as the mask {mask.name}",
+            f"{header.n_vertices}",
+            "use betas and masks of the same surface",
+        )
+    if header.n_frames != n_frames:
+        raise PipelineError(
+            path,
+            f"{n_frames} frames (trials of the trial table)",
+            f"{header.n_frames}",
+            "fetch the file again, or rerun prepare_design if the design changed",
+        )

@@ -1,0 +1,48 @@
+"""NSD may be used only by those who have accepted its terms; nothing is requested before."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from brainit.core.errors import PipelineError
+from brainit.core.files import write_text
+from brainit.core.settings import NsdSettings
+from brainit.data.nsd.addresses import AGREEMENT_FORM, CITATIONS, TERMS
+
+logger = logging.getLogger(__name__)
+
+
+def is_remote(source: str) -> bool:
+    """Say whether `source` is an address on a network; a path or file:// is not."""
+    return urlsplit(source).scheme not in ("", "file")
+
+
+def require_terms(nsd: NsdSettings, source: str, folder: Path) -> None:
+    """Stop unless NSD's terms are accepted or `source` is on this machine.
+
+    Accepted terms are recorded in `folder` (`nsd_terms_accepted.json`: terms, form, day). Raises
+    `PipelineError` that names the form, the terms and the citations. Call it before any request.
+    """
+    if not is_remote(source):
+        return
+    if not nsd.accept_terms:
+        raise PipelineError(
+            source,
+            "NSD's terms accepted (nsd.accept_terms: true)",
+            "nsd.accept_terms: false",
+            f"read the terms ({TERMS}), file the data access agreement ({AGREEMENT_FORM}), then set"
+            f" nsd.accept_terms: true in your config; cite {'; '.join(CITATIONS)}",
+        )
+    logger.info("NSD's terms (%s) are accepted by nsd.accept_terms; cite %s", TERMS, CITATIONS[0])
+    marker = folder / "nsd_terms_accepted.json"
+    if not marker.is_file():
+        content = {
+            "accepted": "by nsd.accept_terms: true in the settings of this run",
+            "day": datetime.now(UTC).date().isoformat(),
+            "terms": TERMS,
+            "agreement_form": AGREEMENT_FORM,
+            "cite": CITATIONS,
+        }
+        write_text(marker, json.dumps(content, indent=1) + "\n")

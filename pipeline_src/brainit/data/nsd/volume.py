@@ -1,0 +1,216 @@
+"""Regions and values in a subject's func1pt8mm volume (NSD manual), of axes (X, Y, Z) in NIfTI.
+
+A voxel's number is x + X (y + Y z), X fastest, as the bytes of NSD's files lie. ROI values are -1
+outside, 0, and 1 and up inside: only values above 0 count.
+
+Betas are int16, 300 times the percent signal change, in HDF5 or NIfTI. MATLAB wrote the HDF5 file,
+so h5py sees its axes reversed, (trials, Z, Y, X), with one chunk per voxel: it is read by runs of
+voxels that are neighbours in X. The NIfTI file is one compressed stream: it is read trial by trial.
+"""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import NDArray
+
+from brainit.core.errors import PipelineError
+from brainit.data.nsd.nibabel_errors import FAULTS, unpacked
+
+SPACE = "func1pt8mm"
+
+
+@dataclass(frozen=True)
+class VolumeMask:
+    """Voxels of a region, ascending by number.
+
+    For the voxel table `vertex` is that number, and `hemisphere` is 0 where the voxel's centre has
+    x < 0 mm and 1 elsewhere (NSD's origin is the middle of the volume; x grows to the right).
+    """
+
+    name: str
+    vertex: NDArray[np.int64]
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    @property
+    def space(self) -> str:
+        """Name of the volume."""
+        return SPACE
+
+    @property
+    def xyz(self) -> NDArray[np.int64]:
+        """Index of each voxel along X, Y and Z, of axes (voxels, xyz)."""
+        return np.stack(np.unravel_index(self.vertex, self.shape, order="F"), axis=1)
+
+    @property
+    def position_mm(self) -> NDArray[np.float32]:
+        """Centre of each voxel in mm by the ROI's affine, of axes (voxels, xyz)."""
+        return apply_affine(self.affine, self.xyz).astype(np.float32)
+
+    @property
+    def hemisphere(self) -> NDArray[np.int64]:
+        """Side of the volume's middle: 0 left, 1 right."""
+        return (self.position_mm[:, 0] >= 0).astype(np.int64)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal digest of the mask's voxels."""
+        content = hashlib.sha256(repr((SPACE, self.shape)).encode())
+        content.update(self.vertex.tobytes())
+        return content.hexdigest()
+
+
+def read_volume_mask(path: Path, name: str) -> VolumeMask:
+    """Read a region from an ROI file.
+
+    Raises `PipelineError` for an unreadable file, other than three axes, or an empty region.
+    """
+    values, affine = read_volume(path)
+    vertex = np.flatnonzero(values.ravel(order="F") > 0).astype(np.int64)
+    if not len(vertex):
+        raise PipelineError(path, "voxels above 0", "none", "use another ROI file")
+    x, y, z = values.shape
+    return VolumeMask(name, vertex, (x, y, z), affine)
+
+
+def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the values of a NIfTI file of axes (X, Y, Z) and its affine (voxel index to mm)."""
+    fix = "delete it and rerun download, or correct nsd.mask_files"
+    try:
+        unpacked(path)
+        image: Any = nib.load(path)
+        values = np.asanyarray(image.dataobj, dtype=np.float32)
+    except FAULTS as error:
+        raise PipelineError(path, "a readable NIfTI volume", str(error), fix) from error
+    if values.ndim != 3 or not isinstance(image, nib.Nifti1Image):
+        found = f"{type(image).__name__} of axes {values.shape}"
+        raise PipelineError(path, "a NIfTI volume of axes (X, Y, Z)", found, fix)
+    return values, np.asarray(image.affine, dtype=np.float64)
+
+
+def values_in_mask(path: Path, mask: VolumeMask) -> NDArray[np.float32]:
+    """Return a volume's values at the mask's voxels.
+
+    Raises `PipelineError` for a volume of another shape than the mask's.
+    """
+    values, _ = read_volume(path)
+    if values.shape != mask.shape:
+        raise PipelineError(
+            path,
+            f"a volume of {mask.shape} as the mask {mask.name}",
+            f"{values.shape}",
+            "use volume and mask of the same subject",
+        )
+    return values.ravel(order="F")[mask.vertex]
+
+
+DATASET = "betas"
+UNITS_PER_PERCENT = np.float32(300)
+"""NSD stores percent signal change times 300."""
+_FIX = "delete it, fetch it again and rerun the step"
+_UNSCALED = (None, 0.0, 1.0)
+
+
+def read_volume_betas(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.float32]:
+    """Return percent signal change of axes (trials, voxels); the name says which format.
+
+    Raises `PipelineError` for a missing, foreign or truncated file, values that are not int16, and
+    axes other than the mask's volume and `n_trials`.
+    """
+    is_hdf5 = path.name.endswith(".hdf5")
+    return (read_hdf5_voxels if is_hdf5 else read_nifti_voxels)(path, mask, n_trials)
+
+
+def read_hdf5_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.float32]:
+    """Read NSD's HDF5 at the mask's voxels, as `read_volume_betas`."""
+    raw = np.empty((len(mask.vertex), n_trials), dtype=np.int16)
+    xyz = mask.xyz
+    try:
+        with h5py.File(path, "r") as handle:
+            dataset = _checked_dataset(path, handle, mask, n_trials)
+            for first, last in _runs(mask):
+                x, y, z = (int(index) for index in xyz[first])
+                # One chunk per voxel: voxels of a run, and nothing between runs, are read.
+                raw[first:last] = dataset[:, z, y, x : x + last - first].T
+    except (OSError, RuntimeError) as error:
+        raise PipelineError(path, "a readable HDF5 file of betas", str(error), _FIX) from error
+    return _percent(raw.T)
+
+
+def read_nifti_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.float32]:
+    """Read NSD's compressed NIfTI at the mask's voxels, one trial at a time in memory."""
+    raw = np.empty((n_trials, len(mask.vertex)), dtype=np.int16)
+    try:
+        with gzip.open(path, "rb") as stream:
+            header = nib.Nifti1Header.from_fileobj(stream)
+            dtype = _checked_dtype(path, header, mask, n_trials)
+            stream.seek(header.get_data_offset())
+            n_bytes = int(np.prod(mask.shape)) * dtype.itemsize
+            for trial in range(n_trials):
+                volume = stream.read(n_bytes)
+                if len(volume) < n_bytes:
+                    raise EOFError(f"the stream ends in trial {trial} of {n_trials}")
+                raw[trial] = np.frombuffer(volume, dtype)[mask.vertex]
+            if stream.read(1):  # reading to the end also checks the stream's checksum
+                raise EOFError(f"more than {n_trials} trials")
+    except (OSError, EOFError, zlib.error, WrapStructError, HeaderDataError) as error:
+        raise PipelineError(path, "a readable .nii.gz of betas", str(error), _FIX) from error
+    return _percent(raw)
+
+
+def _percent(raw: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Turn NSD's integers into percent, trials first in memory."""
+    percent = np.empty(raw.shape, dtype=np.float32)
+    return np.divide(raw, UNITS_PER_PERCENT, out=percent, dtype=np.float32)
+
+
+def _runs(mask: VolumeMask) -> Iterator[tuple[int, int]]:
+    """Yield [first, last) of masked voxels that follow each other within one row of X."""
+    follows = (np.diff(mask.vertex) == 1) & (mask.vertex[1:] % mask.shape[0] != 0)
+    edges = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(mask.vertex)]
+    yield from zip(edges[:-1], edges[1:], strict=True)
+
+
+def _checked_dataset(
+    path: Path, handle: h5py.File, mask: VolumeMask, n_trials: int
+) -> h5py.Dataset:
+    dataset = handle.get(DATASET)
+    if not isinstance(dataset, h5py.Dataset):
+        raise PipelineError(path, f"the dataset '{DATASET}'", f"{sorted(handle)}", _FIX)
+    expected = (n_trials, *mask.shape[::-1])
+    if dataset.dtype != np.int16 or dataset.shape != expected:
+        raise PipelineError(
+            path,
+            f"int16 of {expected} (trials, Z, Y, X) as trial table and mask {mask.name}",
+            f"{dataset.dtype} of {dataset.shape}",
+            _FIX,
+        )
+    return dataset
+
+
+def _checked_dtype(
+    path: Path, header: nib.Nifti1Header, mask: VolumeMask, n_trials: int
+) -> np.dtype[np.int16]:
+    expected = (*mask.shape, n_trials)
+    dtype, shape = header.get_data_dtype(), header.get_data_shape()
+    slope, intercept = header.get_slope_inter()
+    is_scaled = slope not in _UNSCALED or intercept not in (None, 0.0)
+    if dtype.newbyteorder("=") != np.int16 or tuple(shape) != expected or is_scaled:
+        raise PipelineError(
+            path,
+            f"int16 without scaling of {expected} (X, Y, Z, trials) as mask {mask.name} and trials",
+            f"{dtype} of {tuple(shape)}, slope {slope}, intercept {intercept}",
+            _FIX,
+        )
+    return dtype

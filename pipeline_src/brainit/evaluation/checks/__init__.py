@@ -1,0 +1,1 @@
+"""Checks on results: value, null, threshold, verdict."""

@@ -1,0 +1,197 @@
+"""Whether functional clusters find the true areas and are shared by subjects (section 3.1)."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score
+
+from brainit.core.artifacts import Artifact, read_artifact
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
+from brainit.core.streams import derived_seed, numpy_generator
+from brainit.data.voxels import read_voxels
+from brainit.evaluation.checks.check import Check, at_least, for_comparison
+from brainit.evaluation.truth import VoxelTruth
+from brainit.models.subject_voxels import voxel_counts
+from brainit.models.voxel_clusters import cluster_voxels
+
+LEAST_CEILING = 10.0
+"""A voxel is responsive above this true noise ceiling, in percent."""
+LEAST_AMI = 0.4
+LEAST_PROFILE_R = 0.5
+N_SHUFFLES = 50
+
+
+def check_clusters(
+    clusters: Path,
+    encoder: Path,
+    voxels: Mapping[str, Path],
+    truths: Sequence[VoxelTruth],
+    settings: Settings,
+) -> list[Check]:
+    """Compare the clusters with the true areas, with shuffled embeddings and with coordinates.
+
+    `truths` and `voxels` are of the subjects of `clusters`, in its order. Raises `PipelineError`
+    where they are not.
+    """
+    found = read_artifact(clusters, "clusters")
+    _require_subjects(clusters, found, truths)
+    functional = found["voxel_cluster"]
+    positions = np.concatenate([read_voxels(path)["position_mm"] for path in voxels.values()])
+    by_position = _coordinate_clusters(encoder, positions, found, settings)
+    subject = np.repeat(np.arange(len(truths)), [len(truth.area) for truth in truths])
+    ceiling = np.concatenate([truth.noise_ceiling for truth in truths])
+    is_responsive = ceiling > LEAST_CEILING
+    area = np.concatenate([truth.area for truth in truths])[is_responsive]
+    prf = np.concatenate([truth.prf for truth in truths])[is_responsive]
+    ami = area_agreement(functional[is_responsive], area)
+    coordinates = area_agreement(by_position[is_responsive], area)
+    fields = _field_agreement(prf, area, int(found.attributes["n_clusters"]), settings.run.seed)
+    shuffled = _shuffled_agreement(functional, is_responsive, area, settings.run.seed)
+    shared_by_position = share_with_all_subjects(by_position, subject)
+    name, n_responsive = "clusters_vs_areas_ami", int(is_responsive.sum())
+    return [
+        at_least(
+            name,
+            ami,
+            shuffled,
+            LEAST_AMI,
+            f"adjusted mutual information of clusters and true areas over {n_responsive} "
+            f"responsive voxels; null: the largest of {N_SHUFFLES} shuffles of the embeddings",
+        ),
+        for_comparison(f"{name}_coordinates", coordinates, "the same, mixture on 3-D coordinates"),
+        for_comparison(
+            f"{name}_true_fields", fields, "the same, k-means on the true receptive fields"
+        ),
+        _check_shared(functional, subject),
+        for_comparison(
+            "clusters_with_all_subjects_pct_coordinates",
+            shared_by_position,
+            "the same, mixture on 3-D coordinates (subjects share fsaverage's vertices, so that "
+            "these clusters can hold everybody too)",
+        ),
+        _check_profiles(functional[is_responsive], area, subject[is_responsive], settings.run.seed),
+    ]
+
+
+def check_shared_clusters(clusters: Path) -> Check:
+    """Check that each cluster holds voxels of every subject, which needs no truth.
+
+    Raises `PipelineError` where a subject's number of voxels is not known.
+    """
+    found = read_artifact(clusters, "clusters")
+    n_voxels = [*voxel_counts(clusters, found.attributes).values()]
+    return _check_shared(found["voxel_cluster"], np.repeat(np.arange(len(n_voxels)), n_voxels))
+
+
+def _check_shared(labels: NDArray[np.integer[Any]], subject: NDArray[np.int64]) -> Check:
+    shared = share_with_all_subjects(labels, subject)
+    text = "percent of clusters that hold voxels of every subject"
+    return at_least("clusters_with_all_subjects_pct", shared, float("nan"), 100.0, text)
+
+
+def _check_profiles(
+    labels: NDArray[np.integer[Any]],
+    area: NDArray[np.int64],
+    subject: NDArray[np.int64],
+    seed: int,
+) -> Check:
+    """Check that a cluster lies in the same true areas in every subject."""
+    value = profile_correlation(labels, area, subject)
+    generator = numpy_generator(seed, "shuffled_profiles")
+    shuffles = (generator.permutation(labels) for _ in range(N_SHUFFLES))
+    null = max(profile_correlation(shuffled, area, subject) for shuffled in shuffles)
+    text = (
+        "correlation between subjects of how far the clusters' shares of true areas are from the "
+        f"mean cluster's, mean over pairs; null: the largest of {N_SHUFFLES} shuffles of clusters"
+    )
+    return at_least("clusters_area_profile_r", value, null, LEAST_PROFILE_R, text)
+
+
+def profile_correlation(
+    labels: NDArray[np.integer[Any]], area: NDArray[np.int64], subject: NDArray[np.int64]
+) -> float:
+    """Return the mean over pairs of subjects of the correlation of their clusters' area shares.
+
+    Each area's mean over clusters is taken off first. A cluster counts where both subjects have
+    voxels in it. NaN for a single subject.
+    """
+    cluster = np.unique(labels, return_inverse=True)[1]
+    counts = np.zeros((subject.max() + 1, cluster.max() + 1, area.max() + 1))
+    np.add.at(counts, (subject, cluster, area), 1)
+    totals = counts.sum(axis=2, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    found = []
+    for first, second in combinations(shares, 2):
+        is_known = np.isfinite(first[:, 0]) & np.isfinite(second[:, 0])
+        pair = [part[is_known] - part[is_known].mean(axis=0) for part in (first, second)]
+        found.append(np.corrcoef(pair[0].ravel(), pair[1].ravel())[0, 1])
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _require_subjects(path: Path, found: Artifact, truths: Sequence[VoxelTruth]) -> None:
+    given = {truth.subject: len(truth.area) for truth in truths}
+    if list(found.attributes["subjects"]) != list(given) or len(found["voxel_cluster"]) != sum(
+        given.values()
+    ):
+        raise PipelineError(
+            path,
+            f"clusters of the voxels {given}",
+            f"{len(found['voxel_cluster'])} voxels of {found.attributes['subjects']}",
+            "give --voxels for the subjects of the clusters, in their order",
+        )
+
+
+def area_agreement(labels: NDArray[np.integer[Any]], area: NDArray[np.int64]) -> float:
+    """Return the adjusted mutual information of two labelings: 1 equal, 0 by chance."""
+    return float(adjusted_mutual_info_score(area, labels))
+
+
+def share_with_all_subjects(labels: NDArray[np.integer[Any]], subject: NDArray[np.int64]) -> float:
+    """Return the percentage of the clusters that occur in which every subject has a voxel."""
+    n_subjects = len(np.unique(subject))
+    counts = [len(np.unique(subject[labels == label])) for label in np.unique(labels)]
+    return 100.0 * float(np.mean([count == n_subjects for count in counts]))
+
+
+def _coordinate_clusters(
+    encoder: Path, positions: NDArray[np.float32], found: Artifact, settings: Settings
+) -> NDArray[np.int64]:
+    """Cluster all voxels by 3-D position, with as many clusters and all else equal."""
+    embedding = read_artifact(encoder, "encoder")["voxel_embedding"]
+    changes = {"method": "coordinates", "n_clusters": int(found.attributes["n_clusters"])}
+    options = settings.clusters.model_copy(update=changes)
+    result = cluster_voxels(embedding, options, settings.run.seed, positions=positions)
+    return np.asarray(result.voxel_cluster, dtype=np.int64)
+
+
+def _field_agreement(
+    prf: NDArray[np.float64], area: NDArray[np.int64], n_clusters: int, seed: int
+) -> float:
+    """Return the agreement of k-means on position and log size of the true receptive fields."""
+    is_known = np.isfinite(prf).all(axis=1) & (prf[:, 2] > 0)
+    if is_known.sum() < n_clusters:
+        return float("nan")
+    fields = prf[is_known].copy()
+    fields[:, 2] = np.log(fields[:, 2])
+    fields = (fields - fields.mean(axis=0)) / fields.std(axis=0)
+    state = derived_seed(seed, "true_fields") % 2**32
+    labels = KMeans(n_clusters, n_init=4, random_state=state).fit_predict(fields)
+    return area_agreement(labels, area[is_known])
+
+
+def _shuffled_agreement(
+    labels: NDArray[np.integer[Any]],
+    is_responsive: NDArray[np.bool_],
+    area: NDArray[np.int64],
+    seed: int,
+) -> float:
+    """Return the largest agreement of shuffled embeddings, whose clusters are shuffled clusters."""
+    generator = numpy_generator(seed, "shuffled_embeddings")
+    shuffles = (generator.permutation(labels)[is_responsive] for _ in range(N_SHUFFLES))
+    return max(area_agreement(shuffled, area) for shuffled in shuffles)

@@ -1,0 +1,212 @@
+"""Does the method work? Checks on the results, each beside its null.
+
+What the truth of the simulated brain lets us show (design of the demo): encoder accuracy against
+the true ceiling, clusters against true areas, identification against permutations and against an
+answer that knows the truth, and the orderings that the paper reports (Tables 1, T4, T7). Of
+recorded brains what needs no truth: clusters shared by subjects, contralateral attention, transfer
+and the paper's orderings, on its own metrics.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainit.core.artifacts import read_table
+from brainit.core.device import run_device
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
+from brainit.core.streams import numpy_generator
+from brainit.data.fmri import load_subject_fmri
+from brainit.data.images import ImageStore
+from brainit.data.trials import read_trials
+from brainit.data.voxels import read_voxels
+from brainit.evaluation.checks.check import Check, as_table, at_least, for_comparison, within
+from brainit.evaluation.checks.claims import check_orderings
+from brainit.evaluation.checks.cluster_attention import check_contralateral, cluster_attention
+from brainit.evaluation.checks.clusters import LEAST_CEILING, check_clusters, check_shared_clusters
+from brainit.evaluation.checks.nearest_scene import nearest_scenes
+from brainit.evaluation.checks.scores import check_scores, check_transfer
+from brainit.evaluation.encoder import (
+    EncoderPredictions,
+    predict_test_responses,
+    share_of_attainable,
+    shuffled_correlations,
+)
+from brainit.evaluation.metrics.names import metric_name
+from brainit.evaluation.metrics.networks import load_metric_networks, tap_features
+from brainit.evaluation.metrics.two_way import two_way_scores
+from brainit.evaluation.tables.paper import paper_table
+from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
+from brainit.models.brain_transformer import load_bit
+
+LEAST_SHARE_OF_ATTAINABLE = 0.75
+PUBLISHED_MEDIAN_CEILINGS = (23.8, 46.9)
+"""Percent, the range of NSD's subjects (Allen et al. 2022)."""
+LEAST_SILENT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class CheckInputs:
+    """The files that the checks read; mappings are by subject, `metrics` by subject/run/kind.
+
+    `truth` and `card` are a simulation's, else None.
+    """
+
+    encoder: Path
+    clusters: Path
+    bit: Path
+    voxels: Mapping[str, Path]
+    betas: Mapping[str, Path]
+    trials: Mapping[str, Path]
+    stimuli: Path
+    metrics: Mapping[str, Path]
+    summaries: Mapping[str, Path]
+    weights_dir: Path | None = None
+    truth: Path | None = None
+    card: Path | None = None
+
+
+def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
+    """Return the table of checks: against the truth of a simulation, else those that need none.
+
+    Raises `PipelineError` for a simulation without its truth.
+    """
+    if not settings.run.simulation:
+        return as_table(_check_recorded(inputs, settings))
+    if inputs.truth is None or inputs.card is None:
+        fix = "give --truth and --card of simulate_nsd"
+        raise PipelineError("check_results", "the truth of a simulation", "none", fix)
+    return as_table(_check_simulated(inputs, inputs.truth, inputs.card, settings))
+
+
+def _check_recorded(inputs: CheckInputs, settings: Settings) -> list[Check]:
+    summaries = Summaries(inputs.summaries)
+    return [
+        check_shared_clusters(inputs.clusters),
+        _check_attention(inputs, settings),
+        *check_transfer(summaries, paper_table("table1").metrics),
+        *check_orderings(summaries, settings),
+    ]
+
+
+def _check_simulated(
+    inputs: CheckInputs, truth: Path, card: Path, settings: Settings
+) -> list[Check]:
+    truths = {
+        subject: read_voxel_truth(truth, subject, path) for subject, path in inputs.voxels.items()
+    }
+    found = list(truths.values())
+    return [
+        *check_difficulty(read_card(card)),
+        *_check_encoder(inputs, truths, settings),
+        *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
+        _check_attention(inputs, settings),
+        *check_scores(Summaries(inputs.summaries)),
+        *_answer_with_nearest(inputs, truth, settings),
+    ]
+
+
+def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
+    """Check that the simulated brain is as hard as NSD's: noise ceilings and silent voxels."""
+    low, high = PUBLISHED_MEDIAN_CEILINGS
+    centre, reach = (low + high) / 2, (high - low) / 2
+    medians = [float(subject["median_ceiling_pct"]) for subject in card["subjects"]]
+    furthest = max(medians, key=lambda median: abs(median - centre))
+    text = (
+        f"the most unusual subject's median noise ceiling, percent; NSD publishes {low} to {high}"
+    )
+    silent = "least share of voxels that carry nothing, of the simulated subjects"
+    share = min(float(subject["silent_share"]) for subject in card["subjects"])
+    return [
+        within("difficulty_median_ceiling_pct", furthest, centre, reach, text),
+        at_least("difficulty_silent_share", share, float("nan"), LEAST_SILENT_SHARE, silent),
+    ]
+
+
+def _check_encoder(
+    inputs: CheckInputs, truths: Mapping[str, VoxelTruth], settings: Settings
+) -> list[Check]:
+    """Measure encoder accuracy as a share of what the true noise ceiling allows."""
+    evaluated = [subject for subject in settings.nsd.evaluated if subject in inputs.betas]
+    betas = {subject: inputs.betas[subject] for subject in evaluated}
+    predictions = predict_test_responses(
+        inputs.encoder, betas, inputs.trials, inputs.stimuli, inputs.weights_dir, settings
+    )
+    pairs = [(found, truths[found.subject].noise_ceiling) for found in predictions]
+    values = [
+        float(share_of_attainable(found.correlation, ceiling, LEAST_CEILING))
+        for found, ceiling in pairs
+    ]
+    nulls = [_encoder_null(found, ceiling, settings) for found, ceiling in pairs]
+    medians = [
+        float(np.median(found.correlation[ceiling > LEAST_CEILING])) for found, ceiling in pairs
+    ]
+    text = (
+        "median over responsive voxels (true ceiling above 10 %) of correlation / sqrt(true "
+        "ceiling), held-out shared images; null: 99.9th percentile with images shuffled. Median "
+        f"correlation {np.mean(medians):.3f}; {', '.join(evaluated)}"
+    )
+    value, null = float(np.mean(values)), float(np.mean(nulls))
+    name = "encoder_share_of_attainable"
+    return [at_least(name, value, null, LEAST_SHARE_OF_ATTAINABLE, text)]
+
+
+def _encoder_null(
+    found: EncoderPredictions,
+    ceiling: NDArray[np.float64],
+    settings: Settings,
+) -> float:
+    generator = numpy_generator(settings.run.seed, "encoder_null", found.subject)
+    shuffled = shuffled_correlations(found, settings.evaluation.n_permutations, generator)
+    return float(np.percentile(share_of_attainable(shuffled, ceiling, LEAST_CEILING), 99.9))
+
+
+def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
+    """Check the attention of the semantic BIT on the test responses of each evaluated subject."""
+    bit = load_bit(inputs.bit)
+    bit.model.eval()
+    attention = []
+    for subject in settings.nsd.evaluated:
+        files = inputs.betas[subject], inputs.trials[subject]
+        fmri = load_subject_fmri(subject, *files, ("test",), "40h", True)
+        hemisphere = read_voxels(inputs.voxels[subject])["hemisphere"]
+        attention.append(cluster_attention(bit, fmri, hemisphere))
+    generator = numpy_generator(settings.run.seed, "shuffled_attention")
+    return check_contralateral(attention, settings.evaluation.n_permutations, generator)
+
+
+def _answer_with_nearest(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:
+    """Score the answer that names the training image whose true content is nearest."""
+    scenes = read_scenes(truth)
+    images = ImageStore(inputs.stimuli)
+    device = run_device(settings)
+    networks = load_metric_networks(settings.features.metrics, inputs.weights_dir, device)
+    scores: dict[str, list[float]] = {}
+    for name, path in inputs.metrics.items():
+        subject, run, kind = name.split("/")
+        if (run, kind) != ("40h", "fused"):
+            continue
+        test = read_table(path, ("nsd_id",), "evaluate")["nsd_id"].to_numpy(dtype=np.int64)
+        trials = read_trials(inputs.trials[subject])
+        training = np.unique(trials.loc[trials["split"] == "train", "nsd_id"].to_numpy(np.int64))
+        answers = images.images(nearest_scenes(test, training, scenes))
+        for network_name, network in networks.items():
+            size = settings.evaluation.eval_size
+            given = tap_features(network, answers, size, device)
+            sought = tap_features(network, images.images(test), size, device)
+            for tap in given:
+                metric = metric_name(network_name, tap, "two_way")
+                found = float(two_way_scores(given[tap], sought[tap]).mean())
+                scores.setdefault(metric, []).append(found)
+    text = "two-way identification when each test image is answered with the training image whose "
+    text += "true content is nearest, percent"
+    return [
+        for_comparison(f"nearest_training_image_{metric}", float(np.mean(values)), text)
+        for metric, values in scores.items()
+    ]

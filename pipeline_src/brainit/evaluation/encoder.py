@@ -1,0 +1,241 @@
+"""How well the encoder predicts responses to held-out shared images (arXiv 2406.12179; 4.4).
+
+Per voxel, the correlation over test images of prediction and measured response, beside what the
+noise allows: the root of the noise ceiling.
+
+Intervals resample images, for all voxels at once: neighbours respond alike and are measured on the
+same images, so resampling voxels would give intervals that are too narrow.
+
+Parts of cortex are all voxels, the hemispheres, the labels whose union is the mask, ranges of the
+noise ceiling and, in a simulation, true areas. The table `encoder` is made of these numbers alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from brainit.core.device import encoder_precision, run_device
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
+from brainit.core.shards import shard_ranges
+from brainit.core.streams import numpy_generator
+from brainit.data.fmri import SubjectFmri, load_subject_fmri
+from brainit.data.images import ImageStore
+from brainit.data.nsd.masks import voxels_of_labels
+from brainit.data.voxels import read_voxels
+from brainit.evaluation.metrics.two_way import row_correlations, standardised
+from brainit.evaluation.tables.encoder import ENCODER_COLUMNS
+from brainit.evaluation.truth import read_voxel_truth
+from brainit.models.voxel_encoder import VoxelEncoder, load_encoder
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class EncoderPredictions:
+    """Predicted and measured (repeats averaged) responses of the test images, float32."""
+
+    subject: str
+    predicted: Float[Tensor, "images voxels"]
+    measured: Float[Tensor, "images voxels"]
+
+    @property
+    def correlation(self) -> NDArray[np.float64]:
+        """Correlation over images of each voxel, in [-1, 1]."""
+        return row_correlations(self.predicted.T, self.measured.T).numpy()
+
+
+def predict_test_responses(
+    encoder: Path,
+    betas: Mapping[str, Path],
+    trials: Mapping[str, Path],
+    stimuli: Path,
+    weights_dir: Path | None,
+    settings: Settings,
+) -> list[EncoderPredictions]:
+    """Predict the responses of each subject to its test images.
+
+    Raises `PipelineError` where the encoder does not know a subject or its voxels.
+    """
+    device = run_device(settings)
+    model = load_encoder(encoder, settings.features, weights_dir).to(device).eval()
+    model.use_precision(encoder_precision(settings, device))
+    images = ImageStore(stimuli)
+    found = []
+    for subject in betas:
+        fmri = load_subject_fmri(subject, betas[subject], trials[subject], ("test",), "40h", True)
+        _require_subject(encoder, model, fmri)
+        predicted = _predict(model, fmri, images, device)
+        measured = torch.from_numpy(fmri.betas.astype(np.float32))
+        found.append(EncoderPredictions(subject, predicted, measured))
+    return found
+
+
+def _require_subject(path: Path, model: VoxelEncoder, fmri: SubjectFmri) -> None:
+    known = {s: model.voxel_slice(s) for s in model.subjects}
+    counts = {s: voxels.stop - voxels.start for s, voxels in known.items()}
+    if counts.get(fmri.subject) != fmri.n_voxels:
+        expected = f"an encoder of {fmri.subject} with {fmri.n_voxels} voxels"
+        raise PipelineError(path, expected, f"one of {counts}", "rerun train_encoder")
+
+
+@torch.inference_mode()
+def _predict(
+    model: VoxelEncoder, fmri: SubjectFmri, images: ImageStore, device: torch.device
+) -> Float[Tensor, "images voxels"]:
+    voxels = model.hoist(model.voxel_slice(fmri.subject))
+    blocks = [
+        model.predict(images.images(fmri.nsd_id[start:stop]).to(device), voxels).cpu()
+        for start, stop in shard_ranges(len(fmri.nsd_id), _BATCH)
+    ]
+    return torch.cat(blocks)
+
+
+def shuffled_correlations(
+    predictions: EncoderPredictions, n_permutations: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return each voxel's correlation with images shuffled, (permutations, voxels)."""
+    first, second = (
+        standardised(values.T) for values in (predictions.predicted, predictions.measured)
+    )
+    orders = (generator.permutation(first.shape[1]) for _ in range(n_permutations))
+    rows = [(first * second[:, torch.from_numpy(order)]).sum(dim=1).numpy() for order in orders]
+    return np.stack(rows)
+
+
+def share_of_attainable(
+    correlation: NDArray[np.float64], noise_ceiling: NDArray[np.float64], least_ceiling: float
+) -> NDArray[np.float64]:
+    """Return the median over voxels of correlation / sqrt(ceiling / 100).
+
+    Only voxels whose ceiling (percent) is above `least_ceiling` count; voxels are the last axis of
+    `correlation`.
+    """
+    is_responsive = noise_ceiling > least_ceiling
+    attainable = np.sqrt(noise_ceiling[is_responsive] / 100.0)
+    return np.asarray(np.median(correlation[..., is_responsive] / attainable, axis=-1))
+
+
+_VOXELS_PER_BLOCK = 512
+_ROUNDING = 1.0e-12
+"""Share of a resample's mean square below which a voxel does not vary in it."""
+
+
+def resampled_mean_correlations(
+    found: EncoderPredictions,
+    parts: Bool[np.ndarray, "parts voxels"],
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return the mean correlation of each part in each resample of images, (resamples, parts).
+
+    A voxel that does not vary in a resample has correlation 0 there; each part has a voxel.
+    """
+    n_images, n_voxels = found.predicted.shape
+    draws = (generator.integers(n_images, size=n_images) for _ in range(n_resamples))
+    counts = np.stack([np.bincount(draw, minlength=n_images) for draw in draws])
+    weights = torch.from_numpy(counts / n_images)
+    members = torch.from_numpy(parts.astype(np.float64))
+    sums = torch.zeros(n_resamples, len(parts), dtype=torch.float64)
+    for start, stop in shard_ranges(n_voxels, _VOXELS_PER_BLOCK):
+        block = (values[:, start:stop] for values in (found.predicted, found.measured))
+        sums += _weighted_correlations(weights, *block) @ members[:, start:stop].T
+    return np.asarray((sums / members.sum(dim=1)).numpy())
+
+
+def _weighted_correlations(
+    weights: Float[Tensor, "resamples images"],
+    predicted: Float[Tensor, "images voxels"],
+    measured: Float[Tensor, "images voxels"],
+) -> Float[Tensor, "resamples voxels"]:
+    """Return (E[xy] - E[x] E[y]) / sqrt(var[x] var[y]), expectations by rows of `weights`."""
+    x, y = (standardised(values.T).T for values in (predicted, measured))
+    mean_x, mean_y = weights @ x, weights @ y
+    square_x, square_y = weights @ x.square(), weights @ y.square()
+    var_x, var_y = square_x - mean_x.square(), square_y - mean_y.square()
+    varies = (var_x > _ROUNDING * square_x) & (var_y > _ROUNDING * square_y)
+    covariance = weights @ (x * y) - mean_x * mean_y
+    return torch.where(varies, covariance / (var_x * var_y).sqrt(), 0.0)
+
+
+CEILING_EDGES = (0.0, 10.0, 30.0, 50.0, 100.0)
+"""Ranges of the noise ceiling, in percent of variance."""
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """The files of one subject; `nsd` is the fetched tree, `truth` a simulation's or None."""
+
+    encoder: Path
+    nsd: Path
+    voxels: Path
+    betas: Path
+    trials: Path
+    stimuli: Path
+    truth: Path | None = None
+    weights_dir: Path | None = None
+
+
+def evaluate_encoder(subject: str, files: EncoderFiles, settings: Settings) -> pd.DataFrame:
+    """Return the encoder's accuracy on the test images of `subject`, a row for each part.
+
+    Raises `PipelineError` where the encoder does not know the subject or its voxels.
+    """
+    betas, trials = {subject: files.betas}, {subject: files.trials}
+    (found,) = predict_test_responses(
+        files.encoder, betas, trials, files.stimuli, files.weights_dir, settings
+    )
+    table = read_voxels(files.voxels)
+    ceiling = table["noise_ceiling"].astype(np.float64)
+    parts = dict(_parts(table["hemisphere"], ceiling))
+    labels = voxels_of_labels(
+        files.nsd, str(table.attributes["mask"]), table["vertex"], table["hemisphere"]
+    )
+    parts |= {f"label {name}": inside for name, inside in labels.items()}
+    if files.truth is not None:
+        true = read_voxel_truth(files.truth, subject, files.voxels)
+        parts |= {f"true {name}": true.area == i for i, name in enumerate(true.areas)}
+    return accuracy_by_part(found, ceiling, parts, settings)
+
+
+def _parts(
+    hemisphere: NDArray[np.int64], ceiling: NDArray[np.float64]
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    yield "all voxels", np.ones(len(ceiling), dtype=bool)
+    for side, name in enumerate(("left", "right")):
+        yield f"{name} hemisphere", hemisphere == side
+    for low, high in zip(CEILING_EDGES[:-1], CEILING_EDGES[1:], strict=True):
+        is_last = high == CEILING_EDGES[-1]
+        below = ceiling <= high if is_last else ceiling < high
+        yield f"ceiling {low:.0f} to {high:.0f} %", (ceiling >= low) & below
+
+
+def accuracy_by_part(
+    found: EncoderPredictions,
+    ceiling: NDArray[np.float64],
+    parts: Mapping[str, NDArray[np.bool_]],
+    settings: Settings,
+) -> pd.DataFrame:
+    """Return `ENCODER_COLUMNS` for each part that has voxels; `ceiling` in percent, by voxel."""
+    known = {name: inside for name, inside in parts.items() if inside.any()}
+    generator = numpy_generator(settings.run.seed, "encoder_accuracy", found.subject)
+    n_resamples = settings.evaluation.n_bootstrap
+    means = resampled_mean_correlations(found, np.stack([*known.values()]), n_resamples, generator)
+    intervals = np.percentile(means, (2.5, 97.5), axis=0).T
+    correlation = found.correlation
+    rows = []
+    for (name, inside), (low, high) in zip(known.items(), intervals, strict=True):
+        values, limits = correlation[inside], ceiling[inside]
+        able = limits > CEILING_EDGES[1]
+        share = np.median(values[able] / np.sqrt(limits[able] / 100)) if able.any() else np.nan
+        centres = float(np.median(limits)), float(values.mean())
+        n_images = len(found.predicted)
+        rows.append((name, len(values), n_images, *centres, float(low), float(high), float(share)))
+    return pd.DataFrame(rows, columns=list(ENCODER_COLUMNS))

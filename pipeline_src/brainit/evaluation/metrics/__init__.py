@@ -1,0 +1,1 @@
+"""Scores of reconstructions against targets, and the statistics beside them (paper section 5.2)."""

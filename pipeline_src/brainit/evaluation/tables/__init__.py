@@ -1,0 +1,1 @@
+"""The paper's tables, made from the scores of all runs."""

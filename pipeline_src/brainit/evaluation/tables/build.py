@@ -1,0 +1,162 @@
+"""The paper's tables beside ours: paper | ours | difference (Table 1, T1 to T7).
+
+Where the data are simulated our columns are headed so, and no difference is computed: the brain and
+the networks that score are others, so the numbers cannot be compared with the paper's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from brainit.core.settings import Settings
+from brainit.evaluation.tables.class_rows import CLASS_NOTE, class_blocks, class_records
+from brainit.evaluation.tables.encoder import encoder_table
+from brainit.evaluation.tables.failures import failure_table
+from brainit.evaluation.tables.files import Block, Table
+from brainit.evaluation.tables.notes import published_note, table_notes
+from brainit.evaluation.tables.paper import PaperTable, paper_table, unpublished_table
+from brainit.evaluation.tables.records import Results, table_records
+from brainit.evaluation.tables.rows import (
+    ENCODER_TABLE,
+    FAILURES,
+    NSDSYNTHETIC,
+    RETRIEVAL,
+    duration_label,
+    rows_with,
+)
+from brainit.evaluation.tables.text import format_interval, format_p, format_score, with_arrow
+
+
+def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
+    """Return the tables `names` (of `TABLES` and `BEYOND`).
+
+    Rows without runs are named as not run.
+    """
+    return [_make_table(name, results, settings) for name in names]
+
+
+def _make_table(name: str, results: Results, settings: Settings) -> Table:
+    if name == FAILURES:
+        return failure_table(results.images, settings)
+    if name == ENCODER_TABLE:
+        return encoder_table(results.encoder, settings)
+    rows = rows_with(name, results.images.runs())
+    published = unpublished_table(rows.title) if rows.title else paper_table(name)
+    records = table_records(name, rows, published, results, settings)
+    simulated = settings.run.simulation
+    blocks = [*_our_blocks(records, simulated), *_paired_blocks(records), *_seed_blocks(records)]
+    blocks += [_paper_block(published)] if published.rows else []
+    title = published.title + (" (simulation)" if simulated else "")
+    notes = table_notes(name, published, records, settings)
+    if name in ("t6", RETRIEVAL):
+        others = paper_table(RETRIEVAL)
+        blocks.append(_paper_block(others))
+        notes = (*notes, published_note(others.title, others))
+    if name == NSDSYNTHETIC and results.classes:
+        by_class = class_records(rows, published, results, settings)
+        blocks += class_blocks(by_class)
+        records = pd.concat([records.assign(image_class=""), by_class], ignore_index=True)
+        notes = (*notes, CLASS_NOTE)
+    return Table(name, title, tuple(blocks), records, notes)
+
+
+def _our_blocks(records: pd.DataFrame, simulated: bool) -> list[Block]:
+    """Return a block per condition: paper | ours | difference, or simulation | chance."""
+    parts = (
+        "simulation|95 % interval|chance" if simulated else "paper|ours|95 % interval|difference"
+    )
+    blocks = []
+    for condition, rows in records.groupby("condition", sort=False):
+        groups = list(dict.fromkeys(rows["subjects"]))
+        by_group = {group: rows[rows["subjects"] == group] for group in groups}
+        columns = ("metric", *parts.split("|"), *groups[1:])
+        cells = [_our_cells(row, simulated) for _, row in by_group[groups[0]].iterrows()]
+        for group in groups[1:]:
+            scores = zip(by_group[group]["metric"], by_group[group]["ours"], strict=True)
+            own = [format_score(str(metric), float(value)) for metric, value in scores]
+            cells = [(*row, cell) for row, cell in zip(cells, own, strict=True)]
+        heading = f"{condition}, {_whose(str(groups[0]))}{', simulation' if simulated else ''}"
+        blocks.append(Block(heading, columns, tuple(cells)))
+    return blocks
+
+
+def _whose(subjects: str) -> str:
+    return subjects if " " not in subjects else f"mean of {subjects.replace(' ', ', ')}"
+
+
+def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
+    metric = str(row["metric"])
+    names = ("paper", "ours", "ci_low", "ci_high", "difference", "null_mean")
+    numbers = {name: float(str(row[name])) for name in names}
+    text = {name: format_score(metric, value) for name, value in numbers.items()}
+    interval = format_interval(metric, numbers["ci_low"], numbers["ci_high"])
+    if simulated:
+        return with_arrow(metric), text["ours"], interval, text["null_mean"]
+    difference = format_score(metric, numbers["difference"], sign=True)
+    return with_arrow(metric), text["paper"], text["ours"], interval, difference
+
+
+def _paired_blocks(records: pd.DataFrame) -> list[Block]:
+    """Return the comparisons of rows with the table's reference row, for the mean over subjects.
+
+    A row whose subjects the reference row lacks is not compared.
+    """
+    mean = _of_the_mean(records)
+    compared = mean[mean["compared_with"] != ""]
+    if compared.empty:
+        return []
+    columns: dict[str, dict[str, str]] = {}
+    for condition, rows in compared.groupby("condition", sort=False):
+        scores = zip(rows["metric"], rows["paired_difference"], rows["p_value"], strict=True)
+        columns[str(condition)] = {
+            str(metric): f"{format_score(str(metric), float(value), sign=True)} "
+            f"({format_p(float(p))})"
+            for metric, value, p in scores
+        }
+    heading = f"Less {compared['compared_with'].iloc[0]}, image by image (Wilcoxon, two-sided)"
+    return [_by_metric(heading, columns)]
+
+
+def _of_the_mean(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records of each condition's first set of subjects: all that it has."""
+    first = records.groupby("condition", sort=False)["subjects"].transform("first")
+    return records[records["subjects"] == first]
+
+
+def _by_metric(heading: str, columns: dict[str, dict[str, str]]) -> Block:
+    """Return a block of a row per metric; a column without one has a dash there."""
+    metrics = list(dict.fromkeys(metric for cells in columns.values() for metric in cells))
+    rows = [(with_arrow(m), *(cells.get(m, "–") for cells in columns.values())) for m in metrics]
+    return Block(heading, ("metric", *columns), tuple(rows))
+
+
+def _seed_blocks(records: pd.DataFrame) -> list[Block]:
+    """Return mean and deviation over seeds of the rows that were run with several."""
+    mean = _of_the_mean(records)
+    several = mean[mean["n_seeds"] > 1]
+    if several.empty:
+        return []
+    columns: dict[str, dict[str, str]] = {}
+    for condition, rows in several.groupby("condition", sort=False):
+        numbers = zip(rows["metric"], rows["seed_mean"], rows["seed_sd"], strict=True)
+        columns[f"{condition}, {int(rows['n_seeds'].min())} seeds"] = {
+            str(m): f"{format_score(str(m), float(value))} ± {format_score(str(m), float(sd))}"
+            for m, value, sd in numbers
+        }
+    return [_by_metric("Over seeds: mean ± standard deviation", columns)]
+
+
+def _paper_block(published: PaperTable) -> Block:
+    rows = [
+        (
+            row.method,
+            duration_label(row.data),
+            str(row.n_test),
+            *(format_score(metric, row.values[metric]) for metric in published.metrics),
+        )
+        for row in published.rows
+    ]
+    metrics = tuple(with_arrow(metric) for metric in published.metrics)
+    heading = f"As published, on NSD: {published.title}"
+    return Block(heading, ("method", "data", "test images", *metrics), tuple(rows))

@@ -1,0 +1,1 @@
+"""The authors' published checkpoints, converted to this pipeline's files."""

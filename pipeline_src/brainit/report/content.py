@@ -1,0 +1,202 @@
+"""What stands in the sections of the report, as plain text and rows."""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from PIL import Image
+
+from brainit import __version__
+from brainit.core.artifacts import read_table
+from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
+from brainit.data.recons import PROVENANCE_NAME
+from brainit.data.trials import SPLITS, read_trials
+from brainit.evaluation.checks.check import CHECK_COLUMNS, HOLDS
+from brainit.report.captions import CAPTIONS, Caption, caption_of
+from brainit.report.ranking import run_label
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in the file itself: `data` is base64 of its PNG."""
+
+    name: str
+    caption: Caption
+    width: int
+    height: int
+    data: str
+
+
+def summary_of(settings: Settings, runs: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what was run on what, as names and values; `runs` are subject/run."""
+    nsd, features, simulated = settings.nsd, settings.features, settings.run.simulation
+    of_subject: dict[str, list[str]] = {}
+    for name in runs:
+        subject, _, run = name.partition("/")
+        of_subject.setdefault(subject, []).append(run_label(run))
+    networks = features.model_dump(
+        include={"encoder_backbone", "semantic_tokens", "vgg", "generator", "refiner"}
+    )
+    metrics = ", ".join(features.metrics)
+    return [
+        ("software", f"brainit {__version__}"),
+        ("data", "a simulated NSD" if simulated else "the Natural Scenes Dataset (NSD)"),
+        ("betas", f"{nsd.betas_version}, {nsd.space}, mask {nsd.mask}"),
+        ("test set", nsd.test_set),
+        (
+            "runs",
+            "; ".join(f"{subject}: {', '.join(of_subject[subject])}" for subject in of_subject),
+        ),
+        (
+            "models",
+            "trained in this run" if settings.models.root == "train" else settings.models.root,
+        ),
+        (
+            "networks",
+            ", ".join(f"{role.replace('_', ' ')} {name}" for role, name in networks.items()),
+        ),
+        ("metric networks", metrics),
+        ("seed and threads", f"{settings.run.seed} and {settings.run.threads}"),
+    ]
+
+
+def data_grid(trials: Mapping[str, Path], ceilings: Mapping[str, Path]) -> Grid:
+    """Return voxels, sessions and trials by split of each subject."""
+    rows = []
+    for subject, path in trials.items():
+        table = read_trials(path)
+        ceiling = read_table(ceilings[subject], ("n_voxels",), "estimate_noise_ceiling").iloc[0]
+        counts = [f"{int((table['split'] == split).sum()):,}" for split in SPLITS]
+        n_test = table.loc[table["split"] == "test", "nsd_id"].nunique()
+        rows.append(
+            (
+                subject,
+                f"{ceiling['n_voxels']:,}",
+                str(table["session"].nunique()),
+                *counts,
+                f"{n_test:,}",
+            )
+        )
+    head = (
+        "subject",
+        "voxels",
+        "sessions",
+        *(f"{split} trials" for split in SPLITS),
+        "test images",
+    )
+    return Grid(head, tuple(rows))
+
+
+def ceiling_grid(ceilings: Mapping[str, Path]) -> Grid:
+    """Return the noise ceiling summaries of all subjects."""
+    found = [read_table(path, ("subject",), "estimate_noise_ceiling") for path in ceilings.values()]
+    joined = pd.concat(found) if found else pd.DataFrame()
+    rows = [
+        tuple(
+            "–" if value != value else f"{value:.4g}" if isinstance(value, float) else str(value)
+            for value in row
+        )
+        for row in joined.itertuples(index=False)
+    ]
+    return Grid(tuple(str(name) for name in joined.columns), tuple(rows))
+
+
+def read_figures(folder: Path) -> list[Figure]:
+    """Return the figures, known ones in the order of their captions.
+
+    Raises `PipelineError` where there is none.
+    """
+    paths = {path.stem: path for path in sorted(folder.glob("*.png"))}
+    if not paths:
+        raise PipelineError(folder, "figures (.png)", "none", "run make_figures")
+    names = [*(n for n in CAPTIONS if n in paths), *(n for n in paths if n not in CAPTIONS)]
+    return [_read_figure(paths[name]) for name in names]
+
+
+def _read_figure(path: Path) -> Figure:
+    with Image.open(path) as picture:
+        width, height = picture.size
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return Figure(path.stem, caption_of(path.stem), width, height, data)
+
+
+def verdict_of(checks: pd.DataFrame) -> str:
+    """Return how many of the claims hold."""
+    claims = checks[checks["threshold"].notna()]
+    return f"{int((claims['verdict'] == HOLDS).sum())} of {len(claims)} checks hold"
+
+
+def check_rows(checks: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the checks as text."""
+    numbers = ("value", "null", "threshold")
+    return [
+        {
+            column: _number(row[column]) if column in numbers else str(row[column])
+            for column in CHECK_COLUMNS
+        }
+        for row in checks.to_dict("records")
+    ]
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.4g}"
+
+
+def run_grid(recons: Mapping[str, Path]) -> Grid:
+    """Return the provenance of each run; raises `PipelineError` for an unfinished one."""
+    settings = "reconstruction settings"
+    head = ("run", "images", "seed", "threads", settings, "models", "recons.h5", "versions")
+    return Grid(head, tuple(_run_row(name, folder) for name, folder in recons.items()))
+
+
+def _run_row(name: str, folder: Path) -> tuple[str, ...]:
+    path = folder / PROVENANCE_NAME
+    try:
+        record = json.loads(read_text(path, "gather_reconstructions"))
+    except ValueError as error:
+        fix = "delete the folder and rerun gather_reconstructions"
+        raise PipelineError(path, "a run's provenance", str(error), fix) from error
+    versions, models = record.get("versions", {}), sorted(record.get("models", {}).items())
+    return (
+        name,
+        str(record.get("n_images", "–")),
+        str(record.get("seed", "–")),
+        str(record.get("threads", "–")),
+        str(record.get("settings_digest", "–"))[:16],
+        ", ".join(f"{role} {made['sha256'][:16]}" for role, made in models),
+        str(record.get("sha256", {}).get("recons.h5", "–"))[:16],
+        ", ".join(f"{key} {value}" for key, value in sorted(versions.items())),
+    )
+
+
+def read_text(path: Path, made_by: str) -> str:
+    """Read a file that the report shows; raises `PipelineError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PipelineError(path, "a file of the report", str(error), f"run {made_by}") from error
+
+
+def citations() -> Sequence[Mapping[str, Any]]:
+    """Return the works to cite."""
+    text = resources.files("brainit.report").joinpath("citations.yaml").read_text(encoding="utf-8")
+    found: list[dict[str, Any]] = yaml.safe_load(text)
+    return found
