@@ -1,4 +1,4 @@
-"""What the sections of the settings share: strictness and common types."""
+"""Base class of the settings' sections, and their common types."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A section of the settings: frozen, strict, unknown keys refused."""
+    """Base class of a section: frozen, strict, refuses unknown keys."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
