@@ -1,4 +1,4 @@
-"""`brainit check-subject DIR`: say all that is wrong with a lab's folder, or what it holds."""
+"""`brainit check-subject DIR`: list every fault of a lab subject's folder, or its counts."""
 
 import argparse
 import logging
@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Raise `PipelineError` with every fault, or log the counts of a valid folder."""
+    """Log the counts of a valid folder; raise `PipelineError` that lists every fault."""
     require_valid(args.folder)
     betas = lab_layout.open_betas(args.folder)
     table = lab_layout.read_trials(args.folder)
