@@ -64,12 +64,10 @@ class TextTower(nn.Module):
         return x, pooled if self.text_projection is None else pooled @ self.text_projection
 
 
-def build_tower(
-    text: dict[str, int], *, quick_gelu: bool, has_projection: bool, embed_dim: int
-) -> TextTower:
+def build_tower(text: dict[str, int], *, quick_gelu: bool, has_projection: bool) -> TextTower:
     """Return an untrained text tower on `meta`."""
     architecture = {
-        "embed_dim": embed_dim,
+        "embed_dim": text["width"],
         "vision_cfg": _NO_IMAGES,
         "text_cfg": text,
         "quick_gelu": quick_gelu,
@@ -85,8 +83,7 @@ def load_clip_l_tower(
 
     Raises `PipelineError` that lists missing and unknown parameters.
     """
-    text = text or CLIP_L_TEXT
-    tower = build_tower(text, quick_gelu=True, has_projection=False, embed_dim=text["width"])
+    tower = build_tower(text or CLIP_L_TEXT, quick_gelu=True, has_projection=False)
     load_state(path, tower, clip_l_state(published), assign=True, fix=REFETCH)
     return tower
 
@@ -121,8 +118,7 @@ def load_bigg_tower(
 
     Raises `PipelineError` that lists missing and unknown parameters.
     """
-    text = text or BIGG_TEXT
-    tower = build_tower(text, quick_gelu=False, has_projection=True, embed_dim=text["width"])
+    tower = build_tower(text or BIGG_TEXT, quick_gelu=False, has_projection=True)
     state = {n: v.float() for n, v in published.items() if n != "logit_scale"}
     load_state(path, tower, state, assign=True, fix=REFETCH)
     return tower

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.small_sdxl import SMALL_SDXL
 from tests.unit.features.plain_sgm import GROUPS, PlainUnet, PlainVae
 from torch import Tensor
 
@@ -31,17 +32,8 @@ from brainit.features.unclip import (
 from brainit.features.weights_file import count_parameters
 
 PATH = Path("unclip.ckpt")
-SMALL = SdxlSize(
-    image_size=32,
-    channels=(8, 16, 32),
-    transformers=(1, 2, 3),
-    head_width=8,
-    token_width=12,
-    n_tokens=9,
-    size_width=6,
-    vae_channels=(8, 8, 16, 16),
-    norm_groups=GROUPS,
-)
+WIDTHS = {"size_width": 6, "vae_channels": (8, 8, 16, 16)}
+SMALL = replace(SMALL_SDXL, transformers=(1, 2, 3), n_tokens=9, norm_groups=GROUPS, **WIDTHS)
 
 
 @pytest.fixture(scope="module")
