@@ -5,7 +5,6 @@ embeddings are resized as DINOv2 resizes them for its models with registers: bic
 The final norm and the mask token are dropped, since the tapped layers do not use them.
 """
 
-import re
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from brainit.features.encoder_backbone import EncoderBackbone
-from brainit.features.weights_file import REFETCH, load_state
+from brainit.features.weights_file import REFETCH, load_state, renamed
 
 _UNUSED = ("mask_token", "norm.weight", "norm.bias")
 
@@ -79,14 +78,9 @@ def load_dinov2(
 
 def dinov2_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename DINOv2's parameters to those of `EncoderBackbone`; keep unknown names."""
-    return {_our_name(name): value for name, value in published.items() if name not in _UNUSED}
-
-
-def _our_name(name: str) -> str:
-    for pattern, ours in _PATTERNS:
-        if re.fullmatch(pattern, name):
-            return re.sub(pattern, ours, name)
-    return name
+    return {
+        renamed(name, _PATTERNS): value for name, value in published.items() if name not in _UNUSED
+    }
 
 
 def resize_positions(position: Tensor, side: int) -> Tensor:

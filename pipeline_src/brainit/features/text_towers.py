@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from brainit.core.compat import import_torchvision
 from brainit.features.semantic_tokens import build_clip
-from brainit.features.weights_file import REFETCH, load_state
+from brainit.features.weights_file import REFETCH, load_state, renamed
 
 CLIP_L_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 768, "heads": 12, "layers": 12}
 BIGG_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 1280, "heads": 20, "layers": 32}
@@ -94,7 +94,7 @@ def clip_l_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, value in published.items():
         found = re.fullmatch(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)", name)
         if not found:
-            state[_our_name(name)] = value.float()
+            state[renamed(name, _CLIP_L_NAMES)] = value.float()
         elif found[2] == "q":
             names = [name.replace("q_proj", f"{part}_proj") for part in "qkv"]
             if all(part in published for part in names):
@@ -102,13 +102,6 @@ def clip_l_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
                 state[joined] = torch.cat([published[part] for part in names]).float()
     state.pop("embeddings.position_ids", None)  # 0, 1, 2, ...
     return state
-
-
-def _our_name(name: str) -> str:
-    for pattern, ours in _CLIP_L_NAMES:
-        if re.fullmatch(pattern, name):
-            return re.sub(pattern, ours, name)
-    return name
 
 
 def load_bigg_tower(

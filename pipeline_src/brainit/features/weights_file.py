@@ -4,6 +4,8 @@ Weights are stored as float16 and used as float32. Nothing is unpickled.
 """
 
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,17 @@ def load_state(
         expected = "exactly the parameters of the network"
         raise PipelineError(path, expected, found, fix, code="wrong-kind")
     network.load_state_dict(state, assign=assign)
+
+
+def renamed(name: str, patterns: Iterable[tuple[str, str]]) -> str:
+    """Rename a parameter by the first (pattern, replacement) that matches its whole name.
+
+    A name that no pattern matches is returned unchanged.
+    """
+    for pattern, replacement in patterns:
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, replacement, name)
+    return name
 
 
 def freeze(network: nn.Module) -> nn.Module:
