@@ -42,6 +42,7 @@ def step_parser(step: str, description: str | None, *kinds: type[Any]) -> argpar
     parser.add_argument(
         "--settings", required=True, help="JSON object of the settings sections used"
     )
+    parser.set_defaults(step=step)
     add_flags(parser, *kinds)
     return parser
 
@@ -147,15 +148,22 @@ def add_work_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-hours", type=float, default=0.0, help="of one job; 0: no bound")
 
 
-def read_settings(text: str) -> Settings:
-    """Parse the JSON of `--settings` into settings; sections not given have the paper's values."""
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Parse `--settings`; a setting that is not in it can't be read, see `core.settings.base`."""
+    return parse_sections(_settings_json(args), step=args.step)
+
+
+def _settings_json(args: argparse.Namespace) -> dict[str, Any]:
     try:
-        sections = json.loads(text)
+        return json.loads(args.settings)
     except json.JSONDecodeError as error:
         raise PipelineError(
-            "--settings", "a JSON object", str(error), "quote it as the log shows"
+            "--settings",
+            "a JSON object",
+            str(error),
+            """quote it as '{"section": {"key": value}}'""",
+            code="invalid-argument",
         ) from error
-    return parse_sections(sections)
 
 
 def add_connections_flag(parser: argparse.ArgumentParser) -> None:
@@ -168,12 +176,10 @@ def read_fetching_settings(args: argparse.Namespace) -> Settings:
 
     The workflow gives the flag, so that another number of connections repeats no job.
     """
-    settings = read_settings(args.settings)
-    if args.connections is None:
-        return settings
-    given = settings.model_dump(mode="json")
-    given["nsd"]["connections"] = args.connections
-    return parse_sections(given)
+    given = _settings_json(args)
+    if args.connections is not None:
+        given = {**given, "nsd": {**given.get("nsd", {}), "connections": args.connections}}
+    return parse_sections(given, step=args.step)
 
 
 def named_paths(values: Sequence[str]) -> dict[str, Path]:
