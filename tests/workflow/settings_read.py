@@ -16,10 +16,7 @@ SECTIONS: dict[str, list[str]] = {}
 for section, hint in HINTS.items():
     for kind in [kind for kind in hint.__mro__ if kind in HINTS.values()]:
         SECTIONS.setdefault(f"{kind.__module__}.{kind.__name__}", []).append(section)
-KEYS = {
-    f"{hint.__module__}.{hint.__name__}": set(hint.model_fields)
-    for hint in HINTS.values()
-}
+KEYS = {f"{hint.__module__}.{hint.__name__}": set(hint.model_fields) for hint in HINTS.values()}
 BY_NAME = {
     "brainit.evaluation.tables.smaller.smaller_than_paper": {
         f"simulation.{key}" for key, _, _ in SIMULATED
