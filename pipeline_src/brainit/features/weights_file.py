@@ -106,3 +106,8 @@ def freeze(network: nn.Module) -> nn.Module:
 def count_parameters(network: nn.Module) -> int:
     """Return the number of scalars in the network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def sizes_of(architecture: dict[str, Any]) -> dict[str, Any]:
+    """Return the architecture of a shipped network without its `kind`."""
+    return {key: value for key, value in architecture.items() if key != "kind"}
