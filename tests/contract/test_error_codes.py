@@ -18,20 +18,9 @@ CONVERTED = (
     "commands/program.py",
     "commands/schema.py",
     "commands/weights.py",
-    "core/artifacts.py",
-    "core/checkpoints.py",
-    "core/device.py",
-    "core/files.py",
-    "core/interruption.py",
-    "core/locks.py",
-    "core/shards.py",
+    "core",
     "demo",
-    "features/checkpoint_reader.py",
-    "features/semantic_tokens.py",
-    "features/tensor_pickle.py",
-    "features/vgg_tokens.py",
-    "features/weights_fetch.py",
-    "features/weights_file.py",
+    "features",
 )
 """Files and folders whose errors have codes. Empty means the whole package, and every code used."""
 

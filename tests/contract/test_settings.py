@@ -64,6 +64,7 @@ def test_keys_of_the_lowlevel_bit_are_refused_for_the_semantic_one(key: str) -> 
     assert parse_sections({"bit_lowlevel": given}) != Settings()
     with pytest.raises(PipelineError) as error:
         parse_sections({"bit_semantic": given})
+    assert error.value.code == "invalid-setting"
     assert f"bit_semantic.{key}" in error.value.found
 
 
@@ -119,12 +120,13 @@ def test_gpu_overlays_are_valid_and_keep_the_method(repository: Path, size_gb: i
 def test_unknown_or_mistyped_key_is_named(sections: dict, named: str) -> None:
     with pytest.raises(PipelineError, match="expected .* found .* Fix: ") as error:
         parse_sections(sections)
-    assert named in error.value.found
+    assert error.value.code == "invalid-setting" and named in error.value.found
 
 
 def test_all_faults_are_in_one_error() -> None:
     with pytest.raises(PipelineError) as error:
         parse_sections({"encoder": {"lr": "x", "batch": 0}, "dip": {"unknown": 1}})
+    assert error.value.code == "invalid-setting"
     assert all(key in error.value.found for key in ("encoder.lr", "encoder.batch", "dip.unknown"))
 
 

@@ -115,10 +115,10 @@ def build_semantic_tokens(architecture: dict[str, Any]) -> SemanticTokens:
 def load_openclip(
     path: Path, published: dict[str, Tensor], architecture: dict[str, Any] | None = None
 ) -> SemanticTokens:
-    """Return the tokens' network from an open_clip state dict (ViT-bigG/14 where None).
+    """Return the token network from an open_clip state dict (`architecture` None: ViT-bigG/14).
 
-    Only the image tower is kept. It is built without memory of its own, so that the weights are in
-    memory once. Raises `PipelineError` that lists missing and unknown keys.
+    Keeps only the image tower, built on `meta` so that the weights are in memory only once. Raises
+    `PipelineError` that lists missing and unknown parameters.
     """
     architecture = architecture or openclip_config(BIGG14)
     vision = {**architecture["vision_cfg"], "output_tokens": True}

@@ -92,7 +92,7 @@ def build_vgg(architecture: dict[str, Any]) -> VggFeatures:
 def load_vgg16_bn(path: Path, published: dict[str, Tensor]) -> VggFeatures:
     """Return VGG-16 with batch norm from torchvision's state dict.
 
-    The classifier's weights are ignored. Raises `PipelineError` that lists missing keys.
+    Ignores the classifier's weights. Raises `PipelineError` that lists missing parameters.
     """
     network = VggFeatures(VGG16_CHANNELS, VGG16_IMAGE_SIZE)
     load_state(path, network, vgg16_bn_state(published), fix=REFETCH)
@@ -102,7 +102,7 @@ def load_vgg16_bn(path: Path, published: dict[str, Tensor]) -> VggFeatures:
 def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename torchvision's `features.<n>.*` to our `stages.<stage>.<layer>.*`.
 
-    Layers that VGG-16 has not keep their names; all else is left out.
+    Drops all other parameters. Layers that VGG-16 does not have keep their names.
     """
     names: dict[int, str] = {}
     number = 0

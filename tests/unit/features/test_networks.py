@@ -224,15 +224,22 @@ def test_autoencoder_gives_scenes_back(images: torch.Tensor) -> None:
 
 
 def test_unknown_network_is_refused_with_the_list() -> None:
-    with pytest.raises(PipelineError, match="demo_vgg_bn"):
+    with pytest.raises(PipelineError) as error:
         load_backbone("vgg", "demo_vgg")
-    with pytest.raises(PipelineError, match=MESSAGE):
+    assert error.value.code == "unknown-name" and error.value.where == "features.vgg"
+    assert "demo_vgg_bn" in error.value.expected and "'demo_vgg'" in error.value.found
+    with pytest.raises(PipelineError, match=MESSAGE) as error:
         find_entry("demo_vit", "vgg")
+    assert error.value.code == "unknown-name" and "demo_vit" not in error.value.expected
 
 
 def test_missing_published_weights_name_their_source(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"download.pytorch.org.*527.9 MB"):
+    with pytest.raises(PipelineError) as error:
         load_backbone("vgg", "vgg16_bn", tmp_path)
+    assert error.value.code == "missing-file"
+    assert error.value.where == str(tmp_path / "vgg16_bn.safetensors")
+    for part in ("brainit weights fetch vgg16_bn", "download.pytorch.org", "527.9 MB"):
+        assert part in error.value.fix
 
 
 def test_truncated_and_foreign_weights_are_refused(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_precision_is_named_or_follows_the_device() -> None:
             assert frozen_precision(settings_with(name), device) == getattr(torch, name)
     with pytest.raises(PipelineError) as error:
         settings_with("int8")
+    assert error.value.code == "invalid-setting"
     assert "features.precision" in error.value.found and "int8" in error.value.found
 
 

@@ -192,7 +192,7 @@ def test_the_hub_is_asked_through_its_client(
     assert all(name in error.value.fix for name in ("BRAINIT_WEIGHTS", "HF_TOKEN", source.file))
 
 
-def test_a_missing_address_says_so(server: tuple[str, Path], tmp_path: Path) -> None:
+def test_a_missing_url_is_an_error(server: tuple[str, Path], tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="404"):
         find_source(Source("b.pth", 1, url=f"{server[0]}b.pth"), tmp_path)
 
