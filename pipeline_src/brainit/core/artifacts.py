@@ -58,7 +58,7 @@ CONTRACTS: dict[str, Contract] = {
             "vertex": TensorSpec(
                 "int64", ("voxels",), "vertex of its hemisphere, or x + X(y + Yz)"
             ),
-            "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right, -1 not known"),
+            "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right, -1 unknown"),
             "position_mm": TensorSpec("float32", ("voxels", "xyz"), "mm"),
             "noise_ceiling": TensorSpec("float32", ("voxels",), "percent of variance, 3 repeats"),
         },
@@ -111,7 +111,7 @@ CONTRACTS: dict[str, Contract] = {
         {
             "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right"),
             "vertex": TensorSpec("int64", ("voxels",), "fsaverage vertex of its hemisphere"),
-            "area": TensorSpec("int64", ("voxels",), "place in the attribute `areas`"),
+            "area": TensorSpec("int64", ("voxels",), "index into the attribute `areas`"),
             "prf_x": TensorSpec("float32", ("voxels",), "fraction of the image, to the right"),
             "prf_y": TensorSpec("float32", ("voxels",), "fraction of the image, down"),
             "prf_sigma": TensorSpec("float32", ("voxels",), "fraction of the image"),
