@@ -67,13 +67,16 @@ def open_betas(path: Path, n_trials: int) -> NDArray[np.float16]:
     try:
         betas: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise PipelineError(path, "a readable .npy of betas", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable .npy of betas", str(error), _FIX, code="damaged-file"
+        ) from error
     if betas.dtype != np.float16 or betas.ndim != 2 or len(betas) != n_trials:
         raise PipelineError(
             path,
             f"float16 betas of axes (trials, voxels) with {n_trials} trials, as the trial table",
             f"{betas.dtype} of shape {betas.shape}",
             "rerun prepare_design and prepare_betas",
+            code="wrong-shape",
         )
     return betas
 
@@ -101,11 +104,12 @@ def load_subject_fmri(
             f"trials of split {splits} within {duration}",
             "none",
             "set nsd.validation_share between 0 and 1 and nsd.test_set to images that were shown",
+            code="missing-data",
         )
     rows, nsd_id, n_repeats = _examples(trials[chosen], average)
     values = _averaged(betas, rows, n_repeats)
     if not np.isfinite(values).all():
-        raise PipelineError(betas_path, "finite betas", "NaN or infinity", _FIX)
+        raise PipelineError(betas_path, "finite betas", "NaN or infinity", _FIX, code="bad-values")
     return SubjectFmri(subject, values, nsd_id, n_repeats)
 
 
@@ -159,6 +163,7 @@ def load_pool(
             "the same subjects",
             f"{sorted(betas)} and {sorted(trials)}",
             "give both flags for each subject",
+            code="inconsistent-inputs",
         )
     average = nsd.average_training_repeats and duration == "40h"
     loaded = {

@@ -76,13 +76,15 @@ def stimulus_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.ui
         with h5py.File(path, "r") as handle:
             dataset = handle.get(STIMULI_DATASET)
             if not isinstance(dataset, h5py.Dataset):
-                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX)
+                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
             if dataset.dtype != np.uint8 or dataset.ndim != 4 or dataset.shape[3] != 3:
-                raise PipelineError(path, expected, f"{dataset.dtype} {dataset.shape}", _FIX)
+                raise PipelineError(
+                    path, expected, f"{dataset.dtype} {dataset.shape}", _FIX, code="wrong-shape"
+                )
             images = progress(_each_image(dataset), "stimuli", len(dataset), "image")
             yield from (square(Image.fromarray(image), settings.stored_size) for image in images)
     except OSError as error:
-        raise PipelineError(path, expected, str(error), _FIX) from error
+        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
 
 
 def _each_image(dataset: Any) -> Iterator[NDArray[np.uint8]]:
@@ -105,11 +107,14 @@ def external_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.ui
                     f"{settings.n_external} images (images.n_external)",
                     f"{len(members)}",
                     "lower images.n_external or set it to null for all",
+                    code="missing-data",
                 )
             for member in progress(members, "external images", unit="image"):
                 yield _read_member(path, archive, member, settings.stored_size)
     except (OSError, zipfile.BadZipFile) as error:
-        raise PipelineError(path, "a readable zip archive", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable zip archive", str(error), _FIX, code="damaged-file"
+        ) from error
 
 
 def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -125,12 +130,16 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
         if not is_plain or member.file_size > _LARGEST_MEMBER_BYTES:
             expected = f"{EXTERNAL_FOLDER}/<name>.jpg of at most {_LARGEST_MEMBER_BYTES} bytes"
             found = f"{member.filename!r} of {member.file_size} bytes"
-            raise PipelineError(path, expected, found, _FIX)
+            raise PipelineError(path, expected, found, _FIX, code="wrong-kind")
     if not members:
-        raise PipelineError(path, f"images under {EXTERNAL_FOLDER}/", "none", _FIX)
+        raise PipelineError(
+            path, f"images under {EXTERNAL_FOLDER}/", "none", _FIX, code="missing-data"
+        )
     often, n_times = Counter(member.filename for member in members).most_common(1)[0]
     if n_times > 1:
-        raise PipelineError(path, "each image once", f"{often} {n_times} times", _FIX)
+        raise PipelineError(
+            path, "each image once", f"{often} {n_times} times", _FIX, code="duplicate-data"
+        )
     return sorted(members, key=lambda member: member.filename)
 
 
@@ -142,4 +151,6 @@ def _read_member(
             return square(image.convert("RGB"), side)
     except _MEMBER_FAULTS as error:
         where = f"{path}:{member.filename}"
-        raise PipelineError(where, "a readable image", str(error), _FIX) from error
+        raise PipelineError(
+            where, "a readable image", str(error), _FIX, code="damaged-file"
+        ) from error

@@ -26,5 +26,5 @@ def read_mat(path: Path, fix: str, expected: str = "a readable MATLAB file") -> 
     try:
         content: dict[str, Any] = loadmat(path)
     except _FAULTS as error:
-        raise PipelineError(path, expected, str(error), fix) from error
+        raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
     return content

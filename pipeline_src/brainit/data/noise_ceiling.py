@@ -51,6 +51,7 @@ def session_noise(
             f"images with {N_REPEATS} trials",
             "none",
             "use sessions enough for three repeats of an image",
+            code="missing-data",
         )
     rows = order[starts[:, None] + np.arange(N_REPEATS)]
     place = np.unique(session, return_inverse=True)[1].reshape(-1)

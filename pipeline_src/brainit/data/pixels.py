@@ -24,6 +24,7 @@ class PixelStore:
                 "uint8 images of axes (images, side, side, 3)",
                 f"{self._rows.dtype} rows of shape {shape}",
                 "delete the folder and rerun prepare_images",
+                code="wrong-kind",
             )
         self.image_size: int = int(shape[0])
         """Side in pixels."""

@@ -85,18 +85,26 @@ def read_recons(folder: Path, every: int = 1) -> Recons:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         digests = provenance["sha256"]
     except (OSError, ValueError, KeyError) as error:
-        raise PipelineError(path, "the provenance of a finished run", repr(error), _FIX) from error
+        raise PipelineError(
+            path, "the provenance of a finished run", repr(error), _FIX, code="damaged-file"
+        ) from error
     for name, digest in digests.items():
         found = sha256_of(folder / name) if (folder / name).is_file() else "no file"
         if found != digest:
-            raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX)
+            raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX, code="checksum")
     if FILE_NAME not in digests:
-        raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX)
+        raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX, code="missing-data")
     kinds = provenance.get("kinds", KINDS)
     with h5py.File(folder / FILE_NAME, "r") as handle:
         missing = [name for name in ("nsd_id", *kinds) if name not in handle]
         if missing:
-            raise PipelineError(folder / FILE_NAME, "the data sets of a run", f"no {missing}", _FIX)
+            raise PipelineError(
+                folder / FILE_NAME,
+                "the data sets of a run",
+                f"no {missing}",
+                _FIX,
+                code="missing-data",
+            )
         has_both = UNREFINED in handle
         known = ("nsd_id", *kinds, *([UNREFINED] if has_both else []))
         lengths = {len(handle[name]) for name in known}
@@ -105,5 +113,11 @@ def read_recons(folder: Path, every: int = 1) -> Recons:
         unrefined = handle[UNREFINED][::every] if has_both else None
     counts = {provenance.get("n_images"), *lengths}
     if len(counts) != 1:
-        raise PipelineError(folder / FILE_NAME, "one number of images", f"{counts}", _FIX)
+        raise PipelineError(
+            folder / FILE_NAME,
+            "one number of images",
+            f"{counts}",
+            _FIX,
+            code="inconsistent-inputs",
+        )
     return Recons(nsd_id, images, provenance, unrefined)

@@ -46,7 +46,11 @@ def test_images(planned: pd.DataFrame, test_set: str) -> NDArray[np.int64]:
         shown = shown[shown == n_planned.loc[shown.index]]
     if shown.empty:
         raise PipelineError(
-            "nsd.test_set", f"images of {test_set}", "none", "use nsd.test_set: shared1000"
+            "nsd.test_set",
+            f"images of {test_set}",
+            "none",
+            "use nsd.test_set: shared1000",
+            code="missing-data",
         )
     return np.sort(shown.index.to_numpy(dtype=np.int64))
 

@@ -43,12 +43,16 @@ def read_trials(path: Path) -> pd.DataFrame:
     table = read_table(path, TRIAL_COLUMNS, "prepare_design")
     fix = "delete it and rerun prepare_design"
     if not np.array_equal(table["trial"].to_numpy(), np.arange(len(table))):
-        raise PipelineError(path, "trials numbered 0, 1, 2, ...", "other numbers", fix)
+        raise PipelineError(
+            path, "trials numbered 0, 1, 2, ...", "other numbers", fix, code="bad-values"
+        )
     unknown = sorted(set(table["split"]) - set(SPLITS))
     if unknown:
-        raise PipelineError(path, f"splits {SPLITS}", f"{unknown}", fix)
+        raise PipelineError(path, f"splits {SPLITS}", f"{unknown}", fix, code="bad-values")
     if len(table) and (table["nsd_id"].min() < 0 or table["session"].min() < 1):
-        raise PipelineError(path, "nsd_id from 0 and session from 1", "smaller numbers", fix)
+        raise PipelineError(
+            path, "nsd_id from 0 and session from 1", "smaller numbers", fix, code="bad-values"
+        )
     return table
 
 
@@ -74,4 +78,10 @@ def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
         n_trials = round(SHARE_OF_SESSION[duration] * is_first.sum())
         return is_first & (trials["trial_in_session"] < n_trials).to_numpy(dtype=bool)
     known = ["15min", "30min", "450trials", "1h", "2h", "...", "40h"]
-    raise PipelineError("duration", f"one of {known}", duration, "correct transfer.durations")
+    raise PipelineError(
+        "duration",
+        f"one of {known}",
+        duration,
+        "correct transfer.durations",
+        code="invalid-setting",
+    )

@@ -63,11 +63,18 @@ def draw_design(
             f"a divisor of the {n_trials} trials of a subject",
             str(sizes.trials_per_session),
             "change it, or the number of images or repeats",
+            code="invalid-setting",
         )
     per_run, rest = divmod(sizes.trials_per_session, N_RUNS)
     if per_run + (rest > 0) > TRIALS_OF_RUN:
         found = str(sizes.trials_per_session)
-        raise PipelineError("simulation.trials_per_session", "at most 900", found, "lower it")
+        raise PipelineError(
+            "simulation.trials_per_session",
+            "at most 900",
+            found,
+            "lower it",
+            code="invalid-setting",
+        )
     # Runs alternate between one trial more and one less, as NSD's 63 and 62 do.
     longer = np.argsort(np.arange(N_RUNS) % 2, kind="stable")[:rest]
     trials_of_run = np.full(N_RUNS, per_run)

@@ -32,4 +32,5 @@ def check_header(path: Path, name: str, where: str) -> None:
             kind,
             f"a file that begins with {first[:12]!r}",
             "check paths.source, and that no proxy answers in its place",
+            code="wrong-kind",
         )

@@ -70,14 +70,20 @@ def open_remote(
         with _open_s3(url, span, etag) as stream:
             yield stream
     else:
-        raise PipelineError(url, "an https://, http:// or s3:// address", f"{scheme}://", "use one")
+        raise PipelineError(
+            url,
+            "an https://, http:// or s3:// address",
+            f"{scheme}://",
+            "use one",
+            code="invalid-setting",
+        )
 
 
 def _refusal(url: str, status: int, reason: str) -> Exception:
     if status not in _FINAL:
         return TransientError(f"HTTP {status} {reason}")
     expected, fix = _FINAL[status]
-    return PipelineError(url, expected, f"HTTP {status} {reason}", fix)
+    return PipelineError(url, expected, f"HTTP {status} {reason}", fix, code="network")
 
 
 @contextmanager

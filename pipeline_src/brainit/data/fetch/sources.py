@@ -35,9 +35,13 @@ def local_file(source: str, key: str) -> Path:
     root = Path(unquote(parts.path)) if parts.scheme == "file" else Path(source)
     path = root / key
     if not path.is_file():
-        raise PipelineError(path, "a file", "none", "check paths.source, or simulate the data")
+        raise PipelineError(
+            path, "a file", "none", "check paths.source, or simulate the data", code="missing-file"
+        )
     if not os.access(path, os.R_OK):
-        raise PipelineError(path, "a file that you may read", "none", "ask its owner for access")
+        raise PipelineError(
+            path, "a file that you may read", "none", "ask its owner for access", code="machine"
+        )
     return path
 
 

@@ -71,9 +71,9 @@ def download_file(
 def _disk_error(target: Path, error: OSError) -> PipelineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = "free some space, or move paths.store, and run the same command again: it continues"
-        return PipelineError(target, "room on the disk", str(error), fix)
+        return PipelineError(target, "room on the disk", str(error), fix, code="machine")
     fix = "make the folder writable for you, or move paths.store"
-    return PipelineError(target, "a file that can be written", str(error), fix)
+    return PipelineError(target, "a file that can be written", str(error), fix, code="machine")
 
 
 def _check(part: PartFile, target: Path, n_expected: int | None) -> None:
@@ -85,6 +85,7 @@ def _check(part: PartFile, target: Path, n_expected: int | None) -> None:
                 f"{n_expected} bytes",
                 f"{part.n_there}",
                 "the source holds another file of this name; check paths.source",
+                code="checksum",
             )
         check_header(part.path, target.name, part.url)
     except PipelineError:
@@ -120,6 +121,7 @@ class _Transfer:
                 "a whole transfer",
                 f"{error}, {self.n_idle} times without progress",
                 "run the same command again later: it continues",
+                code="network",
             ) from error
 
     def _attempt(self) -> str | None:

@@ -35,7 +35,7 @@ def import_bold5000(source: Path, subject: str, folder: Path) -> None:
     betas, voxels = read_regions(source, subject)
     if len(betas) != len(trials):
         expected = f"{len(trials)} trials of {subject} as its presentation lists"
-        raise PipelineError(source, expected, f"{len(betas)}", _FIX)
+        raise PipelineError(source, expected, f"{len(betas)}", _FIX, code="inconsistent-inputs")
     trials["split"] = lab_splits(trials)
     files = found_images(source, sorted(set(trials["image"])), _FIX)
     write_subject(folder, betas, trials, files, voxels)
@@ -51,7 +51,7 @@ def read_presentations(source: Path, subject: str) -> pd.DataFrame:
             found[int(match[1]), int(match[2])] = path
     if not found:
         expected = f"Stimuli_Presentation_Lists/{subject}/*/*sessNN_runNN.txt"
-        raise PipelineError(source, expected, "none", _FIX)
+        raise PipelineError(source, expected, "none", _FIX, code="missing-file")
     rows = [
         (session, run, name.removeprefix(_REPEAT))
         for (session, run), path in sorted(found.items())
@@ -71,14 +71,16 @@ def read_regions(source: Path, subject: str) -> tuple[NDArray[np.float32], pd.Da
             name = f"{subject}_{_VERSION}_{side}{region}.npy"
             path = next(iter(sorted(source.rglob(name))), None)
             if path is None:
-                raise PipelineError(source, name, "no such file", _FIX)
+                raise PipelineError(source, name, "no such file", _FIX, code="missing-file")
             try:
                 part = np.load(path, allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise PipelineError(path, "a readable .npy", str(error), _FIX) from error
+                raise PipelineError(
+                    path, "a readable .npy", str(error), _FIX, code="damaged-file"
+                ) from error
             if part.ndim != 2 or len(part) != len((parts or [part])[0]):
                 expected = "axes (trials, voxels), trials as in the other regions"
-                raise PipelineError(path, expected, f"shape {part.shape}", _FIX)
+                raise PipelineError(path, expected, f"shape {part.shape}", _FIX, code="wrong-shape")
             parts.append(part.astype(np.float32))
             tables.append(pd.DataFrame({"hemisphere": hemisphere, "roi": [region] * part.shape[1]}))
     return np.concatenate(parts, axis=1), pd.concat(tables, ignore_index=True)

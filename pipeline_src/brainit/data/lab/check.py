@@ -25,7 +25,7 @@ def require_valid(folder: Path) -> None:
         listed = "".join(f"\n  {number}. {text}" for number, text in enumerate(faults, 1))
         found = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}{listed}\n"
         fix = f"mend them, {layout.DESCRIPTION}, and run brainit check-subject again"
-        raise PipelineError(folder, "a subject in the lab layout", found, fix)
+        raise PipelineError(folder, "a subject in the lab layout", found, fix, code="wrong-kind")
 
 
 def subject_faults(folder: Path) -> list[str]:

@@ -41,13 +41,15 @@ class BrainDecoderData:
         """Mark the columns of a key; raises `PipelineError` where there are none."""
         is_chosen = self.value(key) == 1
         if not is_chosen.any():
-            raise PipelineError(self.path, f"columns of key {key}", "none", _FIX)
+            raise PipelineError(
+                self.path, f"columns of key {key}", "none", _FIX, code="missing-data"
+            )
         return is_chosen
 
     def value(self, key: str) -> NDArray[np.float64]:
         """Return a key's value of each column; raises `PipelineError` for an unknown key."""
         if key not in self.keys:
-            raise PipelineError(self.path, f"key {key}", f"{self.keys}", _FIX)
+            raise PipelineError(self.path, f"key {key}", f"{self.keys}", _FIX, code="missing-data")
         return self.values[self.keys.index(key)]
 
     def select(self, key: str) -> NDArray[np.float64]:
@@ -67,12 +69,14 @@ def read_brain_decoder_data(path: Path) -> BrainDecoderData:
             keys = [_text(key) for key in handle[names[1]]["key"][()].ravel()]
             values = np.asarray(handle[names[1]]["value"], dtype=np.float64)
     except StopIteration:
-        raise PipelineError(path, expected, "another content", _FIX) from None
+        raise PipelineError(path, expected, "another content", _FIX, code="wrong-kind") from None
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise PipelineError(path, expected, str(error), _FIX) from error
+        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
     if samples.ndim != 2 or values.shape != (len(keys), samples.shape[1]):
         found = f"dataset {samples.shape}, {len(keys)} keys, value {values.shape}"
-        raise PipelineError(path, "value of axes (keys, columns of dataset)", found, _FIX)
+        raise PipelineError(
+            path, "value of axes (keys, columns of dataset)", found, _FIX, code="wrong-shape"
+        )
     return BrainDecoderData(path, samples, keys, values)
 
 

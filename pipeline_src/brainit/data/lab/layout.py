@@ -40,7 +40,9 @@ def open_betas(folder: Path) -> NDArray[np.floating[Any]]:
     betas = _open_npy(path, expected)
     if betas.dtype.name not in _DTYPES or betas.ndim != 2 or 0 in betas.shape:
         fix = "save it as float32 with one row per trial and one column per voxel"
-        raise PipelineError(path, expected, f"{betas.dtype} of shape {betas.shape}", fix)
+        raise PipelineError(
+            path, expected, f"{betas.dtype} of shape {betas.shape}", fix, code="wrong-shape"
+        )
     return betas
 
 
@@ -66,11 +68,11 @@ def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd
     try:
         table = pd.read_csv(path, dtype=dtype)
     except (OSError, ValueError) as error:
-        raise PipelineError(path, expected, str(error), DESCRIPTION) from error
+        raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
         found = f"no {missing}" if missing else "no rows"
-        raise PipelineError(path, expected, found, DESCRIPTION)
+        raise PipelineError(path, expected, found, DESCRIPTION, code="missing-data")
     return table
 
 
@@ -78,10 +80,14 @@ def _open_npy(path: Path, expected: str) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise PipelineError(path, expected, str(error), DESCRIPTION) from error
+        raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
     if not isinstance(array, np.ndarray):
         raise PipelineError(
-            path, expected, "an archive of arrays", "save the one array with np.save"
+            path,
+            expected,
+            "an archive of arrays",
+            "save the one array with np.save",
+            code="wrong-kind",
         )
     return array
 
@@ -97,7 +103,13 @@ class LabImages:
         if files.is_dir() == array.is_file():
             found = "both" if array.is_file() else "neither"
             expected = f"either {IMAGE_FOLDER}/ or {IMAGE_ARRAY}"
-            raise PipelineError(folder, expected, found, "keep the images in one of the two")
+            raise PipelineError(
+                folder,
+                expected,
+                found,
+                "keep the images in one of the two",
+                code="inconsistent-inputs",
+            )
         self.path = array if array.is_file() else files
         self._array: NDArray[np.uint8] | None = None
         if array.is_file():
@@ -138,7 +150,9 @@ class LabImages:
             Image.DecompressionBombWarning,
         ) as error:
             fix = "save it again as PNG or JPEG, or leave its trials out"
-            raise PipelineError(self.path / name, "a readable image", str(error), fix) from error
+            raise PipelineError(
+                self.path / name, "a readable image", str(error), fix, code="damaged-file"
+            ) from error
 
 
 def _open_images(path: Path) -> NDArray[np.uint8]:
@@ -147,5 +161,7 @@ def _open_images(path: Path) -> NDArray[np.uint8]:
     is_shaped = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
     if array.dtype != np.uint8 or not is_shaped or 0 in array.shape:
         fix = "scale to 0..255, put the colour axis last and save as uint8"
-        raise PipelineError(path, expected, f"{array.dtype} of shape {array.shape}", fix)
+        raise PipelineError(
+            path, expected, f"{array.dtype} of shape {array.shape}", fix, code="wrong-shape"
+        )
     return array

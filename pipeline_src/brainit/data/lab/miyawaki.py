@@ -35,7 +35,9 @@ def import_miyawaki(source: Path, folder: Path) -> None:
         if len(counts) != 1 or arrays[1].shape[1:] != (SIDE * SIDE,):
             shapes = {key: content[key].shape for key in (fmri, stimulus, label, index)}
             expected = f"as many rows of each, {stimulus} with {SIDE * SIDE} columns"
-            raise PipelineError(source, expected, f"{shapes}", "fetch the file again")
+            raise PipelineError(
+                source, expected, f"{shapes}", "fetch the file again", code="wrong-shape"
+            )
         betas.append(arrays[0])
         pixels = arrays[1].reshape(-1, SIDE, SIDE).transpose(0, 2, 1)
         images.append(np.rint(255 * pixels).astype(np.uint8))
@@ -57,5 +59,7 @@ def _read(source: Path) -> dict[str, Any]:
     content = read_mat(source, "give the file itself")
     missing = [name for name in names if name not in content]
     if missing:
-        raise PipelineError(source, f"arrays {names}", f"no {missing}", "give the 28 x 28 file")
+        raise PipelineError(
+            source, f"arrays {names}", f"no {missing}", "give the 28 x 28 file", code="missing-data"
+        )
     return content

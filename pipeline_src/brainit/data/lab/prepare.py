@@ -100,6 +100,7 @@ def write_lab_betas(
                     "at least 2 training trials for the z-score",
                     f"{is_reference.sum()}",
                     "set nsd.zscore: all_trials",
+                    code="missing-data",
                 )
             index = rows["trial"].to_numpy()
             values = np.asarray(betas[index][:, columns], dtype=np.float32)

@@ -28,10 +28,22 @@ def write_subject(
     the folder exists or no voxel is left.
     """
     if folder.exists():
-        raise PipelineError(folder, "no such folder yet", "one", "remove it or name another")
+        raise PipelineError(
+            folder,
+            "no such folder yet",
+            "one",
+            "remove it or name another",
+            code="invalid-argument",
+        )
     is_kept = np.isfinite(betas).all(axis=0)
     if not is_kept.any():
-        raise PipelineError(folder, "voxels finite in every trial", "none", "fetch the data again")
+        raise PipelineError(
+            folder,
+            "voxels finite in every trial",
+            "none",
+            "fetch the data again",
+            code="bad-values",
+        )
     with atomic_path(folder) as partial:
         partial.mkdir(parents=True)
         np.save(partial / layout.BETAS, betas[:, is_kept].astype(np.float32))
@@ -56,5 +68,5 @@ def found_images(root: Path, names: list[str], fix: str) -> dict[str, Path]:
     missing = [name for name in names if name not in by_stem and Path(name).stem not in by_stem]
     if missing:
         found = f"no {missing[0]} and {len(missing) - 1} more"
-        raise PipelineError(root, f"{len(names)} images", found, fix)
+        raise PipelineError(root, f"{len(names)} images", found, fix, code="missing-file")
     return {name: by_stem.get(name, by_stem.get(Path(name).stem)) for name in names}  # type: ignore[misc]

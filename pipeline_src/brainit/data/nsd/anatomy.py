@@ -46,7 +46,11 @@ def subject_mask(
     n_files = len(nsd.mask_files)
     if len(mask_files) != n_files:
         raise PipelineError(
-            "--mask-files", f"{n_files} files", f"{len(mask_files)}", "give nsd.mask_files in order"
+            "--mask-files",
+            f"{n_files} files",
+            f"{len(mask_files)}",
+            "give nsd.mask_files in order",
+            code="invalid-argument",
         )
     if nsd.space == volume.SPACE:
         path = mask_files[0] if n_files else nsd_root / nsd_paths.volume_roi(subject, nsd.mask)
@@ -87,7 +91,11 @@ def positions(nsd_root: Path, mask: Mask) -> NDArray[np.float32]:
             vertices = nib.freesurfer.read_geometry(path)[0]
         except (OSError, ValueError, IndexError) as error:
             raise PipelineError(
-                path, "a FreeSurfer surface", str(error), "delete it and rerun download"
+                path,
+                "a FreeSurfer surface",
+                str(error),
+                "delete it and rerun download",
+                code="damaged-file",
             ) from error
         if len(vertices) != mask.n_vertices[hemisphere]:
             raise PipelineError(
@@ -95,12 +103,17 @@ def positions(nsd_root: Path, mask: Mask) -> NDArray[np.float32]:
                 f"{mask.n_vertices[hemisphere]} vertices as the mask {mask.name}",
                 f"{len(vertices)}",
                 "use the surface and masks of the same fsaverage",
+                code="inconsistent-inputs",
             )
         places = vertices[mask.vertices_of(hemisphere)]
         if not (np.abs(places) < _FARTHEST_MM).all():
             found = "other numbers in the mask"
             raise PipelineError(
-                path, f"places within {_FARTHEST_MM} mm", found, "delete it and rerun download"
+                path,
+                f"places within {_FARTHEST_MM} mm",
+                found,
+                "delete it and rerun download",
+                code="bad-values",
             )
         parts.append(places.astype(np.float32))
     return np.concatenate(parts)

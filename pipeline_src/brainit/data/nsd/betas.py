@@ -59,7 +59,11 @@ def prepare_betas(
     is_dropped = np.any([session.is_invalid for session in sessions], axis=0)
     if is_dropped.all():
         raise PipelineError(
-            f"{subject}", "voxels finite in every session", "none", "fetch its betas again"
+            f"{subject}",
+            "voxels finite in every session",
+            "none",
+            "fetch its betas again",
+            code="bad-values",
         )
     if is_nsd:
         published.check_kept(subject, nsd, mask, ~is_dropped)

@@ -47,10 +47,12 @@ def read_experiment(path: Path) -> ExperimentDesign:
     content = read_mat(path, _FIX)
     missing = [key for key in _MAT_KEYS if key not in content]
     if missing:
-        raise PipelineError(path, f"arrays {_MAT_KEYS}", f"no {missing}", _FIX)
+        raise PipelineError(path, f"arrays {_MAT_KEYS}", f"no {missing}", _FIX, code="missing-data")
     others = [key for key in _MAT_KEYS if not _is_whole(content[key])]
     if others:
-        raise PipelineError(path, "arrays of whole numbers", f"others in {others}", _FIX)
+        raise PipelineError(
+            path, "arrays of whole numbers", f"others in {others}", _FIX, code="bad-values"
+        )
     design = ExperimentDesign(
         image_order=content["masterordering"].ravel().astype(np.int64) - 1,
         subject_images=content["subjectim"].astype(np.int64) - 1,
@@ -60,10 +62,14 @@ def read_experiment(path: Path) -> ExperimentDesign:
     n_trials, n_places = len(design.image_order), design.subject_images.shape[1]
     if design.is_stimulus.ndim != 3 or design.is_stimulus.sum() != n_trials:
         found = f"{design.is_stimulus.sum()} in stimpattern {design.is_stimulus.shape}"
-        raise PipelineError(path, f"{n_trials} trials as masterordering", found, _FIX)
+        raise PipelineError(
+            path, f"{n_trials} trials as masterordering", found, _FIX, code="inconsistent-inputs"
+        )
     if design.image_order.min() < 0 or design.image_order.max() >= n_places:
         found = f"{design.image_order.min() + 1}..{design.image_order.max() + 1}"
-        raise PipelineError(path, f"masterordering within 1..{n_places}", found, _FIX)
+        raise PipelineError(
+            path, f"masterordering within 1..{n_places}", found, _FIX, code="bad-values"
+        )
     return design
 
 
@@ -84,6 +90,7 @@ def planned_trials(design: ExperimentDesign, subject: str) -> pd.DataFrame:
             f"a row of subjectim for {subject}",
             f"{len(design.subject_images)} rows",
             "correct nsd.subjects",
+            code="missing-data",
         )
     nsd_id = design.subject_images[row, design.image_order]
     trials = pd.DataFrame({"trial": np.arange(len(nsd_id)), "session": session + 1, "run": run + 1})
@@ -105,19 +112,33 @@ def check_stimulus_table(path: Path, planned: pd.DataFrame, subject: str) -> int
     n_images = len(table)
     nsd_id = planned["nsd_id"].to_numpy()
     if not np.array_equal(table["nsdId"].to_numpy(), np.arange(n_images)):
-        raise PipelineError(path, f"nsdId 0..{n_images - 1} in order", "other ids", _FIX)
+        raise PipelineError(
+            path, f"nsdId 0..{n_images - 1} in order", "other ids", _FIX, code="bad-values"
+        )
     if nsd_id.min() < 0 or nsd_id.max() >= n_images:
         found = f"{nsd_id.min() + 1}..{nsd_id.max() + 1} in nsd_expdesign.mat"
-        raise PipelineError(path, f"image ids within 1..{n_images}", found, _FIX)
+        raise PipelineError(path, f"image ids within 1..{n_images}", found, _FIX, code="bad-values")
     shared = table["shared1000"].to_numpy().astype(bool)
     if not np.array_equal(shared[nsd_id], planned["is_shared"].to_numpy()):
-        raise PipelineError(path, "the shared images of nsd_expdesign.mat", "others", _FIX)
+        raise PipelineError(
+            path,
+            "the shared images of nsd_expdesign.mat",
+            "others",
+            _FIX,
+            code="inconsistent-inputs",
+        )
     expected = np.zeros((n_images, len(shown)), dtype=np.int64)
     expected[nsd_id, planned["repeat"].to_numpy()] = planned["trial"].to_numpy() + 1
     differing = np.flatnonzero((table[shown].to_numpy() != expected).any(axis=1))
     if len(differing):
         found = f"{len(differing)} images with other trials, first nsdId {differing[0]}"
-        raise PipelineError(path, f"{subject}'s trials as nsd_expdesign.mat", found, _FIX)
+        raise PipelineError(
+            path,
+            f"{subject}'s trials as nsd_expdesign.mat",
+            found,
+            _FIX,
+            code="inconsistent-inputs",
+        )
     return n_images
 
 
@@ -131,17 +152,27 @@ def check_responses(path: Path, planned: pd.DataFrame, n_images: int) -> int:
     try:
         table = pd.read_csv(path, sep="\t")
     except (OSError, ValueError) as error:
-        raise PipelineError(path, f"a table with columns {columns}", str(error), _FIX) from error
+        raise PipelineError(
+            path, f"a table with columns {columns}", str(error), _FIX, code="damaged-file"
+        ) from error
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
-        raise PipelineError(path, f"trials with columns {columns}", f"no {missing or 'rows'}", _FIX)
+        raise PipelineError(
+            path,
+            f"trials with columns {columns}",
+            f"no {missing or 'rows'}",
+            _FIX,
+            code="missing-data",
+        )
     others = [name for name in columns if table[name].dtype != np.int64]
     if others:
-        raise PipelineError(path, f"whole numbers in {columns}", f"others in {others}", _FIX)
+        raise PipelineError(
+            path, f"whole numbers in {columns}", f"others in {others}", _FIX, code="bad-values"
+        )
     image = table["73KID"].to_numpy()
     if image.min() < 1 or image.max() > n_images:
         found = f"{image.min()}..{image.max()}"
-        raise PipelineError(path, f"73KID within 1..{n_images}", found, _FIX)
+        raise PipelineError(path, f"73KID within 1..{n_images}", found, _FIX, code="bad-values")
     n_sessions = int(table["SESSION"].max())
     done = planned[planned["session"] <= n_sessions]
     expected_count = done.groupby("session").size()
@@ -152,17 +183,26 @@ def check_responses(path: Path, planned: pd.DataFrame, n_images: int) -> int:
             f"{expected_count[session]} trials as nsd_expdesign.mat",
             f"{count[session]}",
             _FIX,
+            code="inconsistent-inputs",
         )
     found_rows = table[list(columns)].to_numpy()
     expected_rows = done[["session", "run", "nsd_id"]].to_numpy() + [0, 0, 1]
     if len(found_rows) != len(expected_rows):
-        raise PipelineError(path, f"{len(expected_rows)} trials", f"{len(found_rows)}", _FIX)
+        raise PipelineError(
+            path,
+            f"{len(expected_rows)} trials",
+            f"{len(found_rows)}",
+            _FIX,
+            code="inconsistent-inputs",
+        )
     differing = np.flatnonzero((found_rows != expected_rows).any(axis=1))
     if len(differing):
         row = differing[0]
         expected = f"session, run, 73KID {expected_rows[row].tolist()} as nsd_expdesign.mat"
         found = f"{found_rows[row].tolist()} ({len(differing)} rows differ)"
-        raise PipelineError(f"{path} trial {row + 1}", expected, found, _FIX)
+        raise PipelineError(
+            f"{path} trial {row + 1}", expected, found, _FIX, code="inconsistent-inputs"
+        )
     return n_sessions
 
 

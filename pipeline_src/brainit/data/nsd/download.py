@@ -180,7 +180,11 @@ def _fetch_rsc(target: Path, tell: Tell, stop: Event) -> Fetched:
     if found != expected:
         target.unlink()
         raise PipelineError(
-            target, f"SHA-256 {expected}", found, "rerun download, or set nsd.mask: nsdgeneral"
+            target,
+            f"SHA-256 {expected}",
+            found,
+            "rerun download, or set nsd.mask: nsdgeneral",
+            code="checksum",
         )
     return fetched
 

@@ -106,13 +106,20 @@ def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
                     f"{len(labels[0])} vertices as {of_side[0].name}",
                     f"{len(label)}",
                     "fetch both labels of the same surface",
+                    code="inconsistent-inputs",
                 )
         vertices.append(np.flatnonzero(np.any([label > 0 for label in labels], axis=0)))
         sizes.append(len(labels[0]))
     vertex = np.concatenate(vertices).astype(np.int64)
     if not len(vertex):
         labels_of = [str(path) for of_side in paths for path in of_side]
-        raise PipelineError(name, f"vertices above 0 in {labels_of}", "none", "fetch the labels")
+        raise PipelineError(
+            name,
+            f"vertices above 0 in {labels_of}",
+            "none",
+            "fetch the labels",
+            code="missing-data",
+        )
     hemisphere = np.repeat(np.arange(2, dtype=np.int64), [len(part) for part in vertices])
     return VoxelMask(name, vertex, hemisphere, (sizes[0], sizes[1]))
 
@@ -124,7 +131,11 @@ def read_label(path: Path) -> NDArray[np.float32]:
         values = np.asanyarray(image.dataobj, dtype=np.float32)
     except FAULTS as error:
         raise PipelineError(
-            path, "a readable label file", str(error), "fetch it again with download"
+            path,
+            "a readable label file",
+            str(error),
+            "fetch it again with download",
+            code="damaged-file",
         ) from error
     return values.reshape(-1)
 
@@ -141,6 +152,7 @@ def check_surface(path: Path, mask: VoxelMask, hemisphere: int, n_frames: int) -
             f"{mask.n_vertices[hemisphere]} vertices as the mask {mask.name}",
             f"{header.n_vertices}",
             "use betas and masks of the same surface",
+            code="inconsistent-inputs",
         )
     if header.n_frames != n_frames:
         raise PipelineError(
@@ -148,4 +160,5 @@ def check_surface(path: Path, mask: VoxelMask, hemisphere: int, n_frames: int) -
             f"{n_frames} frames (trials of the trial table)",
             f"{header.n_frames}",
             "fetch the file again, or rerun prepare_design if the design changed",
+            code="inconsistent-inputs",
         )

@@ -44,17 +44,25 @@ def read_mgh_header(path: Path) -> MghHeader:
             raw = handle.read(_HEADER.size)
             n_bytes = os.fstat(handle.fileno()).st_size
     except OSError as error:
-        raise PipelineError(path, expected, str(error), fix) from error
+        raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
     if len(raw) < _HEADER.size:
-        raise PipelineError(path, expected, f"a truncated file of {n_bytes} bytes", fix)
+        raise PipelineError(
+            path, expected, f"a truncated file of {n_bytes} bytes", fix, code="damaged-file"
+        )
     version, n_vertices, height, depth, n_frames, kind = _HEADER.unpack(raw)
     if (version, height, depth, kind) != (_VERSION, 1, 1, _TYPE_FLOAT):
         dims = (n_vertices, height, depth, n_frames)
-        raise PipelineError(path, expected, f"version {version}, type {kind}, dims {dims}", fix)
+        raise PipelineError(
+            path, expected, f"version {version}, type {kind}, dims {dims}", fix, code="wrong-kind"
+        )
     needed = DATA_OFFSET + n_vertices * n_frames * _ITEM_BYTES
     if n_bytes < needed:
         raise PipelineError(
-            path, f"at least {needed} bytes", f"a truncated file of {n_bytes} bytes", fix
+            path,
+            f"at least {needed} bytes",
+            f"a truncated file of {n_bytes} bytes",
+            fix,
+            code="damaged-file",
         )
     return MghHeader(n_vertices, n_frames)
 
@@ -87,6 +95,7 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
             f"vertices up to {last}",
             f"{header.n_vertices} vertices",
             "use betas and masks of the same surface",
+            code="inconsistent-inputs",
         )
     inside = vertices - first
     raw = np.empty((last - first + 1) * _ITEM_BYTES, dtype=np.uint8)
@@ -96,7 +105,11 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
             offset = DATA_OFFSET + (frame * header.n_vertices + first) * _ITEM_BYTES
             if os.preadv(handle.fileno(), [raw.data], offset) != raw.nbytes:
                 raise PipelineError(
-                    path, f"{header.n_frames} whole frames", f"frame {frame} cut", "fetch it again"
+                    path,
+                    f"{header.n_frames} whole frames",
+                    f"frame {frame} cut",
+                    "fetch it again",
+                    code="damaged-file",
                 )
             # All are inside the span; mode raise would gather into a buffer first.
             np.take(span, inside, out=out[frame], mode="clip")

@@ -51,7 +51,9 @@ def prepare_nsdsynthetic(
     """
     require_terms(nsd, source, work)
     if nsd.space != "fsaverage":
-        raise PipelineError("nsd.space", "fsaverage", nsd.space, "leave NSD-synthetic out")
+        raise PipelineError(
+            "nsd.space", "fsaverage", nsd.space, "leave NSD-synthetic out", code="invalid-setting"
+        )
     trials = _trials(source, work)
     n_images = int(trials["nsd_id"].max()) + 1
     n_vertices = vertices_of_space(voxels.attributes["space"])
@@ -83,10 +85,16 @@ def _trials(source: str, work: Path) -> pd.DataFrame:
             order = content["masterordering"].ravel().astype(np.int64) - 1
             pattern = np.atleast_2d(np.squeeze(content["stimpattern"])) > 0
         except (ValueError, KeyError) as error:
-            raise PipelineError(path, expected, str(error), _FIX) from error
+            raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
     if pattern.sum() != len(order) or order.min() < 0:
         found = f"{int(pattern.sum())} in stimpattern, images from {order.min() + 1}"
-        raise PipelineError(nsd_paths.SYNTHETIC_DESIGN, f"{len(order)} trials", found, _FIX)
+        raise PipelineError(
+            nsd_paths.SYNTHETIC_DESIGN,
+            f"{len(order)} trials",
+            found,
+            _FIX,
+            code="inconsistent-inputs",
+        )
     run = np.nonzero(pattern.reshape(len(pattern), -1))[0] + 1
     trials = pd.DataFrame({"trial": np.arange(len(order)), "session": 1, "run": run})
     trials["trial_in_session"] = trials["trial"]
@@ -108,7 +116,9 @@ def _betas(
         np.concatenate(parts, axis=1), np.ones(n_trials, dtype=bool)
     )
     if is_invalid.all():
-        raise PipelineError(keys[0], "finite betas in the mask", "NaN in every voxel", _FIX)
+        raise PipelineError(
+            keys[0], "finite betas in the mask", "NaN in every voxel", _FIX, code="bad-values"
+        )
     return scores
 
 
@@ -126,7 +136,11 @@ def _image_blocks(
         yield block
     if n_left > 0:
         raise PipelineError(
-            nsd_paths.SYNTHETIC_STIMULI, f"{n_images} images", f"{n_images - n_left}", _FIX
+            nsd_paths.SYNTHETIC_STIMULI,
+            f"{n_images} images",
+            f"{n_images - n_left}",
+            _FIX,
+            code="inconsistent-inputs",
         )
 
 
@@ -141,12 +155,12 @@ def _squares(path: Path, side: int) -> NDArray[np.uint8]:
         with h5py.File(path, "r") as handle:
             dataset = handle.get(STIMULI_DATASET)
             if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
-                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX)
+                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
             pictures = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
             found = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pictures)
             images = [square(picture, side) for picture in found]
     except (OSError, TypeError) as error:
-        raise PipelineError(path, expected, str(error), _FIX) from error
+        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
     return np.stack(images)
 
 
@@ -160,6 +174,10 @@ def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:
         table = read_table(files[0].path, (_CLASS,), "prepare_nsdsynthetic")
     if len(table) < n_images:
         raise PipelineError(
-            nsd_paths.SYNTHETIC_CLASSES, f"{n_images} classes", f"{len(table)}", _FIX
+            nsd_paths.SYNTHETIC_CLASSES,
+            f"{n_images} classes",
+            f"{len(table)}",
+            _FIX,
+            code="inconsistent-inputs",
         )
     return pd.DataFrame({"row": np.arange(n_images), "class": table[_CLASS][:n_images]})

@@ -23,7 +23,9 @@ def parcels_of_voxels(paths: Sequence[Path], voxels: Mapping[str, Artifact]) -> 
     unreadable ones and those of another surface than the voxels'.
     """
     if len(paths) != len(HEMISPHERES):
-        raise PipelineError("--atlas", f"{len(HEMISPHERES)} files", f"{len(paths)}", _FIX)
+        raise PipelineError(
+            "--atlas", f"{len(HEMISPHERES)} files", f"{len(paths)}", _FIX, code="invalid-argument"
+        )
     labels = [_labels(path) for path in paths]
     start = int(max(side.max() for side in labels)) + 2
     parts = []
@@ -32,12 +34,20 @@ def parcels_of_voxels(paths: Sequence[Path], voxels: Mapping[str, Artifact]) -> 
         if (hemisphere < 0).any():
             expected = f"voxels of {subject} on fsaverage"
             fix = "set nsd.space to fsaverage, or clusters.method to gmm"
-            raise PipelineError("clusters.method: atlas", expected, "voxels of a volume", fix)
+            raise PipelineError(
+                "clusters.method: atlas",
+                expected,
+                "voxels of a volume",
+                fix,
+                code="invalid-setting",
+            )
         n_vertices = vertices_of_space(table.attributes["space"])
         for path, side in zip(paths, labels, strict=True):
             if len(side) != n_vertices:
                 expected = f"{n_vertices} vertices, as the voxels of {subject}"
-                raise PipelineError(path, expected, f"{len(side)}", _FIX)
+                raise PipelineError(
+                    path, expected, f"{len(side)}", _FIX, code="inconsistent-inputs"
+                )
         both = np.stack(labels)[hemisphere, vertex]
         parts.append(both + 1 + hemisphere * start)
     return np.concatenate(parts).astype(np.int64)
@@ -49,4 +59,6 @@ def _labels(path: Path) -> NDArray[np.int64]:
         with np.errstate(over="ignore"):  # of the counts in a file of something else
             return np.asarray(nib.freesurfer.read_annot(path)[0], dtype=np.int64)
     except (OSError, ValueError, IndexError, MemoryError) as error:
-        raise PipelineError(path, "a FreeSurfer annotation", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a FreeSurfer annotation", str(error), _FIX, code="damaged-file"
+        ) from error

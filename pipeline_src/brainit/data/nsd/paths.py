@@ -88,5 +88,7 @@ def subject_number(subject: str) -> int:
     """
     number = subject.removeprefix("subj0")
     if number not in set("12345678"):
-        raise PipelineError("subject", "subj01 to subj08", subject, "correct nsd.subjects")
+        raise PipelineError(
+            "subject", "subj01 to subj08", subject, "correct nsd.subjects", code="unknown-name"
+        )
     return int(number)

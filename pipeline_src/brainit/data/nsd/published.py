@@ -122,4 +122,10 @@ def _counts(hemisphere: NDArray[np.int64]) -> tuple[int, int]:
 
 def _require(subject: str, what: str, expected: object, found: object) -> None:
     if expected != found:
-        raise PipelineError(subject, f"the published {what}: {expected}", f"{found}", _FIX)
+        raise PipelineError(
+            subject,
+            f"the published {what}: {expected}",
+            f"{found}",
+            _FIX,
+            code="inconsistent-inputs",
+        )

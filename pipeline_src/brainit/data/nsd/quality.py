@@ -70,6 +70,7 @@ def estimate_noise_ceiling(
             f"{betas.shape[1]} voxels as {files.betas}",
             f"{len(voxels['noise_ceiling'])}",
             "delete both and rerun prepare_betas",
+            code="inconsistent-inputs",
         )
     nsd_id = trials["nsd_id"].to_numpy(dtype=np.int64)
     session = trials["session"].to_numpy(dtype=np.int64)
@@ -169,7 +170,11 @@ def _sessions(
         rows = [{name: row[name] for name in ("session", *_SEEN)} for row in seen]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PipelineError(
-            path, f"sessions with {_SEEN}", repr(error), "delete it and rerun prepare_betas"
+            path,
+            f"sessions with {_SEEN}",
+            repr(error),
+            "delete it and rerun prepare_betas",
+            code="damaged-file",
         ) from error
     if [row["session"] for row in rows] != numbers.tolist():
         raise PipelineError(
@@ -177,6 +182,7 @@ def _sessions(
             f"the sessions {numbers.tolist()} of the trial table",
             f"{[row['session'] for row in rows]}",
             "delete it and rerun prepare_betas",
+            code="inconsistent-inputs",
         )
     table = pd.DataFrame(rows)
     table.insert(0, "subject", subject)

@@ -73,6 +73,7 @@ def _refuse_copies(done: list[SessionBetas]) -> None:
                 "trials of its own",
                 f"those of {other}: one file is a copy of the other",
                 "fetch both again, or correct the mirror",
+                code="duplicate-data",
             )
 
 
@@ -92,6 +93,7 @@ def prepare_session(
             "at least 2 training trials for the z-score",
             f"{is_reference.sum()}",
             "set nsd.zscore: all_trials",
+            code="missing-data",
         )
     values, seen = source.read(session, len(is_reference))
     scores, is_invalid = zscore.zscore_session(values, is_reference)
@@ -101,6 +103,7 @@ def prepare_session(
             "finite betas in the mask",
             "NaN in every voxel",
             f"fetch {' and '.join(source.keys(session))} again",
+            code="bad-values",
         )
     if not scores.any():
         raise PipelineError(
@@ -108,6 +111,7 @@ def prepare_session(
             "betas that vary over trials",
             "the same value in all trials of every voxel",
             f"fetch {' and '.join(source.keys(session))} again",
+            code="bad-values",
         )
     checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum())) | seen
     with atomic_path(path) as partial:

@@ -34,6 +34,7 @@ def require_terms(nsd: NsdSettings, source: str, folder: Path) -> None:
             "nsd.accept_terms: false",
             f"read the terms ({TERMS}), file the data access agreement ({AGREEMENT_FORM}), then set"
             f" nsd.accept_terms: true in your config; cite {'; '.join(CITATIONS)}",
+            code="terms",
         )
     logger.info("NSD's terms (%s) are accepted by nsd.accept_terms; cite %s", TERMS, CITATIONS[0])
     marker = folder / "nsd_terms_accepted.json"

@@ -79,7 +79,9 @@ def read_volume_mask(path: Path, name: str) -> VolumeMask:
     values, affine = read_volume(path)
     vertex = np.flatnonzero(values.ravel(order="F") > 0).astype(np.int64)
     if not len(vertex):
-        raise PipelineError(path, "voxels above 0", "none", "use another ROI file")
+        raise PipelineError(
+            path, "voxels above 0", "none", "use another ROI file", code="missing-data"
+        )
     x, y, z = values.shape
     return VolumeMask(name, vertex, (x, y, z), affine)
 
@@ -92,10 +94,12 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj, dtype=np.float32)
     except FAULTS as error:
-        raise PipelineError(path, "a readable NIfTI volume", str(error), fix) from error
+        raise PipelineError(
+            path, "a readable NIfTI volume", str(error), fix, code="damaged-file"
+        ) from error
     if values.ndim != 3 or not isinstance(image, nib.Nifti1Image):
         found = f"{type(image).__name__} of axes {values.shape}"
-        raise PipelineError(path, "a NIfTI volume of axes (X, Y, Z)", found, fix)
+        raise PipelineError(path, "a NIfTI volume of axes (X, Y, Z)", found, fix, code="wrong-kind")
     return values, np.asarray(image.affine, dtype=np.float64)
 
 
@@ -111,6 +115,7 @@ def values_in_mask(path: Path, mask: VolumeMask) -> NDArray[np.float32]:
             f"a volume of {mask.shape} as the mask {mask.name}",
             f"{values.shape}",
             "use volume and mask of the same subject",
+            code="inconsistent-inputs",
         )
     return values.ravel(order="F")[mask.vertex]
 
@@ -144,7 +149,9 @@ def read_hdf5_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.
                 # One chunk per voxel: voxels of a run, and nothing between runs, are read.
                 raw[first:last] = dataset[:, z, y, x : x + last - first].T
     except (OSError, RuntimeError) as error:
-        raise PipelineError(path, "a readable HDF5 file of betas", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable HDF5 file of betas", str(error), _FIX, code="damaged-file"
+        ) from error
     return _percent(raw.T)
 
 
@@ -165,7 +172,9 @@ def read_nifti_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np
             if stream.read(1):  # reading to the end also checks the stream's checksum
                 raise EOFError(f"more than {n_trials} trials")
     except (OSError, EOFError, zlib.error, WrapStructError, HeaderDataError) as error:
-        raise PipelineError(path, "a readable .nii.gz of betas", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable .nii.gz of betas", str(error), _FIX, code="damaged-file"
+        ) from error
     return _percent(raw)
 
 
@@ -187,7 +196,9 @@ def _checked_dataset(
 ) -> h5py.Dataset:
     dataset = handle.get(DATASET)
     if not isinstance(dataset, h5py.Dataset):
-        raise PipelineError(path, f"the dataset '{DATASET}'", f"{sorted(handle)}", _FIX)
+        raise PipelineError(
+            path, f"the dataset '{DATASET}'", f"{sorted(handle)}", _FIX, code="missing-data"
+        )
     expected = (n_trials, *mask.shape[::-1])
     if dataset.dtype != np.int16 or dataset.shape != expected:
         raise PipelineError(
@@ -195,6 +206,7 @@ def _checked_dataset(
             f"int16 of {expected} (trials, Z, Y, X) as trial table and mask {mask.name}",
             f"{dataset.dtype} of {dataset.shape}",
             _FIX,
+            code="wrong-shape",
         )
     return dataset
 
@@ -212,5 +224,6 @@ def _checked_dtype(
             f"int16 without scaling of {expected} (X, Y, Z, trials) as mask {mask.name} and trials",
             f"{dtype} of {tuple(shape)}, slope {slope}, intercept {intercept}",
             _FIX,
+            code="wrong-shape",
         )
     return dtype
