@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.core.settings import NsdSettings
-from brainit.data.fetch.sources import local_file, opened
+from brainit.data.fetch.sources import local_file, source_files
 from brainit.data.nsd import masks, mgh
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd import volume as volume_betas
@@ -47,7 +47,7 @@ class BetaSource:
         the readers, and for a file of another surface or trial count.
         """
         mask, keys = self.mask, self.keys(session)
-        with opened(self.root, keys, self.work, self.nsd.connections) as files:
+        with source_files(self.root, keys, self.work, self.nsd.connections) as files:
             paths = [file.path for file in files]
             fetched = [asdict(file.fetched) for file in files if file.fetched is not None]
             if isinstance(mask, VolumeMask):

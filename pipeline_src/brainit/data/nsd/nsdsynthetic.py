@@ -19,7 +19,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.core.shards import write_shards
-from brainit.data.fetch.sources import opened
+from brainit.data.fetch.sources import source_files
 from brainit.data.image_files import STIMULI_DATASET, square
 from brainit.data.matlab_files import read_mat
 from brainit.data.nsd import paths as nsd_paths
@@ -77,7 +77,7 @@ def read_classes(path: Path) -> dict[int, str]:
 
 def _trials(source: str, work: Path) -> pd.DataFrame:
     """Return the trials, the same images in the same order for every subject."""
-    with opened(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
+    with source_files(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
         path = files[0].path
         expected = "a MATLAB file with masterordering and stimpattern"
         content = read_mat(path, _FIX, expected)
@@ -108,7 +108,7 @@ def _betas(
 ) -> NDArray[np.float16]:
     keys = [nsd_paths.synthetic_betas(subject, version, side) for side in nsd_paths.HEMISPHERES]
     parts = []
-    with opened(source, keys, work) as files:
+    with source_files(source, keys, work) as files:
         for hemisphere, file in enumerate(files):
             check_surface(file.path, mask, hemisphere, n_trials)
             parts.append(read_mgh_vertices(file.path, mask.vertices_of(hemisphere)))
@@ -130,7 +130,7 @@ def _image_blocks(
     for key in (nsd_paths.SYNTHETIC_STIMULI, nsd_paths.synthetic_colours(subject)):
         if n_left <= 0:
             return
-        with opened(source, [key], work) as files:
+        with source_files(source, [key], work) as files:
             block = _squares(files[0].path, side)[:n_left]
         n_left -= len(block)
         yield block
@@ -170,7 +170,7 @@ def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:
     It has a row for each image, the 64 of each subject's own last (gifale95/NSD-synthetic reads
     its column 'Image class' so).
     """
-    with opened(source, [nsd_paths.SYNTHETIC_CLASSES], work) as files:
+    with source_files(source, [nsd_paths.SYNTHETIC_CLASSES], work) as files:
         table = read_table(files[0].path, (_CLASS,), "prepare_nsdsynthetic")
     if len(table) < n_images:
         raise PipelineError(
