@@ -1,8 +1,8 @@
-"""NSD-synthetic: one session per subject of images outside natural scenes (Gifford et al. 2025).
+"""Prepare NSD-synthetic: one session per subject of artificial images (Gifford et al. 2025).
 
-744 trials of 284 images: 220 that all subjects saw, in `nsdsynthetic_stimuli.hdf5`, and 64 coloured
-ones of each subject's own, in `nsdsynthetic_colorstimuli_subj0X.hdf5` (NSD manual). They are read
-from the source as they are needed, brought into the form of any other trials, and are all test.
+744 trials of 284 images: 220 shared by all subjects, in `nsdsynthetic_stimuli.hdf5`, and 64 colour
+images per subject, in `nsdsynthetic_colorstimuli_subj0X.hdf5` (NSD manual). Files are read from the
+source when needed. Outputs have the form of any subject's files; all trials are test trials.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from brainit.data.nsd.terms import require_terms
 from brainit.data.trials import write_trials
 from brainit.data.zscore import zscore_session
 
-_FIX = "fetch it again; for data without NSD-synthetic leave this target out"
+_FIX = "download it again; for a source without NSD-synthetic, do not run prepare_nsdsynthetic"
 _CLASS = "Image class"
 
 
@@ -44,15 +44,19 @@ def prepare_nsdsynthetic(
 ) -> None:
     """Write betas, trial table, images and classes of the session of `subject` to the folder `out`.
 
-    `betas.npy` float16 (trials, voxels), z-scored over all trials, the voxels those of `voxels` in
-    their order; `trials.csv` as any trial table, `nsd_id` a row of `images/`; `classes.csv` (row,
-    class). Raises `PipelineError` where NSD's terms are not accepted (before any request), in
-    volume space, and where design, images and betas disagree.
+    `betas.npy`: float16 (trials, voxels), z-scored over all trials, voxels in the order of
+    `voxels`; `trials.csv`: a trial table whose `nsd_id` is a row of `images/`; `classes.csv`: row,
+    class. Raises `PipelineError` where NSD's terms are not accepted (before any request), in volume
+    space, and where design, images and betas disagree.
     """
     require_terms(nsd, source, work)
     if nsd.space != "fsaverage":
         raise PipelineError(
-            "nsd.space", "fsaverage", nsd.space, "leave NSD-synthetic out", code="invalid-setting"
+            "nsd.space",
+            "fsaverage",
+            nsd.space,
+            "set nsd.space: fsaverage, or do not run prepare_nsdsynthetic",
+            code="invalid-setting",
         )
     trials = _trials(source, work)
     n_images = int(trials["nsd_id"].max()) + 1
@@ -76,7 +80,7 @@ def read_classes(path: Path) -> dict[int, str]:
 
 
 def _trials(source: str, work: Path) -> pd.DataFrame:
-    """Return the trials, the same images in the same order for every subject."""
+    """Return the trial table, which is the same for every subject."""
     with source_files(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
         path = files[0].path
         expected = "a MATLAB file with masterordering and stimpattern"
@@ -125,7 +129,7 @@ def _betas(
 def _image_blocks(
     subject: str, source: str, n_images: int, work: Path, side: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the shared images, then the subject's own colour images, as squares."""
+    """Yield the shared images, then the subject's colour images, as squares."""
     n_left = n_images
     for key in (nsd_paths.SYNTHETIC_STIMULI, nsd_paths.synthetic_colours(subject)):
         if n_left <= 0:
@@ -145,9 +149,9 @@ def _image_blocks(
 
 
 def _squares(path: Path, side: int) -> NDArray[np.uint8]:
-    """Return the images as squares, as they looked.
+    """Return the images as squares, with the pixel values that subjects saw.
 
-    The file holds luminance, for a linear screen: the square root makes pixels as of any picture
+    The file stores luminance for a linear screen; the square root gives ordinary pixel values
     (gifale95/NSD-synthetic, for both files of images).
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
@@ -156,19 +160,19 @@ def _squares(path: Path, side: int) -> NDArray[np.uint8]:
             dataset = handle.get(STIMULI_DATASET)
             if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
                 raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
-            pictures = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
-            found = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pictures)
-            images = [square(picture, side) for picture in found]
+            pixels = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
+            pictures = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pixels)
+            images = [square(picture, side) for picture in pictures]
     except (OSError, TypeError) as error:
         raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
     return np.stack(images)
 
 
 def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:
-    """Return the class of each row of the images, as NSD's own table of them says, in order.
+    """Return the class of each image row, from NSD's table of image information.
 
-    It has a row for each image, the 64 of each subject's own last (gifale95/NSD-synthetic reads
-    its column 'Image class' so).
+    The table has one row per image, the 64 colour images last; gifale95/NSD-synthetic reads its
+    column 'Image class' in the same way.
     """
     with source_files(source, [nsd_paths.SYNTHETIC_CLASSES], work) as files:
         table = read_table(files[0].path, (_CLASS,), "prepare_nsdsynthetic")
