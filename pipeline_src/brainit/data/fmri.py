@@ -69,6 +69,10 @@ def open_betas(path: Path, n_trials: int) -> NDArray[np.float16]:
     """
     try:
         betas: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise PipelineError(
+            path, "betas", "no file", "rerun prepare_betas", code="missing-file"
+        ) from error
     except (OSError, ValueError) as error:
         raise PipelineError(
             path, "a readable .npy of betas", str(error), _FIX, code="damaged-file"

@@ -85,6 +85,10 @@ def read_recons(folder: Path, every: int = 1) -> Recons:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         digests = provenance["sha256"]
+    except FileNotFoundError as error:
+        raise PipelineError(
+            path, "the provenance of a finished run", "no file", _FIX, code="missing-file"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise PipelineError(
             path, "the provenance of a finished run", repr(error), _FIX, code="damaged-file"

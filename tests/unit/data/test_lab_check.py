@@ -123,7 +123,7 @@ def test_betas_that_cannot_be_read(lab: Path) -> None:
 @pytest.mark.parametrize("name", ["betas.npy", "trials.csv"])
 def test_missing_file(lab: Path, name: str) -> None:
     (lab / name).unlink()
-    assert name in one_fault(lab, "damaged-file")
+    assert name in one_fault(lab, "missing-file")
 
 
 def test_no_folder_and_an_empty_one(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ class FaultList:
     def __init__(self) -> None:
         self.errors: list[PipelineError] = []
 
-    def add(self, where: Path | str, expected: str, found: str, fix: str, *, code: str) -> None:
-        """Add a fault; arguments as those of `PipelineError`."""
-        self.errors.append(PipelineError(where, expected, found, fix, code=code))
+    def add(self, error: PipelineError) -> None:
+        """Add a fault."""
+        self.errors.append(error)
 
     def read(self, reader: Callable[..., _Read], *args: Any) -> _Read | None:
         """Return the result of `reader`; on `PipelineError` add it and return None."""
@@ -53,7 +53,9 @@ def subject_faults(folder: Path) -> list[PipelineError]:
     """Return every fault of a folder, in the order of its files; empty where it is valid."""
     faults = FaultList()
     if not folder.is_dir():
-        faults.add(folder, "a folder", "none", layout.DESCRIPTION, code="missing-file")
+        faults.add(
+            PipelineError(folder, "a folder", "none", layout.DESCRIPTION, code="missing-file")
+        )
         return faults.errors
     betas = faults.read(layout.open_betas, folder)
     voxels = faults.read(layout.read_voxels, folder)
@@ -98,15 +100,21 @@ def _check_lengths(
         expected = f"{len(table)} rows, as {layout.TRIALS}"
         if _is_transposed(betas, table):
             found = f"{n_trials} rows of {n_voxels} columns: the axes are (voxels, trials)"
-            faults.add(path, expected, found, "save the transposed array", code="wrong-shape")
+            faults.add(
+                PipelineError(
+                    path, expected, found, "save the transposed array", code="wrong-shape"
+                )
+            )
             return
         fix = f"write one row in {layout.TRIALS} per row of {layout.BETAS}"
-        faults.add(path, expected, f"{n_trials}", fix, code="inconsistent-inputs")
+        faults.add(PipelineError(path, expected, f"{n_trials}", fix, code="inconsistent-inputs"))
     if voxels is not None and len(voxels) != n_voxels:
         expected = f"{n_voxels} rows, one per column of {layout.BETAS}"
         fix = f"write one row per voxel, in the order of the columns of {layout.BETAS}"
         where = folder / layout.VOXELS
-        faults.add(where, expected, str(len(voxels)), fix, code="inconsistent-inputs")
+        faults.add(
+            PipelineError(where, expected, str(len(voxels)), fix, code="inconsistent-inputs")
+        )
 
 
 def _check_finite(
@@ -129,7 +137,7 @@ def _check_finite(
         columns = first_values(bad)
         found = f"NaN or infinity in {n_bad_trials} trials, {len(bad)} voxels (columns {columns})"
         fix = f"remove these trials, or set in_mask to 0 for these voxels in {layout.VOXELS}"
-        faults.add(path, "finite betas", found, fix, code="bad-values")
+        faults.add(PipelineError(path, "finite betas", found, fix, code="bad-values"))
 
 
 def _check_voxels(faults: FaultList, path: Path, voxels: pd.DataFrame) -> None:
@@ -137,7 +145,7 @@ def _check_voxels(faults: FaultList, path: Path, voxels: pd.DataFrame) -> None:
     if given and len(given) < len(layout.POSITION_COLUMNS):
         expected = f"all of {layout.POSITION_COLUMNS} or none"
         fix = "add the missing coordinates, in mm"
-        faults.add(path, expected, f"only {given}", fix, code="missing-data")
+        faults.add(PipelineError(path, expected, f"only {given}", fix, code="missing-data"))
     ranges = {
         **{name: ("finite numbers, mm", -np.inf, np.inf) for name in given},
         "vertex": ("whole numbers from 0", 0, np.inf),
@@ -152,10 +160,14 @@ def _check_voxels(faults: FaultList, path: Path, voxels: pd.DataFrame) -> None:
         bad = rows_out_of_range(voxels[name], low, high, is_whole)
         if len(bad):
             found, fix = describe_rows(voxels[name], bad), f"write {expected} in column {name}"
-            faults.add(path, f"column {name} of {expected}", found, fix, code="bad-values")
+            faults.add(
+                PipelineError(path, f"column {name} of {expected}", found, fix, code="bad-values")
+            )
     if "in_mask" in voxels and not (voxels["in_mask"] == 1).any():
         fix = "set in_mask to 1 for the voxels to use"
-        faults.add(path, "a voxel whose in_mask is 1", "none", fix, code="missing-data")
+        faults.add(
+            PipelineError(path, "a voxel whose in_mask is 1", "none", fix, code="missing-data")
+        )
 
 
 def _check_numbers(faults: FaultList, path: Path, table: pd.DataFrame) -> None:
@@ -164,24 +176,32 @@ def _check_numbers(faults: FaultList, path: Path, table: pd.DataFrame) -> None:
         expected = f"column trial of 0..{len(table) - 1} in order"
         found = first_values(table["trial"].tolist())
         fix = "number the rows from 0, in the order of the betas"
-        faults.add(path, expected, found, fix, code="bad-values")
+        faults.add(PipelineError(path, expected, found, fix, code="bad-values"))
     for name in ("session", "run"):
         bad = rows_out_of_range(table[name], 1, np.inf, is_whole=True)
         if len(bad):
             expected = f"column {name} of whole numbers from 1"
             found = describe_rows(table[name], bad)
-            faults.add(path, expected, found, "count from 1 in time order", code="bad-values")
+            faults.add(
+                PipelineError(
+                    path, expected, found, "count from 1 in time order", code="bad-values"
+                )
+            )
     if table["image"].isna().any():
         found = f"{int(table['image'].isna().sum())} trials without one"
         fix = "name the image, or remove the trial"
-        faults.add(path, "an image in every row", found, fix, code="missing-data")
+        faults.add(PipelineError(path, "an image in every row", found, fix, code="missing-data"))
     session = pd.to_numeric(table["session"], errors="coerce")
     counts = session[session >= 1].value_counts()
     short = counts.index[counts < 2].tolist()
     if short:
         found = f"1 in session {first_values(int(number) for number in short)}"
         fix = "merge it with another session: betas are z-scored within a session"
-        faults.add(path, "at least 2 trials in each session", found, fix, code="missing-data")
+        faults.add(
+            PipelineError(
+                path, "at least 2 trials in each session", found, fix, code="missing-data"
+            )
+        )
 
 
 def _check_splits(faults: FaultList, path: Path, table: pd.DataFrame) -> None:
@@ -189,22 +209,28 @@ def _check_splits(faults: FaultList, path: Path, table: pd.DataFrame) -> None:
     unknown = sorted({str(name) for name in split} - set(layout.SPLITS))
     if unknown:
         found, fix = first_values(unknown), f"use {', '.join(layout.SPLITS)}"
-        faults.add(path, f"column split of {layout.SPLITS}", found, fix, code="bad-values")
+        faults.add(
+            PipelineError(path, f"column split of {layout.SPLITS}", found, fix, code="bad-values")
+        )
     fix = "add a column split; without it, images shown more than once are test images"
     if not (split == "test").any():
-        faults.add(path, "test trials", "none", fix, code="missing-data")
+        faults.add(PipelineError(path, "test trials", "none", fix, code="missing-data"))
     is_trained = split.isin(["train", "val"])
     if not (split == "train").any():
-        faults.add(path, "training trials", "none", fix, code="missing-data")
+        faults.add(PipelineError(path, "training trials", "none", fix, code="missing-data"))
     elif not ((split == "train") & (pd.to_numeric(table["session"], errors="coerce") == 1)).any():
         fix = "number the sessions so that session 1 has training trials: recon_1h uses it"
-        faults.add(path, "training trials in session 1", "none", fix, code="missing-data")
+        faults.add(
+            PipelineError(path, "training trials in session 1", "none", fix, code="missing-data")
+        )
     trained, tested = (set(table["image"][rows].dropna()) for rows in (is_trained, split == "test"))
     leaked = sorted(trained & tested)
     if leaked:
         found = f"{len(leaked)} images in both: {first_values(leaked)}"
         fix = "give all trials of an image the same split, or set them to unused"
-        faults.add(path, "test images that are not trained on", found, fix, code="leak")
+        faults.add(
+            PipelineError(path, "test images that are not trained on", found, fix, code="leak")
+        )
 
 
 def _check_images(
@@ -218,7 +244,7 @@ def _check_images(
         found = f"{len(missing)} that do not: {first_values(missing)}"
         form = "the row, from 0" if images.is_array else "the whole file name"
         fix = f"write {form} in column image, or add the images"
-        faults.add(path, expected, found, fix, code="missing-file")
+        faults.add(PipelineError(path, expected, found, fix, code="missing-file"))
     names = image_names(named[is_present], images.is_array)
     if not images.is_array:
         for name in progress(names, "images", unit="image"):

@@ -68,6 +68,8 @@ def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd
     expected = f"a table with the columns {columns}" if columns else "a table"
     try:
         table = pd.read_csv(path, dtype=dtype)
+    except FileNotFoundError as error:
+        raise PipelineError(path, expected, "no file", DESCRIPTION, code="missing-file") from error
     except (OSError, ValueError) as error:
         raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
     missing = [name for name in columns if name not in table.columns]
@@ -80,6 +82,8 @@ def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd
 def _open_npy(path: Path, expected: str) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise PipelineError(path, expected, "no file", DESCRIPTION, code="missing-file") from error
     except (OSError, ValueError, EOFError) as error:
         raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
     if not isinstance(array, np.ndarray):

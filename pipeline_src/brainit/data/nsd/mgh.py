@@ -43,6 +43,9 @@ def read_mgh_header(path: Path) -> MghHeader:
         with path.open("rb") as handle:
             raw = handle.read(_HEADER.size)
             n_bytes = os.fstat(handle.fileno()).st_size
+    except FileNotFoundError as error:
+        fix = "download it and rerun the step"
+        raise PipelineError(path, expected, "no file", fix, code="missing-file") from error
     except OSError as error:
         raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
     if len(raw) < _HEADER.size:
