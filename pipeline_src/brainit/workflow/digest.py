@@ -10,6 +10,7 @@ Networks count by role: `load_backbone("vgg", ...)` adds the loaders of that rol
 
 import ast
 import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,10 @@ from pathlib import Path
 from brainit.workflow.normal_form import called, normal_form
 
 PACKAGE = Path(__file__).resolve().parents[1]
+Name = tuple[str, str | None]
+"""(module, name in it)."""
 LOADERS = "brainit.features.loaders"
+_ROLE = "role:"
 LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
     "brainit.core.cli": "parses flags: their values are told, their types stand in dataclasses",
@@ -28,6 +32,7 @@ LEFT_OUT = {
     "brainit.core.locks": "lets one job write an output at a time",
     "brainit.core.progress": "reports progress",
     "brainit.core.settings": "each step is told the values that it reads, and may read no others",
+    "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
     "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
     LOADERS: "followed role by role",
     "brainit.workflow.digest": "this digest",
@@ -66,67 +71,77 @@ def code_digest(*names: str, root: Path | None = None) -> str:
 
     `root` is the folder that holds the package `brainit`; None: the folder of this package.
     """
-    text = "".join(f"{line}\n" for line in covered(*names, root=root))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return (Code(root) if root else _own()).digest(*names)
 
 
-def covered(*names: str, root: Path | None = None) -> list[str]:
-    """Return one line for each definition that the digest covers: its name and its own digest."""
-    walk = _Walk(root or PACKAGE.parent)
-    for name in names:
-        module, _, part = name.partition(":")
-        walk.add(module, part or None)
-    return sorted(walk.lines)
+@cache
+def _own() -> "Code":
+    return Code(PACKAGE.parent)
 
 
-class _Walk:
-    """Follows names from definition to definition."""
+class Code:
+    """The sources below a folder; each is read once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: set[tuple[str, str]] = set()
         self._modules: dict[str, Module | None] = {}
-        self.lines: set[str] = set()
+        self._steps: dict[Name, tuple[str, list[Name]]] = {}
 
-    def add(self, module: str, name: str | None = None) -> None:
-        """Add a definition, or None for all of a module, and what they reach."""
-        waiting = [(module, name)]
+    def digest(self, *names: str) -> str:
+        """Return the digest of all that the names reach; see `code_digest`."""
+        text = "".join(f"{line}\n" for line in self.covered(*names))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def covered(self, *names: str) -> list[str]:
+        """Return a line for each definition that the names reach: its name and its own digest."""
+        waiting: list[Name] = []
+        for name in names:
+            module, _, part = name.partition(":")
+            waiting.append((module, part or None))
+        lines, seen = set[str](), set[Name]()
         while waiting:
-            module, name = waiting.pop()
-            found = self._module(module)
-            if found is None or _is_left_out(module):
-                continue
-            if name is None:
-                waiting += [(module, part) for part in found.parts]
-            for part in ("", *([name] if name else [])):
-                if (module, part) in self._seen or _is_left_out(f"{module}:{part}"):
-                    continue
-                self._seen.add((module, part))
-                waiting += self._reached(module, found, part)
+            one = waiting.pop()
+            if one not in seen:
+                seen.add(one)
+                if one not in self._steps:
+                    self._steps[one] = self._step(*one)
+                line, reached = self._steps[one]
+                lines.add(line)
+                waiting += reached
+        return sorted(lines - {""})
 
-    def _reached(self, module: str, found: Module, name: str) -> Iterator[tuple[str, str | None]]:
-        """Write down a definition; yield those that it uses, "" for what importing runs."""
+    def _step(self, module: str, name: str | None) -> tuple[str, list[Name]]:
+        """Return the line of a definition ("" for none), and what it uses.
+
+        A name None stands for all of the module, "" for what runs when it is imported.
+        """
+        found = self._module(module)
+        if name and name.startswith(_ROLE):
+            return self._loaders(name.removeprefix(_ROLE))
+        if found is None or _is_left_out(module) or _is_left_out(f"{module}:{name}"):
+            return "", []
+        if name is None:
+            return "", [(module, part) for part in ("", *found.parts)]
         part = found.parts.get(name, Part("", frozenset()))
+        reached: list[Name] = [] if name == "" else [(module, "")]
         outside = set()
-        for use in sorted(part.uses):
+        for use in part.uses:
             for to_module, to_name in self._resolved(module, found, use):
                 if to_module.split(".")[0] == "brainit":
-                    yield to_module, to_name
+                    reached.append((to_module, to_name))
                 else:
                     outside.add(f"{use.partition('.')[0]}={to_module}")
-        if part.digest:
-            self.lines.add(" ".join([f"{module}:{name}", part.digest, *sorted(outside)]))
-        if not name:
-            yield from ((other, "") for other in sorted(found.imported))
-            yield from (
-                (".".join(module.split(".")[:n]), "") for n in range(1, module.count(".") + 1)
-            )
+        if name == "":
+            words = module.split(".")
+            parents = [".".join(words[:n]) for n in range(1, len(words))]
+            reached += [(other, "") for other in (*parents, *found.imported)]
+        line = " ".join([f"{module}:{name}", part.digest, *sorted(outside)])
+        return (line if part.digest else ""), reached
 
-    def _resolved(self, module: str, found: Module, use: str) -> Iterator[tuple[str, str | None]]:
+    def _resolved(self, module: str, found: Module, use: str) -> Iterator[Name]:
         """Yield (module, definition or None for all) of a dotted name used in a module."""
-        kind, _, role = use.partition(":")
-        if kind == "role":
-            yield from self._loaders(role)
+        if use.startswith(_ROLE):
+            yield LOADERS, use
             return
         first, *rest = use.split(".")
         if first in found.parts:
@@ -137,7 +152,7 @@ class _Walk:
             else:
                 yield target, None
 
-    def _in_package(self, words: list[str]) -> Iterator[tuple[str, str | None]]:
+    def _in_package(self, words: list[str]) -> Iterator[Name]:
         for n in range(len(words), 0, -1):
             module = ".".join(words[:n])
             found = self._module(module)
@@ -153,22 +168,22 @@ class _Walk:
                 yield module, None
             return
 
-    def _loaders(self, role: str) -> Iterator[tuple[str, str | None]]:
-        """Yield the loaders of a role, of all its networks; "*": of every role."""
+    def _loaders(self, role: str) -> tuple[str, list[Name]]:
+        """Return the loaders of a role, of all its networks; "*": of every role."""
         tree = ast.parse(_source(LOADERS, self._root).read_text(encoding="utf-8"))
         (table,) = (node.value for node in tree.body if isinstance(node, ast.AnnAssign))
         assert table is not None
-        for name, loaders in ast.literal_eval(table).items():
-            if role in ("*", name):
-                self.lines.add(f"{LOADERS}:{name} {sorted(loaders.items())}")
-                yield from (tuple(loader.split(":")) for loader in loaders.values())
+        loaders = ast.literal_eval(table)
+        chosen = {name: loaders[name] for name in (loaders if role == "*" else [role])}
+        line = f"{LOADERS}:{role} {json.dumps(chosen, sort_keys=True)}"
+        found = [word.split(":") for networks in chosen.values() for word in networks.values()]
+        return line, [(module, function) for module, function in found]
 
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:
             path = _source(name, self._root)
-            is_package = path.name == "__init__.py"
             text = path.read_text(encoding="utf-8") if path.is_file() else None
-            self._modules[name] = None if text is None else _parsed(name, text, is_package)
+            self._modules[name] = None if text is None else _parsed(text)
         return self._modules[name]
 
 
@@ -183,7 +198,7 @@ def _source(module: str, root: Path) -> Path:
 
 
 @cache
-def _parsed(name: str, text: str, is_package: bool) -> Module:
+def _parsed(text: str) -> Module:
     """Return the parts and imports of a module's text."""
     module, statements = Module(), dict[str, list[ast.stmt]]()
     tree = normal_form(ast.parse(text))
@@ -261,7 +276,7 @@ class _Uses(ast.NodeVisitor):
         if called(node) == "load_backbone":
             given = node.args[0] if node.args else None
             is_literal = isinstance(given, ast.Constant)
-            self.found.add(f"role:{given.value if is_literal else '*'}")  # type: ignore[union-attr]
+            self.found.add(f"{_ROLE}{given.value if is_literal else '*'}")  # type: ignore[union-attr]
         self.generic_visit(node)
 
 
@@ -271,7 +286,7 @@ def main(words: list[str]) -> None:
     for step in [] if words else steps:
         sys.stdout.write(f"{code_digest(f'brainit.steps.{step}')} {step}\n")
     names: dict[str, list[str]] = {}
-    for line in covered(*(f"brainit.steps.{step}" for step in words)):
+    for line in _own().covered(*(f"brainit.steps.{step}" for step in words)):
         module, _, name = line.split()[0].partition(":")
         names.setdefault(module, []).append(name or "(runs at import)")
     for module, found in names.items():

@@ -5,6 +5,7 @@ the words of errors and assertions, and local variables that only such words rea
 """
 
 import ast
+import builtins
 from collections.abc import Iterable
 
 _HELP_WORDS = {"help", "description", "metavar", "epilog"}
@@ -88,6 +89,8 @@ class _Words(ast.NodeTransformer):
         node.cause = None
         self.generic_visit(node)
         if isinstance(node.exc, ast.Call):
+            if _is_builtin_error(called(node.exc)):
+                node.exc.args = [arg for arg in node.exc.args if not _only_reads(arg)]
             node.exc.args = [ast.Constant("") if _is_text(arg) else arg for arg in node.exc.args]
         return node
 
@@ -140,6 +143,13 @@ def _listed(visited: ast.AST | list[ast.AST] | None) -> list[ast.stmt]:
         return []
     nodes = visited if isinstance(visited, list) else [visited]
     return [node for node in nodes if isinstance(node, ast.stmt)]
+
+
+def _is_builtin_error(name: str) -> bool:
+    """Return whether this is `ValueError` or alike; others may carry values to who catches them."""
+    kind = getattr(builtins, name, None)
+    is_error = isinstance(kind, type) and issubclass(kind, Exception)
+    return is_error and name not in ("StopIteration", "StopAsyncIteration")
 
 
 def _is_log(function: ast.expr) -> bool:
