@@ -19,8 +19,12 @@ CONVERTED = (
     "commands/schema.py",
     "commands/weights.py",
     "core",
+    "data",
     "demo",
     "features",
+    "simulation",
+    "steps",
+    "workflow",
 )
 """Files and folders whose errors have codes. Empty means the whole package, and every code used."""
 
