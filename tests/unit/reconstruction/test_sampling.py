@@ -1,16 +1,25 @@
 import pytest
 import torch
-from tests.small_sdxl import SMALL_SDXL as SIZE
 from torch import nn
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
 from brainit.features.generator import Generator
-from brainit.features.unclip import build_parts
+from brainit.features.unclip import SdxlSize, build_parts
 from brainit.reconstruction.noise_schedule import alphas_cumprod
 from brainit.reconstruction.sampling import sample_images
 
+SIZE = SdxlSize(
+    image_size=32,
+    channels=(8, 16, 32),
+    transformers=(1, 1, 1),
+    head_width=8,
+    token_width=12,
+    size_width=4,
+    vae_channels=(4, 4, 4, 4),
+    norm_groups=4,
+)
 SETTINGS = ReconSettings(n_steps=10, start_step=3, guidance=2.5, contrast=0.8, batch=4)
 
 
