@@ -1,8 +1,10 @@
-"""The demo's metric network: a residual classifier, seen by the evaluation alone.
+"""The demo's metric network: a residual classifier that only the evaluation uses.
 
-Another architecture, objective and seed than every network that the decoder uses. Two taps: `mid`
-(after the second stage, pooled to 8 x 8) and `final` (pooled features before the classifier).
+Its architecture, objective and seed differ from those of every network that the decoder uses. Two
+taps: `mid` (after the second stage, pooled to 8 x 8) and `final` (pooled, before the classifier).
 """
+
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 
 from brainit.features.resize import resize_images
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
+from brainit.features.weights_file import sizes_of
 
 
 class ResidualBlock(nn.Module):
@@ -35,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class MetricNetwork(nn.Module):
-    """A small residual network with `n_outputs` classification outputs."""
+    """Small residual network with `n_outputs` classification outputs."""
 
     taps = ("mid", "final")
     mean: Tensor
@@ -56,7 +59,7 @@ class MetricNetwork(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
     ) -> dict[str, Float[Tensor, "batch _features"]]:
-        """Return the flattened features at each tap, of images in [0, 1]."""
+        """Return the flattened features of images in [0, 1] at each tap."""
         x = (resize_images(images, self.image_size) - self.mean) / self.std
         x = F.relu(self.stem(x))
         features = {}
@@ -66,3 +69,8 @@ class MetricNetwork(nn.Module):
                 features["mid"] = F.adaptive_avg_pool2d(x, 8).flatten(1)
         features["final"] = x.mean(dim=(2, 3))
         return features
+
+
+def build_metric_network(architecture: dict[str, Any]) -> MetricNetwork:
+    """Return an untrained network of the given sizes."""
+    return MetricNetwork(**{**sizes_of(architecture), "widths": tuple(architecture["widths"])})

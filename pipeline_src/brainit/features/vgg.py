@@ -1,11 +1,14 @@
-"""VGG with batch norm and its five taps (paper section 3.2, D.2).
+"""VGG-16 with batch norm and five taps: the low-level features (paper section 3.2, D.2).
 
-The taps are the ReLU outputs 1_2, 2_2, 3_3, 4_3, 5_3: for VGG-16 the indices 5, 12, 22, 32, 42 of
-torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same shape, fewer
-channels and 32 px; its heads exist only while it is trained.
+The taps are the ReLU outputs 1_2, 2_2, 3_3, 4_3, 5_3, which are the layers 5, 12, 22, 32, 42 of
+torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same layers with fewer
+channels, at 32 px; its training heads are not shipped.
 """
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,10 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from brainit.features.resize import resize_images
+from brainit.features.weights_file import REFETCH, load_state, sizes_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CONVOLUTIONS = (2, 2, 3, 3, 3)
+VGG16_CHANNELS = (64, 128, 256, 512, 512)
+VGG16_IMAGE_SIZE = 112
 
 
 class VggFeatures(nn.Module):
@@ -27,7 +33,7 @@ class VggFeatures(nn.Module):
     channels
         Output channels of the five stages (VGG-16: 64, 128, 256, 512, 512).
     image_size
-        Side in pixels at which images enter (paper: 112).
+        Side in pixels to which images are resized (paper: 112).
     """
 
     mean: Tensor
@@ -53,7 +59,7 @@ class VggFeatures(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
     ) -> list[Float[Tensor, "batch _channels _map_height _map_width"]]:
-        """Return the five maps of images in [0, 1] of any size; differentiable in the images."""
+        """Return the five maps of images in [0, 1] of any size; differentiable."""
         x = (resize_images(images, self.image_size) - self.mean) / self.std
         maps = []
         for number, stage in enumerate(self.stages):
@@ -64,10 +70,10 @@ class VggFeatures(nn.Module):
         return maps
 
     def folded(self) -> "VggFeatures":
-        """Return this network for use alone: each batch norm folded into its convolution.
+        """Fold each batch norm into its convolution, for inference only; return this network.
 
-        The maps are the same to rounding. In memory channels come last, the faster order on a CPU
-        and, in half precision, on a GPU. The network must be in evaluation mode and is changed.
+        The maps are equal up to rounding. Weights become channels-last, which is faster on a CPU
+        and, in half precision, on a GPU. Changes the network, which must be in evaluation mode.
         """
         for number, stage in enumerate(self.stages):
             modules = list(stage.children())
@@ -76,3 +82,39 @@ class VggFeatures(nn.Module):
                 layers += [fuse_conv_bn_eval(conv, norm), nn.ReLU()]  # type: ignore[arg-type,type-var]
             self.stages[number] = nn.Sequential(*layers)
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_vgg(architecture: dict[str, Any]) -> VggFeatures:
+    """Return an untrained network of the given sizes."""
+    return VggFeatures(**sizes_of(architecture))
+
+
+def load_vgg16_bn(path: Path, published: dict[str, Tensor]) -> VggFeatures:
+    """Return VGG-16 with batch norm from torchvision's state dict.
+
+    Ignores the classifier's weights. Raises `PipelineError` that lists missing parameters.
+    """
+    network = VggFeatures(VGG16_CHANNELS, VGG16_IMAGE_SIZE)
+    load_state(path, network, vgg16_bn_state(published), fix=REFETCH)
+    return network
+
+
+def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename torchvision's `features.<n>.*` to our `stages.<stage>.<layer>.*`.
+
+    Drops all other parameters. Layers that VGG-16 does not have keep their names.
+    """
+    names: dict[int, str] = {}
+    number = 0
+    for stage, n_convolutions in enumerate(CONVOLUTIONS):
+        for layer in range(3 * n_convolutions):  # convolution, batch norm, ReLU
+            names[number] = f"stages.{stage}.{layer}"
+            number += 1
+        number += 1  # pooling
+    state = {}
+    for name, value in published.items():
+        found = re.fullmatch(r"features\.(\d+)\.(.+)", name)
+        if found:
+            place = names.get(int(found[1]))
+            state[f"{place}.{found[2]}" if place else name] = value
+    return state

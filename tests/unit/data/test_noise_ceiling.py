@@ -61,8 +61,9 @@ def test_recovers_a_known_ceiling() -> None:
 
 
 def test_no_image_with_three_repeats() -> None:
-    with pytest.raises(PipelineError, match="images with 3 trials"):
+    with pytest.raises(PipelineError) as error:
         ncsnr_from_trials(np.zeros((4, 2), dtype=np.float16), np.array([0, 0, 1, 1]))
+    assert error.value.code == "missing-data" and "3 trials" in error.value.expected
 
 
 def test_noise_of_sessions_equals_loops() -> None:
@@ -180,25 +181,30 @@ def test_nsd_itself_is_held_against_the_paper(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "code", "fact"),
     [
-        ("{", "n_nan_voxels"),
-        ("{}", "KeyError"),
-        ('{"sessions": [{"session": 1}]}', "KeyError"),
+        ("{", "damaged-file", "n_nan_voxels"),
+        ("{}", "damaged-file", "KeyError('sessions')"),
+        ('{"sessions": [{"session": 1}]}', "damaged-file", "KeyError('n_nan_voxels')"),
         (
             '{"sessions": [{"session": 3, "n_nan_voxels": 0, "n_zero_variance": 0,'
             ' "max_abs_mean": 0.0}]}',
-            r"found \[3\]",
+            "inconsistent-inputs",
+            "found [3]",
         ),
     ],
 )
-def test_bad_summary_of_the_betas(prepared: Path, content: str, said: str) -> None:
+def test_bad_summary_of_the_betas(prepared: Path, content: str, code: str, fact: str) -> None:
     (prepared / "b.json").write_text(content)
-    with pytest.raises(PipelineError, match=said):
+    with pytest.raises(PipelineError) as error:
         estimate(prepared)
+    assert (error.value.code, error.value.where) == (code, str(prepared / "b.json"))
+    assert fact in str(error.value)
 
 
 def test_voxels_of_other_betas(prepared: Path) -> None:
     np.save(prepared / "b.npy", np.load(prepared / "b.npy")[:, 1:])
-    with pytest.raises(PipelineError, match="delete both and rerun prepare_betas"):
+    with pytest.raises(PipelineError) as error:
         estimate(prepared)
+    assert error.value.code == "inconsistent-inputs" and "prepare_betas" in error.value.fix
+    assert "b.npy" in error.value.expected and "v.safetensors" in error.value.where
