@@ -1,6 +1,5 @@
 """A real signal to a real step: it ends with status 75, and the same command continues it."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 
 from brainit.core.interruption import EXIT_INTERRUPTED
+from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.trials import write_trials
 
@@ -55,7 +55,7 @@ def start(repository: Path, data: Path, out: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "brainit.steps.train_encoder", *words),
-            *("--code", "digest", "--settings", json.dumps(SETTINGS)),
+            *("--code", "digest", "--settings", parse_sections(SETTINGS).model_dump_json()),
         ],
         env={**os.environ, "PYTHONPATH": str(repository / "pipeline_src")},
         stderr=subprocess.PIPE,

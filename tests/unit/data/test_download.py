@@ -12,7 +12,7 @@ from tests.unit.data.fault_server import Faults, serving
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
 from brainit.core.progress import ByteProgress
-from brainit.core.settings import NsdSettings
+from brainit.core.settings import NsdSettings, parse_sections
 from brainit.data.fetch import transfers
 from brainit.data.fetch.sources import fetch, source_files
 from brainit.data.images import ImageStore
@@ -45,7 +45,7 @@ def test_download_from_a_folder(tiny_nsd: Any, tmp_path: Path, form: str) -> Non
 
 
 def test_steps_from_download_to_images(tiny_nsd: Any, tmp_path: Path) -> None:
-    settings = json.dumps({"nsd": SUBJECTS, "images": {"stored_size": 8}})
+    settings = parse_sections({"nsd": SUBJECTS, "images": {"stored_size": 8}}).model_dump_json()
     source = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
     source += ["--manifest", str(tmp_path / "m.json"), "--settings", settings]
     download_step.main([*source, "--out", str(tmp_path / "nsd")])

@@ -1,6 +1,5 @@
 """The noise ceiling against the definition in loops, and against a known truth."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
 from brainit.data import noise_ceiling
 from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials, session_noise
 from brainit.data.voxels import read_voxels
@@ -95,7 +95,8 @@ def test_noise_of_sessions_equals_loops() -> None:
 def prepared(tiny_nsd: Any, tmp_path: Path) -> Path:
     from brainit.steps import prepare_betas, prepare_design
 
-    common = ["--subject", "subj02", "--nsd", str(tiny_nsd.root), "--settings", "{}"]
+    settings = Settings().model_dump_json()
+    common = ["--subject", "subj02", "--nsd", str(tiny_nsd.root), "--settings", settings]
     trials = ["--trials", str(tmp_path / "trials.csv")]
     prepare_design.main([*common, *trials])
     places = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
@@ -118,7 +119,7 @@ def estimate(folder: Path, *more: str, **nsd: Any) -> None:
         "--figure": "n.png",
     }
     words = [word for flag, name in names.items() for word in (flag, str(folder / name))]
-    settings = json.dumps({"nsd": nsd, "run": {"simulation": True}})
+    settings = parse_sections({"nsd": nsd, "run": {"simulation": True}}).model_dump_json()
     estimate_noise_ceiling.main([*words, "--subject", "subj02", "--settings", settings, *more])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
-from brainit.data.nsd.parcellation import parcels_of_voxels
+from brainit.data.nsd.masks import parcels_of_voxels
 
 N_VERTICES = 10_242
 

@@ -1,7 +1,6 @@
 """Betas in func1pt8mm: files that h5py and nibabel write by themselves, read at an ROI's voxels."""
 
 import gzip
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -148,7 +147,8 @@ def run_step(root: Path, out: Path, **changes: Any) -> None:
     words = ["--subject", "subj01", "--nsd", str(root), "--source", root.as_uri()]
     words += ["--trials", str(out / "trials.csv"), "--work", str(out / "work")]
     words += ["--betas", str(out / "b.npy"), "--voxels", str(out / "v.safetensors")]
-    words += ["--summary", str(out / "b.json"), "--settings", json.dumps({"nsd": nsd})]
+    settings = parse_sections({"nsd": nsd}).model_dump_json()
+    words += ["--summary", str(out / "b.json"), "--settings", settings]
     step.main([*words, "--mask-files", *nsd.get("mask_files", [])])
 
 

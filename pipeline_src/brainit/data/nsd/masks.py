@@ -1,12 +1,14 @@
-"""Masks on fsaverage: nsdgeneral, or nsdgeneral and RSC as in Algonauts 2023 (released code).
+"""Masks and atlases on fsaverage, from FreeSurfer's label and annotation files.
 
-In a label file, values above 0 are inside; -1 and 0 are outside.
+The mask is nsdgeneral, or nsdgeneral and RSC as in Algonauts 2023 (released code). In a label file,
+values above 0 are inside; -1 and 0 are outside. Atlases give parcels instead of clusters (Table
+T2).
 """
 
 import gzip
 import hashlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd.mgh import read_mgh_header
@@ -34,6 +37,7 @@ NIBABEL_ERRORS = (
 )
 """Exceptions that nibabel raises on corrupt files."""
 _GZIP = b"\x1f\x8b"
+_ATLAS_FIX = "name two annotation files on fsaverage in clusters.atlas: left, then right hemisphere"
 
 LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneralRSC")}
 """Labels whose union is the mask."""
@@ -189,3 +193,56 @@ def check_surface(path: Path, mask: VoxelMask, hemisphere: int, n_frames: int) -
             "download the file again, or rerun prepare_design if the design changed",
             code="inconsistent-inputs",
         )
+
+
+def parcels_of_voxels(paths: Sequence[Path], voxels: Mapping[str, Artifact]) -> NDArray[np.int64]:
+    """Return the parcel of each voxel, subject after subject.
+
+    `paths` are the annotations of the left and the right hemisphere. The two hemispheres share no
+    parcel number; vertices without a parcel form one parcel per hemisphere. Raises `PipelineError`
+    for a wrong number of files, unreadable files, and another surface than the voxels'.
+    """
+    if len(paths) != len(nsd_paths.HEMISPHERES):
+        raise PipelineError(
+            "--atlas",
+            f"{len(nsd_paths.HEMISPHERES)} files",
+            f"{len(paths)}",
+            _ATLAS_FIX,
+            code="invalid-argument",
+        )
+    labels = [_annotation_labels(path) for path in paths]
+    start = int(max(side.max() for side in labels)) + 2
+    parts = []
+    for subject, table in voxels.items():
+        hemisphere, vertex = table["hemisphere"], table["vertex"]
+        if (hemisphere < 0).any():
+            expected = f"voxels of {subject} on fsaverage"
+            fix = "set nsd.space to fsaverage, or clusters.method to gmm"
+            raise PipelineError(
+                "clusters.method: atlas",
+                expected,
+                "voxels of a volume",
+                fix,
+                code="invalid-setting",
+            )
+        n_vertices = vertices_of_space(table.attributes["space"])
+        for path, side in zip(paths, labels, strict=True):
+            if len(side) != n_vertices:
+                expected = f"{n_vertices} vertices, as the voxels of {subject}"
+                raise PipelineError(
+                    path, expected, f"{len(side)}", _ATLAS_FIX, code="inconsistent-inputs"
+                )
+        both = np.stack(labels)[hemisphere, vertex]
+        parts.append(both + 1 + hemisphere * start)
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _annotation_labels(path: Path) -> NDArray[np.int64]:
+    """Return the label of each vertex of a hemisphere, -1 for none."""
+    try:
+        with np.errstate(over="ignore"):  # another kind of file may state huge counts
+            return np.asarray(nib.freesurfer.read_annot(path)[0], dtype=np.int64)
+    except (OSError, ValueError, IndexError, MemoryError) as error:
+        raise PipelineError(
+            path, "a FreeSurfer annotation", str(error), _ATLAS_FIX, code="damaged-file"
+        ) from error
