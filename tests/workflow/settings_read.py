@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from brainit.core.settings import Settings
-from brainit.evaluation.tables.smaller import SECTIONS as HELD_TO_PAPER
-from brainit.evaluation.tables.smaller import SIMULATED
+from brainit.evaluation.tables.notes import SECTIONS as HELD_TO_PAPER
+from brainit.evaluation.tables.notes import SIMULATED
 from brainit.models.voxel_encoder import SIZE_SETTINGS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "pipeline_src"
@@ -20,10 +20,10 @@ KEYS = {
     for hint in get_type_hints(Settings).values()
 }
 BY_NAME = {
-    "brainit.evaluation.tables.smaller.smaller_than_paper": {
+    "brainit.evaluation.tables.notes.smaller_than_paper": {
         f"simulation.{key}" for key, _, _ in SIMULATED
     },
-    "brainit.evaluation.tables.smaller._differences": {
+    "brainit.evaluation.tables.notes._differences": {
         f"{section}.{key}"
         for section in HELD_TO_PAPER
         for key in type(getattr(Settings(), section)).model_fields

@@ -30,8 +30,8 @@ from brainit.data.fmri import SubjectFmri, load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.nsd.masks import voxels_of_labels
 from brainit.data.voxels import read_voxels
+from brainit.evaluation.metrics.names import ENCODER_COLUMNS
 from brainit.evaluation.metrics.two_way import row_correlations, standardised
-from brainit.evaluation.tables.encoder import ENCODER_COLUMNS
 from brainit.evaluation.truth import read_voxel_truth
 from brainit.models.voxel_encoder import VoxelEncoder, load_encoder
 

@@ -23,24 +23,31 @@ from brainit.core.shards import shard_ranges
 from brainit.core.streams import numpy_generator
 from brainit.data.images import ImageStore
 from brainit.data.recons import KINDS, read_recons
-from brainit.evaluation.metrics.bootstrap import bootstrap_interval
 from brainit.evaluation.metrics.features import (
     correlation_distances,
+    cosine_similarities,
+    load_metric_networks,
+    pair_distances,
+    retrieval_scores,
+    tap_features,
     unit_distance_of_others,
     unit_distances,
 )
-from brainit.evaluation.metrics.names import LPIPS_NAME, direction_of, metric_name
-from brainit.evaluation.metrics.networks import load_metric_networks, pair_distances, tap_features
-from brainit.evaluation.metrics.null import mean_of_others, permutation_two_way, shuffled_pairing
+from brainit.evaluation.metrics.names import LPIPS_NAME, SUMMARY_COLUMNS, direction_of, metric_name
 from brainit.evaluation.metrics.pixels import (
     PixCorrOfOthers,
     pixel_correlations,
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.metrics.retrieval import cosine_similarities, retrieval_scores
-from brainit.evaluation.metrics.two_way import correlation_matrix, two_way_scores
-from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS
+from brainit.evaluation.metrics.statistics import bootstrap_interval
+from brainit.evaluation.metrics.two_way import (
+    correlation_matrix,
+    mean_of_others,
+    permutation_two_way,
+    shuffled_pairing,
+    two_way_scores,
+)
 from brainit.features.lpips import Lpips
 
 logger = logging.getLogger(__name__)

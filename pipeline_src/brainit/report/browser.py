@@ -21,7 +21,7 @@ from brainit.core.artifacts import read_table
 from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons, read_recons
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.tables.summaries import run_key
+from brainit.evaluation.tables.run_scores import run_key
 from brainit.report.ranking import KIND_LABELS, ranking_metric, run_label
 
 SIDE_PX = 96

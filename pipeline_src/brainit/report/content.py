@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,7 +18,9 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.recons import PROVENANCE_NAME
 from brainit.data.trials import SPLITS, read_trials
-from brainit.evaluation.checks.check import CHECK_COLUMNS, HOLDS
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS, HOLDS
+from brainit.evaluation.tables.notes import NotRun, missing_rows
+from brainit.evaluation.tables.rows import EVERY_TABLE, command_of, rows_of, title_of
 from brainit.report.captions import CAPTIONS, Caption, caption_of
 from brainit.report.ranking import run_label
 
@@ -200,3 +202,28 @@ def citations() -> Sequence[Mapping[str, Any]]:
     text = resources.files("brainit.report").joinpath("citations.yaml").read_text(encoding="utf-8")
     found: list[dict[str, Any]] = yaml.safe_load(text)
     return found
+
+
+def not_run(
+    folders: Iterable[Path], figures: Collection[str], settings: Settings
+) -> tuple[NotRun, ...]:
+    """Return the tables, rows and figures that are not there; `folders` hold the tables that are.
+
+    Raises `PipelineError` where a table's numbers cannot be read.
+    """
+    there = {folder.name: folder for folder in folders}
+    simulated = settings.run.simulation
+    found: list[NotRun] = []
+    for name in EVERY_TABLE:
+        if name not in there:
+            found.append(NotRun(title_of(name), (), command_of(name, simulated)))
+        elif rows_of(name).conditions:
+            path = there[name] / f"{name}.csv"
+            records = read_table(path, ("condition", "n_seeds"), "make_tables")
+            found += missing_rows(name, title_of(name), records, settings)
+    command = "make demo" if simulated else "snakemake --profile slurm figures"
+    for name, caption in CAPTIONS.items():
+        if name not in figures:
+            how = f"{command}; it needs {caption.needs}" if caption.needs else command
+            found.append(NotRun(f"Figure: {caption.title}", (), how))
+    return tuple(found)

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from brainit.evaluation.checks.scores import two_way_metrics
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.run_scores import Summaries
 from brainit.report.style import COLOURS, new_figure, save_figure
 
 RUNS = {

@@ -10,7 +10,7 @@ import jinja2
 from brainit.core.artifacts import read_table
 from brainit.core.files import write_text
 from brainit.core.settings import Settings
-from brainit.evaluation.checks.check import CHECK_COLUMNS
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS
 from brainit.report.browser import image_browser
 from brainit.report.content import (
     Grid,
@@ -18,13 +18,13 @@ from brainit.report.content import (
     check_rows,
     citations,
     data_grid,
+    not_run,
     read_figures,
     read_text,
     run_grid,
     summary_of,
     verdict_of,
 )
-from brainit.report.missing import not_run
 from brainit.report.timing import cost_rows, read_costs
 
 

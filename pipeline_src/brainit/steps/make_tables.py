@@ -7,9 +7,8 @@ from brainit.core.cli import named_paths, read_settings, run_step, step_parser
 from brainit.data.nsd.nsdsynthetic import read_classes
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.files import write_table_files
-from brainit.evaluation.tables.image_scores import ImageScores
 from brainit.evaluation.tables.records import Results, count_training_trials
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
 
 def main(argv: Sequence[str] | None = None) -> None:

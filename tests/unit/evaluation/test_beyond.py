@@ -12,9 +12,9 @@ from brainit.core.settings import parse_sections
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.failures import N_WORST, failure_cases
 from brainit.evaluation.tables.files import as_markdown
-from brainit.evaluation.tables.image_scores import ImageScores
-from brainit.evaluation.tables.not_run import NotRun, missing_rows
+from brainit.evaluation.tables.notes import NotRun, missing_rows
 from brainit.evaluation.tables.rows import BEYOND, Condition, duration_label
+from brainit.evaluation.tables.run_scores import ImageScores
 
 TWO_WAY = "net.a.two_way"
 SIMULATED = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 20}})

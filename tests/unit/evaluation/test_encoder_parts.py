@@ -18,8 +18,8 @@ from brainit.evaluation.encoder import (
     accuracy_by_part,
     resampled_mean_correlations,
 )
+from brainit.evaluation.metrics.names import ENCODER_COLUMNS
 from brainit.evaluation.tables.build import make_tables
-from brainit.evaluation.tables.encoder import ENCODER_COLUMNS
 from brainit.evaluation.tables.files import as_markdown
 from brainit.simulation import nsd_files
 

@@ -8,15 +8,19 @@ from scipy.spatial.distance import correlation as scipy_correlation
 from scipy.stats import pearsonr
 
 from brainit.core.compat import import_torchvision
-from brainit.evaluation.metrics.bootstrap import bootstrap_interval
-from brainit.evaluation.metrics.features import correlation_distances, unit_distances
+from brainit.evaluation.metrics.features import (
+    correlation_distances,
+    cosine_similarities,
+    retrieval_scores,
+    unit_distances,
+)
 from brainit.evaluation.metrics.names import direction_of, metric_name
 from brainit.evaluation.metrics.pixels import (
     pixel_correlations,
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.metrics.retrieval import cosine_similarities, retrieval_scores
+from brainit.evaluation.metrics.statistics import bootstrap_interval
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from brainit.core.settings import BitSettings, parse_sections
 from brainit.core.streams import numpy_generator
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.trials import TRIAL_COLUMNS
-from brainit.evaluation.checks.check import FAILS, HOLDS
 from brainit.evaluation.checks.cluster_attention import check_contralateral, cluster_attention
 from brainit.evaluation.checks.results import CheckInputs, check_results
+from brainit.evaluation.checks.verdict import FAILS, HOLDS
 from brainit.evaluation.metrics.names import direction_of
 from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
 

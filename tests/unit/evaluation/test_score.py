@@ -13,8 +13,8 @@ from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.recons import write_recons
 from brainit.evaluation import score
-from brainit.evaluation.metrics.null import permutation_two_way
 from brainit.evaluation.metrics.pixels import to_evaluation_size
+from brainit.evaluation.metrics.two_way import permutation_two_way
 from brainit.evaluation.score import evaluate_run, score_images, summarise
 from brainit.features.lpips import Lpips
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from brainit.core.settings import Settings, parse_sections
-from brainit.evaluation.tables.smaller import other_than_paper, smaller_than_paper
+from brainit.evaluation.tables.notes import other_than_paper, smaller_than_paper
 
 
 def test_the_papers_values_differ_in_nothing() -> None:

@@ -17,14 +17,13 @@ from brainit.evaluation.tables.files import (
     as_html,
     as_latex,
     as_markdown,
+    format_p,
+    format_score,
     write_table_files,
 )
-from brainit.evaluation.tables.image_scores import ImageScores
-from brainit.evaluation.tables.paper import paper_table
 from brainit.evaluation.tables.records import count_training_trials
-from brainit.evaluation.tables.rows import TABLES
-from brainit.evaluation.tables.summaries import Summaries
-from brainit.evaluation.tables.text import format_p, format_score
+from brainit.evaluation.tables.rows import TABLES, paper_table
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
 PAPER_METRICS = ("PixCorr", "SSIM", "Alex(2)", "Alex(5)", "Incep", "CLIP", "Eff", "SwAV")
 

@@ -11,7 +11,6 @@ from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.streams import numpy_generator
-from brainit.evaluation.checks.check import FAILS, HOLDS
 from brainit.evaluation.checks.cluster_attention import ClusterAttention, check_contralateral
 from brainit.evaluation.checks.clusters import (
     area_agreement,
@@ -21,6 +20,7 @@ from brainit.evaluation.checks.clusters import (
 )
 from brainit.evaluation.checks.nearest_scene import nearest_scenes, scene_labels
 from brainit.evaluation.checks.results import check_difficulty
+from brainit.evaluation.checks.verdict import FAILS, HOLDS
 from brainit.evaluation.encoder import (
     EncoderPredictions,
     share_of_attainable,
@@ -138,7 +138,7 @@ def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good:
     attributes = {**shared, "n_clusters": N_AREAS, "method": "gmm"}
     write_artifact(clusters, "clusters", {"voxel_cluster": labels.astype(np.int64)}, attributes)
     checks = check_clusters(clusters, encoder, voxels, truths, settings)
-    found = {check.check: check for check in checks}
+    found = {check.name: check for check in checks}
     ami = found["clusters_vs_areas_ami"]
     assert ami.verdict == (HOLDS if is_good else FAILS)
     assert ami.value == pytest.approx(1.0 if is_good else 0.0, abs=0.05)

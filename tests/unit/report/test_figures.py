@@ -19,12 +19,20 @@ from brainit.data.fmri import SubjectFmri
 from brainit.data.recons import Recons, read_recons, write_recons
 from brainit.evaluation.checks.cluster_attention import cluster_attention
 from brainit.evaluation.encoder import EncoderPredictions
-from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
+from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
+from brainit.evaluation.tables.run_scores import Summaries
 from brainit.evaluation.truth import VoxelTruth
 from brainit.models.brain_transformer import BrainInteractionTransformer, LoadedBit
 from brainit.report import style
-from brainit.report.attention_figure import draw_attention
-from brainit.report.cluster_figure import draw_clusters_by_area
+from brainit.report.attention_figures import (
+    content_selectivity,
+    draw_attention,
+    draw_attention_cortex,
+    draw_query_attention,
+    draw_selectivity,
+    query_attention,
+)
+from brainit.report.cluster_figures import draw_clusters_by_area, draw_embedding_map
 from brainit.report.cortex import (
     cluster_colours,
     draw_cluster_maps,
@@ -33,17 +41,9 @@ from brainit.report.cortex import (
     surface,
 )
 from brainit.report.data_scaling import draw_data_scaling
-from brainit.report.embedding_figure import draw_embedding_map
-from brainit.report.encoder_figure import draw_encoder_accuracy
+from brainit.report.figures import draw_encoder_accuracy
 from brainit.report.learning_curves import draw_learning_curves
-from brainit.report.query_attention import (
-    draw_attention_cortex,
-    draw_query_attention,
-    query_attention,
-)
-from brainit.report.ranked_montage import draw_ranked_montage
-from brainit.report.selectivity_figure import content_selectivity, draw_selectivity
-from brainit.report.subject_montage import draw_montage, labelled_images
+from brainit.report.montages import draw_montage, draw_ranked_montage, labelled_images
 from brainit.simulation.scenes import CONTENTS, Scene, SceneObject
 
 

@@ -17,9 +17,8 @@ from brainit.evaluation.tables.rows import EVERY_TABLE, title_of
 from brainit.report import browser, html
 from brainit.report.browser import image_browser
 from brainit.report.captions import CAPTIONS
-from brainit.report.content import citations
+from brainit.report.content import citations, not_run
 from brainit.report.html import ReportInputs, make_report
-from brainit.report.missing import not_run
 from brainit.report.ranking import best_median_worst, ranked, ranking_metric, run_label
 from brainit.report.timing import cost_rows, duration, read_costs
 

@@ -14,12 +14,11 @@ from scipy.stats import norm
 
 from brainit.core.artifacts import read_table
 from brainit.core.settings import Settings
-from brainit.evaluation.checks.check import CHECK_COLUMNS, Check, as_table, at_least, within
 from brainit.evaluation.checks.scores import ALIKE, FULL_BEATS_HOUR, two_way_metrics
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS, Check, as_table, at_least, within
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.tables.paper import PaperTable, paper_table
-from brainit.evaluation.tables.rows import TABLES, Condition
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.rows import TABLES, Condition, PaperTable, paper_table
+from brainit.evaluation.tables.run_scores import Summaries
 
 CLAIMED = ("table1", "t1", "t2", "t3", "t4", "t5", "t7")
 SHUFFLED_RUN = "40h_shuffled_trials"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 from brainit.data.fmri import SubjectFmri
-from brainit.evaluation.checks.check import Check, at_least
+from brainit.evaluation.checks.verdict import Check, at_least
 from brainit.models.brain_transformer import LoadedBit
 
 N_IMAGES = 32

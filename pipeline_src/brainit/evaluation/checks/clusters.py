@@ -15,7 +15,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.streams import derived_seed, numpy_generator
 from brainit.data.voxels import read_voxels
-from brainit.evaluation.checks.check import Check, at_least, for_comparison
+from brainit.evaluation.checks.verdict import Check, at_least, for_comparison
 from brainit.evaluation.truth import VoxelTruth
 from brainit.models.subject_voxels import voxel_counts
 from brainit.models.voxel_clusters import cluster_voxels

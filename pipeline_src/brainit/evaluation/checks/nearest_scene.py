@@ -4,11 +4,19 @@ Its score says how far reconstruction goes beyond finding something similar amon
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainit.core.device import run_device
 from brainit.core.progress import progress
+from brainit.core.settings import Settings
+from brainit.data.images import ImageStore
+from brainit.evaluation.checks.verdict import Check, for_comparison
+from brainit.evaluation.metrics.features import load_metric_networks, tap_features
+from brainit.evaluation.metrics.names import metric_name
+from brainit.evaluation.metrics.two_way import two_way_scores
 from brainit.simulation.scene_drawing import content_map
 from brainit.simulation.scenes import CONTENTS, PLACES, Scene
 
@@ -36,3 +44,37 @@ def nearest_scenes(
     seen = np.stack([known[int(nsd_id)] for nsd_id in training])
     in_common = [(seen == known[int(nsd_id)]).sum(axis=1) for nsd_id in test]
     return training[np.array([counts.argmax() for counts in in_common])]
+
+
+def compare_with_nearest_scene(
+    test: Mapping[str, NDArray[np.int64]],
+    training: Mapping[str, NDArray[np.int64]],
+    scenes: Mapping[int, Scene],
+    stimuli: ImageStore,
+    weights_dir: Path | None,
+    settings: Settings,
+) -> list[Check]:
+    """Return the two-way identification of the nearest training scenes, mean over subjects.
+
+    `test` and `training` are the nsd_ids of each subject's images.
+    """
+    device, size = run_device(settings), settings.evaluation.eval_size
+    networks = load_metric_networks(settings.features.metrics, weights_dir, device)
+    scores: dict[str, list[float]] = {}
+    for subject, test_ids in test.items():
+        answers = stimuli.images(nearest_scenes(test_ids, training[subject], scenes))
+        for network_name, network in networks.items():
+            given = tap_features(network, answers, size, device)
+            sought = tap_features(network, stimuli.images(test_ids), size, device)
+            for tap in given:
+                metric = metric_name(network_name, tap, "two_way")
+                score = float(two_way_scores(given[tap], sought[tap]).mean())
+                scores.setdefault(metric, []).append(score)
+    text = (
+        "two-way identification, percent, if each test image is answered with the training image "
+        "whose true content is nearest"
+    )
+    return [
+        for_comparison(f"nearest_training_image_{metric}", float(np.mean(values)), text)
+        for metric, values in scores.items()
+    ]

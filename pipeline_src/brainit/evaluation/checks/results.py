@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.artifacts import read_table
-from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
@@ -25,23 +24,20 @@ from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.trials import read_trials
 from brainit.data.voxels import read_voxels
-from brainit.evaluation.checks.check import Check, as_table, at_least, for_comparison, within
 from brainit.evaluation.checks.claims import check_orderings
 from brainit.evaluation.checks.cluster_attention import check_contralateral, cluster_attention
 from brainit.evaluation.checks.clusters import LEAST_CEILING, check_clusters, check_shared_clusters
-from brainit.evaluation.checks.nearest_scene import nearest_scenes
+from brainit.evaluation.checks.nearest_scene import compare_with_nearest_scene
 from brainit.evaluation.checks.scores import check_scores, check_transfer
+from brainit.evaluation.checks.verdict import Check, as_table, at_least, within
 from brainit.evaluation.encoder import (
     EncoderPredictions,
     predict_test_responses,
     share_of_attainable,
     shuffled_correlations,
 )
-from brainit.evaluation.metrics.names import metric_name
-from brainit.evaluation.metrics.networks import load_metric_networks, tap_features
-from brainit.evaluation.metrics.two_way import two_way_scores
-from brainit.evaluation.tables.paper import paper_table
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.rows import paper_table
+from brainit.evaluation.tables.run_scores import Summaries
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.models.brain_transformer import load_bit
 
@@ -108,7 +104,7 @@ def _check_simulated(
         *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
         _check_attention(inputs, settings),
         *check_scores(Summaries(inputs.summaries)),
-        *_answer_with_nearest(inputs, truth, settings),
+        *_answer_with_nearest_scene(inputs, truth, settings),
     ]
 
 
@@ -181,32 +177,17 @@ def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
     return check_contralateral(attention, settings.evaluation.n_permutations, generator)
 
 
-def _answer_with_nearest(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:
-    """Score the answer that names the training image whose true content is nearest."""
-    scenes = read_scenes(truth)
-    images = ImageStore(inputs.stimuli)
-    device = run_device(settings)
-    networks = load_metric_networks(settings.features.metrics, inputs.weights_dir, device)
-    scores: dict[str, list[float]] = {}
+def _answer_with_nearest_scene(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:
+    """Compare with the answer that names the training image whose true content is nearest."""
+    test, training = {}, {}
     for name, path in inputs.metrics.items():
         subject, run, kind = name.split("/")
         if (run, kind) != ("40h", "fused"):
             continue
-        test = read_table(path, ("nsd_id",), "evaluate")["nsd_id"].to_numpy(dtype=np.int64)
+        test[subject] = read_table(path, ("nsd_id",), "evaluate")["nsd_id"].to_numpy(dtype=np.int64)
         trials = read_trials(inputs.trials[subject])
-        training = np.unique(trials.loc[trials["split"] == "train", "nsd_id"].to_numpy(np.int64))
-        answers = images.images(nearest_scenes(test, training, scenes))
-        for network_name, network in networks.items():
-            size = settings.evaluation.eval_size
-            given = tap_features(network, answers, size, device)
-            sought = tap_features(network, images.images(test), size, device)
-            for tap in given:
-                metric = metric_name(network_name, tap, "two_way")
-                found = float(two_way_scores(given[tap], sought[tap]).mean())
-                scores.setdefault(metric, []).append(found)
-    text = "two-way identification when each test image is answered with the training image whose "
-    text += "true content is nearest, percent"
-    return [
-        for_comparison(f"nearest_training_image_{metric}", float(np.mean(values)), text)
-        for metric, values in scores.items()
-    ]
+        is_train = trials["split"] == "train"
+        training[subject] = np.unique(trials.loc[is_train, "nsd_id"].to_numpy(np.int64))
+    stimuli = ImageStore(inputs.stimuli)
+    scenes = read_scenes(truth)
+    return compare_with_nearest_scene(test, training, scenes, stimuli, inputs.weights_dir, settings)

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from brainit.evaluation.checks.check import Check, at_least, within
+from brainit.evaluation.checks.verdict import Check, at_least, within
 from brainit.evaluation.metrics.names import direction_of, is_two_way
 from brainit.evaluation.tables.rows import FROM_SCRATCH
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.run_scores import Summaries
 
 LEAST_TWO_WAY = 90.0
 LEAST_TEST_IMAGES = 100

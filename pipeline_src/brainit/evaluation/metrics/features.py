@@ -1,12 +1,70 @@
-"""Distances between features of reconstruction and target, one number per image (section 5.2)."""
+"""The networks that score, and their features (paper section 5.2)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from brainit.core.progress import progress
 from brainit.core.shards import shard_ranges
 from brainit.evaluation.metrics.two_way import row_correlations
+from brainit.features.lpips import Lpips
+from brainit.features.registry import load_backbone
+from brainit.features.resize import resize_images
+
+BATCH = 64
+
+
+def load_metric_networks(
+    names: Sequence[str], weights_dir: Path | None, device: torch.device
+) -> dict[str, nn.Module]:
+    """Load the networks of the role `metric` that `features.metrics` names."""
+    return {name: load_backbone("metric", name, weights_dir).to(device) for name in names}
+
+
+@torch.inference_mode()
+def tap_features(
+    network: nn.Module,
+    images: Float[Tensor, "images 3 height width"],
+    eval_size: int,
+    device: torch.device,
+) -> dict[str, Float[Tensor, "images _features"]]:
+    """Return the features of images in [0, 1] at each tap, float32, on the CPU.
+
+    Images are first resized to `eval_size`; the network resizes to its own size.
+    """
+    blocks: list[dict[str, Tensor]] = []
+    for start, stop in progress(shard_ranges(len(images), BATCH), "features", unit="batch"):
+        batch = resize_images(images[start:stop], eval_size).to(device)
+        blocks.append({tap: found.flatten(1).cpu() for tap, found in network(batch).items()})
+    return {tap: torch.cat([block[tap] for block in blocks]) for tap in blocks[0]}
+
+
+@torch.inference_mode()
+def pair_distances(
+    network: Lpips,
+    recons: Float[Tensor, "images 3 height width"],
+    targets: Float[Tensor, "images 3 side side"],
+    eval_size: int,
+    device: torch.device,
+) -> Float[Tensor, "images"]:
+    """Return the perceptual distance of each reconstruction in [0, 1] from its target, on the CPU.
+
+    Images are first resized to `eval_size`.
+    """
+    blocks = []
+    for start, stop in progress(shard_ranges(len(recons), BATCH), "LPIPS", unit="batch"):
+        pair = (resize_images(images[start:stop], eval_size) for images in (recons, targets))
+        first, second = (images.to(device) for images in pair)
+        blocks.append(network(first, second).double().cpu())
+    return torch.cat(blocks)
+
 
 _ROWS_PER_BLOCK = 64
 
@@ -55,3 +113,53 @@ def unit_distance_of_others(
         own += float((first * second).sum())
     others = float(totals[0] @ totals[1]) - own
     return squares / n_images - 2.0 * others / (n_images * (n_images - 1))
+
+
+N_DRAWS = 30
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Percent of the draws in which each image is the top answer; NaN where it was never drawn.
+
+    `image`: its reconstruction asks among the seen images; `brain`: it asks among reconstructions.
+    `n_pool` is the number of images of each draw.
+    """
+
+    image: NDArray[np.float64]
+    brain: NDArray[np.float64]
+    n_pool: int
+
+
+def cosine_similarities(
+    recons: Float[Tensor, "images features"], targets: Float[Tensor, "images features"]
+) -> NDArray[np.float32]:
+    """Return the cosine of each reconstruction's features with each target's, (images, images)."""
+    first, second = (F.normalize(rows.float(), dim=1) for rows in (recons, targets))
+    similarity: NDArray[np.float32] = (first @ second.T).cpu().numpy()
+    return similarity
+
+
+def retrieval_scores(
+    similarity: NDArray[np.float32], pool_size: int, generator: np.random.Generator
+) -> Retrieval:
+    """Draw `pool_size` images `N_DRAWS` times and find each one's nearest by `similarity`.
+
+    Its rows are reconstructions, its columns targets. With fewer images than `pool_size` all of
+    them are the pool: `n_pool` says so, and belongs beside the score. Of equal ones the first drawn
+    counts.
+    """
+    n_images = len(similarity)
+    n_pool = min(pool_size, n_images)
+    n_hits = np.zeros((2, n_images))
+    n_drawn = np.zeros(n_images)
+    for _ in range(N_DRAWS):
+        pool = generator.choice(n_images, size=n_pool, replace=False)
+        block = similarity[np.ix_(pool, pool)]
+        places = np.arange(n_pool)
+        n_hits[0, pool] += block.argmax(axis=1) == places
+        n_hits[1, pool] += block.argmax(axis=0) == places
+        n_drawn[pool] += 1
+    share = np.full((2, n_images), np.nan)
+    np.divide(100.0 * n_hits, n_drawn, out=share, where=n_drawn > 0)
+    return Retrieval(share[0], share[1], n_pool)

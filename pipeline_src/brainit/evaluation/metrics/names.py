@@ -18,6 +18,38 @@ PAPER_NAMES: dict[tuple[str, str, str], str] = {
 LPIPS_NAME = "LPIPS (AlexNet)"
 """The score of the network that compares image with image (table T6)."""
 
+SUMMARY_COLUMNS = (
+    "metric",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "n_images",
+    "direction",
+    "null_mean",
+    "null_p999",
+    "null_sd",
+)
+"""`null_*`: what the mean is when reconstructions are shuffled against images, on average; of
+identification also its 99.9th percentile and standard deviation over permutations.
+
+The average is over permutations (identification), over all pairs of different images (PixCorr and
+distances) or over one random pairing (LPIPS).
+"""
+
+NULL_COLUMNS = ("null_mean", "null_p999", "null_sd")
+
+ENCODER_COLUMNS = (
+    "part",
+    "n_voxels",
+    "n_images",
+    "median_ceiling_pct",
+    "mean_r",
+    "ci_low",
+    "ci_high",
+    "share_of_attainable",
+)
+"""What `evaluate_encoder` stores of each part of a subject's cortex."""
+
 _LOWER_IS_BETTER = ("distance", "Eff", "SwAV", LPIPS_NAME)
 
 

@@ -5,27 +5,36 @@ the networks that score are others, so the numbers cannot be compared with the p
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from brainit.core.settings import Settings
-from brainit.evaluation.tables.class_rows import CLASS_NOTE, class_blocks, class_records
 from brainit.evaluation.tables.encoder import encoder_table
 from brainit.evaluation.tables.failures import failure_table
-from brainit.evaluation.tables.files import Block, Table
+from brainit.evaluation.tables.files import (
+    Block,
+    Table,
+    format_interval,
+    format_p,
+    format_score,
+    with_arrow,
+)
 from brainit.evaluation.tables.notes import published_note, table_notes
-from brainit.evaluation.tables.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.tables.records import Results, table_records
 from brainit.evaluation.tables.rows import (
     ENCODER_TABLE,
     FAILURES,
     NSDSYNTHETIC,
     RETRIEVAL,
+    PaperTable,
+    Rows,
     duration_label,
+    paper_table,
     rows_with,
+    unpublished_table,
 )
-from brainit.evaluation.tables.text import format_interval, format_p, format_score, with_arrow
 
 
 def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
@@ -160,3 +169,49 @@ def _paper_block(published: PaperTable) -> Block:
     metrics = tuple(with_arrow(metric) for metric in published.metrics)
     heading = f"As published, on NSD: {published.title}"
     return Block(heading, ("method", "data", "test images", *metrics), tuple(rows))
+
+
+CLASS_NOTE = (
+    "Classes are NSD's own labels (column 'Image class' of nsdsyntheticimageinformation.csv), in "
+    "the order of the images. Rivals in identification and retrieval are the images of all "
+    "classes; chance is known for the whole only."
+)
+
+
+def class_records(
+    rows: Rows, published: PaperTable, results: Results, settings: Settings
+) -> pd.DataFrame:
+    """Return tidy numbers of each class (`image_class`), in the order of the images.
+
+    A class is compared with the reference row over its own images. Empty where none is known.
+    """
+    parts = []
+    for image_class in dict.fromkeys(results.classes[key] for key in sorted(results.classes)):
+        of_class = tuple(replace(c, image_class=image_class) for c in rows.conditions)
+        own = replace(rows, conditions=of_class)
+        found = table_records(NSDSYNTHETIC, own, published, results, settings)
+        parts.append(found.assign(image_class=image_class))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def class_blocks(records: pd.DataFrame) -> list[Block]:
+    """Return a block per condition, means over subjects: a row per metric, a column per class."""
+    blocks = []
+    for condition, rows in records.groupby("condition", sort=False) if len(records) else ():
+        mean = rows[rows["subjects"] == rows["subjects"].iloc[0]]
+        classes = dict.fromkeys(mean["image_class"])
+        by_class = {name: mean[mean["image_class"] == name] for name in classes}
+        columns = [f"{name} ({int(by_class[name]['n_images'].max())} images)" for name in classes]
+        metrics = by_class[next(iter(classes))]["metric"]
+        cells = [
+            (with_arrow(str(metric)), *(_cell(by_class[name], str(metric)) for name in classes))
+            for metric in metrics
+        ]
+        blocks.append(Block(f"By image class: {condition}", ("metric", *columns), tuple(cells)))
+    return blocks
+
+
+def _cell(rows: pd.DataFrame, metric: str) -> str:
+    row = rows[rows["metric"] == metric].iloc[0]
+    mean, low, high = (float(row[name]) for name in ("ours", "ci_low", "ci_high"))
+    return f"{format_score(metric, mean)} ({format_interval(metric, low, high)})"

@@ -8,20 +8,10 @@ import pandas as pd
 
 from brainit.core.artifacts import read_table
 from brainit.core.settings import Settings
+from brainit.evaluation.metrics.names import ENCODER_COLUMNS
 from brainit.evaluation.tables.files import Block, Table
 from brainit.evaluation.tables.rows import ENCODER_TABLE, title_of
 
-ENCODER_COLUMNS = (
-    "part",
-    "n_voxels",
-    "n_images",
-    "median_ceiling_pct",
-    "mean_r",
-    "ci_low",
-    "ci_high",
-    "share_of_attainable",
-)
-"""What `evaluate_encoder` stores of each part of a subject's cortex."""
 _HEADING = ("voxels", "ceiling, %", "correlation", "95 % interval", "share of attainable")
 
 

@@ -12,8 +12,8 @@ from scipy.stats import rankdata
 from brainit.core.settings import Settings
 from brainit.evaluation.metrics.names import is_two_way
 from brainit.evaluation.tables.files import Block, Table
-from brainit.evaluation.tables.image_scores import ImageScores
 from brainit.evaluation.tables.rows import FAILURES, title_of
+from brainit.evaluation.tables.run_scores import ImageScores
 
 N_WORST = 10
 LOWEST_SHARE_PCT = 25.0

@@ -16,20 +16,18 @@ import pandas as pd
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
-from brainit.evaluation.metrics.bootstrap import bootstrap_interval
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.metrics.paired import Paired, compare_paired
-from brainit.evaluation.tables.image_scores import ImageScores
-from brainit.evaluation.tables.paper import PaperTable
+from brainit.evaluation.metrics.statistics import Paired, bootstrap_interval, compare_paired
 from brainit.evaluation.tables.rows import (
     FROM_SCRATCH,
     NSDSYNTHETIC,
     RETRIEVAL,
     Condition,
+    PaperTable,
     Rows,
     condition_name,
 )
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
 RECORD_COLUMNS = (
     "condition",
