@@ -1,4 +1,4 @@
-"""The rules import `brainit.workflow` in Snakemake's own environment: nothing else may be needed."""
+"""The rules import `brainit.workflow` in Snakemake's environment: it needs nothing else."""
 
 import subprocess
 import sys
