@@ -105,7 +105,13 @@ rule make_figures:
         recons=keyed_recons("recons"),
         truth=truth_flags,
         weights=WEIGHTS,
-        settings=settings(*COMPUTING, "run.simulation", "nsd.evaluated", *ENCODER),
+        settings=settings(
+            *COMPUTING,
+            "run.simulation",
+            "nsd.evaluated",
+            "evaluation.n_bootstrap",
+            *ENCODER,
+        ),
         code=code_digest("brainit.steps.make_figures"),
     shell:
         "python -m brainit.steps.make_figures"

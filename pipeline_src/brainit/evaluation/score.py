@@ -5,7 +5,7 @@ Differs from the paper: intervals, chance levels and `unit_distance` are our own
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from brainit.evaluation.metrics.pixels import (
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.metrics.statistics import bootstrap_interval
+from brainit.evaluation.metrics.statistics import mean_interval
 from brainit.evaluation.metrics.two_way import (
     correlation_matrix,
     mean_of_others,
@@ -207,14 +207,11 @@ def _chance_of(means: NDArray[np.float64]) -> Chance:
 def summarise(scores: Scores, settings: Settings) -> pd.DataFrame:
     """Return mean, bootstrap 95 % interval over images and chance of each metric."""
     rows = []
-    for name in scores.per_image.columns.drop("nsd_id", errors="ignore"):
+    for name in scores.per_image.columns.drop("nsd_id", errors="ignore").astype(str):
         values = scores.per_image[name].to_numpy(dtype=np.float64)
-        generator = numpy_generator(settings.run.seed, "bootstrap", str(name))
-        low, high = bootstrap_interval(values, settings.evaluation.n_bootstrap, generator)
-        known = values[np.isfinite(values)]
-        mean = float(known.mean()) if len(known) else float("nan")
         chance = scores.chance.get(str(name), Chance())
-        direction = direction_of(str(name))
         null = (chance.mean, chance.p999, chance.sd)
-        rows.append((name, mean, low, high, len(known), direction, *null))
+        rows.append(
+            (name, *astuple(mean_interval(values, name, settings)), direction_of(name), *null)
+        )
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))

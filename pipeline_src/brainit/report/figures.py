@@ -17,7 +17,7 @@ from brainit.data.voxels import read_voxels
 from brainit.evaluation.checks.cluster_attention import cluster_attention
 from brainit.evaluation.checks.clusters import LEAST_CEILING
 from brainit.evaluation.encoder import EncoderPredictions, predict_test_responses
-from brainit.evaluation.tables.run_scores import Summaries
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.evaluation.truth import VoxelTruth, read_scenes, read_voxel_truth
 from brainit.models.brain_transformer import load_bit
 from brainit.report.attention_figures import (
@@ -74,7 +74,8 @@ def make_figures(inputs: FigureInputs, out: Path, settings: Settings) -> None:
         _draw_images(inputs, folder, simulated)
         if inputs.histories:
             draw_learning_curves(inputs.histories, folder / "learning_curves.png", simulated)
-        draw_data_scaling(Summaries(inputs.summaries), folder / "data_scaling.png", simulated)
+        images, summaries = ImageScores(inputs.metrics), Summaries(inputs.summaries)
+        draw_data_scaling(images, summaries, folder / "data_scaling.png", settings)
         draw_model_figures(inputs, folder, settings)
 
 

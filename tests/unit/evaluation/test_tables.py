@@ -288,7 +288,7 @@ def test_summaries_average_over_subjects_and_refuse_other_names(tmp_path: Path) 
     found = Summaries(paths)
     score = found.mean("1h", "fused", "PixCorr")
     assert score is not None and score.mean == pytest.approx(0.2)
-    assert score.ci_high == pytest.approx(0.3)
+    assert score.null_mean == pytest.approx(0.5) and score.n_images == 100
     assert found.mean("1h", "fused", "PixCorr", ("subj03",)).mean == pytest.approx(0.3)  # type: ignore[union-attr]
     assert found.mean("40h", "fused", "PixCorr") is None
     assert found.mean("1h", "fused", "Eff") is None

@@ -14,13 +14,14 @@ from PIL import Image
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init
+from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
 from brainit.data.recons import Recons, read_recons, write_recons
 from brainit.evaluation.checks.cluster_attention import cluster_attention
 from brainit.evaluation.encoder import EncoderPredictions
 from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
-from brainit.evaluation.tables.run_scores import Summaries
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.evaluation.truth import VoxelTruth
 from brainit.models.brain_transformer import BrainInteractionTransformer, LoadedBit
 from brainit.report import style
@@ -75,8 +76,9 @@ def made_up_recons(folder: Path) -> tuple[dict[str, Path], Path]:
     return paths, folder / "stimuli"
 
 
-def made_up_summaries(folder: Path) -> Summaries:
-    paths = {}
+def made_up_scores(folder: Path) -> tuple[ImageScores, Summaries]:
+    paths, images = {}, {}
+    rng = np.random.default_rng(3)
     for number, run in enumerate(("1h_scratch", "1h", "40h")):
         rows = [
             ("PixCorr", 0.3 + 0.2 * number, 0.2 + 0.2 * number, 0.4 + 0.2 * number, 0.05),
@@ -87,7 +89,11 @@ def made_up_summaries(folder: Path) -> Summaries:
         table = table.assign(null_p999=60.0, null_sd=3.0)
         paths[f"subj01/{run}/fused"] = folder / f"{run}.csv"
         table[list(SUMMARY_COLUMNS)].to_csv(folder / f"{run}.csv", index=False)
-    return Summaries(paths)
+        images[f"subj01/{run}/fused"] = folder / f"{run}_images.csv"
+        columns = {name: mean + rng.normal(size=9) for name, mean, *_ in rows}
+        table = pd.DataFrame({"nsd_id": np.arange(9), **columns})
+        table.to_csv(images[f"subj01/{run}/fused"], index=False)
+    return ImageScores(images), Summaries(paths)
 
 
 def made_up_histories(folder: Path) -> dict[str, Path]:
@@ -110,7 +116,8 @@ def draw_all(folder: Path) -> dict[str, Callable[[Path], None]]:
     """Return a function per figure that draws it into a file."""
     recon_paths, stimuli = made_up_recons(folder)
     recons = {name: read_recons(path) for name, path in recon_paths.items()}
-    summaries, histories = made_up_summaries(folder), made_up_histories(folder)
+    (images, summaries), histories = made_up_scores(folder), made_up_histories(folder)
+    settings = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 20}})
     rng = np.random.default_rng(1)
     measured = torch.from_numpy(rng.normal(size=(50, 300)).astype(np.float32))
     noise = torch.from_numpy(rng.normal(size=(50, 300)).astype(np.float32))
@@ -125,7 +132,7 @@ def draw_all(folder: Path) -> dict[str, Callable[[Path], None]]:
     return {
         "montage": lambda path: draw_montage(recons, stimuli, path, True),
         "curves": lambda path: draw_learning_curves(histories, path, True),
-        "scaling": lambda path: draw_data_scaling(summaries, path, True),
+        "scaling": lambda path: draw_data_scaling(images, summaries, path, settings),
         "encoder": lambda path: draw_encoder_accuracy(predictions, ceiling, path, True),
         "clusters": lambda path: draw_clusters_by_area(clusters, truths, path),
         "attention": lambda path: draw_attention(made_up_attention(), "subj01", path, True),

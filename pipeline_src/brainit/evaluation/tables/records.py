@@ -17,7 +17,7 @@ from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.metrics.statistics import Paired, bootstrap_interval, compare_paired
+from brainit.evaluation.metrics.statistics import compare_paired, mean_interval
 from brainit.evaluation.tables.rows import (
     FROM_SCRATCH,
     NSDSYNTHETIC,
@@ -204,15 +204,12 @@ def _numbers(
     scores = results.values(condition, group, metric)
     if scores is None:
         return (np.nan, np.nan, np.nan, np.nan, 0)
-    values = np.asarray(scores, dtype=np.float64)
-    known = values[np.isfinite(values)]
-    generator = numpy_generator(settings.run.seed, "bootstrap", metric)
-    low, high = bootstrap_interval(values, settings.evaluation.n_bootstrap, generator)
+    found = mean_interval(np.asarray(scores, dtype=np.float64), metric, settings)
     chance = None
     if not condition.image_class:
         chance = results.summaries.mean(condition.run, condition.kind, metric, group)
-    mean = float(known.mean()) if len(known) else np.nan
-    return mean, low, high, chance.null_mean if chance else np.nan, len(known)
+    null_mean = chance.null_mean if chance else np.nan
+    return found.mean, found.ci_low, found.ci_high, null_mean, found.n_images
 
 
 def _paired(
@@ -231,7 +228,7 @@ def _paired(
     if pair[0] is None or pair[1] is None:
         return NOT_COMPARED
     joined = pd.concat(pair, axis=1, join="inner").to_numpy(dtype=np.float64)
-    found: Paired = compare_paired(
+    found = compare_paired(
         joined[:, 0],
         joined[:, 1],
         settings.evaluation.n_bootstrap,

@@ -15,11 +15,9 @@ from brainit.evaluation.metrics.names import NULL_COLUMNS, SUMMARY_COLUMNS, dire
 
 @dataclass(frozen=True)
 class MeanScore:
-    """Mean of a metric over subjects; the interval is the mean of the subjects' intervals."""
+    """Means over subjects of one metric's summaries."""
 
     mean: float
-    ci_low: float
-    ci_high: float
     null_mean: float
     null_p999: float
     null_sd: float
@@ -76,7 +74,7 @@ class Summaries:
         ):
             return None
         tables = [self._tables[key] for key in keys]
-        columns = ("mean", "ci_low", "ci_high", *NULL_COLUMNS)
+        columns = ("mean", *NULL_COLUMNS)
         means = {c: float(np.mean([table[c].loc[metric] for table in tables])) for c in columns}
         n_images = min(int(table["n_images"].loc[metric]) for table in tables)
         return MeanScore(**means, n_images=n_images, direction=direction_of(metric))
