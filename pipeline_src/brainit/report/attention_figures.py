@@ -1,4 +1,8 @@
-"""Where in the image each cluster is read: cross-attention maps (section 5, figures S5 and S6)."""
+"""Figures of the semantic BIT's attention to clusters (section 5, figures S5 and S6).
+
+Maps of clusters over the image, queries against clusters, sides on the cortex, and selectivity for
+kinds of objects (simulation only).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +24,7 @@ N_MAPS = 12
 
 
 def draw_attention(found: ClusterAttention, subject: str, path: Path, simulated: bool) -> None:
-    """Draw the maps of the most one-sided clusters and, for all, side against hemisphere."""
+    """Draw the maps of the most one-sided clusters, and side against hemisphere for all."""
     known = np.flatnonzero(np.isfinite(found.right_share))
     by_share = known[np.argsort(found.right_share[known], kind="stable")]
     half = min(N_MAPS // 2, max(len(by_share) // 2, 1))
@@ -56,9 +60,10 @@ N_IMAGES = 100
 
 @dataclass(frozen=True)
 class QueryAttention:
-    """`weights` (images, queries, clusters) sum to one over clusters; `nsd_id` of the images.
+    """Attention of each query to each cluster, image by image.
 
-    `cluster` is that of each voxel of the subject.
+    `weights` (images, queries, clusters) sum to 1 over clusters; `nsd_id` are those of the images;
+    `cluster` is the cluster of each voxel of the subject.
     """
 
     weights: NDArray[np.float64]
@@ -70,7 +75,7 @@ class QueryAttention:
 def query_attention(bit: LoadedBit, fmri: SubjectFmri) -> QueryAttention:
     """Return the attention of all queries, mean over blocks and heads, for the first images.
 
-    The BIT must know the subject of `fmri`.
+    The BIT must have trained on the subject of `fmri`.
     """
     voxels = bit.subjects[fmri.subject]
     betas = torch.from_numpy(fmri.betas[:N_IMAGES].astype(np.float32))
@@ -89,7 +94,7 @@ def draw_query_attention(
     path: Path,
     simulated: bool,
 ) -> None:
-    """Draw queries against clusters, sorted by `right_share`, their voxels' share on the right."""
+    """Draw queries against clusters, sorted by `right_share` of their voxels."""
     order = np.argsort(np.nan_to_num(right_share, nan=0.5), kind="stable")
     mean = 100 * found.weights.mean(axis=0)[:, order]
     figure, (ax,) = new_figure(1, 1, 9.0, 4.2)
@@ -116,7 +121,7 @@ def draw_attention_cortex(
     path: Path,
     simulated: bool,
 ) -> None:
-    """Draw on the subject's cortex at which side of the image each voxel's `cluster` is read."""
+    """Draw on the cortex the side of the image where each voxel's `cluster` is read."""
     side = maps.side
     limit = max(float(np.percentile(np.abs(side), 90)), 1e-6)
     scale = Scale(-limit, limit, "RdBu_r", "left   <   read at   >   right")
@@ -127,10 +132,10 @@ def draw_attention_cortex(
 def content_selectivity(
     weights: NDArray[np.float64], nsd_id: NDArray[np.int64], scenes: Mapping[int, Scene]
 ) -> NDArray[np.float64]:
-    """Return (contents, clusters): attention at objects of a kind over that at any object, less 1.
+    """Return (contents, clusters): attention at objects of a kind / attention at any object - 1.
 
-    `weights` (images, queries, clusters) of queries on a square grid, row by row. A query stands at
-    an object if its centre lies in the object's square. NaN for kinds that no image shows.
+    `weights` (images, queries, clusters) of queries on a square grid, row by row. A query is at an
+    object if its centre lies in the object's square. NaN for kinds that no image shows.
     """
     n_images, n_queries, n_clusters = weights.shape
     side = round(n_queries**0.5)
@@ -152,7 +157,7 @@ def content_selectivity(
 def draw_selectivity(
     selectivity: NDArray[np.float64], cluster_area: Sequence[str], subject: str, path: Path
 ) -> None:
-    """Draw the heat map; clusters sorted by `cluster_area`, the area that most of each lies in."""
+    """Draw the heat map of `selectivity`, clusters sorted by `cluster_area`, their main area."""
     order = np.argsort(np.asarray(cluster_area), kind="stable")
     figure, (ax,) = new_figure(1, 1, 9.0, 3.0)
     limit = max(float(np.nanpercentile(np.abs(selectivity), 98)), 1e-6)

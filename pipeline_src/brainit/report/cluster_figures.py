@@ -1,4 +1,7 @@
-"""Which true areas the functional clusters hold (section 3.1; simulation only)."""
+"""Figures of functional clusters and voxel embeddings (section 3.1).
+
+The true areas of each cluster (simulation only), and embeddings in two dimensions.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +23,7 @@ def area_shares(
 ) -> NDArray[np.float64]:
     """Return the share of each area among the responsive voxels of each cluster (clusters, areas).
 
-    `voxel_cluster` runs over the subjects of `truths`, in order. A row of zeros where none is.
+    `voxel_cluster` concatenates the subjects of `truths`. Zeros for clusters without such voxels.
     """
     area = np.concatenate([truth.area for truth in truths])
     is_responsive = np.concatenate([truth.noise_ceiling for truth in truths]) > LEAST_CEILING
@@ -30,17 +33,16 @@ def area_shares(
 
 
 def main_areas(voxel_cluster: NDArray[np.int64], truths: Sequence[VoxelTruth]) -> list[str]:
-    """Return of each cluster the area that most of its responsive voxels lie in."""
+    """Return for each cluster the area of most of its responsive voxels."""
     return [truths[0].areas[k] for k in area_shares(voxel_cluster, truths).argmax(axis=1)]
 
 
 def draw_clusters_by_area(
     voxel_cluster: NDArray[np.int64], truths: Sequence[VoxelTruth], path: Path
 ) -> None:
-    """Draw the share of each area in each cluster over responsive voxels, and in how many subjects.
+    """Draw each area's share of each cluster's responsive voxels, and its number of subjects.
 
-    `voxel_cluster` runs over the subjects of `truths`, in order. Clusters are sorted by their
-    largest area.
+    `voxel_cluster` concatenates the subjects of `truths`. Clusters are sorted by main area.
     """
     names = truths[0].areas
     subject = np.repeat(np.arange(len(truths)), [len(truth.area) for truth in truths])
@@ -66,7 +68,7 @@ N_DOTS = 1000
 _ITERATIONS = 400
 
 Colouring = tuple[NDArray[np.int64], Sequence[str]]
-"""The group of each voxel, as its place among the names of all groups."""
+"""The group of each voxel, as an index into the names of all groups."""
 
 
 def draw_embedding_map(
@@ -77,10 +79,7 @@ def draw_embedding_map(
     path: Path,
     simulated: bool,
 ) -> None:
-    """Draw a t-SNE of up to 1,000 voxels drawn at random, twice.
-
-    `groups` colour the dots on the left, `subjects` those on the right.
-    """
+    """Draw a t-SNE of up to 1,000 random voxels twice: coloured by `groups`, and by `subjects`."""
     generator = numpy_generator(seed, "embedding_map")
     n_dots = min(N_DOTS, len(embedding))
     rows = np.sort(generator.permutation(len(embedding))[:n_dots])

@@ -46,7 +46,7 @@ def interval_by_run(
     """Return the fused images' mean and interval of each of `RUNS` that all `subjects` have."""
     scores = {run: images.values(subjects, run, "fused", metric) for run in RUNS}
     return {
-        run: mean_interval(values.to_numpy(dtype=np.float64), metric, settings)
+        run: mean_interval(np.asarray(values, dtype=np.float64), metric, settings)
         for run, values in scores.items()
         if values is not None
     }

@@ -1,4 +1,4 @@
-"""The files from which figures are drawn."""
+"""Draw all figures of a run into a folder, written whole or not at all (figures 3, S5, S6, S9)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ from brainit.report.attention_figures import (
 from brainit.report.cluster_figures import draw_clusters_by_area, draw_embedding_map, main_areas
 from brainit.report.cortex import draw_cluster_maps, draw_noise_ceiling_maps, is_on_surface
 from brainit.report.data_scaling import draw_data_scaling
+from brainit.report.image_grids import draw_first_images, draw_ranked_images
 from brainit.report.learning_curves import draw_learning_curves
-from brainit.report.montages import draw_montage, draw_ranked_montage
 from brainit.report.style import COLOURS, new_figure, save_figure
 
 
 @dataclass(frozen=True)
 class FigureInputs:
-    """The files that figures show; `truth` is None where the data are real."""
+    """The files that figures show; `truth` is None for real data."""
 
     voxels: Mapping[str, Path]
     betas: Mapping[str, Path]
@@ -58,17 +58,15 @@ class FigureInputs:
 def make_figures(inputs: FigureInputs, out: Path, settings: Settings) -> None:
     """Draw every figure into the folder `out`.
 
-    Those of areas and objects are drawn only with the truth, learning curves only of what was
-    trained here.
+    Figures of true areas and objects need `truth`; learning curves show the models trained here.
 
-    Raises `PipelineError` where truth is given for data that are not simulated, and where the
-    images of `recons` have no scores.
+    Raises `PipelineError` if truth is given for data that are not simulated, and if the images of
+    `recons` have no scores.
     """
     simulated = settings.run.simulation
     if inputs.truth is not None and not simulated:
-        raise PipelineError(
-            "--truth", "a simulation", "run.simulation: false", "leave --truth and --card out"
-        )
+        found, fix = "run.simulation: false", "omit --truth and --card"
+        raise PipelineError("--truth", "a simulation", found, fix, code="invalid-argument")
     with atomic_path(out) as folder:
         folder.mkdir(parents=True)
         _draw_images(inputs, folder, simulated)
@@ -81,23 +79,24 @@ def make_figures(inputs: FigureInputs, out: Path, settings: Settings) -> None:
 
 def _draw_images(inputs: FigureInputs, folder: Path, simulated: bool) -> None:
     recons = {name: read_recons(path) for name, path in inputs.recons.items()}
-    draw_montage(recons, inputs.stimuli, folder / "montage.png", simulated)
+    draw_first_images(recons, inputs.stimuli, folder / "montage.png", simulated)
     name, first = next(iter(recons.items()))
     scored = f"{name}/{list(first.images)[-1]}"
     if scored not in inputs.metrics:
-        found = f"{sorted(inputs.metrics)}"
-        raise PipelineError("--metrics", f"the scores of {scored}", found, "name them")
+        found, fix = f"{sorted(inputs.metrics)}", f"add {scored}=PATH to --metrics"
+        expected = f"the scores of {scored}"
+        raise PipelineError("--metrics", expected, found, fix, code="invalid-argument")
     path = folder / "best_median_worst.png"
-    draw_ranked_montage(name, first, inputs.metrics[scored], inputs.stimuli, path, simulated)
+    draw_ranked_images(name, first, inputs.metrics[scored], inputs.stimuli, path, simulated)
 
 
 HEMISPHERES = ("left hemisphere", "right hemisphere")
 
 
 def draw_model_figures(inputs: FigureInputs, folder: Path, settings: Settings) -> None:
-    """Draw them into `folder`; maps of the cortex only for voxels on fsaverage.
+    """Draw encoder, embeddings, clusters and attention; maps of the cortex only for fsaverage.
 
-    Raises `PipelineError` where the models are of other subjects.
+    Raises `PipelineError` if the models are of other subjects.
     """
     tables = {subject: read_voxels(path) for subject, path in inputs.voxels.items()}
     truths = []
@@ -122,7 +121,10 @@ def _of_subjects(inputs: FigureInputs, path: Path, kind: str) -> Artifact:
     if list(found.attributes["subjects"]) != list(inputs.voxels):
         expected = f"{kind} of the subjects {list(inputs.voxels)}, in this order"
         names = f"{found.attributes['subjects']}"
-        raise PipelineError(path, expected, names, "give --voxels in their order")
+        fix = (
+            f"give --voxels the tables of {', '.join(found.attributes['subjects'])}, in this order"
+        )
+        raise PipelineError(path, expected, names, fix, code="inconsistent-inputs")
     return found
 
 
@@ -148,7 +150,7 @@ def _draw_embedding(
     path: Path,
     settings: Settings,
 ) -> None:
-    """Draw responsive voxels, by true area, or by hemisphere where no area is known."""
+    """Draw responsive voxels, coloured by true area, or by hemisphere for real data."""
     names: tuple[str, ...] = HEMISPHERES
     groups = np.concatenate([table["hemisphere"] for table in tables.values()])
     if truths:
@@ -174,7 +176,7 @@ def _draw_attention(
     folder: Path,
     settings: Settings,
 ) -> None:
-    """Draw the attention of the first evaluated subject; `areas` of the clusters, where known."""
+    """Draw the attention of the first evaluated subject; `areas` are the clusters' main areas."""
     subject, simulated = _evaluated(inputs, settings)[0], settings.run.simulation
     fmri = load_subject_fmri(
         subject, inputs.betas[subject], inputs.trials[subject], ("test",), "40h", True
@@ -200,9 +202,10 @@ def draw_encoder_accuracy(
     path: Path,
     simulated: bool,
 ) -> None:
-    """Draw a panel per subject; `noise_ceiling` in percent, by subject, in voxel order.
+    """Draw encoder accuracy against the noise ceiling of each voxel, a panel per subject.
 
-    The line is the root of the ceiling, the most that any model can reach in expectation.
+    `noise_ceiling` is in percent, by subject, in voxel order. The line is the root of the ceiling:
+    the highest correlation that any model can expect (arXiv 2406.12179).
     """
     figure, axes = new_figure(1, len(predictions), max(3.2 * len(predictions), 4.5), 3.4)
     line = np.linspace(0, 100, 200)

@@ -23,10 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     args = parser.parse_args(argv)
     settings = read_settings(args.settings)
+    images = ImageScores(named_paths(args.metrics))
     results = Results(
-        ImageScores(named_paths(args.metrics)),
+        images,
         Summaries(named_paths(args.summaries)),
-        count_training_trials(named_paths(args.trials)),
+        count_training_trials(named_paths(args.trials), images.runs()),
         read_classes(args.classes) if args.classes else {},
         named_paths(args.encoder),
     )

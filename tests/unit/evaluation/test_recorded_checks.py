@@ -136,5 +136,9 @@ def test_a_cluster_without_voxels_of_one_subject_fails(inputs: CheckInputs, tmp_
 
 def test_a_simulation_is_not_checked_without_its_truth(inputs: CheckInputs) -> None:
     simulated = parse_sections({"nsd": NSD, "run": {"simulation": True}})
-    with pytest.raises(PipelineError, match="the truth of a simulation.*--truth and --card"):
-        check_results(inputs, simulated)
+    for card, absent in ((None, ("--truth", "--card")), (inputs.bit, ("--truth",))):
+        with pytest.raises(PipelineError) as error:
+            check_results(replace(inputs, card=card), simulated)
+        assert error.value.code == "invalid-argument"
+        assert all(flag in error.value.found for flag in absent)
+        assert ("--card" in error.value.found) == (card is None)

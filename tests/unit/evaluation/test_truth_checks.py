@@ -73,8 +73,10 @@ def test_truth_is_matched_by_hemisphere_and_vertex(tmp_path: Path) -> None:
     assert found.prf[:, 0].tolist() == [3.0, 0.0, 2.0]
     assert found.areas == ("a", "b", "c", "d")
     write_voxels(tmp_path / "v.safetensors", np.array([1]), np.array([7]))
-    with pytest.raises(PipelineError, match="1 voxels without truth, the first .1, 7."):
+    with pytest.raises(PipelineError) as error:
         read_voxel_truth(tmp_path, "subj01", tmp_path / "v.safetensors")
+    assert error.value.code == "inconsistent-inputs"
+    assert "1 voxels" in error.value.found and "(1, 7)" in error.value.found
 
 
 def test_card_and_scenes(tmp_path: Path) -> None:
@@ -83,12 +85,17 @@ def test_card_and_scenes(tmp_path: Path) -> None:
     text = json.dumps({str(i): scene_to_dict(scene) for i, scene in enumerate(scenes)})
     (tmp_path / "scenes.json").write_text(text)
     assert read_scenes(tmp_path) == dict(enumerate(scenes))
-    (tmp_path / "card.json").write_text("{")
-    with pytest.raises(PipelineError, match="JSON"):
-        read_card(tmp_path / "card.json")
-    (tmp_path / "card.json").write_text("{}")
-    with pytest.raises(PipelineError, match="card with silent_share"):
-        read_card(tmp_path / "card.json")
+    for content, code in ((None, "missing-file"), ("{", "damaged-file"), ("{}", "wrong-kind")):
+        if content is not None:
+            (tmp_path / "card.json").write_text(content)
+        with pytest.raises(PipelineError) as error:
+            read_card(tmp_path / "card.json")
+        assert error.value.code == code and error.value.where.endswith("card.json")
+    assert "silent_share" in error.value.expected
+    (tmp_path / "scenes.json").write_text('{"0": {"place": "beach"}}')
+    with pytest.raises(PipelineError) as error:
+        read_scenes(tmp_path)
+    assert error.value.code == "wrong-kind"
 
 
 def test_difficulty_holds_and_fails() -> None:
@@ -148,8 +155,9 @@ def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good:
     profile = found["clusters_area_profile_r"]
     assert profile.verdict == (HOLDS if is_good else FAILS)
     assert profile.null < 0.9
-    with pytest.raises(PipelineError, match="clusters of the voxels"):
+    with pytest.raises(PipelineError) as error:
         check_clusters(clusters, encoder, voxels, truths[::-1], settings)
+    assert error.value.code == "inconsistent-inputs" and "subj01, subj02" in error.value.fix
 
 
 def test_profile_correlation_by_loops() -> None:

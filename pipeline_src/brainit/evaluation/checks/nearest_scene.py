@@ -1,6 +1,6 @@
-"""A decoder that knows the truth: answer each test image with the training image most like it.
+"""An oracle decoder: answer each test image with the training image most like it.
 
-Its score says how far reconstruction goes beyond finding something similar among what was seen.
+Its score shows how much better reconstruction is than picking a similar training image.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _CELLS = 16
 
 
 def scene_labels(scene: Scene) -> NDArray[np.uint8]:
-    """Return what is where: 16 x 16 cells, each an object's content or the place."""
+    """Return the labels of 16 x 16 cells, each an object's content or the scene's place."""
     labels = content_map(scene, _CELLS)
     place = len(CONTENTS) + 1 + PLACES.index(scene.place)
     return np.where(labels == 0, np.uint8(place), labels).ravel()
@@ -35,7 +35,7 @@ def nearest_scenes(
 ) -> NDArray[np.int64]:
     """Return for each test image the nsd_id of the training image with most cells in common.
 
-    Of equally near images the first counts.
+    Ties go to the first training image.
     """
     known = {
         int(nsd_id): scene_labels(scenes[int(nsd_id)])

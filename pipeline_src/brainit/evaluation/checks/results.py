@@ -1,10 +1,9 @@
-"""Does the method work? Checks on the results, each beside its null.
+"""Check that the method works: each result beside its null.
 
-What the truth of the simulated brain lets us show (design of the demo): encoder accuracy against
-the true ceiling, clusters against true areas, identification against permutations and against an
-answer that knows the truth, and the orderings that the paper reports (Tables 1, T4, T7). Of
-recorded brains what needs no truth: clusters shared by subjects, contralateral attention, transfer
-and the paper's orderings, on its own metrics.
+On simulated brains, whose truth is known (demo): encoder accuracy against the true noise ceiling,
+clusters against true areas, identification against permutations and against an oracle, and the
+paper's orderings (Tables 1, T4, T7). On recorded brains, without truth: clusters shared by
+subjects, contralateral attention, transfer, and the paper's orderings on its own metrics.
 """
 
 from collections.abc import Mapping
@@ -37,13 +36,14 @@ from brainit.evaluation.encoder import (
     shuffled_correlations,
 )
 from brainit.evaluation.tables.rows import paper_table
-from brainit.evaluation.tables.run_scores import Summaries
+from brainit.evaluation.tables.run_scores import Summaries, run_key
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.models.brain_transformer import load_bit
+from brainit.workflow.runs import FULL
 
 LEAST_SHARE_OF_ATTAINABLE = 0.75
 PUBLISHED_MEDIAN_CEILINGS = (23.8, 46.9)
-"""Percent, the range of NSD's subjects (Allen et al. 2022)."""
+"""Range over NSD's subjects, in percent of variance (Allen et al. 2022)."""
 LEAST_SILENT_SHARE = 0.2
 
 
@@ -51,7 +51,7 @@ LEAST_SILENT_SHARE = 0.2
 class CheckInputs:
     """The files that the checks read; mappings are by subject, `metrics` by subject/run/kind.
 
-    `truth` and `card` are a simulation's, else None.
+    `truth` and `card` are those of a simulation, else None.
     """
 
     encoder: Path
@@ -69,15 +69,17 @@ class CheckInputs:
 
 
 def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
-    """Return the table of checks: against the truth of a simulation, else those that need none.
+    """Return the table of checks, for a simulation against its truth.
 
-    Raises `PipelineError` for a simulation without its truth.
+    Raises `PipelineError` for a simulation without truth and card.
     """
     if not settings.run.simulation:
         return as_table(_check_recorded(inputs, settings))
     if inputs.truth is None or inputs.card is None:
-        fix = "give --truth and --card of simulate_nsd"
-        raise PipelineError("check_results", "the truth of a simulation", "none", fix)
+        absent = ["--truth"] * (inputs.truth is None) + ["--card"] * (inputs.card is None)
+        expected, found = "the truth and card of the simulation", f"no {' and no '.join(absent)}"
+        fix = "give --truth and --card, which simulate_nsd writes"
+        raise PipelineError("check_results", expected, found, fix, code="invalid-argument")
     return as_table(_check_simulated(inputs, inputs.truth, inputs.card, settings))
 
 
@@ -115,9 +117,10 @@ def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
     medians = [float(subject["median_ceiling_pct"]) for subject in card["subjects"]]
     furthest = max(medians, key=lambda median: abs(median - centre))
     text = (
-        f"the most unusual subject's median noise ceiling, percent; NSD publishes {low} to {high}"
+        "median noise ceiling, percent, of the subject furthest from the middle of NSD's range, "
+        f"{low} to {high}"
     )
-    silent = "least share of voxels that carry nothing, of the simulated subjects"
+    silent = "smallest share over simulated subjects of voxels that carry no signal"
     share = min(float(subject["silent_share"]) for subject in card["subjects"])
     return [
         within("difficulty_median_ceiling_pct", furthest, centre, reach, text),
@@ -128,7 +131,7 @@ def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
 def _check_encoder(
     inputs: CheckInputs, truths: Mapping[str, VoxelTruth], settings: Settings
 ) -> list[Check]:
-    """Measure encoder accuracy as a share of what the true noise ceiling allows."""
+    """Check the encoder's accuracy as a share of what the true noise ceiling allows."""
     evaluated = [subject for subject in settings.nsd.evaluated if subject in inputs.betas]
     betas = {subject: inputs.betas[subject] for subject in evaluated}
     predictions = predict_test_responses(
@@ -145,8 +148,8 @@ def _check_encoder(
     ]
     text = (
         "median over responsive voxels (true ceiling above 10 %) of correlation / sqrt(true "
-        "ceiling), held-out shared images; null: 99.9th percentile with images shuffled. Median "
-        f"correlation {np.mean(medians):.3f}; {', '.join(evaluated)}"
+        "ceiling) on held-out shared images, mean over subjects; null: 99.9th percentile with "
+        f"images shuffled. Median correlation {np.mean(medians):.3f}; {', '.join(evaluated)}"
     )
     value, null = float(np.mean(values)), float(np.mean(nulls))
     name = "encoder_share_of_attainable"
@@ -164,7 +167,7 @@ def _encoder_null(
 
 
 def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
-    """Check the attention of the semantic BIT on the test responses of each evaluated subject."""
+    """Check the semantic BIT's attention on the test responses of each evaluated subject."""
     bit = load_bit(inputs.bit)
     bit.model.eval()
     attention = []
@@ -181,8 +184,8 @@ def _answer_with_nearest_scene(inputs: CheckInputs, truth: Path, settings: Setti
     """Compare with the answer that names the training image whose true content is nearest."""
     test, training = {}, {}
     for name, path in inputs.metrics.items():
-        subject, run, kind = name.split("/")
-        if (run, kind) != ("40h", "fused"):
+        subject, run, kind = run_key(name)
+        if (run, kind) != (FULL.name, "fused"):
             continue
         test[subject] = read_table(path, ("nsd_id",), "evaluate")["nsd_id"].to_numpy(dtype=np.int64)
         trials = read_trials(inputs.trials[subject])

@@ -1,4 +1,8 @@
-"""The networks that score, and their features (paper section 5.2)."""
+"""Features of the networks that score, and the metrics on them (paper section 5.2).
+
+Distances (Eff, SwAV) give one number per image; retrieval is N-way by cosine similarity, both ways
+(MindEye2: 30 draws of 300 test images). Two-way identification is in `two_way`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +28,7 @@ BATCH = 64
 def load_metric_networks(
     names: Sequence[str], weights_dir: Path | None, device: torch.device
 ) -> dict[str, nn.Module]:
-    """Load the networks of the role `metric` that `features.metrics` names."""
+    """Return the networks `names` of the role `metric`, by name; see `features.metrics`."""
     return {name: load_backbone("metric", name, weights_dir).to(device) for name in names}
 
 
@@ -54,9 +58,9 @@ def pair_distances(
     eval_size: int,
     device: torch.device,
 ) -> Float[Tensor, "images"]:
-    """Return the perceptual distance of each reconstruction in [0, 1] from its target, on the CPU.
+    """Return the LPIPS distance of each reconstruction from its target, on the CPU.
 
-    Images are first resized to `eval_size`.
+    Images in [0, 1] are first resized to `eval_size`.
     """
     blocks = []
     for start, stop in progress(shard_ranges(len(recons), BATCH), "LPIPS", unit="batch"):
@@ -84,8 +88,8 @@ def unit_distances(
 ) -> Float[Tensor, "images"]:
     """Return the squared distance of the features scaled to norm 1, in [0, 4], float64.
 
-    LPIPS's distance (Zhang et al. 2018) with one unit vector per image, without its learned channel
-    weights and not averaged over positions; it is no LPIPS score. A row of zeros stays zero.
+    Like LPIPS (Zhang et al. 2018), but with one unit vector per image instead of one per position,
+    and without learned channel weights: not an LPIPS score. A row of zeros stays zero.
     """
     found = torch.empty(len(recons), dtype=torch.float64)
     for start, stop in shard_ranges(len(recons), _ROWS_PER_BLOCK):
@@ -100,7 +104,7 @@ def unit_distance_of_others(
 ) -> float:
     """Return the mean of `unit_distances` over all pairs of different images (n >= 2).
 
-    Of unit vectors a and b it is the mean of a.a + b.b - 2 a.b, whose sums need no pairs.
+    The mean of a.a + b.b - 2 a.b over unit vectors a and b follows from sums, without pairs.
     """
     n_images, n_features = recons.shape
     totals = torch.zeros(2, n_features, dtype=torch.float64, device=recons.device)
@@ -120,10 +124,10 @@ N_DRAWS = 30
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Percent of the draws in which each image is the top answer; NaN where it was never drawn.
+    """Percent of draws in which each image is retrieved first; NaN if never drawn.
 
-    `image`: its reconstruction asks among the seen images; `brain`: it asks among reconstructions.
-    `n_pool` is the number of images of each draw.
+    `image` retrieves the seen image by its reconstruction, `brain` the reconstruction by the seen
+    image. `n_pool` is the number of images per draw.
     """
 
     image: NDArray[np.float64]
@@ -143,11 +147,10 @@ def cosine_similarities(
 def retrieval_scores(
     similarity: NDArray[np.float32], pool_size: int, generator: np.random.Generator
 ) -> Retrieval:
-    """Draw `pool_size` images `N_DRAWS` times and find each one's nearest by `similarity`.
+    """Draw `pool_size` images `N_DRAWS` times and retrieve each by `similarity`.
 
-    Its rows are reconstructions, its columns targets. With fewer images than `pool_size` all of
-    them are the pool: `n_pool` says so, and belongs beside the score. Of equal ones the first drawn
-    counts.
+    `similarity` is (reconstructions, targets). With fewer images than `pool_size` the pool is all
+    images; report `n_pool` with the score. Ties go to the image drawn first.
     """
     n_images = len(similarity)
     n_pool = min(pool_size, n_images)

@@ -1,4 +1,4 @@
-"""One table as .csv (tidy), .md, .html and .tex, all from the same cells."""
+"""Write one table as .csv (tidy), .md, .html and .tex, all with the same cells."""
 
 import html
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from brainit.evaluation.metrics.names import direction_of
 
 @dataclass(frozen=True)
 class Block:
-    """A grid of text: `rows` have as many cells as `columns`; the first column names the row."""
+    """A grid of text: each row has a cell per column; the first cell names the row."""
 
     heading: str
     columns: tuple[str, ...]
@@ -23,7 +23,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """Grids for reading under one title, and the same numbers as tidy `records`."""
+    """Blocks of text under one title, and the same numbers as tidy `records`."""
 
     name: str
     title: str
@@ -58,7 +58,7 @@ def _markdown_row(cells: tuple[str, ...]) -> str:
 
 
 def as_html(table: Table) -> str:
-    """Return the table as one HTML section, to be read alone or put into the report."""
+    """Return the table as one HTML section, which the report includes."""
     parts = ["<section>", f"<h2>{html.escape(table.title)}</h2>"]
     for block in table.blocks:
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.columns)
@@ -74,7 +74,7 @@ def as_html(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Return the table for a LaTeX document that loads booktabs."""
+    """Return the table as LaTeX; the document must load booktabs."""
     parts = [r"\begin{table}", r"\centering", rf"\caption{{{_latex(table.title)}}}"]
     for block in table.blocks:
         layout = "l" + "r" * (len(block.columns) - 1)
@@ -110,12 +110,12 @@ NO_VALUE = "–"
 
 
 def with_arrow(metric: str) -> str:
-    """Return a metric's name with the direction in which it is better."""
+    """Return a metric's name with an arrow in its better direction."""
     return f"{metric} {'↓' if direction_of(metric) == 'lower' else '↑'}"
 
 
 def format_score(metric: str, value: float, sign: bool = False) -> str:
-    """Return a score as text: percentages with one decimal, all else with three; NaN as a dash."""
+    """Return a score as text: one decimal for percentages, else three; a dash for NaN."""
     if np.isnan(value):
         return NO_VALUE
     is_percent = metric.startswith(("Alex(", "Incep")) or metric == "CLIP"
@@ -126,14 +126,14 @@ def format_score(metric: str, value: float, sign: bool = False) -> str:
 
 
 def format_interval(metric: str, low: float, high: float) -> str:
-    """Return an interval as text; a dash where it is not known."""
+    """Return an interval as text; a dash for NaN."""
     if np.isnan(low):
         return NO_VALUE
     return f"{format_score(metric, low)} to {format_score(metric, high)}"
 
 
 def format_p(value: float) -> str:
-    """Return a p-value as text."""
+    """Return a p-value as text: "p < 0.001", "p = 0.032", or a dash for NaN."""
     if np.isnan(value):
         return f"p {NO_VALUE}"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -1,4 +1,7 @@
-"""What stands under a table: rows that were not run, how numbers were made, what was smaller."""
+"""Notes below a table: rows that were not run, how numbers were made, what differs from the paper.
+
+Settings are compared with the defaults, which are the paper's values.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,54 +14,52 @@ from brainit.evaluation.tables.rows import (
     Condition,
     PaperTable,
     command_of,
-    condition_name,
     rows_of,
 )
+from brainit.workflow.runs import Run
 
 
 def table_notes(
     name: str, published: PaperTable, records: pd.DataFrame, settings: Settings
 ) -> tuple[str, ...]:
-    """Return the notes of table `name`, those on rows that were not run first."""
+    """Return the notes of the table `name`; rows that were not run come first."""
     missing = missing_rows(name, published.title, records, settings)
     notes = [f"Not run: {'; '.join(found.rows)}. Command: {found.command}" for found in missing]
     return (*notes, *_notes(published, records, settings))
 
 
 def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> tuple[str, ...]:
-    sizes = f"both images resized to {settings.evaluation.eval_size} px first"
     notes = [
-        published_note("Published rows", published)
-        if published.rows
-        else "The paper has no numbers of this.",
-        f"Ours: mean over images, then subjects; {sizes}; PixCorr and SSIM at "
-        f"{settings.evaluation.pixel_size} px; percentile bootstrap over images. P-values are not "
-        "corrected for their number.",
-        _smaller(published, records, settings),
-        f"Other than in the paper: {'; '.join(other_than_paper(settings)) or 'nothing'}.",
+        published_note("Published rows", published) if published.rows else "Not in the paper.",
+        "Ours: mean over images, then subjects. Both images are resized to "
+        f"{settings.evaluation.eval_size} px, for PixCorr and SSIM then to "
+        f"{settings.evaluation.pixel_size} px. Intervals: percentile bootstrap over images. "
+        "P-values are not corrected for multiple tests.",
+        _smaller_note(published, records, settings),
+        f"Different from the paper: {'; '.join(different_from_paper(settings)) or 'nothing'}.",
         *_other_subjects(published, records, settings),
     ]
     if settings.run.simulation:
         notes.append(
-            "Simulation: a simulated brain, simulated scenes and small networks, also those that "
-            f"score ({', '.join(settings.features.metrics)}). No difference from the paper is "
-            "computed: the numbers are not comparable. Chance: reconstructions shuffled against "
-            "images."
+            "Simulation: the brain and the scenes are simulated, the networks are small, and other "
+            f"networks score ({', '.join(settings.features.metrics)}). The numbers are not "
+            "comparable with the paper's, so no difference is computed. Chance: reconstructions "
+            "shuffled against images."
         )
     return tuple(notes)
 
 
 def published_note(what: str, published: PaperTable) -> str:
-    """Say of whom published rows are a mean, and what else is to be known of them."""
+    """Return the note on published rows: their subjects, and the table's own note."""
     over = ", ".join(published.subjects)
-    told = f"{what}: mean of {over}; no intervals or seeds are published."
-    return f"{told} {published.note}".rstrip()
+    text = f"{what}: mean of {over}; no intervals or seeds are published."
+    return f"{text} {published.note}".rstrip()
 
 
 def _other_subjects(
     published: PaperTable, records: pd.DataFrame, settings: Settings
 ) -> tuple[str, ...]:
-    """Say where our subjects are not those of the paper's means."""
+    """Return notes on subjects that are not those of the paper's means."""
     if settings.run.simulation or not published.rows:
         return ()
     first = records.groupby("condition").first()["subjects"]
@@ -69,18 +70,18 @@ def _other_subjects(
         ", ".join(s for s in others if (s in shown) == is_in) for is_in in (False, True)
     )
     notes = (
-        f"Not among the paper's subjects and left out: {left_out}." if left_out else "",
-        f"Not among the paper's subjects, no difference computed: {held}." if held else "",
-        "No difference for a mean that lacks one of the paper's subjects: people differ more than "
-        "methods."
+        f"Left out, not among the paper's subjects: {left_out}." if left_out else "",
+        f"No difference computed, not among the paper's subjects: {held}." if held else "",
+        "No difference computed for means that lack one of the paper's subjects: people differ "
+        "more than methods."
         if lacking
         else "",
     )
     return tuple(filter(None, notes))
 
 
-def _smaller(published: PaperTable, records: pd.DataFrame, settings: Settings) -> str:
-    """Say what was smaller than in the paper, the test set and the subjects first."""
+def _smaller_note(published: PaperTable, records: pd.DataFrame, settings: Settings) -> str:
+    """Return the note on what is smaller than in the paper; subjects and test images first."""
     found = list(smaller_than_paper(settings))
     scored = records[records["n_images"] > 0]
     n_test = max((row.n_test for row in published.rows), default=0)
@@ -96,7 +97,7 @@ def _smaller(published: PaperTable, records: pd.DataFrame, settings: Settings) -
 
 @dataclass(frozen=True)
 class NotRun:
-    """What was not run: a table's title, or a figure's, which rows of it (none: all), and how."""
+    """A table or figure that was not run: its title, its rows (none: all), and the command."""
 
     title: str
     rows: tuple[str, ...]
@@ -106,43 +107,43 @@ class NotRun:
 def missing_rows(
     name: str, title: str, records: pd.DataFrame, settings: Settings
 ) -> tuple[NotRun, ...]:
-    """Return the rows of table `name` that its `records` lack, those of one command together.
+    """Return the rows of the table `name` that its `records` lack, grouped by command.
 
-    A model of as many subjects as there are is that of all of them, and not missed.
+    A model of the first n subjects is not missing if the pool has only n.
     """
     simulated = settings.run.simulation
     found: dict[str, list[str]] = {}
     for condition in rows_of(name).conditions:
-        is_there = _is_there(condition, rows_of(name).n_seeds, records)
-        if is_there or _is_of_all(condition.run, len(settings.nsd.subjects)):
+        run, n_subjects = Run.parse(condition.run), len(settings.nsd.subjects)
+        is_whole_pool = run.is_of_fewer_subjects and run.n_subjects >= n_subjects
+        if is_whole_pool or _n_seeds(condition, records) >= rows_of(name).n_seeds:
             continue
         how = command_of(name, simulated)
         if condition.needs and not simulated:
             how = f"{how}; first {condition.needs}"
-        found.setdefault(how, []).append(condition_name(condition))
+        found.setdefault(how, []).append(condition.heading)
     return tuple(NotRun(title, tuple(rows), how) for how, rows in found.items())
 
 
-def _is_of_all(run: str, n_subjects: int) -> bool:
-    return run.startswith("first") and int(run.removeprefix("first")) >= n_subjects
+def _n_seeds(condition: Condition, records: pd.DataFrame) -> int:
+    """Return with how many seeds a row was run; in `records` its heading may end in "(n trials)".
 
-
-def _is_there(condition: Condition, n_seeds: int, records: pd.DataFrame) -> bool:
-    """Tell whether a row is there, with so many seeds; its number of trials stands in brackets."""
-    name = condition_name(condition)
+    0 for a row without records.
+    """
+    name = condition.heading
     seeds = [
         int(n)
         for label, n in zip(records["condition"], records["n_seeds"], strict=True)
         if label == name or str(label).startswith(f"{name} (")
     ]
-    return max(seeds, default=0) >= n_seeds
+    return max(seeds, default=0)
 
 
 SECTIONS = (
     *("nsd", "images", "features", "encoder", "clusters", "synthesis", "bit", "bit_lowlevel"),
     *("bit_semantic", "joint", "transfer", "dip", "recon", "evaluation"),
 )
-"""What is held against the paper."""
+"""Sections that are compared with the paper."""
 _WHAT = {
     "nsd.subjects": "subjects that train",
     "encoder.epochs": "encoder epochs",
@@ -169,7 +170,7 @@ _WHAT = {
     "features.metrics": "networks that score",
     "evaluation.eval_size": "image side at evaluation in pixels",
 }
-"""What is said in words; any other key is named as in the configuration."""
+"""Phrases for common keys; other keys keep their names in the configuration."""
 _ALIKE = {
     *("nsd.accept_terms", "nsd.connections", "nsd.evaluated", "nsd.transfer", "nsd.pool_sizes"),
     *("nsd.published_checks", "nsd.ceiling_tolerance_pct", "nsd.session_tolerance_pct"),
@@ -179,7 +180,7 @@ _ALIKE = {
     *("transfer.further_durations", "transfer.scratch", "dip.chunk", "recon.batch"),
     *("recon.n_shards", "clusters.atlas"),
 }
-"""Keys that say where, how fast or which runs; stage 2's batch is said as a product."""
+"""Keys that choose places, speed or runs, and stage 2's batch, whose product is compared."""
 _COUNTED = {"nsd.subjects", "features.metrics"}
 SIMULATED = (
     ("n_own_images", "own images of a subject", 9_000),
@@ -188,11 +189,11 @@ SIMULATED = (
     ("image_size", "side of the stimuli in pixels", 425),
     ("voxels_per_hemisphere", "voxels of a hemisphere", 19_774),
 )
-"""(key, what it is, NSD's number); external images: D.1, voxels: half of the 39,548 vertices."""
+"""(key, phrase, NSD's number); external images: paper D.1; voxels: half of 39,548 vertices."""
 
 
 def smaller_than_paper(settings: Settings) -> tuple[str, ...]:
-    """Return a phrase for each count or size below the paper's; no bound there reads as all."""
+    """Return a phrase for each count or size below the paper's; null in the paper means all."""
     found = [_phrase(*difference) for difference in _differences(settings) if difference[3]]
     batch, paper = (s.joint.batch * s.joint.accumulation for s in (settings, Settings()))
     if batch < paper:
@@ -203,13 +204,13 @@ def smaller_than_paper(settings: Settings) -> tuple[str, ...]:
     return tuple(found)
 
 
-def other_than_paper(settings: Settings) -> tuple[str, ...]:
-    """Return a phrase for each other setting that is not the paper's: networks, choices, rates."""
+def different_from_paper(settings: Settings) -> tuple[str, ...]:
+    """Return a phrase for each other difference from the paper: networks, choices, rates."""
     return tuple(_phrase(*found) for found in _differences(settings) if not found[3])
 
 
 def _differences(settings: Settings) -> Iterator[tuple[str, Any, Any, bool]]:
-    """Yield (what, ours, the paper's, whether ours is smaller) of each setting that differs."""
+    """Yield (phrase, ours, the paper's, whether ours is smaller) of each setting that differs."""
     paper = Settings()
     for section in SECTIONS:
         mine, theirs = getattr(settings, section), getattr(paper, section)

@@ -1,4 +1,4 @@
-"""Montage over subjects: seen images above their reconstructions, from the low-level one on."""
+"""Grids of seen and reconstructed images: the first test images, and images by rank (figure S9)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,22 +10,17 @@ from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
 from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons
-from brainit.report.ranking import (
-    KIND_LABELS,
-    best_median_worst,
-    ranked,
-    ranking_metric,
-    run_label,
-)
+from brainit.report.captions import KIND_LABELS, run_label
+from brainit.report.ranking import best_median_worst, ranked, ranking_metric
 from brainit.report.style import new_figure, save_figure
 
 N_SHOWN = 10
 
 
 def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
-    """Return the images of a run by label, final ones last: low-level, semantic, fused, refined.
+    """Return the images of a run by label, final images last: low-level, semantic, fused, refined.
 
-    Without a refiner the fused images are the final ones, and none are called refined.
+    Without a refiner there are no refined images: the fused images are final.
     """
     found = {KIND_LABELS[kind]: images for kind, images in recons.images.items()}
     if recons.unrefined is not None:
@@ -33,8 +28,10 @@ def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
     return found
 
 
-def draw_montage(recons: Mapping[str, Recons], stimuli: Path, path: Path, simulated: bool) -> None:
-    """Draw the first test images that all runs share; `recons` by "subject/run"."""
+def draw_first_images(
+    recons: Mapping[str, Recons], stimuli: Path, path: Path, simulated: bool
+) -> None:
+    """Draw the first test images that all runs share; `recons` are by "subject/run"."""
     shared = sorted(set.intersection(*(set(found.nsd_id.tolist()) for found in recons.values())))
     shown = np.array(shared[:N_SHOWN], dtype=np.int64)
     seen = PixelStore(stimuli).pixels(shown)
@@ -62,19 +59,20 @@ def draw_montage(recons: Mapping[str, Recons], stimuli: Path, path: Path, simula
 N_EACH = 4
 
 
-def draw_ranked_montage(
+def draw_ranked_images(
     name: str, recons: Recons, metrics: Path, stimuli: Path, path: Path, simulated: bool
 ) -> None:
-    """Draw four images each; `name` is subject/run, `metrics` the per-image scores of its images.
+    """Draw the four best, median and worst images of the run `name` (subject/run).
 
-    Raises `PipelineError` where the scores are of other images.
+    `metrics` is the table of scores per image; the figure's title names the metric that ranks.
+    Raises `PipelineError` if the scores are of other images.
     """
     table = read_table(metrics, ("nsd_id",), "evaluate")
     if not np.array_equal(table["nsd_id"].to_numpy(), recons.nsd_id):
-        raise PipelineError(
-            metrics, f"scores of the {len(recons.nsd_id)} images of {name}", "other images",
-            "rerun evaluate",
-        )  # fmt: skip
+        expected = f"scores of the {len(recons.nsd_id)} images of {name}"
+        found = f"scores of {len(table)} images, other nsd_ids or another order"
+        fix = "delete the table and rerun evaluate"
+        raise PipelineError(metrics, expected, found, fix, code="inconsistent-inputs")
     metric = ranking_metric([str(column) for column in table if column != "nsd_id"])
     values = table[metric].to_numpy(dtype=np.float64)
     groups = best_median_worst(ranked(metric, values), N_EACH)
