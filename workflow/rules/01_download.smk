@@ -29,7 +29,7 @@ rule download:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(120),
     params:
-        source=STUDY.source,
+        source=PARAMS.source,
         work=f"{WORK}/download",
         settings=settings("download"),
         code=code_digest("brainit.steps.download"),
@@ -65,8 +65,8 @@ rule download_images:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(1200),
     params:
-        source=STUDY.source,
-        coco_source=STUDY.coco_source,
+        source=PARAMS.source,
+        coco_source=PARAMS.coco_source,
         work=f"{WORK}/download_images",
         settings=settings("download_images"),
         code=code_digest("brainit.steps.download_images"),

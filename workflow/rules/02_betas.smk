@@ -63,7 +63,7 @@ rule prepare_betas:
         mem_mb=by_attempt(2000),
         runtime=by_attempt(600),
     params:
-        source=STUDY.source,
+        source=PARAMS.source,
         work=WORK,
         settings=settings("prepare_betas"),
         code=code_digest("brainit.steps.prepare_betas"),
@@ -154,7 +154,7 @@ rule prepare_nsdsynthetic:
         mem_mb=by_attempt(2000),
         runtime=by_attempt(120),
     params:
-        source=STUDY.source,
+        source=PARAMS.source,
         work=f"{WORK}/nsdsynthetic/{{subject}}",
         out=lambda wildcards, output: str(Path(output.betas).parent),
         settings=settings("prepare_nsdsynthetic"),

@@ -69,7 +69,7 @@ def kind_of_images(wildcards: Wildcards) -> str:
 def _paths(input: Mapping[str, Any], key: str) -> list[str]:
     """Return the files of input `key`, none where the rule has no such input."""
     paths = input.get(key, [])
-    return [paths] if isinstance(paths, str) else list(paths)
+    return [str(paths)] if isinstance(paths, str) else [str(path) for path in paths]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,16 @@ class Params:
             return settings_json(name, self.study.variants.settings_of(variant_of(wildcards)))
 
         return text
+
+    def source(self, wildcards: Wildcards, input: Mapping[str, Any]) -> str:
+        """Return the root of NSD's tree: the simulator's folder among the inputs, or a source."""
+        simulated = _paths(input, "simulated")
+        return simulated[0] if simulated else self.study.source
+
+    def coco_source(self, wildcards: Wildcards, input: Mapping[str, Any]) -> str:
+        """Return the folder of COCO's archive: that of the simulated one, or a source."""
+        simulated = _paths(input, "simulated")
+        return str(Path(simulated[1]).parent) if simulated else self.study.coco_source
 
     def synthetic_flags(self, wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
         """Return --synthetic and SUBJECT=folder of a pool's predicted fMRI, or a subject's folder.
