@@ -19,7 +19,7 @@ from brainit.data.recons import read_recons
 from tests.e2e.tiny_run import configs, prepare, run
 from tests.lab_folder import write_lab_folder
 from tests.result_digests import digests
-from tests.workflow.conftest import job_counts
+from tests.workflow.dry_runs import job_counts
 
 pytestmark = pytest.mark.slow
 

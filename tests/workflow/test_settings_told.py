@@ -12,9 +12,10 @@ import yaml
 from brainit.core.settings import Settings, parse_sections
 from brainit.steps import STEPS
 
-from .conftest import Run
+from .conftest import DryRun, Run
+from .dry_runs import DEMO, DRY
 from .settings_read import keys_read
-from .test_dry_run import DRY, rule_texts
+from .test_dry_run import rule_texts
 
 LOWLEVEL, SEMANTIC = (
     [f"{section}.{key}" for key in type(getattr(Settings(), section)).model_fields]
@@ -85,8 +86,14 @@ def test_keys_that_are_checked_together_are_told_together(rule: str, repository:
     parse_sections({"nsd": {key: config[key] for key in keys if key in config}})
 
 
-def test_a_key_changes_the_commands_of_its_readers_alone(snakemake: Run, tmp_path: Path) -> None:
-    plain, edited = (jobs_settings(snakemake, tmp_path, overlay) for overlay in ({}, EDITS))
+def test_a_key_changes_the_commands_of_its_readers_alone(
+    snakemake: Run, dry_run: DryRun, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(EDITS))
+    result = snakemake("all", *DRY, *DEMO, str(path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    plain, edited = jobs_settings(dry_run("all", *DEMO)), jobs_settings(result.stdout)
     readers: dict[str, set[str]] = {}
     for rule, settings in plain.items():
         for section in set(settings) - {"models"}:
@@ -102,14 +109,7 @@ def test_a_key_changes_the_commands_of_its_readers_alone(snakemake: Run, tmp_pat
     }
 
 
-def jobs_settings(
-    snakemake: Run, folder: Path, overlay: dict[str, dict[str, Any]]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return step -> settings that the demo's jobs tell it, with `overlay` on top of its values."""
-    path = folder / "own.yaml"
-    path.write_text(yaml.safe_dump(overlay))
-    result = snakemake("all", *DRY, "-p", "--configfile", "config/demo.yaml", str(path))
-    text = result.stdout + result.stderr
-    assert result.returncode == 0, text
+def jobs_settings(text: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return step -> settings that the jobs of a dry run tell it."""
     found = re.findall(r"-m brainit\.steps\.(\w+) .*--settings '(.*?)'", text)
     return {step: json.loads(settings) for step, settings in found}

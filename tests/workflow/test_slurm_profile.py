@@ -14,11 +14,10 @@ from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-from .conftest import Run, job_counts
+from .conftest import Run
+from .dry_runs import DEMO, Job, job_counts, parse_jobs
 from .test_dry_run import rule_texts
 
-Block = dict[str, str]
-DEMO = ("--configfile", "config/demo.yaml")
 ALIASES = {"all", "tables", "figures", "report", "ablations", "everything"}
 FETCHING = {"download", "download_images", "fetch_weights", "import_authors"}
 
@@ -30,23 +29,12 @@ class Resources(SimpleNamespace):
         return getattr(self, name, default)
 
 
-def blocks(text: str) -> list[Block]:
-    """Return what a dry run says of each job: key -> text."""
-    found: list[Block] = []
-    for line in text.splitlines():
-        if head := re.match(r"(?:local)?rule (\w+):$", line):
-            found.append({"rule": head[1]})
-        elif found and (item := re.match(r"    (\w+): (.*)$", line)):
-            found[-1][item[1]] = item[2]
-    return found
-
-
-def resources(block: Block) -> dict[str, str]:
+def resources(block: Job) -> dict[str, str]:
     pairs = (pair.partition("=") for pair in block["resources"].split(", "))
     return {name: value for name, _, value in pairs}
 
 
-def sbatch_line(block: Block) -> str:
+def sbatch_line(block: Job) -> str:
     given: dict[str, Any] = {
         name: int(value) if value.isdigit() else value.strip("'")
         for name, value in resources(block).items()
@@ -78,23 +66,21 @@ def edited_profile(repository: Path, folder: Path, **lines: str) -> str:
     return str(folder)
 
 
-def dry_run(snakemake: Run, *words: str) -> list[Block]:
+def dry_run(snakemake: Run, *words: str) -> list[Job]:
     result = snakemake("--dry-run", "--forceall", "--nolock", *words)
     assert result.returncode == 0, result.stdout + result.stderr
-    found = blocks(result.stdout + result.stderr)
+    found = parse_jobs(result.stdout + result.stderr)
     return [block for block in found if block["rule"] not in ALIASES]
 
 
 @pytest.fixture(scope="module")
-def plain(snakemake: Run) -> list[Block]:
+def plain(snakemake: Run) -> list[Job]:
     """All jobs of the paper's `all`, by the profile as it is."""
     return dry_run(snakemake, "--profile", "slurm", "all")
 
 
 @pytest.fixture(scope="module")
-def split(
-    snakemake: Run, repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[Block]:
+def split(snakemake: Run, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """Give the same with a partition for rules without GPU work, and downloads submitted."""
     lines = {"partition": "a100", "cpu_partition": "cpu", "account": "lab", "constraint": "big"}
     lines["training_runtime"] = "1439"
@@ -153,7 +139,7 @@ def test_cores_are_set_only_without_a_profile(repository: Path) -> None:
         assert "cores" not in yte.process_yaml(text, require_use_yte=True)
 
 
-def test_every_job_has_resources_log_and_benchmark(plain: list[Block]) -> None:
+def test_every_job_has_resources_log_and_benchmark(plain: list[Job]) -> None:
     assert len(plain) <= 200
     for block in plain:
         assert {"log", "benchmark", "resources"} <= set(block), block["rule"]
@@ -169,7 +155,7 @@ def test_what_needs_the_network_runs_where_snakemake_does(repository: Path) -> N
     assert local == {*FETCHING, "prepare_betas", "prepare_nsdsynthetic"}
 
 
-def test_every_rule_asks_for_a_gpu_out_of_the_box(plain: list[Block]) -> None:
+def test_every_rule_asks_for_a_gpu_out_of_the_box(plain: list[Job]) -> None:
     for block in plain:
         line = sbatch_line(block)
         given = resources(block)
@@ -180,7 +166,7 @@ def test_every_rule_asks_for_a_gpu_out_of_the_box(plain: list[Block]) -> None:
 
 
 def test_one_line_sends_rules_without_gpu_work_to_their_partition(
-    split: list[Block], repository: Path
+    split: list[Job], repository: Path
 ) -> None:
     on_gpu = gpu_rules(repository)
     for block in split:
@@ -204,20 +190,20 @@ def test_the_profile_lists_every_rule_without_gpu_work(repository: Path) -> None
     assert set(listed["trainings"]) == resuming
 
 
-def test_trainings_are_told_before_their_time_limit(plain: list[Block]) -> None:
+def test_trainings_are_told_before_their_time_limit(plain: list[Job]) -> None:
     warned = {b["rule"] for b in plain if "--signal=TERM@300" in sbatch_line(b)}
     assert {"train_encoder", "train_joint", "adapt_bit"} <= warned
     assert not warned & {"evaluate", "reconstruct", "make_tables", "cluster_voxels"}
 
 
-def test_one_line_limits_the_time_of_trainings(split: list[Block]) -> None:
+def test_one_line_limits_the_time_of_trainings(split: list[Job]) -> None:
     limited = {block["rule"] for block in split if " -t 1439 " in sbatch_line(block)}
     assert limited == {b["rule"] for b in split if "--signal=TERM@300" in sbatch_line(b)}
     assert {"train_joint", "adapt_encoder"} <= limited
 
 
 def test_trainings_are_cut_into_jobs_of_at_most_max_hours(
-    plain: list[Block], snakemake: Run, tmp_path: Path
+    plain: list[Job], snakemake: Run, tmp_path: Path
 ) -> None:
     """The hours are no part of the settings that a job is given: a change repeats no job."""
     overlay = tmp_path / "hours.yaml"
@@ -226,7 +212,7 @@ def test_trainings_are_cut_into_jobs_of_at_most_max_hours(
     result = snakemake("--dry-run", "--forceall", "--nolock", *words)
     text = result.stdout + result.stderr
     assert " --max-hours 6" in text and '"max_hours"' not in text and '"seed"' in text
-    cut = {block["log"]: block for block in blocks(text) if "log" in block}
+    cut = {block["log"]: block for block in parse_jobs(text) if "log" in block}
     for block in plain:
         before, after = resources(block), resources(cut[block["log"]])
         is_training = "checkpoint_minutes" in before
@@ -235,7 +221,7 @@ def test_trainings_are_cut_into_jobs_of_at_most_max_hours(
         assert after.get("max_hours") == ("6" if is_training else None)
 
 
-def test_a_retry_asks_for_more(plain: list[Block], snakemake: Run) -> None:
+def test_a_retry_asks_for_more(plain: list[Job], snakemake: Run) -> None:
     again = dry_run(snakemake, "--profile", "slurm", "--attempt", "2", "all")
     later = {block["log"]: block for block in again}
     for before in plain:
