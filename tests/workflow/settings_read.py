@@ -11,13 +11,14 @@ from brainit.evaluation.tables.smaller import SIMULATED
 from brainit.models.voxel_encoder import SIZE_SETTINGS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "pipeline_src"
+HINTS = {name: hint for name, hint in get_type_hints(Settings).items() if name[0] != "_"}
 SECTIONS: dict[str, list[str]] = {}
-for section, hint in get_type_hints(Settings).items():
-    for kind in [kind for kind in hint.__mro__ if kind in get_type_hints(Settings).values()]:
+for section, hint in HINTS.items():
+    for kind in [kind for kind in hint.__mro__ if kind in HINTS.values()]:
         SECTIONS.setdefault(f"{kind.__module__}.{kind.__name__}", []).append(section)
 KEYS = {
     f"{hint.__module__}.{hint.__name__}": set(hint.model_fields)
-    for hint in get_type_hints(Settings).values()
+    for hint in HINTS.values()
 }
 BY_NAME = {
     "brainit.evaluation.tables.smaller.smaller_than_paper": {

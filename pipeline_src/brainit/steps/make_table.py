@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", nargs="*", default=[], help="its accuracy, subj01=PATH ...")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     results = Results(
         ImageScores(named_paths(args.metrics)),
         Summaries(named_paths(args.summaries)),
