@@ -57,7 +57,7 @@ rule extract_features:
         mem_mb=by_attempt(16000),
         runtime=by_attempt(600),
     params:
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("extract_features"),
         code=code_digest("brainit.steps.extract_features"),
     shell:

@@ -36,7 +36,7 @@ rule train_encoder:
         betas=labelled("betas", INPUTS.members_of_pool),
         trials=labelled("trials", INPUTS.members_of_pool),
         duration=params.duration_of_pool,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         work=f"{WORK}/train_encoder/{{pool}}",
         settings=settings("train_encoder"),
         code=code_digest("brainit.steps.train_encoder"),

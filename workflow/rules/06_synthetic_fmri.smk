@@ -32,7 +32,7 @@ rule synthesize_fmri:
         mem_mb=by_attempt(16000),
         runtime=by_attempt(600),
     params:
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("synthesize_fmri"),
         code=code_digest("brainit.steps.synthesize_fmri"),
     shell:

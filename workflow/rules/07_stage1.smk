@@ -41,7 +41,7 @@ rule train_bit:
         synthetic=PARAMS.synthetic_flags,
         tokens=params.token_flags,
         duration=params.duration_of_pool,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         work=f"{WORK}/train_bit/{{pool}}_{{variant}}_{{kind}}",
         settings=settings("train_bit_{kind}"),
         code=code_digest("brainit.steps.train_bit"),

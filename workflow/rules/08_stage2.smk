@@ -43,7 +43,7 @@ rule train_joint:
         trials=labelled("trials", INPUTS.members_of_pool),
         synthetic=PARAMS.synthetic_flags,
         duration=params.duration_of_pool,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         work=f"{WORK}/train_joint/{{pool}}_{{variant}}",
         settings=settings("train_joint"),
         code=code_digest("brainit.steps.train_joint"),

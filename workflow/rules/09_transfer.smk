@@ -33,7 +33,7 @@ rule adapt_encoder:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
     params:
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         work=f"{WORK}/adapt_encoder/{{subject}}_{{duration}}",
         settings=settings("adapt_encoder"),
         code=code_digest("brainit.steps.adapt_encoder"),
@@ -133,7 +133,7 @@ rule adapt_bit:
     params:
         synthetic=PARAMS.synthetic_flags,
         tokens=params.token_flags,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         work=f"{WORK}/adapt_bit/{{subject}}_{{duration}}_{{kind}}",
         settings=settings("adapt_bit"),
         code=code_digest("brainit.steps.adapt_bit"),
@@ -192,7 +192,7 @@ rule adapt_joint:
         max_hours=MAX_HOURS,
     params:
         synthetic=PARAMS.synthetic_flags,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         work=f"{WORK}/adapt_joint/{{subject}}_{{duration}}",
         settings=settings("adapt_joint"),
         code=code_digest("brainit.steps.adapt_joint"),

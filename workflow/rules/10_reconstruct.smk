@@ -32,7 +32,7 @@ rule reconstruct_lowlevel:
         runtime=by_attempt(600),
     params:
         shard=PARAMS.shard,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("reconstruct_lowlevel"),
         code=code_digest("brainit.steps.reconstruct_lowlevel"),
     shell:
@@ -72,7 +72,7 @@ rule reconstruct_semantic:
         runtime=by_attempt(600),
     params:
         shard=PARAMS.shard,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("reconstruct_semantic"),
         code=code_digest("brainit.steps.reconstruct_semantic"),
     shell:
@@ -114,7 +114,7 @@ rule reconstruct_fused:
         runtime=by_attempt(600),
     params:
         shard=PARAMS.shard,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("reconstruct_fused"),
         code=code_digest("brainit.steps.reconstruct_fused"),
     shell:

@@ -29,7 +29,7 @@ rule evaluate:
         runtime=by_attempt(240),
     params:
         kind=params.kind_of_images,
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("evaluate"),
         code=code_digest("brainit.steps.evaluate"),
     shell:
@@ -95,7 +95,7 @@ rule check_results:
         metrics=labelled("metrics", STUDY.main_scores),
         summaries=labelled("summaries", STUDY.main_scores),
         truth=params.flags(truth="truth", card="card"),
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("check_results"),
         code=code_digest("brainit.steps.check_results"),
     shell:

@@ -93,7 +93,7 @@ rule make_figures:
         summaries=labelled("summaries", STUDY.main_scores),
         recons=params.recons_by_run("recons"),
         truth=params.flags(truth="truth", card="card"),
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("make_figures"),
         code=code_digest("brainit.steps.make_figures"),
     shell:

@@ -37,7 +37,7 @@ rule evaluate_encoder:
         runtime=by_attempt(60),
     params:
         truth=params.flags(truth="truth"),
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         settings=settings("evaluate_encoder"),
         code=code_digest("brainit.steps.evaluate_encoder"),
     shell:

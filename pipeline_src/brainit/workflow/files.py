@@ -11,7 +11,7 @@ from pathlib import Path
 from brainit.workflow.runs import MAIN, Pool, Run, Variant
 from brainit.workflow.study import Score, Study
 
-DEMO_NETWORKS = Path(__file__).resolve().parents[1] / "features" / "demo"
+DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
 LAB_FILES = ("betas.npy", "trials.csv", "voxels.csv", "images", "images.npy")
 """What a lab subject's folder may hold (config/lab_subject.md)."""
 STAGES = ("encoder", "bit_lowlevel", "bit_semantic", "joint")
@@ -31,9 +31,11 @@ def network_files(names: Iterable[str]) -> list[str]:
 def _network_file(name: str) -> str:
     if not name.startswith("demo_"):
         return f"<store>/weights/{name}.safetensors"
-    path = DEMO_NETWORKS / f"{name}.safetensors"
-    here = Path.cwd().resolve()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    here = Path.cwd()
+    for folder in (DEMO_NETWORKS, DEMO_NETWORKS.resolve()):
+        if folder.is_relative_to(here):
+            return str(folder.relative_to(here) / f"{name}.safetensors")
+    return str(DEMO_NETWORKS / f"{name}.safetensors")
 
 
 def table_files(names: Iterable[str]) -> list[str]:

@@ -90,6 +90,10 @@ class Params:
 
         return text
 
+    def weights(self, wildcards: Wildcards) -> str:
+        """Return the folder of published weights; Snakemake's linter wants no constant here."""
+        return f"{self.study.config['paths']['store']}/weights"
+
     def source(self, wildcards: Wildcards, input: Mapping[str, Any]) -> str:
         """Return the root of NSD's tree: the simulator's folder among the inputs, or a source."""
         simulated = _paths(input, "simulated")
