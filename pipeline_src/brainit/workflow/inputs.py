@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from brainit.workflow.files import Files, network_files
 from brainit.workflow.runs import MAIN, NSDSYNTHETIC, Pool, Run, Variant
 from brainit.workflow.study import Study
 
 
+@runtime_checkable
 class Wildcards(Protocol):
     """A job's wildcards, Snakemake's or a dictionary."""
 
