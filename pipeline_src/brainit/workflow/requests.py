@@ -1,7 +1,7 @@
-"""Which rules request a resource, for profiles: Snakemake's can't ask a job for its other resources.
+"""Which rules request a resource, for profiles.
 
-So `profiles/slurm` gives partition, constraint and signals to rules by name. The names come from
-the rules themselves.
+An expression in a profile can't see the other resources of a job, so `profiles/slurm` gives
+partition, constraint and signals to rules by name. The names come from the rules themselves.
 """
 
 import re
