@@ -140,7 +140,14 @@ rule gather_reconstructions:
         semantic=INPUTS.recon_parts("semantic"),
         fused=INPUTS.recon_parts("fused"),
     output:
-        recon=directory("<results>/{subject}/recon_{run}"),
+        recon=report(
+            directory("<results>/{subject}/recon_{run}"),
+            patterns=["montage.png"],
+            caption="../report/montage.rst",
+            category="Reconstructions",
+            subcategory="{subject}",
+            labels={"subject": "{subject}", "run": "{run}"},
+        ),
     log:
         "<logs>/gather_reconstructions/{subject}_{run}.log",
     benchmark:

@@ -100,7 +100,12 @@ use rule make_report as make_report_full with:
         ),
         checks=rules.check_claims.output.checks,
     output:
-        report="<results>/report_full.html",
+        report=report(
+            "<results>/report_full.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"scope": "everything"},
+        ),
     log:
         "<logs>/make_report_full.log",
     benchmark:
