@@ -5,15 +5,21 @@ travel as one `--settings` JSON object `{"section": {...}, ...}`, checked by `co
 """
 
 import argparse
+import ast
+import dataclasses
+import inspect
 import json
 import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+import types
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from brainit.core.errors import PipelineError
 from brainit.core.interruption import EXIT_INTERRUPTED, Interrupted, stop_on_signals
@@ -25,15 +31,113 @@ logger = logging.getLogger(__name__)
 EXIT_PIPELINE_ERROR = 2
 
 
-def step_parser(step: str, description: str | None) -> argparse.ArgumentParser:
-    """Return the parser of one step, with `--settings` already there."""
+Fields = TypeVar("Fields")
+
+
+def step_parser(step: str, description: str | None, *kinds: type[Any]) -> argparse.ArgumentParser:
+    """Return the parser of one step: `--settings`, and a flag for each field of the dataclasses."""
     parser = argparse.ArgumentParser(
         prog=f"python -m brainit.steps.{step}", description=description
     )
     parser.add_argument(
         "--settings", required=True, help="JSON object of the settings sections used"
     )
+    parser.set_defaults(step=step)
+    add_flags(parser, *kinds)
     return parser
+
+
+def add_flags(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
+    """Add a flag for each field of the dataclasses: `--flag-name VALUE` for `flag_name`.
+
+    A field is a `str`, `int`, `float`, `Path`, `Literal` or `bool` (a switch), one of these or
+    None, several (`tuple`, `list`, `Sequence`), or a `Mapping` to paths (NAME=PATH ...). A flag is
+    required unless its field has a default or may be None. The field's docstring is the help;
+    `field(metadata={"flag": "weights"})` gives the flag another name than the field's.
+    """
+    for kind in kinds:
+        hints, docstrings = get_type_hints(kind), _field_docstrings(kind)
+        for field in dataclasses.fields(kind):
+            words = _argument_of(hints[field.name])
+            default = _default_of(field)
+            if default is not dataclasses.MISSING:
+                words["default"] = default
+                if words.get("nargs") == "+":
+                    words["nargs"] = "*"
+            words["required"] = "default" not in words
+            name = str(field.metadata.get("flag", field.name)).replace("_", "-")
+            if "type" in words:
+                words.setdefault("metavar", name.replace("-", "_").upper())
+            described = docstrings.get(field.name, "").replace("%", "%%")
+            parser.add_argument(f"--{name}", dest=field.name, help=described, **words)
+
+
+def from_args(kind: type[Fields], args: argparse.Namespace) -> Fields:
+    """Return the dataclass `kind` with the values of its flags; see `add_flags`.
+
+    Raises `PipelineError` for a word of a mapping that is not NAME=PATH.
+    """
+    values: dict[str, Any] = {}
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        value = getattr(args, field.name)
+        if isinstance(value, list):  # given: a default keeps its own type
+            is_mapping = get_origin(_without_none(hints[field.name])) in _MAPPINGS
+            value = named_paths(value) if is_mapping else tuple(value)
+        values[field.name] = value
+    return kind(**values)
+
+
+_MAPPINGS = (dict, Mapping)
+_SEQUENCES = (list, tuple, Sequence)
+
+
+def _argument_of(hint: Any) -> dict[str, Any]:
+    """Return the words of `add_argument` for a field's type."""
+    kind = _without_none(hint)
+    words: dict[str, Any] = {} if kind is hint else {"default": None}
+    origin = get_origin(kind)
+    if kind is bool:
+        return {"action": "store_true", "default": False}
+    if origin in _MAPPINGS:
+        return {**words, "nargs": "+", "metavar": "NAME=PATH"}
+    if origin in _SEQUENCES:
+        return {**words, "nargs": "+", **_argument_of(get_args(kind)[0])}
+    if origin is Literal:
+        return {**words, "choices": get_args(kind)}
+    if kind not in (str, int, float, Path):
+        raise TypeError(f"no flag for a field of type {hint}")
+    return {**words, "type": kind}
+
+
+def _without_none(hint: Any) -> Any:
+    """Return X of `X | None`, and any other type as it is."""
+    if get_origin(hint) not in (Union, types.UnionType):
+        return hint
+    others = [kind for kind in get_args(hint) if kind is not types.NoneType]
+    return others[0] if len(others) == 1 else hint
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _field_docstrings(kind: type[Any]) -> dict[str, str]:
+    """Return the string below each field of a class, by the field's name."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
 
 
 def add_work_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,15 +148,22 @@ def add_work_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-hours", type=float, default=0.0, help="of one job; 0: no bound")
 
 
-def read_settings(text: str) -> Settings:
-    """Parse the JSON of `--settings` into settings; sections not given have the paper's values."""
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Parse `--settings`; a setting that is not in it can't be read, see `core.settings.base`."""
+    return parse_sections(_settings_json(args), step=args.step)
+
+
+def _settings_json(args: argparse.Namespace) -> dict[str, Any]:
     try:
-        sections = json.loads(text)
+        return json.loads(args.settings)
     except json.JSONDecodeError as error:
         raise PipelineError(
-            "--settings", "a JSON object", str(error), "quote it as the log shows"
+            "--settings",
+            "a JSON object",
+            str(error),
+            """quote it as '{"section": {"key": value}}'""",
+            code="invalid-argument",
         ) from error
-    return parse_sections(sections)
 
 
 def add_connections_flag(parser: argparse.ArgumentParser) -> None:
@@ -65,12 +176,10 @@ def read_fetching_settings(args: argparse.Namespace) -> Settings:
 
     The workflow gives the flag, so that another number of connections repeats no job.
     """
-    settings = read_settings(args.settings)
-    if args.connections is None:
-        return settings
-    given = settings.model_dump(mode="json")
-    given["nsd"]["connections"] = args.connections
-    return parse_sections(given)
+    given = _settings_json(args)
+    if args.connections is not None:
+        given = {**given, "nsd": {**given.get("nsd", {}), "connections": args.connections}}
+    return parse_sections(given, step=args.step)
 
 
 def named_paths(values: Sequence[str]) -> dict[str, Path]:
@@ -80,7 +189,11 @@ def named_paths(values: Sequence[str]) -> dict[str, Path]:
         name, separator, path = value.partition("=")
         if not separator or not name or not path:
             raise PipelineError(
-                f"argument {value!r}", "NAME=PATH", value, "write e.g. subj01=betas.npy"
+                f"argument {value!r}",
+                "NAME=PATH",
+                value,
+                "write e.g. subj01=betas.npy",
+                code="invalid-argument",
             )
         pairs[name] = Path(path)
     return pairs

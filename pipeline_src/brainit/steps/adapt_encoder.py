@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--history", type=Path, required=True, help="table of epochs to write")
     add_work_flags(parser)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     base = load_encoder(args.base, settings.features, args.weights)
     require_encoder_settings(args.base, base, settings.encoder)

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--history", type=Path, required=True)
     add_work_flags(parser)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     synthetic = {args.subject: args.synthetic} if args.synthetic else {}
     files = TrainingFiles(args.stimuli, args.external, synthetic, weights=args.weights)

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--base-clusters", type=Path, required=True)
     parser.add_argument("--clusters", type=Path, required=True, help="clusters to write")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     write_assigned(args.encoder, args.base_encoder, args.base_clusters, settings, args.clusters)
 
 

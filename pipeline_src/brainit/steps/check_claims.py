@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--earlier", type=Path, help="checks that come first (.csv)")
     parser.add_argument("--checks", type=Path, required=True, help="table to write (.csv)")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     write_table(args.checks, check_claims(named_paths(args.summaries), args.earlier, settings))
 
 

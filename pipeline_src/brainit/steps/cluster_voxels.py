@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clusters", type=Path, required=True, help="clusters to write")
     parser.add_argument("--summary", type=Path, required=True, help="table to write")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     voxels = named_paths(args.voxels)
     write_clusters(args.encoder, voxels, settings, args.clusters, args.summary, args.atlas)
 

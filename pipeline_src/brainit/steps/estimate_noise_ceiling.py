@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sessions", type=Path, required=True, help="sessions to write (.csv)")
     parser.add_argument("--figure", type=Path, required=True, help="figure to write (.png)")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     files = PreparedFiles(args.betas, args.voxels, args.betas_summary, args.trials)
     found = estimate_noise_ceiling(args.subject, files, settings.nsd, args.nsd, args.source)
     simulated = settings.run.simulation

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--per-image", type=Path, required=True, help="table to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="means to write (.csv)")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     per_image, summary = evaluate_run(args.recon, args.kind, args.stimuli, args.weights, settings)
     write_table(args.per_image, per_image)

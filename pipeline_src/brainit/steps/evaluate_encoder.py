@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--accuracy", type=Path, required=True, help="table to write (.csv)")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     files = EncoderFiles(
         encoder=args.encoder,

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=Path, required=True, help="folder of token shards")
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     name, rows = settings.features.semantic_tokens, settings.images.rows_per_shard
     device = run_device(settings)

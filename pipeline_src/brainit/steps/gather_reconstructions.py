@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{kind}", type=Path, nargs="+", required=required, help="shards")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     parts = {kind: getattr(args, kind) for kind in KINDS if getattr(args, kind)}
     gather_reconstructions(args.subject, args.run, args.stimuli, parts, args.out, settings)
 

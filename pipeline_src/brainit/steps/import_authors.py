@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder to fetch into")
     parser.add_argument("--out", type=Path, required=True, help="folder of the models")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     fetch_authors(args.checkpoints)
     sizes = AuthorsSizes(bit=settings.bit, encoder=settings.encoder)
     import_authors(args.checkpoints, args.out, all_subjects(), sizes)

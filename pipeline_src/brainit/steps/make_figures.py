@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     names = ("voxels", "betas", "trials", "histories", "metrics", "summaries")
     files = {name: named_paths(getattr(args, name)) for name in names}

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         checks=args.checks,
         benchmarks=args.benchmarks,
     )
-    write_report(args.out, make_report(inputs, read_settings(args.settings)))
+    write_report(args.out, make_report(inputs, read_settings(args)))
 
 
 if __name__ == "__main__":

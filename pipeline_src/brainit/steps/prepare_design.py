@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--nsd", type=Path, required=True, help="root of NSD's tree")
     parser.add_argument("--trials", type=Path, required=True, help="trial table to write (.csv)")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     trials = prepare_design(args.nsd, args.subject, settings.nsd, settings.run.seed)
     write_trials(args.trials, trials)
 

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--stimuli", type=Path, required=True, help="folder of shards to write")
     parser.add_argument("--external", type=Path, required=True, help="folder of shards to write")
     args = parser.parse_args(argv)
-    images = read_settings(args.settings).images
+    images = read_settings(args).images
     prepare_images(args.brick, args.coco, images, args.stimuli, args.external)
 
 

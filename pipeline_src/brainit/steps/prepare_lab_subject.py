@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ceiling=args.ceiling,
         ceiling_summary=args.ceiling_summary,
     )
-    import_lab_subject(args.folder, args.subject, read_settings(args.settings), outputs)
+    import_lab_subject(args.folder, args.subject, read_settings(args), outputs)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     job = DecodingJob(args.subject, args.betas, args.trials, args.bit, args.shard, args.weights)
     write_part(args.out, reconstruct_semantic(job, args.generator, settings))

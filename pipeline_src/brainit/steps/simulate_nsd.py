@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the simulated files")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     simulate(settings, args.out, args.workers)
 
 

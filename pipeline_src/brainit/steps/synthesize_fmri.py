@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     encoder = load_encoder(args.encoder, settings.features, args.weights)
     require_encoder_settings(args.encoder, encoder, settings.encoder)

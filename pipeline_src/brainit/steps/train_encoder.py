@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--history", type=Path, required=True, help="table of epochs to write")
     add_work_flags(parser)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     betas, trials = named_paths(args.betas), named_paths(args.trials)
     pool = load_pool(betas, trials, settings.nsd, args.duration, settings.run.seed)

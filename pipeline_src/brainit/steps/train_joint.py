@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--generator", type=Path, required=True, help="where the U-Net goes")
     add_work_flags(parser)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     synthetic = named_paths(args.synthetic)
     files = TrainingFiles(args.stimuli, args.external, synthetic, weights=args.weights)

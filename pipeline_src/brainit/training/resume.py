@@ -123,7 +123,7 @@ def digest_of(settings: Settings, code: str, inputs: Mapping[str, Any]) -> str:
     """Digest all that determines a training; how it is cut into jobs does not."""
     sections = settings.model_dump(mode="json")
     for key in ("checkpoint_minutes", "max_hours"):
-        del sections["run"][key]
+        sections["run"].pop(key, None)
     content = {
         "settings": sections,
         "device": run_device(settings).type,

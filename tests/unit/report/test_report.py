@@ -121,7 +121,7 @@ def test_report_names_a_missing_table_and_a_damaged_provenance(inputs: ReportInp
     with pytest.raises(PipelineError) as error:
         make_report(inputs, SIMULATED)
     assert error.value.code == "missing-file" and error.value.where == str(table)
-    assert "make_tables" in error.value.fix
+    assert "make_table" in error.value.fix
     table.write_text(text)
     record.write_text("{")
     with pytest.raises(PipelineError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from brainit.core.errors import PipelineError
-from brainit.core.settings.base import Section
+from brainit.core.settings.base import Section, told_to
 from brainit.core.settings.data import (
     FeatureSettings,
     ImageSettings,
@@ -92,25 +92,46 @@ class Settings(Section):
     seeds: SeedSettings = SeedSettings()
 
 
-def parse_sections(sections: dict[str, Any]) -> Settings:
-    """Check a dictionary of sections; a section that is not given has the paper's values.
+def parse_sections(sections: dict[str, Any], step: str | None = None) -> Settings:
+    """Check a dictionary of sections; a key that is not given has the paper's value.
 
-    Raises `PipelineError` that names every faulty key at once.
+    With `step`, reading a key that is not given raises `PipelineError`
+    instead. Raises `PipelineError` that names every faulty key at once.
     """
     if not isinstance(sections, dict):
         raise PipelineError(
-            "settings", "a mapping of sections", type(sections).__name__, "see config/config.yaml"
+            "settings",
+            "a mapping of sections",
+            type(sections).__name__,
+            "write sections as in config/config.yaml",
+            code="invalid-setting",
         )
     try:
-        return Settings.model_validate_json(json.dumps(sections))
+        context = None if step is None else {"step": step}
+        settings = Settings.model_validate_json(json.dumps(sections), context=context)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']} (found {e['input']!r})"
             for e in error.errors()
         )
         raise PipelineError(
-            "settings", "known keys with valid values", faults, "correct the config file"
+            "settings",
+            "known keys with valid values",
+            faults,
+            "correct these keys in the configuration",
+            code="invalid-setting",
         ) from error
+    return settings if step is None else _told(settings, step)
+
+
+def _told(settings: Settings, step: str) -> Settings:
+    """Return settings that hold only what was given; sections not given are there, but empty."""
+    told = told_to(step, "", settings)
+    for name in Settings.model_fields:
+        section = getattr(settings, name)
+        if isinstance(section, Section):
+            told.__dict__[name] = told_to(step, name, section)
+    return told
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,19 +1,61 @@
-"""What the sections of the settings share: strictness and common types."""
+"""What the sections of the settings share: strictness, common types, and untold keys."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from brainit.core.errors import PipelineError
 
 Duration = Annotated[str, Field(pattern=r"^(15min|30min|450trials|[1-9]h|[123][0-9]h)$")]
 Subject = Annotated[str, Field(pattern=r"^subj0[1-8]$")]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Kind = TypeVar("Kind", bound="Section")
 
 
 class Section(BaseModel):
-    """A section of the settings: frozen, strict, unknown keys refused."""
+    """A section of the settings: frozen, strict, unknown keys refused.
+
+    A section told to a step holds only the keys that its rule passes; to read another raises
+    `PipelineError`, so that no step takes the paper's value for one that the user changed.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
     )
+    _told: Any = PrivateAttr(default=None)
+    """(step, section) of settings told to a step, else None."""
+
+    if not TYPE_CHECKING:  # a type checker must keep reporting unknown attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse a key that the step was not told; other names are pydantic's."""
+            if name not in type(self).model_fields:
+                return super().__getattr__(name)
+            step, section = self._told or ("", "")
+            key = f"{section}.{name}" if section else name
+            raise PipelineError(
+                f"step {step}",
+                f"the setting {key} among those that its rule passes",
+                f"only {sorted(self.model_fields_set)}" if self.model_fields_set else "none",
+                f"declare {key} for {step} in brainit/workflow/reads.py",
+                code="undeclared-setting",
+            )
+
+
+def can_check(info: Any, section: Section, *keys: str) -> bool:
+    """Return whether a validator may compare these keys: a step may be told only some of them.
+
+    `info` is pydantic's ValidationInfo.
+    """
+    return info.context is None or section.model_fields_set.issuperset(keys)
+
+
+def told_to(step: str, name: str, section: Kind) -> Kind:
+    """Return a copy of the section `name` that holds only the keys that were given."""
+    copy = section.model_copy()
+    for key in type(section).model_fields.keys() - section.model_fields_set:
+        del copy.__dict__[key]
+    copy._told = (step, name)
+    return copy

@@ -3,11 +3,11 @@
 Sources: P = paper, C = released code.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from brainit.core.settings.base import Positive, Rate, Section, Share, Subject
+from brainit.core.settings.base import Positive, Rate, Section, Share, Subject, can_check
 
 LAB_NAME = r"^(?!(subj0[1-8]|group|tables|figures|logs|benchmarks)$)[A-Za-z][A-Za-z0-9]{0,31}$"
 """Names of lab subjects: letters and digits, none of NSD's and none of the results tree's."""
@@ -92,7 +92,9 @@ class NsdSettings(Section):
     """Shared images that form the test set."""
 
     @model_validator(mode="after")
-    def _check_mask(self) -> "NsdSettings":
+    def _check_mask(self, info: Any) -> "NsdSettings":
+        if not can_check(info, self, "space", "mask", "mask_files"):
+            return self
         n_files = {"fsaverage": 2, "func1pt8mm": 1}[self.space] if self.mask == "files" else 0
         if len(self.mask_files) != n_files:
             raise ValueError(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from brainit.core.settings.base import Duration, Positive, Rate, Section, Share
+from brainit.core.settings.base import Duration, Positive, Rate, Section, Share, can_check
 
 FiveCounts = Annotated[tuple[Positive, ...], Field(min_length=5, max_length=5)]
 """One for each of VGG's five taps."""
@@ -169,8 +169,9 @@ class JointSettings(Section):
     """Compute the U-Net's activations again in backward instead of keeping them (C)."""
 
     @model_validator(mode="after")
-    def _check_processes(self) -> "JointSettings":
-        if self.accumulation % self.processes:
+    def _check_processes(self, info: Any) -> "JointSettings":
+        can_compare = can_check(info, self, "processes", "accumulation")
+        if can_compare and self.accumulation % self.processes:
             raise ValueError(
                 f"joint.processes {self.processes} does not divide joint.accumulation"
                 f" {self.accumulation}: at a batch of {self.batch} each needs the same passes"

@@ -215,10 +215,13 @@ def _differences(settings: Settings) -> Iterator[tuple[str, Any, Any, bool]]:
     for section in SECTIONS:
         mine, theirs = getattr(settings, section), getattr(paper, section)
         for key in type(mine).model_fields:
-            path, pair = f"{section}.{key}", (getattr(mine, key), getattr(theirs, key))
+            path = f"{section}.{key}"
+            if path in _ALIKE:
+                continue
+            pair = getattr(mine, key), getattr(theirs, key)
             if path in _COUNTED:
                 pair = len(pair[0]), len(pair[1])
-            if path not in _ALIKE and pair[0] != pair[1]:
+            if pair[0] != pair[1]:
                 yield _WHAT.get(path, path), *pair, _is_smaller(*pair)
 
 

@@ -12,7 +12,7 @@ from brainit.reconstruction.semantic import reconstruct_semantic
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("reconstruct", __doc__)
+    parser = step_parser("reconstruct_fused", __doc__)
     parser.add_argument("--subject", required=True)
     parser.add_argument("--betas", type=Path, required=True)
     parser.add_argument("--trials", type=Path, required=True)
@@ -23,11 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="folder of published weights")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     job = DecodingJob(args.subject, args.betas, args.trials, args.bit, args.shard, args.weights)
     write_part(args.out, reconstruct_semantic(job, args.generator, settings, args.lowlevel))
 
 
 if __name__ == "__main__":
-    run_step("reconstruct", main, output="--out")
+    run_step("reconstruct_fused", main, output="--out")

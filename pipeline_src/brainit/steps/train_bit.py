@@ -1,4 +1,7 @@
-"""Train the semantic BIT: OpenCLIP tokens from fMRI, by L2 (sections 3.1-3.2, D)."""
+"""Train a BIT of stage 1 (sections 3.1-3.2, D).
+
+The low-level BIT predicts VGG tokens (InfoNCE), the semantic one OpenCLIP tokens (L2).
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +15,8 @@ from brainit.training.runs import BitOutput, PoolData, run_stage1
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("train_bit_semantic", __doc__)
+    parser = step_parser("train_bit", __doc__)
+    parser.add_argument("--kind", choices=["lowlevel", "semantic"], required=True)
     parser.add_argument("--betas", nargs="+", required=True, help="subj01=PATH ...")
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
     parser.add_argument("--clusters", type=Path, required=True, help="V2C map")
@@ -27,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--history", type=Path, required=True)
     add_work_flags(parser)
     args = parser.parse_args(argv)
-    settings = read_settings(args.settings)
+    settings = read_settings(args)
     use_threads(settings.run.threads)
     files = TrainingFiles(
         args.stimuli,
@@ -40,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = PoolData(named_paths(args.betas), named_paths(args.trials), args.duration)
     out = BitOutput(args.bit, args.history)
     work = Work(args.work, args.code, args.checkpoint_minutes, args.max_hours)
-    run_stage1("semantic", data, args.clusters, files, settings, out, work)
+    run_stage1(args.kind, data, args.clusters, files, settings, out, work)
 
 
 if __name__ == "__main__":
-    run_step("train_bit_semantic", main, output="--bit")
+    run_step("train_bit", main, output="--bit")
