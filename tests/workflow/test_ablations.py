@@ -43,10 +43,10 @@ def test_a_variant_is_at_most_twenty_jobs_from_the_first_changed_step(
     assert 0 < len(rules) <= 20
     models = [rule for rule in rules if rule.startswith(("train_", "cluster_"))]
     clusters = [] if variant == "no_external" else ["cluster_voxels"]
-    expected = [*clusters, "train_bit_lowlevel", "train_bit_semantic", "train_joint"]
+    expected = [*clusters, "train_bit", "train_bit", "train_joint"]
     if variant.startswith("mlp_"):
-        expected = ["train_bit_lowlevel"]
-        assert rules.count("reconstruct_lowlevel") == 4 and "reconstruct" not in rules
+        expected = ["train_bit"]
+        assert rules.count("reconstruct_lowlevel") == 4 and "reconstruct_fused" not in rules
     assert sorted(models) == sorted(expected)
     assert "reconstruct_semantic" not in rules
 
@@ -70,7 +70,7 @@ def test_a_variant_equal_to_the_full_run_is_the_full_run(
     text = dry_run("ablations", *DEMO)
     jobs = parse_jobs(text)
     assert jobs_of("k128", jobs) and not jobs_of("k32", jobs)
-    (command,) = re.findall("python -m brainit.steps.make_tables .*--names t1 .*", text)
+    (command,) = re.findall("python -m brainit.steps.make_table --name t1 .*", text)
     atlases = ("40h_schaefer400", "40h_schaefer1000")
     for rows in (TABLES[name] for name in ("t1", "t2", "t3", "t5")):
         for row in rows.conditions:
@@ -104,7 +104,7 @@ def test_low_level_images_are_shared_by_a_variant_of_the_semantic_branch(
     assert any("all/short/joint/bit" in name for name in found)
     assert not any("recon_40h_short_parts/lowlevel" in name for name in found)
     assert not any("short/bit_semantic" in name for name in found)
-    assert job_counts(result.stdout + result.stderr)["train_bit_semantic"] == 1
+    assert job_counts(result.stdout + result.stderr)["train_bit"] == 2, "main's, of each kind"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_everything_holds_both_reports(dry_run: DryRun) -> None:
     tables = {Path(path).stem for path in found if path.startswith("results/demo/tables/")}
     assert tables == set(EVERY_TABLE), "the report's list of what was not run is that of the rules"
     control = jobs_of("shuffled_trials", jobs)
-    assert len(control) <= 20 and "train_bit_semantic" in control and "train_encoder" not in control
+    assert len(control) <= 20 and "train_bit" in control and "train_encoder" not in control
 
 
 def test_everything_decodes_beyond_the_paper_and_all_does_not(dry_run: DryRun) -> None:
@@ -193,7 +193,7 @@ def test_a_seed_trains_anew_from_the_bits_on(snakemake: Run, tmp_path: Path) -> 
     result = snakemake("ablations", *DRY, "--configfile", "config/demo.yaml", str(path))
     text = result.stdout + result.stderr
     trained = jobs_of("k8_seed7", parse_jobs(text))
-    assert "train_bit_semantic" in trained and "cluster_voxels" not in trained
+    assert trained.count("train_bit") == 2 and "cluster_voxels" not in trained
     assert "train_joint" in jobs_of("seed7", parse_jobs(text))
     job = text.split("all_k8_seed7.log")[1].split("Shell command:")[1].split("&>")[0]
     settings = json.loads(job.split("--settings '")[1].split("'")[0])

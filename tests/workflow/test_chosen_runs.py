@@ -12,7 +12,7 @@ from .dry_runs import DRY
 RUNS = {"nsd": {"evaluated": ["subj01", "subj02"], "transfer": ["subj02"], "connections": 3}}
 ALL_THE_SAME = (
     *("simulate_nsd", "download", "prepare_design", "prepare_betas", "prepare_images"),
-    *("train_encoder", "cluster_voxels", "train_bit_lowlevel", "train_joint"),
+    *("train_encoder", "cluster_voxels", "train_bit", "train_joint"),
 )
 FETCHING = ("download", "prepare_betas")
 READING_AND_WRITING = ("download", "prepare_design", "prepare_betas", "prepare_images")

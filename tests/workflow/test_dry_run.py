@@ -153,6 +153,8 @@ def test_every_rule_digests_its_code_and_logs(repository: Path) -> None:
         if "shell:" in text:
             assert f'code_digest("brainit.steps.{name}")' in text, name
             assert '" &> {log:q}"' in text, name
+            suffix = "_{kind}" if name == "train_bit" else ""
+            assert f'settings=settings("{name}{suffix}")' in text, name
             launcher = "{params.launcher:q} " if name == "train_joint" else ""
             assert f'"python {launcher}-m brainit.steps.{name}"' in text, name
 
@@ -162,3 +164,9 @@ def test_every_step_says_what_it_takes(repository: Path) -> None:
         text = (repository / "pipeline_src/brainit/steps" / f"{step}.py").read_text()
         assert ast.get_docstring(ast.parse(text)), step
         assert len(text.splitlines()) <= 80, step
+
+
+def test_the_rules_share_few_helpers(repository: Path) -> None:
+    """Logic is in `brainit.workflow`, where it is typed and tested."""
+    files = (repository / "workflow" / "rules").glob("[!0-9]*.smk")
+    assert sum(len(path.read_text().splitlines()) for path in files) < 200

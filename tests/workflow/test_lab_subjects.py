@@ -25,7 +25,7 @@ def test_literal_command_decodes_a_lab_subject_by_transfer(dry_run: DryRun) -> N
         "adapt_joint": 1,
         "reconstruct_lowlevel": 1,
         "reconstruct_semantic": 1,
-        "reconstruct": 1,
+        "reconstruct_fused": 1,
         "gather_reconstructions": 1,
     }
     assert {name: counts[name] for name in expected} == expected

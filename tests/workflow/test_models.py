@@ -70,8 +70,8 @@ def test_lowlevel_target_has_no_generator_and_no_semantic_job(dry_run: DryRun, t
     found = rules(job_counts(text))
     assert ("evaluate_lowlevel" in found) == target.startswith("metrics")
     assert {"gather_reconstructions_lowlevel", "reconstruct_lowlevel", "train_encoder"} <= found
-    generated = {"train_joint", "adapt_joint", "train_bit_semantic", "extract_features"}
-    generated |= {"reconstruct", "reconstruct_semantic", "gather_reconstructions", "evaluate"}
+    generated = {"train_joint", "adapt_joint", "extract_features"}
+    generated |= {"reconstruct_fused", "reconstruct_semantic", "gather_reconstructions", "evaluate"}
     assert not found & generated
     inputs = [path for job in parse_jobs(text) for path in job["input"]]
     for absent in ("unclip6", "zavychromaxl", "openclip", "semantic", "joint"):

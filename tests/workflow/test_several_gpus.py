@@ -42,7 +42,7 @@ def test_stage_2_asks_for_a_gpu_for_each_process(snakemake: Run, tmp_path: Path)
     found = {block["rule"]: block for block in parse_jobs(said)}
     line = sbatch_line(found["train_joint"])
     assert " --gpus=4" in line and " --cpus-per-task=32" in line and " --mem 256000" in line, line
-    assert " --gpus=1" in sbatch_line(found["train_bit_semantic"])
+    assert " --gpus=1" in sbatch_line(found["train_bit"])
     torchrun = "-m torch.distributed.run --standalone --shutdown-timeout 240 --nproc-per-node 4"
     assert re.findall("python (.*) -m brainit.steps.train_joint", said) == [torchrun]
 

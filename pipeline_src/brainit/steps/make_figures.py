@@ -5,8 +5,7 @@ from pathlib import Path
 
 from brainit.core.cli import named_paths, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
-from brainit.report.figure_inputs import FigureInputs
-from brainit.report.figures import make_figures
+from brainit.report.figures import FigureInputs, make_figures
 
 
 def main(argv: Sequence[str] | None = None) -> None:
