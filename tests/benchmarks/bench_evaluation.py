@@ -25,7 +25,7 @@ from brainit.evaluation import score
 from brainit.evaluation.metrics.networks import pair_distances, tap_features
 from brainit.features.lpips import CHANNELS
 from brainit.features.published_metrics import OPENAI_CLIP
-from brainit.features.registry import LOADERS
+from brainit.features.registry import find_entry, load_published
 from brainit.features.semantic_tokens import build_clip, openclip_config
 from brainit.features.weights_file import freeze
 
@@ -53,7 +53,7 @@ def random_network(name: str) -> nn.Module:
         state = {n: v for n, v in state.items() if not n.startswith("fc.")}
     if name == "lpips_alex":
         state |= {f"lin{i}.model.1.weight": torch.rand(1, n, 1, 1) for i, n in enumerate(CHANNELS)}
-    return freeze(LOADERS[name](Path(name), state))
+    return freeze(load_published(find_entry(name), Path(name), state))
 
 
 class Clock:

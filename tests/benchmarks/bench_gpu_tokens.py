@@ -15,8 +15,7 @@ from gpu_place import finish, first_line, peak_gb, random_backbone
 from torch import Tensor, nn
 
 from brainit.features.dinov2 import DinoSize
-from brainit.features.networks import BIGG14
-from brainit.features.semantic_tokens import SemanticTokens, build_clip, openclip_config
+from brainit.features.semantic_tokens import BIGG14, SemanticTokens, build_clip, openclip_config
 from brainit.features.weights_file import freeze
 
 N_ROUNDS, LARGEST_BATCH = 5, 512

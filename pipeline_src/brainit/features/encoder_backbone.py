@@ -6,6 +6,7 @@ token, register tokens, patches.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from brainit.features.resize import resize_images
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
+from brainit.features.weights_file import sizes_of
 
 
 class LayerScale(nn.Module):
@@ -125,3 +127,8 @@ class EncoderBackbone(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
+
+
+def build_encoder_backbone(architecture: dict[str, Any]) -> EncoderBackbone:
+    """Return an untrained network of the given sizes."""
+    return EncoderBackbone(**sizes_of(architecture))

@@ -14,45 +14,20 @@ metric            `taps`, `forward(images) -> {tap: (batch, features)}`; LPIPS, 
 Images are float32 (batch, 3, side, side) in [0, 1]; each network resizes to its own size.
 """
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from brainit.core.errors import PipelineError
 from brainit.features.checkpoint_reader import read_tensors
-from brainit.features.dinov2 import load_dinov2
-from brainit.features.lpips import load_lpips
-from brainit.features.networks import BUILDERS, load_openclip, load_vgg16_bn
-from brainit.features.published_metrics import (
-    load_alexnet,
-    load_clip_vit_l14,
-    load_efficientnet_b1,
-    load_inception_v3,
-    load_swav_resnet50,
-)
-from brainit.features.refiner import load_sdxl_refiner
+from brainit.features.loaders import LOADERS
 from brainit.features.registry_entries import ENTRIES, BackboneEntry
-from brainit.features.unclip import load_unclip6
-from brainit.features.vgg import VggFeatures
 from brainit.features.weights_file import freeze, load_state, read_network
 
 DEMO_FOLDER = Path(__file__).parent / "demo"
-
-LOADERS: dict[str, Callable[[Path, dict[str, Tensor]], nn.Module]] = {
-    "dinov2_vitl14_reg": load_dinov2,
-    "openclip_vit_bigg14": load_openclip,
-    "vgg16_bn": load_vgg16_bn,
-    "unclip6": load_unclip6,
-    "zavychromaxl_v30": load_sdxl_refiner,
-    "alexnet": load_alexnet,
-    "inception_v3": load_inception_v3,
-    "clip_vit_l14": load_clip_vit_l14,
-    "efficientnet_b1": load_efficientnet_b1,
-    "swav_resnet50": load_swav_resnet50,
-    "lpips_alex": load_lpips,
-}
-"""From the tensors of a published file, by their published names, to the network."""
 
 
 def find_entry(name: str, role: str | None = None) -> BackboneEntry:
@@ -86,16 +61,27 @@ def load_backbone(role: str, name: str, weights_dir: Path | None = None) -> nn.M
     missing and unknown names it lists.
     """
     entry = find_entry(name, role)
-    if entry.is_demo:
-        path = require_weights(entry, None)
-        architecture, state = read_network(path, role)
-        network = BUILDERS[role](architecture)
-        load_state(path, network, state)
-        return _for_use(network)
     path = require_weights(entry, weights_dir)
-    return _for_use(LOADERS[name](path, read_tensors(path)))
-
-
-def _for_use(network: nn.Module) -> nn.Module:
+    if entry.is_demo:
+        architecture, state = read_network(path, role)
+        network = _loader(role, "demo")(architecture)
+        load_state(path, network, state)
+    else:
+        network = load_published(entry, path, read_tensors(path))
     freeze(network)
-    return freeze(network.folded()) if isinstance(network, VggFeatures) else network
+    return freeze(network.folded()) if role == "vgg" else network
+
+
+def load_published(entry: BackboneEntry, path: Path, published: dict[str, Tensor]) -> Any:
+    """Return a published network from the tensors of its file at `path`, by their published names.
+
+    Raises `PipelineError` that lists missing and unknown names.
+    """
+    return _loader(entry.role, entry.name)(path, published)
+
+
+def _loader(role: str, name: str) -> Callable[..., Any]:
+    """Import the module that builds a network, so that no other network's is imported."""
+    module, _, function = LOADERS[role][name].partition(":")
+    loader: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return loader

@@ -4,6 +4,8 @@ Another architecture, objective and seed than every network that the decoder use
 (after the second stage, pooled to 8 x 8) and `final` (pooled features before the classifier).
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 
 from brainit.features.resize import resize_images
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
+from brainit.features.weights_file import sizes_of
 
 
 class ResidualBlock(nn.Module):
@@ -66,3 +69,8 @@ class MetricNetwork(nn.Module):
                 features["mid"] = F.adaptive_avg_pool2d(x, 8).flatten(1)
         features["final"] = x.mean(dim=(2, 3))
         return features
+
+
+def build_metric_network(architecture: dict[str, Any]) -> MetricNetwork:
+    """Return an untrained network of the given sizes."""
+    return MetricNetwork(**{**sizes_of(architecture), "widths": tuple(architecture["widths"])})

@@ -8,6 +8,7 @@ released code.
 """
 
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,10 +18,12 @@ from torch import Tensor, nn
 from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
 from brainit.features.resize import resize_images
+from brainit.features.weights_file import REFETCH, load_state
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+BIGG14 = "ViT-bigG-14"
 _OPEN_CLIP = (2, 24)
 """The first version whose tokens have passed `ln_post`."""
 
@@ -102,3 +105,26 @@ class SemanticTokens(nn.Module):
         prepared = self.prepare(images)
         _, tokens = visual(prepared.to(visual.conv1.weight.dtype))
         return tokens.to(prepared.dtype)
+
+
+def build_semantic_tokens(architecture: dict[str, Any]) -> SemanticTokens:
+    """Return an untrained network of the given architecture."""
+    return SemanticTokens(build_clip(architecture))
+
+
+def load_openclip(
+    path: Path, published: dict[str, Tensor], architecture: dict[str, Any] | None = None
+) -> SemanticTokens:
+    """Return the tokens' network from an open_clip state dict (ViT-bigG/14 where None).
+
+    Only the image tower is kept. It is built without memory of its own, so that the weights are in
+    memory once. Raises `PipelineError` that lists missing and unknown keys.
+    """
+    architecture = architecture or openclip_config(BIGG14)
+    vision = {**architecture["vision_cfg"], "output_tokens": True}
+    with torch.device("meta"):
+        clip: Any = build_clip({**architecture, "vision_cfg": vision})
+    tower = nn.ModuleDict({"visual": clip.visual})
+    state = {n: v.float() for n, v in published.items() if n.startswith("visual.")}
+    load_state(path, tower, state, assign=True, fix=REFETCH)
+    return SemanticTokens(tower)

@@ -5,7 +5,10 @@ torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same 
 channels and 32 px; its heads exist only while it is trained.
 """
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,10 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from brainit.features.resize import resize_images
+from brainit.features.weights_file import REFETCH, load_state, sizes_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CONVOLUTIONS = (2, 2, 3, 3, 3)
+VGG16_CHANNELS = (64, 128, 256, 512, 512)
+VGG16_IMAGE_SIZE = 112
 
 
 class VggFeatures(nn.Module):
@@ -76,3 +82,39 @@ class VggFeatures(nn.Module):
                 layers += [fuse_conv_bn_eval(conv, norm), nn.ReLU()]  # type: ignore[arg-type,type-var]
             self.stages[number] = nn.Sequential(*layers)
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_vgg(architecture: dict[str, Any]) -> VggFeatures:
+    """Return an untrained network of the given sizes."""
+    return VggFeatures(**sizes_of(architecture))
+
+
+def load_vgg16_bn(path: Path, published: dict[str, Tensor]) -> VggFeatures:
+    """Return VGG-16 with batch norm from torchvision's state dict.
+
+    The classifier's weights are ignored. Raises `PipelineError` that lists missing keys.
+    """
+    network = VggFeatures(VGG16_CHANNELS, VGG16_IMAGE_SIZE)
+    load_state(path, network, vgg16_bn_state(published), fix=REFETCH)
+    return network
+
+
+def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename torchvision's `features.<n>.*` to our `stages.<stage>.<layer>.*`.
+
+    Layers that VGG-16 has not keep their names; all else is left out.
+    """
+    names: dict[int, str] = {}
+    number = 0
+    for stage, n_convolutions in enumerate(CONVOLUTIONS):
+        for layer in range(3 * n_convolutions):  # convolution, batch norm, ReLU
+            names[number] = f"stages.{stage}.{layer}"
+            number += 1
+        number += 1  # pooling
+    state = {}
+    for name, value in published.items():
+        found = re.fullmatch(r"features\.(\d+)\.(.+)", name)
+        if found:
+            place = names.get(int(found[1]))
+            state[f"{place}.{found[2]}" if place else name] = value
+    return state

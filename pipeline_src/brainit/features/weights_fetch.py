@@ -21,7 +21,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of
 from brainit.data.fetch.sources import download_file
 from brainit.features.checkpoint_reader import read_tensors
-from brainit.features.registry import LOADERS, require_weights
+from brainit.features.registry import load_published, require_weights
 from brainit.features.registry_entries import BackboneEntry, Source
 from brainit.features.weights_file import count_parameters
 
@@ -44,7 +44,7 @@ def fetch_weights(entry: BackboneEntry, target: Path) -> None:
     """
     own = (offline_folder() or target.parent) / entry.file
     if own.is_file():
-        LOADERS[entry.name](own, read_tensors(own))
+        load_published(entry, own, read_tensors(own))
         if own.resolve() != target.resolve():
             with atomic_path(target) as partial:
                 shutil.copyfile(own, partial)
@@ -58,7 +58,7 @@ def fetch_weights(entry: BackboneEntry, target: Path) -> None:
         found = read_tensors(path)
         kept = {n: t for n, t in found.items() if not source.keep or n.startswith(source.keep)}
         tensors |= kept
-    LOADERS[entry.name](path, tensors)
+    load_published(entry, path, tensors)
     with atomic_path(target) as partial:
         save_file(_separate(tensors), partial, metadata={"brainit_source": json.dumps(digests)})
     shutil.rmtree(downloads, ignore_errors=True)
@@ -130,7 +130,7 @@ def verify_weights(entry: BackboneEntry, folder: Path) -> str:
     Raises `PipelineError` where they are missing, unreadable or not the network's.
     """
     path = require_weights(entry, folder)
-    network = LOADERS[entry.name](path, read_tensors(path))
+    network = load_published(entry, path, read_tensors(path))
     with safe_open(path, framework="pt") as handle:
         noted = json.loads((handle.metadata() or {}).get("brainit_source", "{}"))
     origin = ", ".join(f"{source} (SHA-256 {digest})" for source, digest in noted.items())

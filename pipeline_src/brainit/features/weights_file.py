@@ -94,3 +94,8 @@ def count_parameters(network: nn.Module) -> int:
 def is_finite(state: dict[str, Tensor]) -> bool:
     """Say whether every number of a state dict is finite."""
     return all(bool(torch.isfinite(value).all()) for value in state.values())
+
+
+def sizes_of(architecture: dict[str, Any]) -> dict[str, Any]:
+    """Return the sizes kept beside a shipped network's weights, less its `kind`."""
+    return {key: value for key, value in architecture.items() if key != "kind"}

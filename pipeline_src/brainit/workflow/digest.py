@@ -1,59 +1,297 @@
-"""Digest the code of a step, so that a job reruns where its code changed.
+"""Digest the code that decides a step's bytes, so that a job reruns where that code changed.
 
-The digest covers the syntax trees of the step's module and of all modules of the package that it
-imports. No module is imported for it.
+From the step's module on, the digest follows names to the functions, classes and constants that
+they mean, within the package and without importing it. Each counts by its syntax tree less words
+and annotations (`normal_form`). What runs when a module is imported counts for all that import it.
+Networks count by role: `load_backbone("vgg", ...)` adds the loaders of that role.
+
+`python -m brainit.workflow.digest STEP` lists what the digest of a step covers.
 """
 
 import ast
 import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from brainit.workflow.normal_form import called, normal_form
+
 PACKAGE = Path(__file__).resolve().parents[1]
+Name = tuple[str, str | None]
+"""(module, name in it)."""
+LOADERS = "brainit.features.loaders"
+_ROLE = "role:"
+LEFT_OUT = {
+    "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
+    "brainit.core.cli": "parses flags: their values are told, their types stand in dataclasses",
+    "brainit.core.errors": "words and codes of errors",
+    "brainit.core.interruption": "ends a step early, on a whole checkpoint; its rerun continues",
+    "brainit.core.locks": "lets one job write an output at a time",
+    "brainit.core.progress": "reports progress",
+    "brainit.core.settings": "each step is told the values that it reads, and may read no others",
+    "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
+    "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
+    LOADERS: "followed role by role",
+    "brainit.workflow.digest": "this digest",
+    "brainit.workflow.normal_form": "this digest",
+}
+"""Modules, packages and names (`module:name`) that never decide bytes, and why.
+
+The rest of `core` counts: `artifacts`, `shards` and `files` write the bytes, `streams`, `seeds` and
+`device` decide draws and precision, `checkpoints` what a training continues from, `compat` which
+library code runs.
+"""
 
 
-def code_digest(module: str, root: Path | None = None) -> str:
-    """Digest a module and all modules of the package that it imports, to 16 hexadecimal digits.
+@dataclass
+class Part:
+    """A definition of a module: the digest of its normal form, and the names that it uses."""
+
+    digest: str
+    uses: frozenset[str]
+
+
+@dataclass
+class Module:
+    """A module's definitions, its imports by local name, and all modules that it imports.
+
+    The part "" is what runs at import: statements that define nothing.
+    """
+
+    parts: dict[str, Part] = field(default_factory=dict)
+    imports: dict[str, set[str]] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)
+
+
+def code_digest(*names: str, root: Path | None = None) -> str:
+    """Digest all code that modules (`a.b`) or definitions (`a.b:name`) reach, to 16 hex digits.
 
     `root` is the folder that holds the package `brainit`; None: the folder of this package.
     """
-    folder = root or PACKAGE.parent
-    text = "".join(f"{name} {_parsed(name, folder)[0]}\n" for name in modules_of(module, folder))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def modules_of(module: str, root: Path | None = None) -> list[str]:
-    """Return the modules that a module's digest covers, sorted."""
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting.extend(_parsed(name, root or PACKAGE.parent)[1])
-    return sorted(seen)
+    return (Code(root) if root else _own()).digest(*names)
 
 
 @cache
-def _parsed(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the digest of a module's tree without docstrings, and the modules it imports."""
-    tree = ast.parse(_source(module, root).read_text(encoding="utf-8"))
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-            if ast.get_docstring(node, clean=False):
-                node.body = node.body[1:]
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    own = {name for name in names if name.split(".")[0] == "brainit"}
-    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return digest, tuple(sorted(name for name in own if _source(name, root).is_file()))
+def _own() -> "Code":
+    return Code(PACKAGE.parent)
+
+
+class Code:
+    """The sources below a folder; each is read once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._modules: dict[str, Module | None] = {}
+        self._steps: dict[Name, tuple[str, list[Name]]] = {}
+
+    def digest(self, *names: str) -> str:
+        """Return the digest of all that the names reach; see `code_digest`."""
+        text = "".join(f"{line}\n" for line in self.covered(*names))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def covered(self, *names: str) -> list[str]:
+        """Return a line for each definition that the names reach: its name and its own digest."""
+        waiting: list[Name] = []
+        for name in names:
+            module, _, part = name.partition(":")
+            waiting.append((module, part or None))
+        lines, seen = set[str](), set[Name]()
+        while waiting:
+            one = waiting.pop()
+            if one not in seen:
+                seen.add(one)
+                if one not in self._steps:
+                    self._steps[one] = self._step(*one)
+                line, reached = self._steps[one]
+                lines.add(line)
+                waiting += reached
+        return sorted(lines - {""})
+
+    def _step(self, module: str, name: str | None) -> tuple[str, list[Name]]:
+        """Return the line of a definition ("" for none), and what it uses.
+
+        A name None stands for all of the module, "" for what runs when it is imported.
+        """
+        found = self._module(module)
+        if name and name.startswith(_ROLE):
+            return self._loaders(name.removeprefix(_ROLE))
+        if found is None or _is_left_out(module) or _is_left_out(f"{module}:{name}"):
+            return "", []
+        if name is None:
+            return "", [(module, part) for part in ("", *found.parts)]
+        part = found.parts.get(name, Part("", frozenset()))
+        reached: list[Name] = [] if name == "" else [(module, "")]
+        outside = set()
+        for use in part.uses:
+            for to_module, to_name in self._resolved(module, found, use):
+                if to_module.split(".")[0] == "brainit":
+                    reached.append((to_module, to_name))
+                else:
+                    outside.add(f"{use.partition('.')[0]}={to_module}")
+        if name == "":
+            words = module.split(".")
+            parents = [".".join(words[:n]) for n in range(1, len(words))]
+            reached += [(other, "") for other in (*parents, *found.imported)]
+        line = " ".join([f"{module}:{name}", part.digest, *sorted(outside)])
+        return (line if part.digest else ""), reached
+
+    def _resolved(self, module: str, found: Module, use: str) -> Iterator[Name]:
+        """Yield (module, definition or None for all) of a dotted name used in a module."""
+        if use.startswith(_ROLE):
+            yield LOADERS, use
+            return
+        first, *rest = use.split(".")
+        if first in found.parts:
+            yield module, first
+        for target in found.imports.get(first, ()):
+            if target.split(".")[0] == "brainit":
+                yield from self._in_package([*target.split("."), *rest])
+            else:
+                yield target, None
+
+    def _in_package(self, words: list[str]) -> Iterator[Name]:
+        for n in range(len(words), 0, -1):
+            module = ".".join(words[:n])
+            found = self._module(module)
+            if found is None:
+                continue
+            if n == len(words):
+                yield module, None
+            elif words[n] in found.parts:
+                yield module, words[n]
+            elif words[n] in found.imports and not _is_left_out(module):
+                yield from self._resolved(module, found, ".".join(words[n:]))
+            else:
+                yield module, None
+            return
+
+    def _loaders(self, role: str) -> tuple[str, list[Name]]:
+        """Return the loaders of a role, of all its networks; "*": of every role."""
+        tree = ast.parse(_source(LOADERS, self._root).read_text(encoding="utf-8"))
+        (table,) = (node.value for node in tree.body if isinstance(node, ast.AnnAssign))
+        assert table is not None
+        loaders = ast.literal_eval(table)
+        chosen = {name: loaders[name] for name in (loaders if role == "*" else [role])}
+        line = f"{LOADERS}:{role} {json.dumps(chosen, sort_keys=True)}"
+        found = [word.split(":") for networks in chosen.values() for word in networks.values()]
+        return line, [(module, function) for module, function in found]
+
+    def _module(self, name: str) -> Module | None:
+        if name not in self._modules:
+            path = _source(name, self._root)
+            text = path.read_text(encoding="utf-8") if path.is_file() else None
+            self._modules[name] = None if text is None else _parsed(text)
+        return self._modules[name]
+
+
+def _is_left_out(name: str) -> bool:
+    return any(name == left or name.startswith((f"{left}.", f"{left}:")) for left in LEFT_OUT)
 
 
 def _source(module: str, root: Path) -> Path:
     """Return the source file of a module; it may not exist."""
     base = root.joinpath(*module.split("."))
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+@cache
+def _parsed(text: str) -> Module:
+    """Return the parts and imports of a module's text."""
+    module, statements = Module(), dict[str, list[ast.stmt]]()
+    tree = normal_form(ast.parse(text))
+    for node in ast.walk(tree):
+        _add_imports(module, node)
+    for stmt in tree.body:
+        if not isinstance(stmt, (ast.Import, ast.ImportFrom)):
+            for bound in _bound(stmt, module):
+                statements.setdefault(bound, []).append(stmt)
+    for bound, nodes in statements.items():
+        uses = _Uses()
+        for node in nodes:
+            uses.visit(node)
+        shown = "".join(ast.dump(node) for node in nodes)
+        digest = hashlib.sha256(shown.encode()).hexdigest()[:16]
+        module.parts[bound] = Part(digest, frozenset(uses.found))
+    return module
+
+
+def _add_imports(module: Module, node: ast.AST) -> None:
+    if isinstance(node, ast.Import):
+        for word in node.names:
+            first = word.name.split(".")[0]
+            module.imported.add(word.name)
+            module.imports.setdefault(word.asname or first, set()).add(
+                word.name if word.asname else first
+            )
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        module.imported.add(node.module)
+        for word in node.names:
+            full = f"{node.module}.{word.name}"
+            module.imports.setdefault(word.asname or word.name, set()).add(full)
+            module.imported.add(full)
+
+
+def _bound(stmt: ast.stmt, module: Module) -> list[str]:
+    """Return the names that a statement defines; [""] where it runs at import for its effect."""
+    if isinstance(stmt, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        decorators = {called(word) for word in stmt.decorator_list}
+        registers = any("brainit" in str(module.imports.get(word)) for word in decorators)
+        return [stmt.name, ""] if registers else [stmt.name]
+    targets: list[ast.expr] = []
+    if isinstance(stmt, ast.Assign):
+        targets = [
+            part
+            for target in stmt.targets
+            for part in (target.elts if isinstance(target, ast.Tuple) else [target])
+        ]
+    elif isinstance(stmt, (ast.AnnAssign, ast.AugAssign)):
+        targets = [stmt.target]
+    names = [target.id for target in targets if isinstance(target, ast.Name)]
+    return names if names and len(names) == len(targets) else [""]
+
+
+class _Uses(ast.NodeVisitor):
+    """Collects the names that a definition uses, dotted where attributes follow, and roles."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self.found.add(node.id)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        words, value = [node.attr], node.value
+        while isinstance(value, ast.Attribute):
+            words.append(value.attr)
+            value = value.value
+        if isinstance(value, ast.Name):
+            self.found.add(".".join([value.id, *reversed(words)]))
+        else:
+            self.visit(value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if called(node) == "load_backbone":
+            given = node.args[0] if node.args else None
+            is_literal = isinstance(given, ast.Constant)
+            self.found.add(f"{_ROLE}{given.value if is_literal else '*'}")  # type: ignore[union-attr]
+        self.generic_visit(node)
+
+
+def main(words: list[str]) -> None:
+    """Print what the digest of a step covers; without a step, the digest of each."""
+    steps = sorted(path.stem for path in (PACKAGE / "steps").glob("[!_]*.py"))
+    for step in [] if words else steps:
+        sys.stdout.write(f"{code_digest(f'brainit.steps.{step}')} {step}\n")
+    names: dict[str, list[str]] = {}
+    for line in _own().covered(*(f"brainit.steps.{step}" for step in words)):
+        module, _, name = line.split()[0].partition(":")
+        names.setdefault(module, []).append(name or "(runs at import)")
+    for module, found in names.items():
+        sys.stdout.write(f"{module}: {', '.join(found)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

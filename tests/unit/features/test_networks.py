@@ -14,11 +14,10 @@ from brainit.core.errors import PipelineError
 from brainit.demo.scenes import SceneSet, as_images, make_scenes
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.generator import Generator, cumulative_alphas, position_channels
-from brainit.features.networks import BUILDERS, load_openclip, vgg16_bn_state
 from brainit.features.registry import DEMO_FOLDER, find_entry, load_backbone, weights_path
 from brainit.features.registry_entries import ENTRIES
-from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, SemanticTokens
-from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, VggFeatures
+from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, SemanticTokens, load_openclip
+from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, VggFeatures, build_vgg, vgg16_bn_state
 from brainit.features.weights_file import (
     count_parameters,
     load_state,
@@ -109,7 +108,7 @@ def test_vgg_maps_against_plain_layers(images: torch.Tensor) -> None:
     in_use = load_backbone("vgg", "demo_vgg_bn")
     path = weights_path("vgg", "demo_vgg_bn", None)
     architecture, state = read_network(path, "vgg")
-    network = BUILDERS["vgg"](architecture).eval()
+    network = build_vgg(architecture).eval()
     load_state(path, network, state)
     assert isinstance(network, VggFeatures)
     small = F.interpolate(images[:2], (32, 32), mode="bilinear", antialias=True)

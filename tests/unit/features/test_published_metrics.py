@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
 from brainit.features.lpips import CHANNELS, load_lpips
-from brainit.features.networks import BIGG14, load_openclip, load_vgg16_bn, vgg16_bn_state
 from brainit.features.published_metrics import (
     OPENAI_CLIP,
     TappedNetwork,
@@ -22,8 +21,15 @@ from brainit.features.published_metrics import (
     load_inception_v3,
     load_swav_resnet50,
 )
-from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, build_clip, openclip_config
-from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
+from brainit.features.semantic_tokens import (
+    BIGG14,
+    CLIP_MEAN,
+    CLIP_STD,
+    build_clip,
+    load_openclip,
+    openclip_config,
+)
+from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD, load_vgg16_bn, vgg16_bn_state
 from brainit.features.weights_file import count_parameters
 
 PATH = Path("weights.pth")

@@ -15,14 +15,15 @@ from torch import Tensor
 from brainit.commands.program import run
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
-from brainit.features import registry, weights_fetch
+from brainit.features.loaders import LOADERS
 from brainit.features.published_metrics import load_alexnet
-from brainit.features.registry import LOADERS, find_entry, load_backbone
+from brainit.features.registry import find_entry, load_backbone
 from brainit.features.registry_entries import ENTRIES, BackboneEntry, Source
 from brainit.features.weights_fetch import fetch_weights, find_source, verify_weights
 from brainit.steps.fetch_weights import main as fetch_step
 
 OWN_FOLDER = os.environ.get("BRAINIT_WEIGHTS")
+PUBLISHED = {(role, name) for role in LOADERS for name in LOADERS[role] if name != "demo"}
 MESSAGE = r"expected .*found .*Fix: "
 
 
@@ -193,7 +194,9 @@ def test_every_published_network_has_a_loader_a_source_and_users() -> None:
     from brainit.steps import STEPS
 
     published = [entry for entry in ENTRIES if not entry.is_demo]
-    assert {entry.name for entry in published} == set(LOADERS)
+    assert {(entry.role, entry.name) for entry in published} == PUBLISHED
+    shipped = {entry.role for entry in ENTRIES if entry.is_demo}
+    assert shipped == {role for role, loaders in LOADERS.items() if "demo" in loaders}
     for entry in published:
         assert entry.licence and entry.used_by and entry.size_mb > 0
         assert set(entry.used_by) <= set(STEPS)
@@ -225,11 +228,10 @@ def test_the_papers_networks_are_fetched_where_none_is_named(
     monkeypatch.setattr(weights, "verify_weights", lambda entry, folder: "fine")
     run(["weights", "fetch", "--folder", str(tmp_path)])
     assert "dinov2_vitl14_reg" in fetched and "clip_vit_l14" in fetched
-    assert weights_fetch.LOADERS is registry.LOADERS
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", sorted(LOADERS))
+@pytest.mark.parametrize("name", sorted(name for _, name in PUBLISHED))
 def test_the_published_files_themselves(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,14 +19,13 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
 from brainit.core.progress import progress
 from brainit.data import zscore
-from brainit.data.nsd import beta_source, masks, mgh, volume
-from brainit.data.nsd import volume as volume_betas
 from brainit.data.nsd.beta_source import BetaSource
+from brainit.workflow.digest import code_digest
 
 logger = logging.getLogger(__name__)
 
-_READERS = (beta_source, masks, mgh, volume, volume_betas, zscore)
-"""Modules whose code determines a work file."""
+_CODE = ("brainit.data.nsd.sessions:prepare_session", "brainit.data.nsd.beta_source")
+"""What decides a work file, with all that it calls."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _digest(source: BetaSource, session: int, is_reference: NDArray[np.bool_]) -
         "mask": source.mask.digest,
         "reference": hashlib.sha256(is_reference.tobytes()).hexdigest(),
         "n_trials": len(is_reference),
-        "code": [sha256_of(str(module.__file__)) for module in _READERS],
+        "code": code_digest(*_CODE),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
