@@ -142,7 +142,7 @@ rule gather_reconstructions:
     output:
         recon=report(
             directory("<results>/{subject}/recon_{run}"),
-            patterns=["montage.png"],
+            patterns=["{picture,montage}.png"],
             caption="../report/montage.rst",
             category="Reconstructions",
             subcategory="{subject}",
