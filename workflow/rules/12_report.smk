@@ -8,7 +8,7 @@ Steps    make_table, make_figures, make_report
 
 
 rule make_table:
-    """Write table {wildcards.table}, beside the paper's numbers."""
+    """Write table {wildcards.table}: the paper's numbers, ours and their difference."""
     input:
         metrics=INPUTS.table_scores(""),
         summaries=INPUTS.table_scores("_summary"),

@@ -1,0 +1,155 @@
+"""A step's digest changes with the code that decides its bytes, and with nothing else."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from brainit.steps import STEPS
+from brainit.workflow.digest import LEFT_OUT, PACKAGE, Code, code_digest, main
+
+TRAIN_STAGE_2 = {"train_joint", "adapt_joint"}
+SCORING = {"evaluate", "check_results"}
+"""`check_results` scores the checks' own images with the metric networks."""
+INFONCE = {"train_bit", "adapt_bit"}
+"""Steps of stage 1: the kind of BIT, and so its loss, is an argument of the same functions."""
+ZSCORED = {"prepare_betas", "prepare_nsdsynthetic", "prepare_lab_subject"}
+
+WORDS = [
+    ("docstring of a setting", "core.settings.models", r'(iterations: .*\n    """)', r"\1Other. "),
+    (
+        "new key of EvaluationSettings",
+        "core.settings.models",
+        r'(class EvaluationSettings\(Section\):\n    """[^"]*"""\n)',
+        r'\1\n    further: int = 1\n    """A further key."""\n',
+    ),
+    ("help of a flag in core.cli", "core.cli", r'help="', 'help="other: '),
+    ("help of a flag in a step", "steps.download", r'"""', '"""Other. '),
+    ("heartbeat of a lock", "core.locks", r"HEARTBEAT_S = 30\.0", "HEARTBEAT_S = 31.0"),
+    ("seconds between progress lines", "core.progress", r"= 10\.0", "= 11.0"),
+    ("label of a progress bar", "reconstruction.dip", r'"deep image prior"', '"DIP"'),
+    ("log message", "reconstruction.dip", r'"mean feature loss', '"loss'),
+    ("comment", "data.zscore", r"( +)block -=", r"\1# why\n\1block -="),
+    ("blank line", "data.zscore", r"( +)block -=", r"\n\1block -="),
+    ("docstring of a function", "data.zscore", r'    """Return', '    """Give'),
+    ("annotation of an argument", "data.zscore", r"NDArray\[np\.float32\]", "NDArray[np.float64]"),
+    ("annotation of a result", "data.zscore", r"NDArray\[np\.float16\]", '"NDArray[np.float16]"'),
+    ("message of an error", "reconstruction.dip", r'"finite numbers"', '"numbers"'),
+    ("its fix, a variable", "reconstruction.dip", r'    fix = "', '    fix = "first '),
+    ("licence of a network", "features.registry_entries", r'"Apache-2\.0"', '"Apache 2.0"'),
+    ("text of a contract", "core.artifacts", r'"percent of variance', '"percent, of variance'),
+    ("code of an error", "core.errors", r"CODES = \{", 'CODES = {\n    "new": "a kind",'),
+    ("attempts of a download", "data.fetch.transfers", r"_ATTEMPTS = \d+", "_ATTEMPTS = 99"),
+]
+CODE = [
+    ("LPIPS epsilon", "features.lpips", r"_TINY = 1\.0e-10", "_TINY = 1.0e-9", SCORING),
+    ("loss of stage 2", "training.joint", r"F\.mse_loss\(", "2 * F.mse_loss(", TRAIN_STAGE_2),
+    (
+        "loss of the DIP",
+        "reconstruction.dip",
+        r"\.square\(\)\.mean\(\(1, 2, 3\)\)",
+        ".abs().mean((1, 2, 3))",
+        {"reconstruct_lowlevel"},
+    ),
+    ("constant of a loss", "training.losses", r"\(0\.5 \* \(row_lse", "(0.4 * (row_lse", INFONCE),
+    ("operator of a loss", "training.losses", r"log_\(\) \+ row_max", "log_() - row_max", INFONCE),
+    ("temperature", "training.losses", r" / temperature", " * temperature", INFONCE),
+    (
+        "default",
+        "training.losses",
+        r"temperature: float = 0\.07",
+        "temperature: float = 1",
+        INFONCE,
+    ),
+    ("decorator", "training.losses", r"    @once_differentiable\n", "", INFONCE),
+    ("z-score", "data.zscore", r"std\(axis=0\)", "std(axis=0, ddof=1)", ZSCORED),
+    ("order of operations", "data.zscore", r"deviation > 0", "deviation >= 0", ZSCORED),
+]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a copy of the package's sources."""
+    root = tmp_path_factory.mktemp("sources")
+    for path in PACKAGE.rglob("*.py"):
+        target = root / "brainit" / path.relative_to(PACKAGE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return root
+
+
+@pytest.fixture(scope="module")
+def before(sources: Path) -> dict[str, str]:
+    return digests(sources)
+
+
+def digests(root: Path) -> dict[str, str]:
+    code = Code(root)
+    return {step: code.digest(f"brainit.steps.{step}") for step in STEPS}
+
+
+@pytest.fixture(scope="module")
+def changed(sources: Path, before: dict[str, str]) -> Callable[[str, str, str], set[str]]:
+    """Return a function that makes one edit, tells the steps that it changes, and takes it back."""
+
+    def steps_changed(module: str, pattern: str, replacement: str) -> set[str]:
+        path = sources.joinpath("brainit", *module.split(".")).with_suffix(".py")
+        text = path.read_text(encoding="utf-8")
+        edited, n_edits = re.subn(pattern, replacement, text, count=1)
+        assert n_edits == 1 and edited != text, f"{module} has no {pattern}: adapt this row"
+        path.write_text(edited, encoding="utf-8")
+        try:
+            after = digests(sources)
+        finally:
+            path.write_text(text, encoding="utf-8")
+        return {step for step in STEPS if after[step] != before[step]}
+
+    return steps_changed
+
+
+@pytest.mark.parametrize(("what", "module", "pattern", "replacement"), WORDS)
+def test_words_change_no_step(
+    what: str, module: str, pattern: str, replacement: str, changed: Callable[..., set[str]]
+) -> None:
+    found = changed(module, pattern, replacement)
+    print(f"{what:34} {len(found):2} of {len(STEPS)}")
+    assert found == set()
+
+
+@pytest.mark.parametrize(("what", "module", "pattern", "replacement", "steps"), CODE)
+def test_code_changes_the_steps_that_run_it(
+    what: str,
+    module: str,
+    pattern: str,
+    replacement: str,
+    steps: set[str],
+    changed: Callable[..., set[str]],
+) -> None:
+    found = changed(module, pattern, replacement)
+    print(f"{what:34} {len(found):2} of {len(STEPS)}: {', '.join(sorted(found))}")
+    assert found == steps
+
+
+def test_the_package_that_runs_is_the_one_that_is_digested(before: dict[str, str]) -> None:
+    assert {step: code_digest(f"brainit.steps.{step}") for step in STEPS} == before
+
+
+def test_everything_left_out_exists(sources: Path) -> None:
+    for name in LEFT_OUT:
+        module, _, part = name.partition(":")
+        path = sources.joinpath(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        assert path.is_file(), name
+        assert re.search(rf"^{part}\b", path.read_text(), re.M) if part else True, name
+
+
+def test_the_command_lists_what_a_step_covers(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["prepare_betas"])
+    shown = capsys.readouterr().out
+    assert "brainit.data.zscore: _VOXELS_PER_BLOCK, zscore_session" in shown
+    assert "torch" not in shown
+    main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[1] for line in lines} == set(STEPS)
