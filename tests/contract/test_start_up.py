@@ -18,7 +18,7 @@ print(json.dumps(found))
 WITHOUT_TORCH = [
     *["download", "download_images", "prepare_design", "prepare_betas", "prepare_nsdsynthetic"],
     *["estimate_noise_ceiling", "prepare_lab_subject", "prepare_images", "simulate_nsd"],
-    *["cluster_voxels", "assign_voxels", "gather_reconstructions", "check_claims", "make_tables"],
+    *["cluster_voxels", "assign_voxels", "gather_reconstructions", "check_claims", "make_table"],
     "make_report",
 ]
 BUILDS_NETWORKS = {"diffusers", "open_clip", "timm", "torchvision", "transformers"}

@@ -19,7 +19,7 @@ from brainit.data.recons import read_recons
 from tests.e2e.tiny_run import configs, prepare, run
 from tests.lab_folder import write_lab_folder
 from tests.result_digests import digests
-from tests.workflow.conftest import job_counts
+from tests.workflow.dry_runs import job_counts
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def test_deleted_tables_come_back_with_the_same_bytes(first: Path, repository: P
     result = run(repository, first, "tables")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert set(re.findall(r"^(?:local)?rule (\w+):", result.stdout + result.stderr, re.M)) == {
-        "make_tables",
+        "make_table",
         "tables",
     }
     assert digests(first) == before
@@ -83,8 +83,8 @@ def test_one_setting_reruns_what_depends_on_it(first: Path, repository: Path) ->
         str(edit),
     )
     assert set(job_counts(result.stdout + result.stderr)) == {
-        *("reconstruct_lowlevel", "reconstruct", "gather_reconstructions", "evaluate"),
-        *("check_results", "make_tables", "make_figures", "make_report", "all", "total"),
+        *("reconstruct_lowlevel", "reconstruct_fused", "gather_reconstructions", "evaluate"),
+        *("check_results", "make_table", "make_figures", "make_report", "all", "total"),
     }
 
 

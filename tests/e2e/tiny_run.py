@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.run_folder import link_repository
+
 
 def prepare(repository: Path, root: Path) -> tuple[list[str], dict[str, str]]:
     """Make `root` a place to run in; return the configuration's files and the environment."""
@@ -18,11 +20,7 @@ def prepare(repository: Path, root: Path) -> tuple[list[str], dict[str, str]]:
     binaries = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}
     environment["PYTHONPATH"] = str(repository / "pipeline_src")
-    root.mkdir(exist_ok=True)
-    for name in ("config", "workflow", "pipeline_src", "profiles", "envs"):
-        link = root / name
-        if not link.exists():
-            link.symlink_to(repository / name)
+    link_repository(repository, root)
     return configs(repository, root), environment
 
 

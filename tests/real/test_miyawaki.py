@@ -23,7 +23,7 @@ from brainit.steps import (
     cluster_voxels,
     prepare_lab_subject,
     reconstruct_lowlevel,
-    train_bit_lowlevel,
+    train_bit,
     train_encoder,
 )
 
@@ -114,7 +114,7 @@ def reconstruct(folder: Path, root: Path, words: list[str]) -> dict[str, NDArray
         clusters=clusters,
         summary=root / "clusters.csv",
     )
-    step(train_bit_lowlevel, **data, **history, clusters=clusters, bit=bit)
+    step(train_bit, kind="lowlevel", **data, **history, clusters=clusters, bit=bit)
     own = {"subject": "miyawaki", "betas": betas, "trials": trials}
     step(reconstruct_lowlevel, **own, bit=bit, out=root / "recon.st")
     return read_artifact(root / "recon.st", "recon_shard").tensors

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import psutil
 import yaml
 
+from tests.run_folder import link_repository
+
 BIT = "results/group/all/main/bit_lowlevel/bit.safetensors"
 IMAGES = "results/subj01/recon_40h_parts/lowlevel/shard_0.safetensors"
 FUSED = "results/subj01/recon_40h_parts/fused/shard_0.safetensors"
@@ -29,11 +31,9 @@ started: list[subprocess.Popen[str]] = []
 
 def make_root(root: Path, repository: Path, **settings: Any) -> None:
     """Make `root` a place to run in, with settings above those of the smallest run."""
-    root.mkdir(exist_ok=True)
+    link_repository(repository, root)
     settings["paths"] = {"results": "results", "store": "results/.store"}
     (root / "here.yaml").write_text(yaml.safe_dump(settings))
-    for name in ("config", "workflow", "pipeline_src", "profiles", "slurm", "envs", "tests"):
-        (root / name).symlink_to(repository / name)
 
 
 def snakemake(root: Path, *words: str) -> subprocess.Popen[str]:

@@ -37,7 +37,7 @@ def test_cancelled_job_is_tried_again(stored: Stored) -> None:
     root, expected = stored
     before = forget(root)
     process = submit(root, BIT)
-    step_process(root, "train_bit_lowlevel")
+    step_process(root, "train_bit")
     subprocess.run(["scancel", jobs_since(before)[0]["JobId"]], check=True, timeout=20)
     finish(process, root)
     assert digest(root / BIT) == expected[BIT]
@@ -46,7 +46,7 @@ def test_cancelled_job_is_tried_again(stored: Stored) -> None:
 
 @pytest.mark.parametrize(
     ("step", "target", "minutes"),
-    [("train_bit_lowlevel", BIT, ["1", "1"]), ("reconstruct_lowlevel", IMAGES, ["1", "2"])],
+    [("train_bit", BIT, ["1", "1"]), ("reconstruct_lowlevel", IMAGES, ["1", "2"])],
 )
 def test_job_over_its_time_limit_is_tried_again(
     stored: Stored, step: str, target: str, minutes: list[str]
@@ -68,7 +68,7 @@ def test_preempted_training_waits_for_its_requeue(stored: Stored) -> None:
     root, expected = stored
     before = forget(root)
     process = submit(root, BIT)
-    step_process(root, "train_bit_lowlevel")
+    step_process(root, "train_bit")
     number = jobs_since(before)[0]["JobId"]
     urgent = ["sbatch", "-p", "high", "--gpus=2", "-o", "/dev/null", "--wrap", "sleep 3"]
     subprocess.run(urgent, check=True, timeout=20, capture_output=True)
@@ -84,7 +84,7 @@ def test_drained_node_ends_its_job_and_takes_no_other(stored: Stored) -> None:
     root, expected = stored
     before = forget(root)
     process = submit(root, IMAGES)
-    step_process(root, "train_bit_lowlevel")
+    step_process(root, "train_bit")
     scontrol("update", "NodeName=lab", "State=DRAIN", "Reason=test")
     try:
         wait_for(lambda: len(jobs_since(before)) == 2, "the second job")
@@ -101,7 +101,7 @@ def test_killed_snakemake_goes_on_with_the_same_command(stored: Stored) -> None:
     root, expected = stored
     before = forget(root)
     process = submit(root, BIT)
-    step = step_process(root, "train_bit_lowlevel")
+    step = step_process(root, "train_bit")
     lock = wait_for(lambda: next((root / BIT).parent.glob(".*.lock"), None), "the lock")
     step.suspend()
 

@@ -1,29 +1,57 @@
-"""Dry runs of the workflow, as a user would call it."""
+"""Dry runs of the workflow, as a user would call it, in a folder of the tests' own."""
 
+import fcntl
+import hashlib
 import os
-import re
 import subprocess
-import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from .dry_runs import DRY, call_snakemake, make_run_folder
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
+DryRun = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def snakemake(repository: Path) -> Run:
-    """Call snakemake at the repository's root; returns the finished process."""
+def run_folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder to run the repository's workflow in, without results of any earlier run."""
+    return make_run_folder(repository, tmp_path_factory.mktemp("workflow") / "run")
 
-    def call(*words: str, cwd: Path = repository) -> subprocess.CompletedProcess[str]:
-        binaries = Path(sys.executable).parent
-        environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}
-        environment["PYTHONPATH"] = str(repository / "pipeline_src")
-        command = [sys.executable, "-m", "snakemake", *words]
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+@pytest.fixture(scope="session")
+def snakemake(run_folder: Path) -> Run:
+    """Call snakemake in the run folder, or in another; returns the finished process."""
+
+    def call(*words: str, cwd: Path = run_folder) -> subprocess.CompletedProcess[str]:
+        return call_snakemake(cwd, *words)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def dry_run(snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> DryRun:
+    """Return what a dry run of all jobs says; the same words are run once for all tests.
+
+    So they are by several test processes: what was said is in a file, behind a lock. No word may
+    name a folder of one test, nor a file that a test writes.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "dry_runs"
+    folder.mkdir(exist_ok=True)
+
+    def call(*words: str) -> str:
+        said = folder / hashlib.sha256("\0".join(words).encode()).hexdigest()
+        with said.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not said.exists():
+                result = snakemake(*words, *DRY)
+                assert result.returncode == 0, result.stdout + result.stderr
+                said.write_text(result.stdout + result.stderr)
+        return said.read_text()
 
     return call
 
@@ -37,10 +65,3 @@ def refusal(snakemake: Run, folder: Path, overlay: dict[str, object], target: st
     text = " ".join((result.stdout + result.stderr).split())
     assert result.returncode != 0 and "Job stats" not in text and "Traceback" not in text
     return text
-
-
-def job_counts(output: str) -> Counter[str]:
-    """Return rule -> number of jobs from the table of a dry run."""
-    table = output.split("Job stats:")[1].split("\n\n")[0]
-    rows = re.findall(r"^(\w+)\s+(\d+)$", table, flags=re.MULTILINE)
-    return Counter({rule: int(count) for rule, count in rows})

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from brainit.core.files import sha256_of
+from tests.run_folder import link_repository
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,8 @@ class SourceRun:
             },
             "images": {"stored_size": 12, "n_external": 4},
         }
-        self.root.mkdir()
+        link_repository(self.repository, self.root)
         (self.root / "own.yaml").write_text(yaml.safe_dump(settings))
-        for name in ("config", "workflow", "pipeline_src", "profiles", "envs"):
-            (self.root / name).symlink_to(self.repository / name)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start snakemake in a process group of its own; what it says goes to `said.txt`."""

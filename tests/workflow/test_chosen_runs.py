@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from .conftest import Run, refusal
-from .test_dry_run import DRY
+from .dry_runs import DRY
 
 RUNS = {"nsd": {"evaluated": ["subj01", "subj02"], "transfer": ["subj02"], "connections": 3}}
 ALL_THE_SAME = (
     *("simulate_nsd", "download", "prepare_design", "prepare_betas", "prepare_images"),
-    *("train_encoder", "cluster_voxels", "train_bit_lowlevel", "train_joint"),
+    *("train_encoder", "cluster_voxels", "train_bit", "train_joint"),
 )
 FETCHING = ("download", "prepare_betas")
 READING_AND_WRITING = ("download", "prepare_design", "prepare_betas", "prepare_images")
@@ -23,7 +23,7 @@ def commands(snakemake: Run, folder: Path, overlay: dict[str, object]) -> dict[s
     path = folder / "own.yaml"
     path.write_text(yaml.safe_dump(overlay))
     files = ("--configfile", "config/demo.yaml", str(path))
-    result = snakemake("results/demo/subj01/recon_40h", *DRY, "-p", *files)
+    result = snakemake("results/demo/subj01/recon_40h", *DRY, *files)
     text = result.stdout + result.stderr
     assert result.returncode == 0, text
     found: dict[str, set[str]] = {}

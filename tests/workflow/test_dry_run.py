@@ -9,9 +9,9 @@ import yaml
 
 from brainit.steps import STEPS
 
-from .conftest import Run, job_counts, refusal
+from .conftest import DryRun, Run, refusal
+from .dry_runs import DEMO, Job, job_counts, parse_jobs
 
-DEMO = ("--configfile", "config/demo.yaml")
 NOT_IN_DEMO = {
     "train_demo_backbones",
     "fetch_weights",
@@ -21,40 +21,22 @@ NOT_IN_DEMO = {
     "evaluate_encoder",
     "check_claims",
 }
-DRY = ("--cores", "1", "--dry-run", "--forceall", "--workflow-profile", "none")
 
 
 @pytest.fixture(scope="session")
-def demo_jobs(snakemake: Run) -> list[dict[str, object]]:
+def demo_jobs(dry_run: DryRun) -> list[Job]:
     """All jobs of the demo with their inputs and outputs, from the dry run's text."""
-    result = snakemake("all", *DRY, *DEMO)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return parse_jobs(result.stdout + result.stderr)
+    return parse_jobs(dry_run("all", *DEMO))
 
 
-def parse_jobs(text: str) -> list[dict[str, object]]:
-    jobs: list[dict[str, object]] = []
-    for block in re.split(r"\n(?=(?:local)?rule \w+:)", text):
-        head = re.match(r"(?:local)?rule (\w+):", block)
-        if head:
-            job: dict[str, object] = {"rule": head[1]}
-            for key in ("input", "output"):
-                found = re.search(rf"^    {key}: (.*)$", block, flags=re.MULTILINE)
-                job[key] = found[1].split(", ") if found else []
-            jobs.append(job)
-    return jobs
-
-
-def test_demo_runs_every_step_of_the_pipeline(demo_jobs: list[dict[str, object]]) -> None:
+def test_demo_runs_every_step_of_the_pipeline(demo_jobs: list[Job]) -> None:
     rules = {str(job["rule"]).replace("_transfer", "") for job in demo_jobs}
     missing = set(STEPS) - rules - NOT_IN_DEMO
     assert not missing
 
 
-def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
-    result = snakemake(*DRY, "all")
-    assert result.returncode == 0, result.stdout + result.stderr
-    jobs = job_counts(result.stdout + result.stderr)
+def test_paper_config_lists_the_whole_dag(dry_run: DryRun) -> None:
+    jobs = job_counts(dry_run("all"))
     assert jobs["prepare_betas"] == 8
     assert jobs["train_encoder"] == 5, "pool all and one without each evaluated subject"
     assert jobs["train_joint"] == 5
@@ -66,37 +48,36 @@ def test_paper_config_lists_the_whole_dag(snakemake: Run) -> None:
     assert jobs["total"] <= 200
 
 
-def test_recorded_brains_are_checked_and_the_report_shows_it(snakemake: Run) -> None:
-    result = snakemake(*DRY, "-p", "everything")
-    text = result.stdout + result.stderr
+def test_recorded_brains_are_checked_and_the_report_shows_it(dry_run: DryRun) -> None:
+    text = dry_run("everything")
     jobs = {str(job["rule"]): job for job in parse_jobs(text)}
     assert jobs["check_results"]["output"] == ["results/checks.csv"]
     for reader in ("make_report", "check_claims"):
-        assert "results/checks.csv" in jobs[reader]["input"], reader  # type: ignore[operator]
-    assert "results/checks_full.csv" in jobs["make_report_full"]["input"]  # type: ignore[operator]
+        assert "results/checks.csv" in jobs[reader]["input"], reader
+    assert "results/checks_full.csv" in jobs["make_report_full"]["input"]
     (command,) = re.findall(r"-m brainit\.steps\.check_results .*", text)
     assert "--truth" not in command and "--card" not in command
     assert " --earlier results/checks.csv" in text and " --checks results/checks.csv" in text
 
 
-def test_one_target_needs_only_its_own_pool(snakemake: Run) -> None:
-    result = snakemake("results/demo/subj01/recon_1h", *DRY, *DEMO)
-    jobs = parse_jobs(result.stdout + result.stderr)
-    outputs = [path for job in jobs for path in job["output"]]  # type: ignore[attr-defined]
+def test_one_target_needs_only_its_own_pool(dry_run: DryRun) -> None:
+    text = dry_run("results/demo/subj01/recon_1h", *DEMO)
+    jobs = parse_jobs(text)
+    outputs = [path for job in jobs for path in job["output"]]
     assert any("group/without_subj01/main/joint" in path for path in outputs)
     assert not any("group/all/" in path for path in outputs)
-    assert job_counts(result.stdout + result.stderr)["prepare_betas"] == 4
+    assert job_counts(text)["prepare_betas"] == 4
 
 
 def test_metric_networks_are_inputs_of_scores_and_checks_alone(
-    demo_jobs: list[dict[str, object]], repository: Path
+    demo_jobs: list[Job], repository: Path
 ) -> None:
     demo = yaml.safe_load((repository / "config" / "demo.yaml").read_text())
     names = demo["features"]["metrics"]
     readers = {
         job["rule"]
         for job in demo_jobs
-        for path in job["input"]  # type: ignore[attr-defined]
+        for path in job["input"]
         if any(f"{name}.safetensors" in path for name in names)
     }
     assert readers == {"evaluate", "check_results"}
@@ -104,12 +85,9 @@ def test_metric_networks_are_inputs_of_scores_and_checks_alone(
     assert not set(names) & {str(value) for value in others}
 
 
-def test_truth_is_read_by_checks_and_figures_alone(demo_jobs: list[dict[str, object]]) -> None:
+def test_truth_is_read_by_checks_and_figures_alone(demo_jobs: list[Job]) -> None:
     readers = {
-        job["rule"]
-        for job in demo_jobs
-        for path in job["input"]  # type: ignore[attr-defined]
-        if "/simulated/truth" in path
+        job["rule"] for job in demo_jobs for path in job["input"] if "/simulated/truth" in path
     }
     assert readers == {"check_results", "make_figures"}
 
@@ -175,6 +153,8 @@ def test_every_rule_digests_its_code_and_logs(repository: Path) -> None:
         if "shell:" in text:
             assert f'code_digest("brainit.steps.{name}")' in text, name
             assert '" &> {log:q}"' in text, name
+            suffix = "_{kind}" if name == "train_bit" else ""
+            assert f'settings=settings("{name}{suffix}")' in text, name
             launcher = "{params.launcher:q} " if name == "train_joint" else ""
             assert f'"python {launcher}-m brainit.steps.{name}"' in text, name
 
@@ -184,3 +164,9 @@ def test_every_step_says_what_it_takes(repository: Path) -> None:
         text = (repository / "pipeline_src/brainit/steps" / f"{step}.py").read_text()
         assert ast.get_docstring(ast.parse(text)), step
         assert len(text.splitlines()) <= 80, step
+
+
+def test_the_rules_share_few_helpers(repository: Path) -> None:
+    """Logic is in `brainit.workflow`, where it is typed and tested."""
+    files = (repository / "workflow" / "rules").glob("[!0-9]*.smk")
+    assert sum(len(path.read_text().splitlines()) for path in files) < 200

@@ -5,22 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab_folder import write_lab_folder
-
-from .conftest import Run, job_counts
-from .test_dry_run import DEMO, DRY, parse_jobs
+from .conftest import DryRun, Run
+from .dry_runs import DEMO, DRY, LAB, job_counts, parse_jobs
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_lab_folder(tmp_path_factory.mktemp("lab") / "folder")
-
-
-def test_literal_command_decodes_a_lab_subject_by_transfer(snakemake: Run, lab: Path) -> None:
-    named = ("--config", f'lab={{"labsub":"{lab}"}}')
-    result = snakemake("results/demo/labsub/recon_1h", *DEMO, *named, *DRY)
-    text = result.stdout + result.stderr
-    assert result.returncode == 0, text
+def test_literal_command_decodes_a_lab_subject_by_transfer(dry_run: DryRun) -> None:
+    text = dry_run("results/demo/labsub/recon_1h", *DEMO, *LAB)
     counts = job_counts(text)
     expected = {
         "prepare_lab_subject": 1,
@@ -35,13 +25,13 @@ def test_literal_command_decodes_a_lab_subject_by_transfer(snakemake: Run, lab: 
         "adapt_joint": 1,
         "reconstruct_lowlevel": 1,
         "reconstruct_semantic": 1,
-        "reconstruct": 1,
+        "reconstruct_fused": 1,
         "gather_reconstructions": 1,
     }
     assert {name: counts[name] for name in expected} == expected
-    inputs: dict[object, set[str]] = {}
+    inputs: dict[str, set[str]] = {}
     for job in parse_jobs(text):
-        inputs.setdefault(job["rule"], set()).update(job["input"])  # type: ignore[call-overload]
+        inputs.setdefault(job["rule"], set()).update(job["input"])
     store = "results/demo/labsub/images/stimuli"
     assert store in inputs["adapt_encoder"] & inputs["adapt_bit"] & inputs["adapt_joint"]
     assert store in inputs["gather_reconstructions"]
@@ -49,25 +39,22 @@ def test_literal_command_decodes_a_lab_subject_by_transfer(snakemake: Run, lab: 
     assert "results/demo/group/all/main/encoder/encoder.safetensors" in inputs["adapt_encoder"]
     assert "results/demo/group/images/stimuli" in inputs["train_encoder"]
     assert not any("without_" in path for paths in inputs.values() for path in paths)
-    assert str(lab / "voxels.csv") in inputs["prepare_lab_subject"]
+    assert "lab/voxels.csv" in inputs["prepare_lab_subject"]
 
 
 @pytest.mark.parametrize("run", ["40h", "1h_scratch"])
-def test_other_runs_of_a_lab_subject(snakemake: Run, lab: Path, run: str) -> None:
-    named = ("--config", f'lab={{"labsub":"{lab}"}}')
-    result = snakemake(f"results/demo/labsub/recon_{run}", *DEMO, *named, *DRY)
-    counts = job_counts(result.stdout + result.stderr)
+def test_other_runs_of_a_lab_subject(dry_run: DryRun, run: str) -> None:
+    counts = job_counts(dry_run(f"results/demo/labsub/recon_{run}", *DEMO, *LAB))
     is_scratch = run == "1h_scratch"
     assert counts["prepare_betas"] == (0 if is_scratch else 4)
     assert counts["adapt_joint"] == (0 if is_scratch else 1)
     assert counts["gather_reconstructions"] == 1
 
 
-def test_a_lab_subject_changes_nothing_for_nsd(snakemake: Run, lab: Path) -> None:
-    named = ("--config", f'lab={{"labsub":"{lab}"}}')
-    with_lab = snakemake("all", *DEMO, *named, *DRY)
-    without = snakemake("all", *DEMO, *DRY)
-    assert job_counts(with_lab.stdout) == job_counts(without.stdout)
+def test_a_lab_subject_changes_nothing_for_nsd(dry_run: DryRun) -> None:
+    with_lab = dry_run("all", *DEMO, *LAB)
+    without = dry_run("all", *DEMO)
+    assert job_counts(with_lab) == job_counts(without)
 
 
 def test_missing_folder_is_named(snakemake: Run, tmp_path: Path) -> None:

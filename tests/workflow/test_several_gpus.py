@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.run_folder import link_repository
+
 from .conftest import Run
-from .test_slurm_profile import blocks, sbatch_line
+from .dry_runs import parse_jobs
+from .test_slurm_profile import sbatch_line
 
 JOINT_BIT = "results/group/all/main/joint/bit.safetensors"
 STAND_INS = {
@@ -36,10 +39,10 @@ def test_stage_2_asks_for_a_gpu_for_each_process(snakemake: Run, tmp_path: Path)
     result = snakemake("--dry-run", "--nolock", *words, "--", JOINT_BIT)
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
-    found = {block["rule"]: block for block in blocks(said)}
+    found = {block["rule"]: block for block in parse_jobs(said)}
     line = sbatch_line(found["train_joint"])
     assert " --gpus=4" in line and " --cpus-per-task=32" in line and " --mem 256000" in line, line
-    assert " --gpus=1" in sbatch_line(found["train_bit_semantic"])
+    assert " --gpus=1" in sbatch_line(found["train_bit"])
     torchrun = "-m torch.distributed.run --standalone --shutdown-timeout 240 --nproc-per-node 4"
     assert re.findall("python (.*) -m brainit.steps.train_joint", said) == [torchrun]
 
@@ -61,8 +64,7 @@ def launched(repository: Path, tmp_path: Path) -> Path:
     block = re.search(r"\n\n(    bit=results/.*?)\n\n", text, re.DOTALL)
     assert block
     joint_settings(tmp_path / "mine.yaml", processes=8, accumulation=8, batch=8)
-    for name in ("config", "workflow", "pipeline_src", "profiles", "slurm", "envs"):
-        (tmp_path / name).symlink_to(repository / name)
+    link_repository(repository, tmp_path)
     (tmp_path / "bin").mkdir()
     for name, script in STAND_INS.items():
         program = tmp_path / "bin" / name

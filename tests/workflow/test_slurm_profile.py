@@ -3,6 +3,7 @@
 The lines are the executor plugin's own, made of each job of a dry run; nothing is submitted.
 """
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,13 @@ from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-from .conftest import Run, job_counts
+from brainit.core.errors import PipelineError
+from brainit.workflow.requests import rules_requesting
+
+from .conftest import Run
+from .dry_runs import DEMO, Job, job_counts, parse_jobs
 from .test_dry_run import rule_texts
 
-Block = dict[str, str]
-DEMO = ("--configfile", "config/demo.yaml")
 ALIASES = {"all", "tables", "figures", "report", "ablations", "everything"}
 FETCHING = {"download", "download_images", "fetch_weights", "import_authors"}
 
@@ -30,23 +33,12 @@ class Resources(SimpleNamespace):
         return getattr(self, name, default)
 
 
-def blocks(text: str) -> list[Block]:
-    """Return what a dry run says of each job: key -> text."""
-    found: list[Block] = []
-    for line in text.splitlines():
-        if head := re.match(r"(?:local)?rule (\w+):$", line):
-            found.append({"rule": head[1]})
-        elif found and (item := re.match(r"    (\w+): (.*)$", line)):
-            found[-1][item[1]] = item[2]
-    return found
-
-
-def resources(block: Block) -> dict[str, str]:
+def resources(block: Job) -> dict[str, str]:
     pairs = (pair.partition("=") for pair in block["resources"].split(", "))
     return {name: value for name, _, value in pairs}
 
 
-def sbatch_line(block: Block) -> str:
+def sbatch_line(block: Job) -> str:
     given: dict[str, Any] = {
         name: int(value) if value.isdigit() else value.strip("'")
         for name, value in resources(block).items()
@@ -78,23 +70,21 @@ def edited_profile(repository: Path, folder: Path, **lines: str) -> str:
     return str(folder)
 
 
-def dry_run(snakemake: Run, *words: str) -> list[Block]:
+def dry_run(snakemake: Run, *words: str) -> list[Job]:
     result = snakemake("--dry-run", "--forceall", "--nolock", *words)
     assert result.returncode == 0, result.stdout + result.stderr
-    found = blocks(result.stdout + result.stderr)
+    found = parse_jobs(result.stdout + result.stderr)
     return [block for block in found if block["rule"] not in ALIASES]
 
 
 @pytest.fixture(scope="module")
-def plain(snakemake: Run) -> list[Block]:
+def plain(snakemake: Run) -> list[Job]:
     """All jobs of the paper's `all`, by the profile as it is."""
     return dry_run(snakemake, "--profile", "slurm", "all")
 
 
 @pytest.fixture(scope="module")
-def split(
-    snakemake: Run, repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[Block]:
+def split(snakemake: Run, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """Give the same with a partition for rules without GPU work, and downloads submitted."""
     lines = {"partition": "a100", "cpu_partition": "cpu", "account": "lab", "constraint": "big"}
     lines["training_runtime"] = "1439"
@@ -118,7 +108,7 @@ def gpu_rules(repository: Path) -> set[str]:
     asking = {
         name
         for name, text in rule_texts(repository).items()
-        if re.search(r"gpu=(1|joint_processes),", text)
+        if re.search(r"gpu=(1|PARAMS.joint_processes),", text)
     }
     return asking | {name for name, base in derived_rules(repository).items() if base in asking}
 
@@ -153,12 +143,13 @@ def test_cores_are_set_only_without_a_profile(repository: Path) -> None:
         assert "cores" not in yte.process_yaml(text, require_use_yte=True)
 
 
-def test_every_job_has_resources_log_and_benchmark(plain: list[Block]) -> None:
+def test_every_job_has_resources_log_and_benchmark(plain: list[Job], repository: Path) -> None:
+    on_gpu = gpu_rules(repository)
     assert len(plain) <= 200
     for block in plain:
         assert {"log", "benchmark", "resources"} <= set(block), block["rule"]
         given = resources(block)
-        assert given["gpu"] == "1", block["rule"]
+        assert int(given["gpu"]) == (block["rule"] in on_gpu), block["rule"]
         assert int(given["mem_mb"]) >= 1000 and int(given["runtime"]) >= 10, block["rule"]
 
 
@@ -169,18 +160,20 @@ def test_what_needs_the_network_runs_where_snakemake_does(repository: Path) -> N
     assert local == {*FETCHING, "prepare_betas", "prepare_nsdsynthetic"}
 
 
-def test_every_rule_asks_for_a_gpu_out_of_the_box(plain: list[Block]) -> None:
+def test_gpu_rules_ask_for_a_gpu_out_of_the_box(plain: list[Job], repository: Path) -> None:
+    on_gpu = gpu_rules(repository)
     for block in plain:
         line = sbatch_line(block)
         given = resources(block)
-        assert " --gpus=1" in line, line
+        assert (" --gpus=1" in line) == (block["rule"] in on_gpu), line
+        assert "--gres" not in line, line
         assert f" --mem {given['mem_mb']}" in line and f" -t {given['runtime']}" in line, line
         assert f" --cpus-per-task={block.get('threads', '1')}" in line, line
         assert " -p " not in line and " -A " not in line and " -C " not in line, line
 
 
 def test_one_line_sends_rules_without_gpu_work_to_their_partition(
-    split: list[Block], repository: Path
+    split: list[Job], repository: Path
 ) -> None:
     on_gpu = gpu_rules(repository)
     for block in split:
@@ -190,34 +183,39 @@ def test_one_line_sends_rules_without_gpu_work_to_their_partition(
             assert " --gpus=1" in line and " -p a100" in line and " -C big" in line, line
         else:
             assert "--gpus" not in line and "--gres" not in line, line
-            assert " -p cpu" in line and " -C ''" in line and " --ntasks=1" in line, line
+            assert " -p cpu" in line and " -C " not in line and " --ntasks=1" in line, line
 
 
-def test_the_profile_lists_every_rule_without_gpu_work(repository: Path) -> None:
-    """A new rule either asks for a GPU itself or stands under `cpu_rules`."""
-    text = (repository / "profiles/slurm/config.yaml").read_text()
-    listed = yaml.safe_load(text)["__variables__"]
-    texts = rule_texts(repository)
-    rules = set(texts) | set(derived_rules(repository))
-    assert set(listed["cpu_rules"]) == rules - gpu_rules(repository) - ALIASES
+def test_the_profile_finds_the_rules_that_use_a_gpu_and_the_trainings(repository: Path) -> None:
+    folder, texts = repository / "workflow" / "rules", rule_texts(repository)
+    assert set(rules_requesting("gpu", folder)) == gpu_rules(repository)
     resuming = {name for name, rule in texts.items() if "--checkpoint-minutes" in rule}
-    assert set(listed["trainings"]) == resuming
+    assert set(rules_requesting("checkpoint_minutes", folder)) == resuming
+    listed = yaml.safe_load((repository / "profiles/slurm/config.yaml").read_text())
+    written = json.dumps(listed)
+    assert not [name for name in texts if f'"{name}"' in written], "no rule is listed by hand"
 
 
-def test_trainings_are_told_before_their_time_limit(plain: list[Block]) -> None:
+def test_the_profile_needs_the_rules_in_the_working_directory(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as error:
+        rules_requesting("gpu", tmp_path)
+    assert error.value.code == "missing-file" and str(tmp_path) in str(error.value)
+
+
+def test_trainings_are_told_before_their_time_limit(plain: list[Job]) -> None:
     warned = {b["rule"] for b in plain if "--signal=TERM@300" in sbatch_line(b)}
     assert {"train_encoder", "train_joint", "adapt_bit"} <= warned
-    assert not warned & {"evaluate", "reconstruct", "make_tables", "cluster_voxels"}
+    assert not warned & {"evaluate", "reconstruct_fused", "make_table", "cluster_voxels"}
 
 
-def test_one_line_limits_the_time_of_trainings(split: list[Block]) -> None:
+def test_one_line_limits_the_time_of_trainings(split: list[Job]) -> None:
     limited = {block["rule"] for block in split if " -t 1439 " in sbatch_line(block)}
     assert limited == {b["rule"] for b in split if "--signal=TERM@300" in sbatch_line(b)}
     assert {"train_joint", "adapt_encoder"} <= limited
 
 
 def test_trainings_are_cut_into_jobs_of_at_most_max_hours(
-    plain: list[Block], snakemake: Run, tmp_path: Path
+    plain: list[Job], snakemake: Run, tmp_path: Path
 ) -> None:
     """The hours are no part of the settings that a job is given: a change repeats no job."""
     overlay = tmp_path / "hours.yaml"
@@ -226,7 +224,7 @@ def test_trainings_are_cut_into_jobs_of_at_most_max_hours(
     result = snakemake("--dry-run", "--forceall", "--nolock", *words)
     text = result.stdout + result.stderr
     assert " --max-hours 6" in text and '"max_hours"' not in text and '"seed"' in text
-    cut = {block["log"]: block for block in blocks(text) if "log" in block}
+    cut = {block["log"]: block for block in parse_jobs(text) if "log" in block}
     for block in plain:
         before, after = resources(block), resources(cut[block["log"]])
         is_training = "checkpoint_minutes" in before
@@ -235,7 +233,7 @@ def test_trainings_are_cut_into_jobs_of_at_most_max_hours(
         assert after.get("max_hours") == ("6" if is_training else None)
 
 
-def test_a_retry_asks_for_more(plain: list[Block], snakemake: Run) -> None:
+def test_a_retry_asks_for_more(plain: list[Job], snakemake: Run) -> None:
     again = dry_run(snakemake, "--profile", "slurm", "--attempt", "2", "all")
     later = {block["log"]: block for block in again}
     for before in plain:
@@ -255,7 +253,7 @@ def test_demo_rules_are_jobs_too(snakemake: Run) -> None:
     jobs = dry_run(snakemake, *DEMO, "--profile", "slurm", "--", "all")
     lines = {block["rule"]: sbatch_line(block) for block in jobs}
     assert {"simulate_nsd", "prepare_betas", "check_results"} <= set(lines)
-    assert all(" --gpus=1" in line for line in lines.values())
+    assert " --gpus=1" in lines["train_encoder"] and " --gpus" not in lines["prepare_betas"]
 
 
 def test_conda_installs_what_set_up_installs(repository: Path) -> None:

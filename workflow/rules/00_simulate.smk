@@ -6,7 +6,7 @@ Makes    <store>/simulated/{nsd,coco,truth,card.json}
 Steps    simulate_nsd, train_demo_backbones (never part of a run; `make backbones`)
 """
 
-if SIMULATION:
+if STUDY.is_simulated:
 
     rule simulate_nsd:
         """Write a simulated NSD in NSD's formats, its ground truth beside it."""
@@ -27,10 +27,7 @@ if SIMULATION:
             runtime=by_attempt(60),
         params:
             out=lambda wildcards, output: str(Path(output.card).parent),
-            settings=settings(
-                *["run.seed", "run.threads", "nsd.subjects", "nsd.betas_version"],
-                "simulation",
-            ),
+            settings=settings("simulate_nsd"),
             code=code_digest("brainit.steps.simulate_nsd"),
         shell:
             "python -m brainit.steps.simulate_nsd"

@@ -12,7 +12,7 @@ Steps    download, download_images, fetch_weights
 rule download:
     """Fetch and verify what is needed of NSD but betas and stimuli."""
     input:
-        simulated=simulated_files("nsd"),
+        simulated=FILES.simulated("nsd"),
     output:
         nsd=directory("<store>/nsd"),
         manifest="<store>/manifests/nsd.json",
@@ -29,11 +29,9 @@ rule download:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(120),
     params:
-        source=source_root,
+        source=PARAMS.source,
         work=f"{WORK}/download",
-        settings=settings(
-            "nsd.accept_terms", "nsd.subjects", "nsd.betas_version", *MASK
-        ),
+        settings=settings("download"),
         code=code_digest("brainit.steps.download"),
     shell:
         "python -m brainit.steps.download"
@@ -49,7 +47,7 @@ rule download:
 rule download_images:
     """Fetch NSD's stimuli and COCO's unlabelled images; they go once `prepare_images` is done."""
     input:
-        simulated=simulated_files("nsd", "coco/unlabeled2017.zip"),
+        simulated=FILES.simulated("nsd", "coco/unlabeled2017.zip"),
     output:
         stimuli=temp_if_real("<store>/stimuli/nsd_stimuli.hdf5"),
         coco=temp_if_real("<store>/coco/unlabeled2017.zip"),
@@ -67,10 +65,10 @@ rule download_images:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(1200),
     params:
-        source=source_root,
-        coco_source=coco_root,
+        source=PARAMS.source,
+        coco_source=PARAMS.coco_source,
         work=f"{WORK}/download_images",
-        settings=settings("nsd.accept_terms"),
+        settings=settings("download_images"),
         code=code_digest("brainit.steps.download_images"),
     shell:
         "python -m brainit.steps.download_images"
@@ -101,7 +99,7 @@ rule fetch_weights:
         mem_mb=by_attempt(24000),
         runtime=by_attempt(600),
     params:
-        settings=settings(),
+        settings=settings("fetch_weights"),
         code=code_digest("brainit.steps.fetch_weights"),
     shell:
         "python -m brainit.steps.fetch_weights"

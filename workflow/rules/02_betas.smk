@@ -26,7 +26,7 @@ rule prepare_design:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(30),
     params:
-        settings=settings("run.seed", "nsd.validation_share", "nsd.test_set"),
+        settings=settings("prepare_design"),
         code=code_digest("brainit.steps.prepare_design"),
     shell:
         "python -m brainit.steps.prepare_design"
@@ -42,8 +42,8 @@ rule prepare_betas:
     input:
         nsd="<store>/nsd",
         trials="<results>/{subject}/design/trials.csv",
-        mask_files=mask_files,
-        simulated=simulated_files("nsd"),
+        mask_files=INPUTS.mask_files,
+        simulated=FILES.simulated("nsd"),
     output:
         betas="<results>/{subject}/betas/betas.npy",
         voxels="<results>/{subject}/betas/voxels.safetensors",
@@ -54,7 +54,7 @@ rule prepare_betas:
         "<benchmarks>/prepare_betas/{subject}.tsv"
     wildcard_constraints:
         subject=NSD_NAME,
-    localrule: LOCAL_DOWNLOADS and is_url(SOURCE)
+    localrule: LOCAL_DOWNLOADS and STUDY.is_remote
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
@@ -63,12 +63,9 @@ rule prepare_betas:
         mem_mb=by_attempt(2000),
         runtime=by_attempt(600),
     params:
-        source=source_root,
+        source=PARAMS.source,
         work=WORK,
-        settings=settings(
-            *["nsd.accept_terms", "nsd.betas_version", "nsd.volume_format"],
-            *["nsd.published_checks", "nsd.zscore", *MASK],
-        ),
+        settings=settings("prepare_betas"),
         code=code_digest("brainit.steps.prepare_betas"),
     shell:
         "python -m brainit.steps.prepare_betas"
@@ -112,11 +109,8 @@ rule estimate_noise_ceiling:
         mem_mb=by_attempt(2000),
         runtime=by_attempt(60),
     params:
-        source=source_root,
-        settings=settings(
-            *["run.simulation", "nsd.betas_version", "nsd.published_checks", *MASK],
-            *["nsd.ceiling_tolerance_pct", "nsd.session_tolerance_pct"],
-        ),
+        source=STUDY.source,
+        settings=settings("estimate_noise_ceiling"),
         code=code_digest("brainit.steps.estimate_noise_ceiling"),
     shell:
         "python -m brainit.steps.estimate_noise_ceiling"
@@ -139,7 +133,7 @@ rule prepare_nsdsynthetic:
     """Bring the NSD-synthetic session of {wildcards.subject} into the form of other trials."""
     input:
         voxels="<results>/{subject}/betas/voxels.safetensors",
-        simulated=simulated_files("nsd"),
+        simulated=FILES.simulated("nsd"),
     output:
         betas="<results>/{subject}/nsdsynthetic/betas.npy",
         trials="<results>/{subject}/nsdsynthetic/trials.csv",
@@ -151,7 +145,7 @@ rule prepare_nsdsynthetic:
         "<benchmarks>/prepare_nsdsynthetic/{subject}.tsv"
     wildcard_constraints:
         subject=NSD_NAME,
-    localrule: LOCAL_DOWNLOADS and is_url(SOURCE)
+    localrule: LOCAL_DOWNLOADS and STUDY.is_remote
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
@@ -160,12 +154,10 @@ rule prepare_nsdsynthetic:
         mem_mb=by_attempt(2000),
         runtime=by_attempt(120),
     params:
-        source=source_root,
+        source=PARAMS.source,
         work=f"{WORK}/nsdsynthetic/{{subject}}",
         out=lambda wildcards, output: str(Path(output.betas).parent),
-        settings=settings(
-            *["nsd.accept_terms", "nsd.betas_version", *MASK, "images.stored_size"]
-        ),
+        settings=settings("prepare_nsdsynthetic"),
         code=code_digest("brainit.steps.prepare_nsdsynthetic"),
     shell:
         "python -m brainit.steps.prepare_nsdsynthetic"

@@ -12,7 +12,7 @@ Steps    prepare_lab_subject
 rule prepare_lab_subject:
     """Check the folder of {wildcards.subject} and make trials, betas, ceiling and images of it."""
     input:
-        files=lab_files,
+        files=INPUTS.lab_files,
     output:
         trials="<results>/{subject}/design/trials.csv",
         images="<results>/{subject}/images/names.csv",
@@ -35,11 +35,8 @@ rule prepare_lab_subject:
         mem_mb=by_attempt(2000),
         runtime=by_attempt(120),
     params:
-        folder=lab_folder,
-        settings=settings(
-            *["run.seed", "nsd.zscore", "nsd.validation_share"],
-            *["images.stored_size", "images.rows_per_shard"],
-        ),
+        folder=PARAMS.lab_folder,
+        settings=settings("prepare_lab_subject"),
         code=code_digest("brainit.steps.prepare_lab_subject"),
     shell:
         "python -m brainit.steps.prepare_lab_subject"

@@ -26,7 +26,7 @@ rule prepare_images:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(600),
     params:
-        settings=settings("images"),
+        settings=settings("prepare_images"),
         code=code_digest("brainit.steps.prepare_images"),
     shell:
         "python -m brainit.steps.prepare_images"
@@ -42,7 +42,7 @@ rule extract_features:
     """Compute the semantic tokens of the {wildcards.image_set} images."""
     input:
         images="<results>/group/images/{image_set}",
-        network=network("semantic_tokens"),
+        network=INPUTS.networks("semantic_tokens"),
     output:
         tokens=directory("<results>/group/tokens/{image_set}"),
     log:
@@ -57,11 +57,8 @@ rule extract_features:
         mem_mb=by_attempt(16000),
         runtime=by_attempt(600),
     params:
-        weights=WEIGHTS,
-        settings=settings(
-            *["run.threads", "run.device", "images.rows_per_shard"],
-            *TOKEN_NETWORK,
-        ),
+        weights=PARAMS.weights,
+        settings=settings("extract_features"),
         code=code_digest("brainit.steps.extract_features"),
     shell:
         "python -m brainit.steps.extract_features"
@@ -75,7 +72,7 @@ rule extract_features:
 use rule extract_features as extract_features_lab with:
     input:
         images="<results>/{subject}/images/stimuli",
-        network=network("semantic_tokens"),
+        network=INPUTS.networks("semantic_tokens"),
     output:
         tokens=directory("<results>/{subject}/tokens/stimuli"),
     log:

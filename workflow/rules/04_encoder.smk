@@ -10,10 +10,10 @@ Steps    train_encoder
 rule train_encoder:
     """Train the encoder of pool {wildcards.pool}: one shared network, one vector per voxel."""
     input:
-        betas=of_pool("<results>/{subject}/betas/betas.npy"),
-        trials=of_pool("<results>/{subject}/design/trials.csv"),
-        stimuli=stimuli_of,
-        network=network("encoder_backbone"),
+        betas=INPUTS.betas_of_pool,
+        trials=INPUTS.trials_of_pool,
+        stimuli=INPUTS.stimuli_seen,
+        network=INPUTS.networks("encoder_backbone"),
     output:
         encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
         history="<results>/group/{pool}/main/encoder/history.csv",
@@ -33,19 +33,12 @@ rule train_encoder:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
     params:
-        betas=named("betas"),
-        trials=named("trials"),
-        duration=pool_duration,
-        weights=WEIGHTS,
+        betas=labelled("betas", INPUTS.members_of_pool),
+        trials=labelled("trials", INPUTS.members_of_pool),
+        duration=params.duration_of_pool,
+        weights=PARAMS.weights,
         work=f"{WORK}/train_encoder/{{pool}}",
-        settings=settings(
-            *[*COMPUTING, *TRIALS, *ENCODER, *ENCODER_TRAINING],
-            *[
-                "encoder.epochs",
-                "encoder.plateau_patience",
-                "encoder.plateau_threshold",
-            ],
-        ),
+        settings=settings("train_encoder"),
         code=code_digest("brainit.steps.train_encoder"),
     shell:
         "python -m brainit.steps.train_encoder"

@@ -10,9 +10,9 @@ Steps    cluster_voxels
 rule cluster_voxels:
     """Cluster the voxels of pool {wildcards.pool}, variant {wildcards.variant}."""
     input:
-        encoder=pool_model("encoder", "encoder.safetensors"),
-        voxels=of_pool("<results>/{subject}/betas/voxels.safetensors"),
-        atlas=atlas_inputs,
+        encoder=INPUTS.pool_model("encoder", "encoder.safetensors"),
+        voxels=INPUTS.voxels_of_pool,
+        atlas=INPUTS.atlas_source,
     output:
         clusters="<results>/group/{pool}/{variant}/clusters/clusters.safetensors",
         summary="<results>/group/{pool}/{variant}/clusters/summary.csv",
@@ -28,9 +28,9 @@ rule cluster_voxels:
         mem_mb=by_attempt(16000),
         runtime=by_attempt(600),
     params:
-        voxels=named("voxels"),
-        atlas=atlas_flags,
-        settings=settings("run.seed", "run.threads", *CLUSTERING),
+        voxels=labelled("voxels", INPUTS.members_of_pool),
+        atlas=PARAMS.atlas_flags,
+        settings=settings("cluster_voxels"),
         code=code_digest("brainit.steps.cluster_voxels"),
     shell:
         "python -m brainit.steps.cluster_voxels"

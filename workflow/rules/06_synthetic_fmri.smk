@@ -14,7 +14,7 @@ rule synthesize_fmri:
     input:
         encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
         images="<results>/group/images/external",
-        network=network("encoder_backbone"),
+        network=INPUTS.networks("encoder_backbone"),
     output:
         fmri=directory("<results>/group/{pool}/main/synthetic_fmri"),
     log:
@@ -32,11 +32,8 @@ rule synthesize_fmri:
         mem_mb=by_attempt(16000),
         runtime=by_attempt(600),
     params:
-        weights=WEIGHTS,
-        settings=settings(
-            *["run.threads", "run.device", *ENCODER],
-            *["images.rows_per_shard", "synthesis.batch"],
-        ),
+        weights=PARAMS.weights,
+        settings=settings("synthesize_fmri"),
         code=code_digest("brainit.steps.synthesize_fmri"),
     shell:
         "python -m brainit.steps.synthesize_fmri"

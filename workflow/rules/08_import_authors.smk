@@ -30,7 +30,7 @@ rule import_authors:
     params:
         checkpoints=f"{WEIGHTS}/authors",
         out=lambda wildcards, output: str(Path(output.encoder).parents[1]),
-        settings=settings("bit", *ENCODER_SIZES),
+        settings=settings("import_authors"),
         code=code_digest("brainit.steps.import_authors"),
     shell:
         "python -m brainit.steps.import_authors"

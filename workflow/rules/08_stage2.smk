@@ -10,13 +10,13 @@ Steps    train_joint
 rule train_joint:
     """Train BIT and generator of pool {wildcards.pool}, variant {wildcards.variant} with the diffusion loss."""
     input:
-        betas=of_pool("<results>/{subject}/betas/betas.npy"),
-        trials=of_pool("<results>/{subject}/design/trials.csv"),
-        base_bit=pool_model("bit_semantic", "bit.safetensors"),
-        stimuli=stimuli_of,
+        betas=INPUTS.betas_of_pool,
+        trials=INPUTS.trials_of_pool,
+        base_bit=INPUTS.pool_model("bit_semantic", "bit.safetensors"),
+        stimuli=INPUTS.stimuli_seen,
         external="<results>/group/images/external",
-        synthetic=synthetic_of_pool,
-        network=network("generator"),
+        synthetic=INPUTS.predicted_fmri,
+        network=INPUTS.networks("generator"),
     output:
         bit="<results>/group/{pool}/{variant}/joint/bit.safetensors",
         generator="<results>/group/{pool}/{variant}/joint/generator.safetensors",
@@ -28,25 +28,24 @@ rule train_joint:
     priority: 2
     conda:
         "../../envs/pipeline.yaml"
-    threads: lambda wildcards: THREADS * joint_processes(wildcards)
+    threads: lambda wildcards: THREADS * PARAMS.joint_processes(wildcards)
     resources:
-        gpu=joint_processes,
-        mem_mb=lambda wildcards, attempt: 64000 * attempt * joint_processes(wildcards),
+        gpu=PARAMS.joint_processes,
+        mem_mb=lambda wildcards, attempt: 64000
+        * attempt
+        * PARAMS.joint_processes(wildcards),
         runtime=training_minutes(2880),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
     params:
-        launcher=joint_launcher,
-        betas=named("betas"),
-        trials=named("trials"),
-        synthetic=synthetic_flag,
-        duration=pool_duration,
-        weights=WEIGHTS,
+        launcher=PARAMS.joint_launcher,
+        betas=labelled("betas", INPUTS.members_of_pool),
+        trials=labelled("trials", INPUTS.members_of_pool),
+        synthetic=PARAMS.synthetic_flags,
+        duration=params.duration_of_pool,
+        weights=PARAMS.weights,
         work=f"{WORK}/train_joint/{{pool}}_{{variant}}",
-        settings=settings(
-            *[*COMPUTING, *TRIALS, "features.generator", "bit", "joint"],
-            *["bit_semantic.external_per_real", *VOXEL_DRAWS],
-        ),
+        settings=settings("train_joint"),
         code=code_digest("brainit.steps.train_joint"),
     shell:
         "python {params.launcher:q} -m brainit.steps.train_joint"

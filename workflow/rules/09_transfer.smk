@@ -6,24 +6,15 @@ Makes    <results>/{subject}/transfer_{duration}
 Steps    adapt_encoder, assign_voxels, synthesize_fmri, adapt_bit, adapt_joint
 """
 
-ADAPTED = [
-    *["bit_semantic.batch", "bit_semantic.weight_decay", *VOXEL_DRAWS],
-    *["bit_lowlevel.batch", "bit_lowlevel.weight_decay"],
-    *["bit_lowlevel.voxels_per_example", "bit_lowlevel.voxel_sampling"],
-    *["bit_lowlevel.queries_per_layer", "bit_lowlevel.loss", "bit_lowlevel.similarity"],
-    *["bit_lowlevel.temperature", "bit_lowlevel.logit_rows"],
-]
-"""What adapting a BIT takes from its training; the rest is of section `transfer`."""
-
 
 rule adapt_encoder:
     """Fit the encoder's voxel embeddings of {wildcards.subject} on {wildcards.duration} of data."""
     input:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
-        stimuli=stimuli_of,
-        base=base_model("encoder", "encoder.safetensors"),
-        network=network("encoder_backbone"),
+        stimuli=INPUTS.stimuli_seen,
+        base=INPUTS.base_model("encoder", "encoder.safetensors"),
+        network=INPUTS.networks("encoder_backbone"),
     output:
         encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
         history="<results>/{subject}/transfer_{duration}/encoder/history.csv",
@@ -42,11 +33,9 @@ rule adapt_encoder:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
     params:
-        weights=WEIGHTS,
+        weights=PARAMS.weights,
         work=f"{WORK}/adapt_encoder/{{subject}}_{{duration}}",
-        settings=settings(
-            *[*COMPUTING, *ENCODER, *ENCODER_TRAINING, "encoder.transfer_epochs"]
-        ),
+        settings=settings("adapt_encoder"),
         code=code_digest("brainit.steps.adapt_encoder"),
     shell:
         "python -m brainit.steps.adapt_encoder"
@@ -71,8 +60,8 @@ rule assign_voxels:
     """Give each voxel of {wildcards.subject} the cluster of its nearest base voxel."""
     input:
         encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
-        base_encoder=base_model("encoder", "encoder.safetensors"),
-        base_clusters=base_model("clusters", "clusters.safetensors"),
+        base_encoder=INPUTS.base_model("encoder", "encoder.safetensors"),
+        base_clusters=INPUTS.base_model("clusters", "clusters.safetensors"),
     output:
         clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
     log:
@@ -87,9 +76,7 @@ rule assign_voxels:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
     params:
-        settings=settings(
-            *["run.seed", "run.threads", "clusters.covariance", "clusters.new_voxel"]
-        ),
+        settings=settings("assign_voxels"),
         code=code_digest("brainit.steps.assign_voxels"),
     shell:
         "python -m brainit.steps.assign_voxels"
@@ -105,7 +92,7 @@ use rule synthesize_fmri as synthesize_fmri_transfer with:
     input:
         encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
         images="<results>/group/images/external",
-        network=network("encoder_backbone"),
+        network=INPUTS.networks("encoder_backbone"),
     output:
         fmri=directory("<results>/{subject}/transfer_{duration}/synthetic_fmri"),
     log:
@@ -120,12 +107,12 @@ rule adapt_bit:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
         clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
-        base_bit=base_bit,
-        stimuli=stimuli_of,
+        base_bit=INPUTS.base_model("bit_{kind}", "bit.safetensors"),
+        stimuli=INPUTS.stimuli_seen,
         external="<results>/group/images/external",
-        synthetic=transferred_fmri,
-        tokens=semantic_token_files,
-        network=target_network,
+        synthetic=INPUTS.predicted_fmri,
+        tokens=INPUTS.semantic_tokens,
+        network=INPUTS.target_network,
     output:
         bit="<results>/{subject}/transfer_{duration}/bit_{kind}/bit.safetensors",
         history="<results>/{subject}/transfer_{duration}/bit_{kind}/history.csv",
@@ -144,14 +131,11 @@ rule adapt_bit:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
     params:
-        synthetic=transferred_flag,
-        tokens=token_flags,
-        weights=WEIGHTS,
+        synthetic=PARAMS.synthetic_flags,
+        tokens=params.token_flags,
+        weights=PARAMS.weights,
         work=f"{WORK}/adapt_bit/{{subject}}_{{duration}}_{{kind}}",
-        settings=settings(
-            *[*COMPUTING, "features.vgg", *TOKEN_NETWORK, "bit", *ADAPTED],
-            *["transfer.epochs", "transfer.lr", "transfer.external_per_real"],
-        ),
+        settings=settings("adapt_bit"),
         code=code_digest("brainit.steps.adapt_bit"),
     shell:
         "python -m brainit.steps.adapt_bit"
@@ -183,12 +167,12 @@ rule adapt_joint:
         betas="<results>/{subject}/betas/betas.npy",
         trials="<results>/{subject}/design/trials.csv",
         base_bit="<results>/{subject}/transfer_{duration}/bit_semantic/bit.safetensors",
-        base_joint_bit=base_model("joint", "bit.safetensors"),
-        base_generator=base_model("joint", "generator.safetensors"),
-        stimuli=stimuli_of,
+        base_joint_bit=INPUTS.base_model("joint", "bit.safetensors"),
+        base_generator=INPUTS.base_model("joint", "generator.safetensors"),
+        stimuli=INPUTS.stimuli_seen,
         external="<results>/group/images/external",
-        synthetic=transferred_fmri,
-        network=network("generator"),
+        synthetic=INPUTS.predicted_fmri,
+        network=INPUTS.networks("generator"),
     output:
         bit="<results>/{subject}/transfer_{duration}/joint/bit.safetensors",
         history="<results>/{subject}/transfer_{duration}/joint/history.csv",
@@ -207,20 +191,10 @@ rule adapt_joint:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
     params:
-        synthetic=transferred_flag,
-        weights=WEIGHTS,
+        synthetic=PARAMS.synthetic_flags,
+        weights=PARAMS.weights,
         work=f"{WORK}/adapt_joint/{{subject}}_{{duration}}",
-        settings=settings(
-            *[*COMPUTING, "features.generator", "bit", *VOXEL_DRAWS],
-            *["joint.batch", "joint.accumulation", "joint.optimizer"],
-            *[
-                "joint.offset_noise",
-                "joint.unconditional_share",
-                "joint.gradient_checkpointing",
-            ],
-            *["transfer.joint_epochs", "transfer.joint_lr"],
-            *["transfer.joint_max_steps", "transfer.external_per_real"],
-        ),
+        settings=settings("adapt_joint"),
         code=code_digest("brainit.steps.adapt_joint"),
     shell:
         "python -m brainit.steps.adapt_joint"

@@ -5,25 +5,17 @@ Shards are the long, retryable jobs; `gather_reconstructions` makes `<results>/{
 
 Needs    the BITs and the generator of the run, betas and trials of the subject
 Makes    <results>/{subject}/recon_{run}; <results>/{subject}/recon_{run}_lowlevel without any generator
-Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct, gather_reconstructions
+Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct_fused, gather_reconstructions
 """
-
-TEST_IMAGES = ["nsd.average_test_repeats", "recon.max_images", "recon.batch"]
-"""Which responses are decoded, and how many at once."""
-SAMPLING = [
-    *["features.generator", "features.refiner", "features.precision", "bit"],
-    *["recon.n_steps", "recon.start_step", "recon.guidance", "recon.contrast"],
-    *["recon.refiner_steps", "recon.refiner_start", "dip.chunk"],
-]
 
 
 rule reconstruct_lowlevel:
     """Invert the low-level predictions of {wildcards.subject} with a Deep Image Prior."""
     input:
-        betas=recorded("betas", "betas.npy"),
-        trials=recorded("design", "trials.csv"),
-        bit=model_of("bit_lowlevel", "bit.safetensors"),
-        network=network("vgg"),
+        betas=INPUTS.responses_of_run("betas", "betas.npy"),
+        trials=INPUTS.responses_of_run("design", "trials.csv"),
+        bit=INPUTS.model_of_run("bit_lowlevel", "bit.safetensors"),
+        network=INPUTS.networks("vgg"),
     output:
         part="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
     log:
@@ -36,15 +28,12 @@ rule reconstruct_lowlevel:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=memory_of(16000, 48000),
+        mem_mb=by_decoder(16000, 48000),
         runtime=by_attempt(600),
     params:
-        shard=shard_of,
-        weights=WEIGHTS,
-        settings=settings(
-            *[*COMPUTING, *TEST_IMAGES, "features.vgg"],
-            *["bit", "bit_lowlevel.decoder", "dip"],
-        ),
+        shard=PARAMS.shard,
+        weights=PARAMS.weights,
+        settings=settings("reconstruct_lowlevel"),
         code=code_digest("brainit.steps.reconstruct_lowlevel"),
     shell:
         "python -m brainit.steps.reconstruct_lowlevel"
@@ -62,12 +51,12 @@ rule reconstruct_lowlevel:
 rule reconstruct_semantic:
     """Sample images of {wildcards.subject} from the semantic tokens alone."""
     input:
-        betas=recorded("betas", "betas.npy"),
-        trials=recorded("design", "trials.csv"),
-        bit=model_of("joint", "bit.safetensors"),
-        generator=generator_of,
-        network=network("generator"),
-        refiner=network("refiner"),
+        betas=INPUTS.responses_of_run("betas", "betas.npy"),
+        trials=INPUTS.responses_of_run("design", "trials.csv"),
+        bit=INPUTS.model_of_run("joint", "bit.safetensors"),
+        generator=INPUTS.generator_of_run,
+        network=INPUTS.networks("generator"),
+        refiner=INPUTS.networks("refiner"),
     output:
         part="<results>/{subject}/recon_{run}_parts/semantic/shard_{shard}.safetensors",
     log:
@@ -82,9 +71,9 @@ rule reconstruct_semantic:
         mem_mb=by_attempt(32000),
         runtime=by_attempt(600),
     params:
-        shard=shard_of,
-        weights=WEIGHTS,
-        settings=settings(*COMPUTING, *TEST_IMAGES, *SAMPLING),
+        shard=PARAMS.shard,
+        weights=PARAMS.weights,
+        settings=settings("reconstruct_semantic"),
         code=code_digest("brainit.steps.reconstruct_semantic"),
     shell:
         "python -m brainit.steps.reconstruct_semantic"
@@ -100,22 +89,22 @@ rule reconstruct_semantic:
         " &> {log:q}"
 
 
-rule reconstruct:
+rule reconstruct_fused:
     """Refine the low-level images of {wildcards.subject} with the guided diffusion model."""
     input:
-        betas=recorded("betas", "betas.npy"),
-        trials=recorded("design", "trials.csv"),
-        bit=model_of("joint", "bit.safetensors"),
-        generator=generator_of,
-        lowlevel=part_of("lowlevel"),
-        network=network("generator"),
-        refiner=network("refiner"),
+        betas=INPUTS.responses_of_run("betas", "betas.npy"),
+        trials=INPUTS.responses_of_run("design", "trials.csv"),
+        bit=INPUTS.model_of_run("joint", "bit.safetensors"),
+        generator=INPUTS.generator_of_run,
+        lowlevel=INPUTS.lowlevel_part,
+        network=INPUTS.networks("generator"),
+        refiner=INPUTS.networks("refiner"),
     output:
         part="<results>/{subject}/recon_{run}_parts/fused/shard_{shard}.safetensors",
     log:
-        "<logs>/reconstruct/{subject}_{run}_{shard}.log",
+        "<logs>/reconstruct_fused/{subject}_{run}_{shard}.log",
     benchmark:
-        "<benchmarks>/reconstruct/{subject}_{run}_{shard}.tsv"
+        "<benchmarks>/reconstruct_fused/{subject}_{run}_{shard}.tsv"
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS
@@ -124,12 +113,12 @@ rule reconstruct:
         mem_mb=by_attempt(32000),
         runtime=by_attempt(600),
     params:
-        shard=shard_of,
-        weights=WEIGHTS,
-        settings=settings(*COMPUTING, *TEST_IMAGES, *SAMPLING),
-        code=code_digest("brainit.steps.reconstruct"),
+        shard=PARAMS.shard,
+        weights=PARAMS.weights,
+        settings=settings("reconstruct_fused"),
+        code=code_digest("brainit.steps.reconstruct_fused"),
     shell:
-        "python -m brainit.steps.reconstruct"
+        "python -m brainit.steps.reconstruct_fused"
         " --subject {wildcards.subject:q}"
         " --betas {input.betas:q}"
         " --trials {input.trials:q}"
@@ -146,10 +135,10 @@ rule reconstruct:
 rule gather_reconstructions:
     """Gather the images of {wildcards.subject}, {wildcards.run}, into the folder users ask for."""
     input:
-        stimuli=stimuli_of,
-        lowlevel=parts_of("lowlevel"),
-        semantic=parts_of("semantic"),
-        fused=parts_of("fused"),
+        stimuli=INPUTS.stimuli_seen,
+        lowlevel=INPUTS.recon_parts("lowlevel"),
+        semantic=INPUTS.recon_parts("semantic"),
+        fused=INPUTS.recon_parts("fused"),
     output:
         recon=directory("<results>/{subject}/recon_{run}"),
     log:
@@ -163,8 +152,8 @@ rule gather_reconstructions:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(30),
     params:
-        generated=generated_flags,
-        settings=settings("run.simulation"),
+        generated=params.flags(semantic="semantic", fused="fused"),
+        settings=settings("gather_reconstructions"),
         code=code_digest("brainit.steps.gather_reconstructions"),
     shell:
         "python -m brainit.steps.gather_reconstructions"
@@ -180,8 +169,8 @@ rule gather_reconstructions:
 
 use rule gather_reconstructions as gather_reconstructions_lowlevel with:
     input:
-        stimuli=stimuli_of,
-        lowlevel=parts_of("lowlevel"),
+        stimuli=INPUTS.stimuli_seen,
+        lowlevel=INPUTS.recon_parts("lowlevel"),
     output:
         recon=directory("<results>/{subject}/recon_{run}_lowlevel"),
     log:

@@ -11,8 +11,8 @@ rule evaluate:
     """Score the {wildcards.recon_kind} images of {wildcards.subject}, {wildcards.run}."""
     input:
         recon="<results>/{subject}/recon_{run}",
-        stimuli=stimuli_of,
-        networks=[network_file(name) for name in config["features"]["metrics"]],
+        stimuli=INPUTS.stimuli_seen,
+        networks=INPUTS.metric_networks(),
     output:
         per_image="<results>/{subject}/metrics/{run}_{recon_kind}.csv",
         summary="<results>/{subject}/metrics/{run}_{recon_kind}_summary.csv",
@@ -28,9 +28,9 @@ rule evaluate:
         mem_mb=by_attempt(16000),
         runtime=by_attempt(240),
     params:
-        kind=lambda wildcards: wildcards.get("recon_kind", "lowlevel"),
-        weights=WEIGHTS,
-        settings=settings(*COMPUTING, "features.metrics", "evaluation"),
+        kind=params.kind_of_images,
+        weights=PARAMS.weights,
+        settings=settings("evaluate"),
         code=code_digest("brainit.steps.evaluate"),
     shell:
         "python -m brainit.steps.evaluate"
@@ -47,8 +47,8 @@ rule evaluate:
 use rule evaluate as evaluate_lowlevel with:
     input:
         recon="<results>/{subject}/recon_{run}_lowlevel",
-        stimuli=stimuli_of,
-        networks=[network_file(name) for name in config["features"]["metrics"]],
+        stimuli=INPUTS.stimuli_seen,
+        networks=INPUTS.metric_networks(),
     output:
         per_image="<results>/{subject}/metrics/{run}_lowlevel_only.csv",
         summary="<results>/{subject}/metrics/{run}_lowlevel_only_summary.csv",
@@ -61,19 +61,21 @@ use rule evaluate as evaluate_lowlevel with:
 rule check_results:
     """Hold the results against their nulls, and a simulation's against its truth."""
     input:
-        truth=simulated_files("truth"),
-        card=simulated_files("card.json"),
-        encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
-        clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
-        bit=f"{POOL_MODELS}/joint/bit.safetensors",
-        voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
-        betas=of_subjects("<results>/{subject}/betas/betas.npy"),
-        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        truth=FILES.simulated("truth"),
+        card=FILES.simulated("card.json"),
+        encoder=f"{FILES.pool_models}/encoder/encoder.safetensors",
+        clusters=f"{FILES.pool_models}/clusters/clusters.safetensors",
+        bit=f"{FILES.pool_models}/joint/bit.safetensors",
+        voxels=of_subjects(
+            "<results>/{subject}/betas/voxels.safetensors", STUDY.subjects
+        ),
+        betas=of_subjects("<results>/{subject}/betas/betas.npy", STUDY.subjects),
+        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
         stimuli="<results>/group/images/stimuli",
-        metrics=score_files(""),
-        summaries=score_files("_summary"),
-        network=network("encoder_backbone"),
-        networks=[network_file(name) for name in config["features"]["metrics"]],
+        metrics=FILES.scores(STUDY.main_scores),
+        summaries=FILES.scores(STUDY.main_scores, "_summary"),
+        network=INPUTS.networks("encoder_backbone"),
+        networks=INPUTS.metric_networks(),
     output:
         checks="<results>/checks.csv",
     log:
@@ -87,18 +89,14 @@ rule check_results:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
     params:
-        voxels=keyed_subjects("voxels"),
-        betas=keyed_subjects("betas"),
-        trials=keyed_subjects("trials"),
-        metrics=keyed_scores("metrics"),
-        summaries=keyed_scores("summaries"),
-        truth=truth_flags,
-        weights=WEIGHTS,
-        settings=settings(
-            *[*COMPUTING, "run.simulation", "nsd.evaluated", "features.metrics"],
-            *[*ENCODER, *CLUSTERING],
-            *["evaluation.eval_size", "evaluation.n_permutations"],
-        ),
+        voxels=labelled("voxels", STUDY.subjects),
+        betas=labelled("betas", STUDY.subjects),
+        trials=labelled("trials", STUDY.subjects),
+        metrics=labelled("metrics", STUDY.main_scores),
+        summaries=labelled("summaries", STUDY.main_scores),
+        truth=params.flags(truth="truth", card="card"),
+        weights=PARAMS.weights,
+        settings=settings("check_results"),
         code=code_digest("brainit.steps.check_results"),
     shell:
         "python -m brainit.steps.check_results"

@@ -3,37 +3,27 @@ The paper's tables, figures and one HTML report (section 5, A).
 
 Needs    metric summaries, models, reconstructions
 Makes    <results>/tables, <results>/figures, <results>/report.html
-Steps    make_tables, make_figures, make_report
+Steps    make_table, make_figures, make_report
 """
 
-TABLES = ["table1", "t4", "t6", "t7"]
-TABLE_SETTINGS = [
-    *["run.seed", "run.simulation", "simulation.n_own_images"],
-    *["simulation.n_external_images", "simulation.trials_per_session"],
-    *["simulation.image_size", "simulation.voxels_per_hemisphere"],
-    *["nsd", "images", "features"],
-    *["encoder", "clusters", "synthesis", "bit", "bit_lowlevel", "bit_semantic"],
-    *["joint", "transfer", "dip", "recon", "evaluation"],
-]
-"""The tables' notes hold all of them against the paper's."""
 
-
-rule make_tables:
-    """Write the tables that need no ablation, beside the paper's numbers."""
+rule make_table:
+    """Write table {wildcards.table}, beside the paper's numbers."""
     input:
-        metrics=score_files(""),
-        summaries=score_files("_summary"),
-        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        metrics=INPUTS.table_scores(""),
+        summaries=INPUTS.table_scores("_summary"),
+        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
+        classes=INPUTS.table_classes,
+        encoder=INPUTS.table_encoder,
     output:
-        tables=expand(
-            "<results>/tables/{name}/{name}.{ext}",
-            name=TABLES,
-            ext=["csv", "md", "html", "tex"],
-        ),
+        csv="<results>/tables/{table}/{table}.csv",
+        md="<results>/tables/{table}/{table}.md",
+        html="<results>/tables/{table}/{table}.html",
+        tex="<results>/tables/{table}/{table}.tex",
     log:
-        "<logs>/make_tables.log",
+        "<logs>/make_table/{table}.log",
     benchmark:
-        "<benchmarks>/make_tables.tsv"
+        "<benchmarks>/make_table/{table}.tsv"
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
@@ -41,18 +31,17 @@ rule make_tables:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(10),
     params:
-        names=TABLES,
-        classes=[],
-        encoder=[],
-        out=lambda wildcards, output: str(Path(output.tables[0]).parents[1]),
-        metrics=keyed_scores("metrics"),
-        summaries=keyed_scores("summaries"),
-        trials=keyed_subjects("trials"),
-        settings=settings(*TABLE_SETTINGS),
-        code=code_digest("brainit.steps.make_tables"),
+        out=lambda wildcards, output: str(Path(output.csv).parents[1]),
+        metrics=labelled("metrics", INPUTS.names_of_table_scores),
+        summaries=labelled("summaries", INPUTS.names_of_table_scores),
+        trials=labelled("trials", STUDY.subjects),
+        classes=params.flag("--classes", "classes"),
+        encoder=PARAMS.encoder_flags,
+        settings=settings("make_table"),
+        code=code_digest("brainit.steps.make_table"),
     shell:
-        "python -m brainit.steps.make_tables"
-        " --names {params.names:q}"
+        "python -m brainit.steps.make_table"
+        " --name {wildcards.table:q}"
         " --metrics {params.metrics:q}"
         " --summaries {params.summaries:q}"
         " --trials {params.trials:q}"
@@ -66,20 +55,22 @@ rule make_tables:
 rule make_figures:
     """Draw images, scores, learning curves, and maps of ceilings, clusters and attention."""
     input:
-        voxels=of_subjects("<results>/{subject}/betas/voxels.safetensors"),
-        betas=of_subjects("<results>/{subject}/betas/betas.npy"),
-        trials=of_subjects("<results>/{subject}/design/trials.csv"),
+        voxels=of_subjects(
+            "<results>/{subject}/betas/voxels.safetensors", STUDY.subjects
+        ),
+        betas=of_subjects("<results>/{subject}/betas/betas.npy", STUDY.subjects),
+        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
         stimuli="<results>/group/images/stimuli",
-        encoder=f"{POOL_MODELS}/encoder/encoder.safetensors",
-        clusters=f"{POOL_MODELS}/clusters/clusters.safetensors",
-        bit=f"{POOL_MODELS}/joint/bit.safetensors",
-        histories=list(histories().values()),
-        metrics=score_files(""),
-        summaries=score_files("_summary"),
-        recons=of_subjects("<results>/{subject}/recon_40h", EVALUATED),
-        truth=simulated_files("truth"),
-        card=simulated_files("card.json"),
-        network=network("encoder_backbone"),
+        encoder=f"{FILES.pool_models}/encoder/encoder.safetensors",
+        clusters=f"{FILES.pool_models}/clusters/clusters.safetensors",
+        bit=f"{FILES.pool_models}/joint/bit.safetensors",
+        histories=list(FILES.histories().values()),
+        metrics=FILES.scores(STUDY.main_scores),
+        summaries=FILES.scores(STUDY.main_scores, "_summary"),
+        recons=of_subjects("<results>/{subject}/recon_40h", STUDY.evaluated),
+        truth=FILES.simulated("truth"),
+        card=FILES.simulated("card.json"),
+        network=INPUTS.networks("encoder_backbone"),
     output:
         figures=directory("<results>/figures"),
     log:
@@ -94,18 +85,16 @@ rule make_figures:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
     params:
-        voxels=keyed_subjects("voxels"),
-        betas=keyed_subjects("betas"),
-        trials=keyed_subjects("trials"),
-        histories=lambda wildcards, input: [
-            f"{label}={path}" for label, path in zip(histories(), input.histories)
-        ],
-        metrics=keyed_scores("metrics"),
-        summaries=keyed_scores("summaries"),
-        recons=keyed_recons("recons"),
-        truth=truth_flags,
-        weights=WEIGHTS,
-        settings=settings(*COMPUTING, "run.simulation", "nsd.evaluated", *ENCODER),
+        voxels=labelled("voxels", STUDY.subjects),
+        betas=labelled("betas", STUDY.subjects),
+        trials=labelled("trials", STUDY.subjects),
+        histories=labelled("histories", FILES.histories()),
+        metrics=labelled("metrics", STUDY.main_scores),
+        summaries=labelled("summaries", STUDY.main_scores),
+        recons=params.recons_by_run("recons"),
+        truth=params.flags(truth="truth", card="card"),
+        weights=PARAMS.weights,
+        settings=settings("make_figures"),
         code=code_digest("brainit.steps.make_figures"),
     shell:
         "python -m brainit.steps.make_figures"
@@ -130,14 +119,16 @@ rule make_figures:
 rule make_report:
     """Put tables, checks, figures and images into one HTML file."""
     input:
-        tables=rules.make_tables.output.tables,
+        tables=table_files(TABLES),
         figures="<results>/figures",
-        recons=[f"<results>/{subject}/recon_{run}" for subject, run in ALL_RUNS],
+        recons=FILES.recon_folders(STUDY.main_runs),
         other_runs=[],
-        metrics=score_files(""),
+        metrics=FILES.scores(STUDY.main_scores),
         stimuli="<results>/group/images/stimuli",
-        trials=of_subjects("<results>/{subject}/design/trials.csv"),
-        ceilings=of_subjects("<results>/{subject}/noise_ceiling/summary.csv"),
+        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
+        ceilings=of_subjects(
+            "<results>/{subject}/noise_ceiling/summary.csv", STUDY.subjects
+        ),
         checks=rules.check_results.output.checks,
     output:
         report="<results>/report.html",
@@ -152,15 +143,13 @@ rule make_report:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(10),
     params:
-        recons=keyed_recons("recons"),
-        other_runs=keyed_recons("other_runs"),
-        metrics=keyed_scores("metrics"),
-        trials=keyed_subjects("trials"),
-        ceilings=keyed_subjects("ceilings"),
+        recons=params.recons_by_run("recons"),
+        other_runs=params.recons_by_run("other_runs"),
+        metrics=labelled("metrics", STUDY.main_scores),
+        trials=labelled("trials", STUDY.subjects),
+        ceilings=labelled("ceilings", STUDY.subjects),
         benchmarks=str(RESULTS / "benchmarks"),
-        settings=settings(
-            *["run", "models", "simulation", "ablations", "seeds", *TABLE_SETTINGS]
-        ),
+        settings=settings("make_report"),
         code=code_digest("brainit.steps.make_report"),
     shell:
         "python -m brainit.steps.make_report"
@@ -182,7 +171,7 @@ rule make_report:
 rule tables:
     """All tables."""
     input:
-        rules.make_tables.output,
+        table_files(TABLES),
 
 
 rule figures:

@@ -68,7 +68,10 @@ def run(args: argparse.Namespace) -> None:
     missing = [finding.what for finding in findings["the demo"] if not finding.ok]
     if missing:
         named = "no " + ", no ".join(missing)
-        raise PipelineError("this machine", "what the demo needs", named, "see the lines above")
+        fixes = "; ".join(f.fix for f in findings["the demo"] if not f.ok)
+        raise PipelineError(
+            "this machine", "what the demo needs", named, fixes, code="not-installed"
+        )
 
 
 def examine(machine: Machine) -> dict[str, list[Finding]]:

@@ -54,7 +54,13 @@ def look_at_machine(configfiles: Sequence[Path]) -> Machine:
     """
     root = Path("config/config.yaml")
     if not root.is_file():
-        raise PipelineError(root, "the repository's settings", "no file", "cd to its root first")
+        raise PipelineError(
+            root,
+            "the repository's settings",
+            "no file",
+            "cd to the root of the repository first",
+            code="missing-file",
+        )
     store, has_terms = configured(configfiles)
     gpus, cuda = look_at_gpus()
     return Machine(
@@ -91,7 +97,8 @@ def configured(configfiles: Sequence[Path]) -> tuple[Path, bool]:
 def planned_peak(configfiles: Sequence[Path]) -> float:
     """Return the peak disk of `brainit plan all`; -1 where Snakemake or a package is missing."""
     try:
-        from brainit.commands.plan import dry_run, make_plan, read_configuration
+        from brainit.commands.dry_run import dry_run
+        from brainit.commands.plan import make_plan, read_configuration
 
         settings = read_configuration([Path("config/config.yaml"), *configfiles])
         jobs = dry_run("all", list(configfiles))

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from brainit.commands.plan import dry_run_text
+from brainit.commands.dry_run import Job, dry_run
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +37,6 @@ _RAISED = re.compile(
 
 _TIGHT, _WASTEFUL = 0.9, 0.25
 """Shares of a request above which a job is likely to be killed, below which others wait for it."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job as a dry run tells it: paths, requested memory (MB) and time (min)."""
-
-    rule: str
-    log: str = ""
-    benchmark: str = ""
-    outputs: tuple[str, ...] = ()
-    mem_mb: float | None = None
-    runtime_min: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,9 +74,9 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the state. Raises `PipelineError` where Snakemake refuses target or configuration."""
-    everything = parse(dry_run_text(args.target, args.configfile, "--forceall"))
-    pending = parse(dry_run_text(args.target, args.configfile))
-    found = state(everything, pending, time.time())
+    everything = dry_run(args.target, args.configfile, "--forceall")
+    pending = dry_run(args.target, args.configfile)
+    found = state(_logged(everything), _logged(pending), time.time())
     if args.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
@@ -96,28 +84,9 @@ def run(args: argparse.Namespace) -> None:
         logger.info("%s", line)
 
 
-def parse(text: str) -> list[Job]:
-    """Return the jobs in the text of a dry run that write a log; alias rules write none."""
-    jobs: list[dict[str, str]] = []
-    for line in text.splitlines():
-        if head := re.match(r"(?:local)?rule (\w+):$", line):
-            jobs.append({"rule": head[1]})
-        elif jobs and (item := re.match(r"    (log|benchmark|output|resources): (.*)$", line)):
-            jobs[-1][item[1]] = item[2]
-    return [_job(job) for job in jobs if "log" in job]
-
-
-def _job(told: dict[str, str]) -> Job:
-    pairs = told.get("resources", "").split(", ")
-    asked = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    return Job(
-        told["rule"],
-        told["log"].split(" (")[0],
-        told.get("benchmark", ""),
-        tuple(told["output"].split(", ")) if "output" in told else (),
-        float(asked["mem_mb"]) if "mem_mb" in asked else None,
-        float(asked["runtime"]) if "runtime" in asked else None,
-    )
+def _logged(jobs: list[Job]) -> list[Job]:
+    """Return the jobs that write a log: all but aliases of others."""
+    return [job for job in jobs if job.log]
 
 
 def state(everything: list[Job], pending: list[Job], now_s: float) -> dict[str, Any]:

@@ -96,13 +96,13 @@ CONTRACTS: dict[str, Contract] = {
         },
         ("subjects", "n_voxels", "settings", "kind", "seed", "n_queries", "out_width"),
         free_tensors=True,
-        made_by="train_bit_lowlevel, train_bit_semantic, train_joint, adapt_bit or adapt_joint",
+        made_by="train_bit, train_joint, adapt_bit or adapt_joint",
     ),
     "mlp": Contract(
         {"voxel_weight": TensorSpec("float32", ("voxels", "hidden"))},
         ("subjects", "n_voxels", "seed", "n_queries", "out_width"),
         free_tensors=True,
-        made_by="train_bit_lowlevel with bit_lowlevel.decoder: mlp",
+        made_by="train_bit with bit_lowlevel.decoder: mlp",
     ),
     "generator": Contract(
         {}, ("name", "seed"), free_tensors=True, made_by="train_joint or adapt_joint"
@@ -131,7 +131,7 @@ CONTRACTS: dict[str, Contract] = {
             ),
         },
         ("subject", "kind", "seed", "settings"),
-        made_by="reconstruct_lowlevel, reconstruct_semantic or reconstruct",
+        made_by="reconstruct_lowlevel, reconstruct_semantic or reconstruct_fused",
     ),
 }
 

@@ -86,7 +86,7 @@ def _mindeye2(file: str, size_mb: float, *keep: str) -> Source:
 
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
-_GENERATES = "train_joint adapt_joint reconstruct_semantic reconstruct"
+_GENERATES = "train_joint adapt_joint reconstruct_semantic reconstruct_fused"
 _ALEXNET = _address(_TORCHVISION, "alexnet-owt-7be5be79.pth", 233.1, "7be5be79", keep="features.")
 
 ENTRIES: tuple[BackboneEntry, ...] = (
@@ -108,7 +108,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "openclip_vit_bigg14",
         "MIT",
         "OpenCLIP ViT-bigG/14, 256 x 1664 patch tokens after ln_post",
-        "extract_features train_bit_semantic adapt_bit train_joint adapt_joint",
+        "extract_features train_bit adapt_bit train_joint adapt_joint",
         Source(
             "open_clip_pytorch_model.bin",
             10160,
@@ -121,7 +121,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "vgg16_bn",
         "BSD-3-Clause",
         "VGG-16 with batch norm, taps 5, 12, 22, 32, 42 at 112 px",
-        "train_bit_lowlevel adapt_bit reconstruct_lowlevel",
+        "train_bit adapt_bit reconstruct_lowlevel",
         _address(_TORCHVISION, "vgg16_bn-6c64b313.pth", 527.9, "6c64b313", keep="features."),
     ),
     _published(
@@ -137,7 +137,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "zavychromaxl_v30",
         "not established",
         "SDXL, as image-to-image at 768 px",
-        "reconstruct",
+        "reconstruct_fused",
         _mindeye2("zavychromaxl_v30.safetensors", 6900, _UNET, _VAE, "conditioner."),
     ),
     _published(

@@ -76,7 +76,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         settings=_settings_text(settings),
         checks=None if checks is None else check_rows(checks),
         verdict=None if checks is None else verdict_of(checks),
-        tables=[read_text(folder / f"{folder.name}.html", "make_tables") for folder in folders],
+        tables=[read_text(folder / f"{folder.name}.html", "make_table") for folder in folders],
         not_run=not_run(folders, {figure.name for figure in figures}, settings),
         figures=figures,
         browser=image_browser(inputs.recons, inputs.metrics, inputs.stimuli),

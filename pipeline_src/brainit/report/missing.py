@@ -25,7 +25,7 @@ def not_run(
             found.append(NotRun(title_of(name), (), command_of(name, simulated)))
         elif rows_of(name).conditions:
             path = there[name] / f"{name}.csv"
-            records = read_table(path, ("condition", "n_seeds"), "make_tables")
+            records = read_table(path, ("condition", "n_seeds"), "make_table")
             found += missing_rows(name, title_of(name), records, settings)
     command = "make demo" if simulated else "snakemake --profile slurm figures"
     for name, caption in CAPTIONS.items():

@@ -1,16 +1,16 @@
 """The plan: file counts times sizes as published, and the peak over an order of jobs."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from brainit.commands.plan import as_lines, make_plan, parse_jobs
+from brainit.commands.dry_run import Job, parse_jobs
+from brainit.commands.plan import as_lines, make_plan
 from brainit.commands.plan.disk import Event, peak, peak_at_once
-from brainit.commands.plan.models import pool_members, target_shape
-from brainit.commands.plan.sizes import Job, Sizes
+from brainit.commands.plan.models import target_shape
+from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, parse_sections
 from brainit.features.registry import load_backbone
 from brainit.features.vgg_tokens import VggTokenLayout
@@ -40,7 +40,7 @@ def gigabytes(plan: dict, what: str) -> float:
 
 def test_jobs_are_read_from_a_dry_run() -> None:
     assert parse_jobs(DRY_RUN) == [
-        Job("prepare_betas", (("subject", "subj03"),)),
+        Job("prepare_betas", (("subject", "subj03"),), mem_mb=2000.0),
         Job("all"),
         Job("synthesize_fmri", (("pool", "without_subj01"),)),
     ]
@@ -134,7 +134,7 @@ def test_peak_of_events_in_order() -> None:
 
 def test_models_and_their_checkpoints_are_counted() -> None:
     settings = parse_sections({"nsd": {"subjects": ["subj01", "subj02"]}})
-    train = Job("train_bit_semantic", (("pool", "without_subj02"),))
+    train = Job("train_bit", (("pool", "without_subj02"), ("kind", "semantic")))
     n_bytes = Sizes(settings).trained(train)
     with torch.device("meta"):
         block = CrossTransformer(512, 8, 5)
@@ -144,7 +144,7 @@ def test_models_and_their_checkpoints_are_counted() -> None:
     assert n_bytes == pytest.approx(4 * n_known, rel=1e-3)
     plan = make_plan(settings, [train], 1000.0)
     assert plan["peak_disk_bytes"] == 9 * n_bytes
-    assert plan["peak_disk_during"] == "train_bit_semantic without_subj02"
+    assert plan["peak_disk_during"] == "train_bit without_subj02 semantic"
     adapt = Job("adapt_joint", (("subject", "subj01"), ("duration", "1h")))
     assert Sizes(settings).trained(adapt) == n_bytes
     joint = Job("train_joint", (("pool", "without_subj02"),))
@@ -172,22 +172,3 @@ def test_published_vgg_has_the_papers_tokens() -> None:
 def test_a_refiner_keeps_the_images_that_it_was_given(refiner: str, n_bytes: int) -> None:
     settings = parse_sections({"features": {"refiner": refiner}, "recon": {"max_images": 10}})
     assert Sizes(settings).reconstructions == 10 * 256 * 256 * 3 * n_bytes
-
-
-def test_members_of_pools() -> None:
-    assert pool_members("all", SUBJECTS) == SUBJECTS
-    assert pool_members("without_subj02", SUBJECTS) == [s for s in SUBJECTS if s != "subj02"]
-    assert pool_members("scratch_subj03_1h", SUBJECTS) == ["subj03"]
-
-
-def test_the_workflow_has_the_same_members() -> None:
-    """The plan cannot import the workflow, nor the workflow the package."""
-    rules = Path(__file__).parents[3] / "workflow" / "rules" / "common.smk"
-    found = re.search(r"def pool_subjects.*?\n(?=\S)", rules.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    names: dict[str, Any] = {"SUBJECTS": SUBJECTS}
-    exec(found[0], names)
-    pools = ["all", "first1", "first3", "without_subj01", "without_subj08", "scratch_subj05_1h"]
-    expected = [pool_members(pool, SUBJECTS) for pool in pools]
-    assert [names["pool_subjects"](pool) for pool in pools] == expected
-    assert [len(members) for members in expected] == [8, 1, 3, 7, 7, 1]

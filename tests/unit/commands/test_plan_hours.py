@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from brainit.commands.dry_run import Job
 from brainit.commands.plan import as_lines, gpu_plan, make_plan
 from brainit.commands.plan.hours import GpuTime, Hours, wall_seconds
-from brainit.commands.plan.sizes import Job, Sizes
+from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, parse_sections
 
 POOL = (("pool", "all"),)
+LOWLEVEL, SEMANTIC = (*POOL, ("kind", "lowlevel")), (*POOL, ("kind", "semantic"))
 RECON = (("subject", "subj01"), ("run", "40h"), ("shard", "0"))
 
 
@@ -23,10 +25,10 @@ def test_counts_come_to_the_published_steps(tmp_path: Path) -> None:
     encoder = found.arithmetic(Job("train_encoder", POOL))
     assert encoder == pytest.approx(12 * 60_000, rel=0.15)
     n_steps = 12 * 3600 / 0.25
-    assert found.arithmetic(Job("train_bit_lowlevel", POOL)) == pytest.approx(15 * n_steps, rel=0.1)
+    assert found.arithmetic(Job("train_bit", LOWLEVEL)) == pytest.approx(15 * n_steps, rel=0.1)
     dip = found.arithmetic(Job("reconstruct_lowlevel", RECON))
     assert dip == pytest.approx(1000 * 202, rel=0.01)
-    semantic = found.arithmetic(Job("reconstruct", RECON))
+    semantic = found.arithmetic(Job("reconstruct_fused", RECON))
     assert semantic == pytest.approx(1000 * (36 * 2 * 0.522 + 66.6), rel=0.01)
 
 
@@ -44,15 +46,15 @@ def test_new_subject_s_hour_is_750_trials(tmp_path: Path) -> None:
 def test_external_examples_are_counted_as_set(tmp_path: Path) -> None:
     given = {"bit_lowlevel": {"external_per_real": 0.0}, "bit_semantic": {"external_per_real": 0.5}}
     found = hours(parse_sections({**given, "joint": {"max_steps": None}}), tmp_path)
-    job = Job("train_bit_lowlevel", POOL)
+    job = Job("train_bit", LOWLEVEL)
     n_real = found.n_real(job)
     assert found.arithmetic(job) == pytest.approx(15 / 64 * n_real * 60)
-    assert found.n_semantic_examples(Job("train_bit_semantic", POOL)) == 1.5 * n_real * 60
+    assert found.n_semantic_examples(Job("train_bit", SEMANTIC)) == 1.5 * n_real * 60
     whole = hours(Settings(), tmp_path)
     ratio = found.arithmetic(Job("train_joint", POOL)) / whole.arithmetic(Job("train_joint", POOL))
     assert ratio == pytest.approx(1.5 * n_real / (n_real + 123_403))
     many = hours(parse_sections({"bit_semantic": {"external_per_real": 1.0e6}}), tmp_path)
-    job = Job("train_bit_semantic", POOL)
+    job = Job("train_bit", SEMANTIC)
     assert many.n_semantic_examples(job) == whole.n_semantic_examples(job)
 
 
@@ -81,7 +83,18 @@ def test_measured_rules_take_their_mean(tmp_path: Path) -> None:
     for name, seconds in (("all", 100), ("without_subj01", 50)):
         (folder / f"{name}.tsv").write_text(f"s\tmax_rss\n{seconds}\t7\n")
     times = hours(Settings(), tmp_path).of([Job("train_joint", POOL), Job("all")])
-    assert times == [GpuTime("train_joint", 75.0, True)]
+    assert times == [GpuTime("train_joint", "train_joint", 75.0, True)]
+
+
+def test_a_kind_takes_its_own_mean(tmp_path: Path) -> None:
+    (tmp_path / "train_bit").mkdir()
+    for name, seconds in (("all_main_semantic", 100), ("all_main_lowlevel", 50)):
+        (tmp_path / "train_bit" / f"{name}.tsv").write_text(f"s\tmax_rss\n{seconds}\t7\n")
+    times = hours(Settings(), tmp_path).of([Job("train_bit", LOWLEVEL), Job("train_bit", SEMANTIC)])
+    assert [(time.label, time.seconds) for time in times] == [
+        ("train_bit lowlevel", 50.0),
+        ("train_bit semantic", 100.0),
+    ]
 
 
 def test_processes_of_stage_2_take_as_many_gpus(tmp_path: Path) -> None:
@@ -95,7 +108,9 @@ def test_processes_of_stage_2_take_as_many_gpus(tmp_path: Path) -> None:
     assert wall_seconds(shared, 4) == pytest.approx(shared[0].seconds)
     (tmp_path / "train_joint").mkdir()
     (tmp_path / "train_joint" / "all.tsv").write_text("s\tmax_rss\n100\t7\n")
-    assert hours(four, tmp_path).of([job]) == [GpuTime("train_joint", 100.0, True)] * 4
+    assert (
+        hours(four, tmp_path).of([job]) == [GpuTime("train_joint", "train_joint", 100.0, True)] * 4
+    )
 
 
 def test_demo_networks_are_not_counted(tmp_path: Path) -> None:
@@ -104,8 +119,8 @@ def test_demo_networks_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_wall_time_packs_stages() -> None:
-    times = [GpuTime("train_encoder", s, False) for s in (30, 20, 10)]
-    times += [GpuTime("evaluate", 5, False)]
+    times = [GpuTime("train_encoder", "train_encoder", s, False) for s in (30, 20, 10)]
+    times += [GpuTime("evaluate", "evaluate", 5, False)]
     assert wall_seconds(times, 1) == 65
     assert wall_seconds(times, 2) == 30 + 5
     assert wall_seconds([], 4) == 0
@@ -113,16 +128,16 @@ def test_wall_time_packs_stages() -> None:
 
 def test_lines_name_hours_and_their_source(tmp_path: Path) -> None:
     settings = parse_sections({"paths": {"results": str(tmp_path)}})
-    jobs = [Job("train_bit_semantic", POOL)]
+    jobs = [Job("train_bit", SEMANTIC)]
     plan = make_plan(settings, jobs, 1000.0) | gpu_plan(settings, jobs, 2)
     text = "\n".join(as_lines("all", plan))
-    assert "GPU h  train_bit_semantic, counted" in text
+    assert "GPU h  train_bit semantic, counted" in text
     assert "on 2 GPU" in text
     assert plan["wall_hours"] == plan["gpu_hours"] > 0
 
 
 def test_both_costs_of_the_semantic_tokens_are_said() -> None:
-    jobs = [Job("train_bit_semantic", POOL), Job("train_bit_lowlevel", POOL)]
+    jobs = [Job("train_bit", SEMANTIC), Job("train_bit", LOWLEVEL)]
     plan = make_plan(Settings(), jobs, 1000.0) | gpu_plan(Settings(), jobs, 1)
     costs = plan["semantic_tokens"]
     n_trials = 750 * (40 + 40 + 32 + 30 + 40 + 32 + 40 + 30)
@@ -133,7 +148,7 @@ def test_both_costs_of_the_semantic_tokens_are_said() -> None:
     flop = 2 * 1_844.9e6 * 257 + 48 * 4 * 257**2 * 1664
     n_hours = costs["passes_when_needed"] * flop / 400e12 / 3600
     assert costs["hours_when_needed"] == pytest.approx(n_hours, rel=0.02)
-    assert plan["gpu_hours_by_rule"]["train_bit_semantic"] > costs["hours_when_needed"]
+    assert plan["gpu_hours_by_rule"]["train_bit semantic"] > costs["hours_when_needed"]
     text = "\n".join(as_lines("all", plan))
     assert "cache_tokens: false (as set): 10.9 million passes" in text
     assert "cache_tokens: true: 0.2 million passes" in text and "167.3 GB of disk" in text
@@ -141,7 +156,7 @@ def test_both_costs_of_the_semantic_tokens_are_said() -> None:
 
 def test_kept_tokens_cost_stage_1_nothing(tmp_path: Path) -> None:
     kept = parse_sections({"features": {"cache_tokens": True}})
-    job = Job("train_bit_semantic", POOL)
+    job = Job("train_bit", SEMANTIC)
     found = hours(kept, tmp_path)
     assert found.arithmetic(job) == pytest.approx(4.8 / 128 * found.n_semantic_examples(job))
     plan = make_plan(kept, [job], 1000.0) | gpu_plan(kept, [job], 1)

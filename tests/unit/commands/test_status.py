@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from brainit.commands.status import Job, as_lines, measure, parse, state
+from brainit.commands.dry_run import Job, parse_jobs
+from brainit.commands.status import _logged, as_lines, measure, state
 
 DRY_RUN = """
 rule train_encoder:
@@ -25,7 +26,7 @@ localrule all:
 
 def job(root: Path, name: str, rule: str = "evaluate") -> Job:
     log, out = root / f"{name}.log", root / f"{name}.csv"
-    return Job(rule, str(log), str(root / f"{name}.tsv"), (str(out),), 1000.0, 10.0)
+    return Job(rule, (), str(log), str(root / f"{name}.tsv"), (str(out),), 1000.0, 10.0)
 
 
 def write(path: str, text: str, age_s: float = 0.0) -> None:
@@ -34,9 +35,10 @@ def write(path: str, text: str, age_s: float = 0.0) -> None:
 
 
 def test_jobs_are_read_with_their_files_and_requests() -> None:
-    assert parse(DRY_RUN) == [
+    assert _logged(parse_jobs(DRY_RUN)) == [
         Job(
             "train_encoder",
+            (("pool", "all"),),
             "logs/train_encoder/all.log",
             "bench/train_encoder/all.tsv",
             ("out/encoder.safetensors", "out/history.csv"),

@@ -1,14 +1,11 @@
 """`brainit plan [TARGET]`: jobs, downloads, disk and GPU hours of a target, before it starts.
 
-The jobs are those of Snakemake's dry run of the same target and configuration.
+The jobs come from a dry run of the same target and configuration.
 """
 
 import argparse
 import json
 import logging
-import os
-import re
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,9 +13,10 @@ from typing import Any
 
 import yaml
 
+from brainit.commands.dry_run import Job, dry_run
 from brainit.commands.plan.disk import disk_events, peak, peak_at_once
 from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
-from brainit.commands.plan.sizes import Job, Sizes
+from brainit.commands.plan.sizes import Sizes
 from brainit.commands.plan.tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
@@ -64,45 +62,10 @@ def read_configuration(paths: list[Path]) -> Settings:
         try:
             update_config(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         except (OSError, yaml.YAMLError) as error:
-            fix = "run from the repository's root, or correct the file"
-            raise PipelineError(path, "a readable YAML file", str(error), fix) from error
+            fix = f"run at the root of the repository, or correct {path}"
+            code = "missing-file" if isinstance(error, FileNotFoundError) else "damaged-file"
+            raise PipelineError(path, "a readable YAML file", str(error), fix, code=code) from error
     return parse_sections(merged)
-
-
-def dry_run(target: str, configfiles: list[Path]) -> list[Job]:
-    """Return the jobs that Snakemake would run for `target`, files already made left out."""
-    return parse_jobs(dry_run_text(target, configfiles))
-
-
-def dry_run_text(target: str, configfiles: list[Path], *words: str) -> str:
-    """Return what Snakemake says of the jobs that it would run for `target`, given more `words`.
-
-    Raises `PipelineError` with Snakemake's last line where it refuses.
-    """
-    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
-    command += words
-    if configfiles:
-        command += ["--configfile", *map(str, configfiles)]
-    result = subprocess.run(
-        [*command, "--nocolor"], capture_output=True, text=True, env={**os.environ}
-    )
-    if result.returncode:
-        said = (result.stdout + result.stderr).strip().splitlines() or ["nothing"]
-        raise PipelineError(target, "a target that Snakemake can make", said[-1], "see above")
-    return result.stdout + result.stderr
-
-
-def parse_jobs(text: str) -> list[Job]:
-    """Return rule and wildcards of each job in the text of a dry run."""
-    jobs: list[Job] = []
-    for line in text.splitlines():
-        if found := re.match(r"(?:local)?(?:rule|checkpoint) (\w+):$", line):
-            jobs.append(Job(found[1]))
-        elif jobs and line.startswith("    wildcards: "):
-            pairs = line.removeprefix("    wildcards: ").split(", ")
-            wildcards = tuple((key, value) for key, _, value in (p.partition("=") for p in pairs))
-            jobs[-1] = Job(jobs[-1].rule, wildcards)
-    return jobs
 
 
 def make_plan(
@@ -143,11 +106,11 @@ def gpu_plan(
     times = hours.of(jobs)
     by_rule: Counter[str] = Counter()
     for time in times:
-        by_rule[time.rule] += time.seconds / 3600  # type: ignore[assignment]
+        by_rule[time.label] += time.seconds / 3600  # type: ignore[assignment]
     return {
         "gpu_hours": sum(by_rule.values()),
         "gpu_hours_by_rule": dict(by_rule.most_common()),
-        "measured_rules": sorted({time.rule for time in times if time.is_measured}),
+        "measured_rules": sorted({time.label for time in times if time.is_measured}),
         "tflops": tflops,
         "n_gpus": n_gpus,
         "wall_hours": wall_seconds(times, n_gpus) / 3600,

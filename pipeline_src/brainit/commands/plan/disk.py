@@ -7,8 +7,9 @@ predicted fMRI of all pools may stand beside each other, and so many trainings' 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from brainit.commands.dry_run import Job
 from brainit.commands.plan.models import checkpoint_bytes
-from brainit.commands.plan.sizes import Job, Sizes
+from brainit.commands.plan.sizes import Sizes
 
 _STAGES = (
     ("simulate_nsd",),
@@ -18,7 +19,7 @@ _STAGES = (
     ("extract_features",),
     ("prepare_betas",),
 )
-_TRAININGS = ("train_bit_lowlevel", "train_bit_semantic", "train_joint")
+_TRAININGS = ("train_bit", "train_joint")
 _ADAPTATIONS = ("adapt_bit", "adapt_joint")
 
 
@@ -65,15 +66,14 @@ def disk_events(sizes: Sizes, jobs: Sequence[Job]) -> tuple[list[Event], list[Ev
         if job.rule == rule
     ]
     trained: list[Event] = []
-    for pool in sorted({dict(job.wildcards).get("pool", "") for job in jobs} - {""}):
+    for pool in sorted({job.wildcard("pool") for job in jobs} - {""}):
         trained += _pool_events(sizes, pool, jobs)
     trained += [_training(sizes, job) for job in jobs if job.rule in _ADAPTATIONS]
-    trained += [_event(sizes, job) for job in jobs if job.rule == "reconstruct"]
+    trained += [_event(sizes, job) for job in jobs if job.rule == "reconstruct_fused"]
     return prepared, trained
 
 
 def _event(sizes: Sizes, job: Job) -> Event:
-    wildcards = dict(job.wildcards)
     match job.rule:
         case "simulate_nsd":
             subjects = sizes.settings.nsd.subjects
@@ -89,14 +89,16 @@ def _event(sizes: Sizes, job: Job) -> Event:
             return _lasting(job.rule, sum(line.n_bytes for line in lines))
         case "fetch_weights":
             lines = sizes.fetched([job])
-            return _lasting(f"weights {wildcards['network']}", sum(line.n_bytes for line in lines))
+            return _lasting(
+                f"weights {job.wildcard('network')}", sum(line.n_bytes for line in lines)
+            )
         case "download_images":
             return _lasting(job.rule, sizes.stimuli + sizes.coco)
         case "prepare_images":
             gone = 0 if sizes.is_simulated else sizes.stimuli + sizes.coco
             return Event(job.rule, sizes.kept_images, sizes.kept_images - gone)
         case "extract_features":
-            return _lasting(job.rule, sizes.tokens(wildcards["image_set"]))
+            return _lasting(job.rule, sizes.tokens(job.wildcard("image_set")))
         case "prepare_betas":
             is_raw = sizes.betas_come_over_network
             n_files, n_bytes = sizes.raw_session(job.subject) if is_raw else (0, 0)
@@ -124,7 +126,7 @@ def _lasting(what: str, n_bytes: float) -> Event:
 
 def _pool_events(sizes: Sizes, pool: str, jobs: Sequence[Job]) -> Iterator[Event]:
     """Yield the predicted fMRI of a pool, what is trained on it, and its end where it has one."""
-    own = [job for job in jobs if dict(job.wildcards).get("pool") == pool]
+    own = [job for job in jobs if job.wildcard("pool") == pool]
     written = 0
     for job in own:
         if job.rule in ("synthesize_fmri", "synthesize_fmri_pool"):

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.commands.plan.models import pool_members
-from brainit.commands.plan.sizes import Job, Sizes
+from brainit.commands.dry_run import Job
+from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, Stage1Settings
+from brainit.workflow.runs import Duration, Pool
 
 EFFECTIVE_TFLOPS = 400.0
 """Sustained rate of one H100 in bfloat16, 40 % of its peak; an A100 sustains about 160."""
@@ -31,10 +32,10 @@ TOKENS_TFLOP = 0.98
 _STAGES = (
     ("extract_features", "train_encoder"),
     ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
-    ("synthesize_fmri_transfer", "train_bit_lowlevel", "train_bit_semantic"),
+    ("synthesize_fmri_transfer", "train_bit"),
     ("train_joint", "adapt_bit"),
     ("adapt_joint", "reconstruct_lowlevel"),
-    ("reconstruct_semantic", "reconstruct"),
+    ("reconstruct_semantic", "reconstruct_fused"),
     ("evaluate",),
 )
 """Rules with GPU work; those of a stage wait for the stages before at the latest."""
@@ -45,6 +46,7 @@ class GpuTime:
     """Seconds of one GPU for a job, and whether they were measured or counted."""
 
     rule: str
+    label: str
     seconds: float
     is_measured: bool
 
@@ -54,7 +56,7 @@ class Hours:
 
     def __init__(self, sizes: Sizes, benchmarks: Path, tflops: float = EFFECTIVE_TFLOPS) -> None:
         self.sizes, self.settings, self.tflops = sizes, sizes.settings, tflops
-        self._measured = {rule: _mean_seconds(benchmarks, rule) for s in _STAGES for rule in s}
+        self._benchmarks = benchmarks
 
     def of(self, jobs: Sequence[Job]) -> list[GpuTime]:
         """Return the time of each job with GPU work on each of its GPUs.
@@ -65,12 +67,14 @@ class Hours:
         found = []
         for job in jobs:
             n_gpus = self.settings.joint.processes if job.rule == "train_joint" else 1
-            measured = self._measured.get(job.rule)
+            if not any(job.rule in stage for stage in _STAGES):
+                continue
+            measured = _mean_seconds(self._benchmarks, job)
             if measured is not None:
-                found += [GpuTime(job.rule, measured, True)] * n_gpus
-            elif not self.sizes.is_simulated and job.rule in self._measured:
+                found += [GpuTime(job.rule, job.label, measured, True)] * n_gpus
+            elif not self.sizes.is_simulated:
                 seconds = _FIXED_S + self.arithmetic(job) / self.tflops / n_gpus
-                found += [GpuTime(job.rule, seconds, False)] * n_gpus
+                found += [GpuTime(job.rule, job.label, seconds, False)] * n_gpus
         return found
 
     def arithmetic(self, job: Job) -> float:
@@ -78,7 +82,7 @@ class Hours:
         settings, joint = self.settings, self.settings.joint
         match job.rule:
             case "extract_features":
-                is_own = dict(job.wildcards)["image_set"] == "stimuli"
+                is_own = job.wildcard("image_set") == "stimuli"
                 return TOKENS_TFLOP * (self.sizes.n_stimuli if is_own else self.sizes.n_external)
             case "train_encoder" | "adapt_encoder":
                 is_new = job.rule == "adapt_encoder"
@@ -87,10 +91,10 @@ class Hours:
             case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
                 per_image = _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.all_voxels(job)
                 return per_image * self.sizes.n_external
-            case "train_bit_lowlevel":
+            case "train_bit" if job.wildcard("kind") == "lowlevel":
                 stage1 = settings.bit_lowlevel
                 return _LOWLEVEL_EXAMPLE * self._examples(job, stage1) * stage1.epochs
-            case "train_bit_semantic":
+            case "train_bit":
                 return self._semantic_example * self.n_semantic_examples(job)
             case "train_joint":
                 n_examples = self._examples(job, settings.bit_semantic) * joint.epochs
@@ -109,23 +113,23 @@ class Hours:
 
     def n_real(self, job: Job) -> float:
         """Return the real examples of an epoch: nine in ten of all images, or the hour's trials."""
-        wildcards = dict(job.wildcards)
-        duration = wildcards.get("duration") or (
-            "1h" if wildcards.get("pool", "").startswith("scratch") else "40h"
-        )
-        if duration != "40h":
-            partial = {"15min": 188, "30min": 375, "450trials": 450}
-            return partial.get(duration) or 750 * int(duration.removesuffix("h"))
-        subjects = pool_members(wildcards["pool"], self.settings.nsd.subjects)
+        if name := job.wildcard("duration"):
+            return Duration.parse(name).n_trials
+        pool = Pool.parse(job.wildcard("pool"))
+        if not pool.duration.is_full:
+            return pool.duration.n_trials
+        subjects = pool.members(self.settings.nsd.subjects)
         share = 1 - self.settings.nsd.validation_share
         return share * sum(225 * self.sizes.n_sessions(subject) for subject in subjects)
 
     def n_semantic_examples(self, job: Job) -> float:
         """Return the examples that a semantic BIT sees in stage 1; 0 of other jobs."""
-        if job.rule == "train_bit_semantic":
+        if job.wildcard("kind") != "semantic":
+            return 0.0
+        if job.rule == "train_bit":
             stage1 = self.settings.bit_semantic
             return self._examples(job, stage1) * stage1.epochs
-        if job.rule == "adapt_bit" and dict(job.wildcards).get("kind") == "semantic":
+        if job.rule == "adapt_bit":
             transfer = self.settings.transfer
             return self.n_real(job) * (1 + transfer.external_per_real) * transfer.epochs
         return 0.0
@@ -155,7 +159,7 @@ class Hours:
         if job.rule == "adapt_joint":
             n_seen = n_examples * transfer.joint_epochs
             return self._joint_example * min(n_seen, _most(transfer.joint_max_steps, self.settings))
-        if dict(job.wildcards).get("kind") == "lowlevel":
+        if job.wildcard("kind") == "lowlevel":
             return _LOWLEVEL_EXAMPLE * n_examples * transfer.epochs
         return self._semantic_example * self.n_semantic_examples(job)
 
@@ -163,7 +167,7 @@ class Hours:
         recon, dip = self.settings.recon, self.settings.dip
         if rule == "reconstruct_lowlevel":
             return _DIP_ITERATION * (dip.size / _DIP_SIDE) ** 2 * dip.iterations
-        n_steps = recon.n_steps - (recon.start_step if rule == "reconstruct" else 0)
+        n_steps = recon.n_steps - (recon.start_step if rule == "reconstruct_fused" else 0)
         refined = _REFINED if self.settings.features.refiner != "none" else 0
         return 2 * _DENOISING * n_steps + refined
 
@@ -186,9 +190,10 @@ def _most(max_steps: int | None, settings: Settings) -> float:
     return float("inf") if max_steps is None else max_steps * per_step
 
 
-def _mean_seconds(benchmarks: Path, rule: str) -> float | None:
-    """Return the mean of a rule's benchmark files below `benchmarks`; None without any."""
-    paths = [*benchmarks.glob(f"{rule}.tsv"), *benchmarks.glob(f"{rule}/**/*.tsv")]
+def _mean_seconds(benchmarks: Path, job: Job) -> float | None:
+    """Return the mean of the benchmark files of a job's rule and kind; None without any."""
+    name = f"*_{kind}.tsv" if (kind := job.wildcard("kind")) else "*.tsv"
+    paths = [*benchmarks.glob(f"{job.rule}.tsv"), *benchmarks.glob(f"{job.rule}/**/{name}")]
     seconds = []
     for path in paths:
         with path.open(encoding="utf-8", newline="") as file:

@@ -4,7 +4,6 @@ A model is built without memory (PyTorch's meta device) and its parameters are c
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 
@@ -61,12 +60,3 @@ def generator_bytes(settings: Settings) -> int:
 def checkpoint_bytes(trained: int) -> int:
     """Return the bytes of the checkpoints of a training of models of `trained` bytes."""
     return _KEPT_CHECKPOINTS * _STATES_IN_CHECKPOINT * trained
-
-
-def pool_members(pool: str, subjects: Sequence[str]) -> list[str]:
-    """Return the subjects of a pool: `all`, `first<n>`, `without_NAME` or `scratch_NAME_1h`."""
-    if pool.startswith("scratch_"):
-        return [pool.removeprefix("scratch_").rpartition("_")[0]]
-    if pool.startswith("first"):
-        return list(subjects[: int(pool.removeprefix("first"))])
-    return [subject for subject in subjects if pool != f"without_{subject}"]

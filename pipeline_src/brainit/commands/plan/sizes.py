@@ -7,18 +7,14 @@ are named so. The encoders, tables, figures and logs are left out: less than a p
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from brainit.commands.plan.models import (
-    bit_bytes,
-    generator_bytes,
-    mlp_bytes,
-    pool_members,
-    target_shape,
-)
+from brainit.commands.dry_run import Job
+from brainit.commands.plan.models import bit_bytes, generator_bytes, mlp_bytes, target_shape
 from brainit.core.settings import Settings
 from brainit.data.nsd.anatomy import anatomy_keys
 from brainit.data.nsd.published import published
 from brainit.data.nsd.terms import is_remote
 from brainit.features.registry import find_entry
+from brainit.workflow.runs import Pool
 
 MGH_HEADER_BYTES = 284
 _FLOAT32, _FLOAT16 = 4, 2
@@ -33,19 +29,6 @@ _BYTES_PER_RECONSTRUCTED_VALUE = 6
 """Three kinds, each in a shard, in the gathered array and as a PNG: as measured on the demo."""
 _BYTES_PER_UNREFINED_VALUE = 2
 """Fused images before the refiner, in a shard and in the gathered array."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of the dry run: its rule and its wildcards."""
-
-    rule: str
-    wildcards: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def subject(self) -> str:
-        """The subject of the job; empty where it has none."""
-        return dict(self.wildcards).get("subject", "")
 
 
 @dataclass(frozen=True)
@@ -146,7 +129,7 @@ class Sizes:
         """Return the voxels of the job's subject, or of all subjects of its pool."""
         if job.subject:
             return self.n_voxels(job.subject)
-        members = pool_members(dict(job.wildcards)["pool"], self.settings.nsd.subjects)
+        members = Pool.parse(job.wildcard("pool")).members(self.settings.nsd.subjects)
         return sum(self.n_voxels(subject) for subject in members)
 
     def synthetic(self, job: Job) -> int:
@@ -168,9 +151,9 @@ class Sizes:
         """Return the bytes of what a training job writes: a BIT, with stage 2 a generator too."""
         n_voxels = self.all_voxels(job)
         features = self.settings.features
-        is_lowlevel = "lowlevel" in (job.rule.rpartition("_")[2], dict(job.wildcards).get("kind"))
+        is_lowlevel = job.wildcard("kind") == "lowlevel"
         network = features.vgg if is_lowlevel else features.semantic_tokens
-        variant = self.settings.ablations.root.get(dict(job.wildcards).get("variant", "main")) or {}
+        variant = self.settings.ablations.root.get(job.wildcard("variant")) or {}
         own = {**self.settings.bit_lowlevel.model_dump(), **variant.get("bit_lowlevel", {})}
         if is_lowlevel and own["decoder"] == "mlp":
             return mlp_bytes(own["mlp_width"], network, n_voxels)
@@ -202,9 +185,7 @@ class Sizes:
         if "download" in rules:
             n_small = len(anatomy_keys(nsd, nsd.subjects)) + len(nsd.subjects) + 2
             lines.append(Line("design, masks, ceilings (about)", n_small, _SMALL_FILE_BYTES, "NSD"))
-        for name in sorted(
-            dict(job.wildcards)["network"] for job in jobs if job.rule == "fetch_weights"
-        ):
+        for name in sorted(job.wildcard("network") for job in jobs if job.rule == "fetch_weights"):
             for source in find_entry(name).sources:
                 lines.append(Line(f"weights {name}", 1, source.size_mb * 1e6, str(source)))
         return lines

@@ -7,8 +7,8 @@ training examples; validation is left out.
 from collections.abc import Sequence
 from typing import Any
 
+from brainit.commands.dry_run import Job
 from brainit.commands.plan.hours import TOKENS_TFLOP, Hours
-from brainit.commands.plan.sizes import Job
 
 
 def token_costs(hours: Hours, jobs: Sequence[Job]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Write tables of the paper: paper | ours | difference (section 5, appendix A)."""
+"""Write one table: paper, ours and their difference (section 5, appendix A)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from brainit.evaluation.tables.summaries import Summaries
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("make_tables", __doc__)
-    parser.add_argument("--names", nargs="+", required=True, help="table1, t1 ... t7, sessions ...")
+    parser = step_parser("make_table", __doc__)
+    parser.add_argument("--name", required=True, help="table1, t1 ... t7, sessions ...")
     for name in ("metrics", "summaries"):
         parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
     parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         read_classes(args.classes) if args.classes else {},
         named_paths(args.encoder),
     )
-    for table in make_tables(args.names, results, settings):
-        write_table_files(args.out, table)
+    (table,) = make_tables([args.name], results, settings)
+    write_table_files(args.out, table)
 
 
 if __name__ == "__main__":
-    run_step("make_tables", main)
+    run_step("make_table", main)

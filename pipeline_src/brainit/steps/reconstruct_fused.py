@@ -12,7 +12,7 @@ from brainit.reconstruction.semantic import reconstruct_semantic
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("reconstruct", __doc__)
+    parser = step_parser("reconstruct_fused", __doc__)
     parser.add_argument("--subject", required=True)
     parser.add_argument("--betas", type=Path, required=True)
     parser.add_argument("--trials", type=Path, required=True)
@@ -30,4 +30,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_step("reconstruct", main, output="--out")
+    run_step("reconstruct_fused", main, output="--out")

@@ -1,0 +1,96 @@
+"""Dry runs of the workflow: the jobs that Snakemake would run for a target."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainit.core.errors import PipelineError
+
+_HEAD = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
+_ITEM = re.compile(r"    (wildcards|log|benchmark|output|resources): (.*)$")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a dry run: rule, wildcards and files, and the memory and time that it requests.
+
+    A job without `log` is an alias of others, such as `all`.
+    """
+
+    rule: str
+    wildcards: tuple[tuple[str, str], ...] = ()
+    log: str = ""
+    benchmark: str = ""
+    outputs: tuple[str, ...] = ()
+    mem_mb: float | None = None
+    runtime_min: float | None = None
+
+    def wildcard(self, name: str) -> str:
+        """Return the value of a wildcard; empty where the job has none of this name."""
+        return dict(self.wildcards).get(name, "")
+
+    @property
+    def subject(self) -> str:
+        """The subject of the job; empty where it has none."""
+        return self.wildcard("subject")
+
+    @property
+    def label(self) -> str:
+        """The rule, and the kind of BIT that it trains: `train_bit semantic`."""
+        return " ".join(word for word in (self.rule, self.wildcard("kind")) if word)
+
+
+def dry_run(target: str, configfiles: Sequence[Path], *words: str) -> list[Job]:
+    """Return the jobs that Snakemake would run for `target`, given more `words`.
+
+    Jobs whose outputs are there are left out. Raises `PipelineError` with Snakemake's last line
+    where it refuses target or configuration.
+    """
+    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
+    command += words
+    if configfiles:
+        command += ["--configfile", *map(str, configfiles)]
+    result = subprocess.run([*command, "--nocolor"], capture_output=True, text=True)
+    if result.returncode:
+        lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
+        raise PipelineError(
+            target,
+            "a target and a configuration that Snakemake accepts",
+            lines[-1],
+            f"correct what `{' '.join(['snakemake', *command[3:]])}` reports",
+            code="invalid-argument",
+        )
+    return parse_jobs(result.stdout + result.stderr)
+
+
+def parse_jobs(text: str) -> list[Job]:
+    """Return the jobs in the text of a dry run."""
+    blocks: list[dict[str, str]] = []
+    for line in text.splitlines():
+        if head := _HEAD.match(line):
+            blocks.append({"rule": head[1]})
+        elif blocks and (item := _ITEM.match(line)):
+            blocks[-1][item[1]] = item[2]
+    return [_job(block) for block in blocks]
+
+
+def _job(block: dict[str, str]) -> Job:
+    requests = dict(_pairs(block.get("resources", "")))
+    return Job(
+        block["rule"],
+        _pairs(block.get("wildcards", "")),
+        block.get("log", "").split(" (")[0],
+        block.get("benchmark", ""),
+        tuple(block["output"].split(", ")) if "output" in block else (),
+        float(requests["mem_mb"]) if "mem_mb" in requests else None,
+        float(requests["runtime"]) if "runtime" in requests else None,
+    )
+
+
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of `name=value, name=value`."""
+    words = [word.partition("=") for word in text.split(", ") if "=" in word]
+    return tuple((name, value) for name, _, value in words)

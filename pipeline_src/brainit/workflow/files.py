@@ -1,0 +1,168 @@
+"""Where the workflow's files are: models, reconstructions, scores, images, networks.
+
+Paths start with `<results>` or `<store>`, which Snakemake replaces by `paths.results` and
+`paths.store`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainit.workflow.runs import MAIN, Pool, Run, Variant
+from brainit.workflow.study import Score, Study
+
+DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
+LAB_FILES = ("betas.npy", "trials.csv", "voxels.csv", "images", "images.npy")
+"""What a lab subject's folder may hold (config/lab_subject.md)."""
+STAGES = ("encoder", "bit_lowlevel", "bit_semantic", "joint")
+"""Trained models, in order; each writes a history."""
+TABLE_FORMATS = ("csv", "md", "html", "tex")
+
+
+def network_files(names: Iterable[str]) -> list[str]:
+    """Return the weight files of networks; the network `none` has none.
+
+    Demo networks ship with the package: their paths are relative where the package lies below the
+    working directory, so that a moved repository reruns nothing.
+    """
+    return [_network_file(name) for name in names if name != "none"]
+
+
+def _network_file(name: str) -> str:
+    if not name.startswith("demo_"):
+        return f"<store>/weights/{name}.safetensors"
+    here = Path.cwd()
+    for folder in (DEMO_NETWORKS, DEMO_NETWORKS.resolve()):
+        if folder.is_relative_to(here):
+            return str(folder.relative_to(here) / f"{name}.safetensors")
+    return str(DEMO_NETWORKS / f"{name}.safetensors")
+
+
+def table_files(names: Iterable[str]) -> list[str]:
+    """Return all files of the tables `names`."""
+    return [f"<results>/tables/{name}/{name}.{end}" for name in names for end in TABLE_FORMATS]
+
+
+def score_file(score: Score, suffix: str = "") -> str:
+    """Return a score's table of images, or its means with suffix `_summary`."""
+    return f"<results>/{score.subject}/metrics/{score.run}_{score.kind}{suffix}.csv"
+
+
+def recon_folder(subject: str, run: Run) -> str:
+    """Return the folder of a run's reconstructions."""
+    return f"<results>/{subject}/recon_{run.name}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a study."""
+
+    study: Study
+
+    @property
+    def pool_models(self) -> str:
+        """Folder of the models of the pool `all`: trained, the authors', or exported ones."""
+        models: str = self.study.config["models"]
+        known = {"train": "<results>/group/all/main", "authors": "<results>/group/all/authors"}
+        return known.get(models, models.rstrip("/"))
+
+    def pool_model(self, pool: Pool, variant: Variant, stage: str, name: str) -> str:
+        """Return a file of a pool's model: main's where the variant does not change the model."""
+        variants = self.study.variants
+        if variants.changes(variant, stage):
+            maker = variants.maker(variant, stage)
+            return f"<results>/group/{pool.name}/{maker.name}/{stage}/{name}"
+        main = f"<results>/group/{pool.name}/{MAIN.name}"
+        return f"{self.pool_models if pool.kind == 'all' else main}/{stage}/{name}"
+
+    def model_of_run(self, subject: str, run: Run, stage: str, name: str) -> str:
+        """Return a file of the model that decodes a run: a pool's, or the subject's own."""
+        if run.is_transfer or (run.is_pooled and subject in self.study.lab):
+            return f"<results>/{subject}/transfer_{run.name}/{stage}/{name}"
+        return self.pool_model(run.pool(subject), run.variant, stage, name)
+
+    def base_model(self, subject: str, stage: str, name: str) -> str:
+        """Return a file of the model that is adapted to a new subject: of a pool without it."""
+        if subject in self.study.lab:
+            return f"{self.pool_models}/{stage}/{name}"
+        return f"<results>/group/{Pool('without', subject).name}/{MAIN.name}/{stage}/{name}"
+
+    def generator_of_run(self, subject: str, run: Run) -> str:
+        """Return the generator that decodes a run; transfer leaves the pool's as it is."""
+        is_adapted = run.is_transfer or (run.is_pooled and subject in self.study.lab)
+        if is_adapted:
+            return self.base_model(subject, "joint", "generator.safetensors")
+        return self.model_of_run(subject, run, "joint", "generator.safetensors")
+
+    def recon_parts(self, subject: str, run: Run, kind: str) -> list[str]:
+        """Return the shards of one kind of a run's images.
+
+        A variant has only the kinds that it is judged by, and shares those of the full run that it
+        does not change. The baseline from scratch and the models of fewer subjects have no
+        semantic-only images.
+        """
+        variants = self.study.variants
+        if not run.variant.is_main:
+            if kind not in variants.kinds_of(run.variant):
+                return []
+            run = variants.run_of(run.variant, kind)
+        if kind == "semantic" and (run.is_scratch or run.is_of_fewer_subjects):
+            return []
+        folder = f"{recon_folder(subject, run)}_parts/{kind}"
+        n_shards = self.study.config["recon"]["n_shards"]
+        return [f"{folder}/shard_{shard}.safetensors" for shard in range(n_shards)]
+
+    def stimuli(self, subject: str = "", pool: str = "", run: Run | None = None) -> str:
+        """Return the images that a subject or pool saw: NSD's, NSD-synthetic's or a lab's own."""
+        if run and run.is_nsdsynthetic:
+            return f"<results>/{subject}/{run.name}/images"
+        return f"<results>/{self.study.lab_subject(subject, pool) or 'group'}/images/stimuli"
+
+    def tokens(self, variant: Variant, subject: str = "", pool: str = "") -> list[str]:
+        """Return the cached tokens of stimuli and external images, where the settings keep them."""
+        if not self.study.config["features"]["cache_tokens"]:
+            return []
+        owner = self.study.lab_subject(subject, pool) or "group"
+        external = ["<results>/group/tokens/external"] if self.study.uses_external(variant) else []
+        return [f"<results>/{owner}/tokens/stimuli", *external]
+
+    def scores(self, scores: Mapping[str, Score], suffix: str = "") -> list[str]:
+        """Return the files of scores, in order."""
+        return [score_file(score, suffix) for score in scores.values()]
+
+    def recon_folders(self, runs: Iterable[tuple[str, Run]]) -> list[str]:
+        """Return the reconstruction folders of runs, given as (subject, run)."""
+        return [recon_folder(subject, run) for subject, run in runs]
+
+    def histories(self) -> dict[str, str]:
+        """Return the training histories that the figures show, by label."""
+        study = self.study
+        pools = [Pool()] if study.trains_pool else []
+        pools += [Pool("without", s) for s in study.transfer if study.transfer_durations(s)]
+        folders = {pool.name: f"<results>/group/{pool.name}/{MAIN.name}" for pool in pools}
+        for subject in study.transfer:
+            for duration in study.transfer_durations(subject):
+                label = f"{subject}_{duration.name}"
+                folders[label] = f"<results>/{subject}/transfer_{duration.name}"
+        return {
+            f"{label}/{stage}": f"{folder}/{stage}/history.csv"
+            for label, folder in folders.items()
+            for stage in STAGES
+        }
+
+    def atlas(self, variant: Variant) -> list[str]:
+        """Return the annotations of both hemispheres, where clusters are an atlas's parcels."""
+        clusters = self.study.variants.settings_of(variant)["clusters"]
+        pattern = clusters["atlas"].replace("{store}", self.study.config["paths"]["store"])
+        sides = ("lh", "rh") if clusters["method"] == "atlas" else ()
+        return [pattern.replace("{hemisphere}", side) for side in sides]
+
+    def simulated(self, *names: str) -> list[str]:
+        """Return files of the simulator, where the data are simulated."""
+        return [f"<store>/simulated/{name}" for name in names] if self.study.is_simulated else []
+
+    def lab_files(self, subject: str) -> list[str]:
+        """Return what a lab subject's folder holds; the folder itself where it holds nothing."""
+        folder = Path(self.study.lab[subject])
+        paths = [folder / name for name in LAB_FILES]
+        return [str(path) for path in paths if path.exists()] or [str(folder)]

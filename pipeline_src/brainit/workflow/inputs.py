@@ -1,0 +1,207 @@
+"""Input functions of the rules: the files that a job reads, from its wildcards."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from brainit.workflow.files import Files, network_files
+from brainit.workflow.runs import MAIN, NSDSYNTHETIC, Pool, Run, Variant
+from brainit.workflow.study import Study
+
+
+@runtime_checkable
+class Wildcards(Protocol):
+    """A job's wildcards, Snakemake's or a dictionary."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """Return the value of a wildcard, or `default`."""
+        ...
+
+
+OfJob = Callable[[Wildcards], str]
+FilesOfJob = Callable[[Wildcards], list[str]]
+
+
+def variant_of(wildcards: Wildcards) -> Variant:
+    """Return the variant of a job: its own wildcard, or that of its run."""
+    run = run_of(wildcards)
+    return run.variant if run else Variant.parse(wildcards.get("variant", MAIN.name))
+
+
+def run_of(wildcards: Wildcards) -> Run | None:
+    """Return the run of a job, or None."""
+    name = wildcards.get("run", "")
+    return Run.parse(name) if name else None
+
+
+def of_subjects(pattern: str, subjects: list[str]) -> list[str]:
+    """Return the file `pattern` of each subject."""
+    return [pattern.replace("{subject}", subject) for subject in subjects]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The input functions of a study."""
+
+    study: Study
+
+    @property
+    def files(self) -> Files:
+        """The files of the study."""
+        return Files(self.study)
+
+    def members_of_pool(self, wildcards: Wildcards) -> list[str]:
+        """Return the subjects of the job's pool."""
+        return self.study.members(wildcards.get("pool", ""))
+
+    def betas_of_pool(self, wildcards: Wildcards) -> list[str]:
+        """Return the betas of each subject of the pool."""
+        return of_subjects("<results>/{subject}/betas/betas.npy", self.members_of_pool(wildcards))
+
+    def voxels_of_pool(self, wildcards: Wildcards) -> list[str]:
+        """Return the voxels of each subject of the pool."""
+        pattern = "<results>/{subject}/betas/voxels.safetensors"
+        return of_subjects(pattern, self.members_of_pool(wildcards))
+
+    def trials_of_pool(self, wildcards: Wildcards) -> list[str]:
+        """Return the trials of each subject of the pool."""
+        return of_subjects("<results>/{subject}/design/trials.csv", self.members_of_pool(wildcards))
+
+    def networks(self, *roles: str) -> list[str]:
+        """Return the weight files of the networks that the section `features` names for `roles`."""
+        return network_files(self.study.config["features"][role] for role in roles)
+
+    def metric_networks(self) -> list[str]:
+        """Return the weight files of the networks of the evaluation."""
+        return network_files(self.study.config["features"]["metrics"])
+
+    def target_network(self, wildcards: Wildcards) -> list[str]:
+        """Return the network whose features the BIT of the job's kind predicts."""
+        is_lowlevel = wildcards.get("kind", "") == "lowlevel"
+        return self.networks("vgg" if is_lowlevel else "semantic_tokens")
+
+    def pool_model(self, stage: str, name: str) -> OfJob:
+        """Return the input function of a model of the job's pool and variant."""
+
+        def path(wildcards: Wildcards) -> str:
+            pool = Pool.parse(wildcards.get("pool", ""))
+            return self.files.pool_model(pool, variant_of(wildcards), stage, name)
+
+        return path
+
+    def base_model(self, stage: str, name: str) -> OfJob:
+        """Return the input function of a model that is adapted to the job's subject.
+
+        `{kind}` in `stage` is the job's.
+        """
+
+        def path(wildcards: Wildcards) -> str:
+            of_kind = stage.replace("{kind}", wildcards.get("kind", ""))
+            return self.files.base_model(wildcards.get("subject", ""), of_kind, name)
+
+        return path
+
+    def model_of_run(self, stage: str, name: str) -> OfJob:
+        """Return the input function of a model that decodes the job's run."""
+
+        def path(wildcards: Wildcards) -> str:
+            run = Run.parse(wildcards.get("run", ""))
+            return self.files.model_of_run(wildcards.get("subject", ""), run, stage, name)
+
+        return path
+
+    def generator_of_run(self, wildcards: Wildcards) -> str:
+        """Return the generator that decodes the job's run."""
+        run = Run.parse(wildcards.get("run", ""))
+        return self.files.generator_of_run(wildcards.get("subject", ""), run)
+
+    def responses_of_run(self, folder: str, name: str) -> OfJob:
+        """Return the input function of the responses that a run decodes.
+
+        They are `name` of the subject's `folder`, or of its NSD-synthetic session.
+        """
+
+        def path(wildcards: Wildcards) -> str:
+            is_synthetic = Run.parse(wildcards.get("run", "")).is_nsdsynthetic
+            source = NSDSYNTHETIC if is_synthetic else folder
+            return f"<results>/{wildcards.get('subject', '')}/{source}/{name}"
+
+        return path
+
+    def recon_parts(self, kind: str) -> FilesOfJob:
+        """Return the input function of all shards of one kind of the run's images."""
+
+        def paths(wildcards: Wildcards) -> list[str]:
+            run = Run.parse(wildcards.get("run", ""))
+            return self.files.recon_parts(wildcards.get("subject", ""), run, kind)
+
+        return paths
+
+    def lowlevel_part(self, wildcards: Wildcards) -> str:
+        """Return the shard of low-level images with the number of the job's own shard."""
+        return self.recon_parts("lowlevel")(wildcards)[int(wildcards.get("shard", ""))]
+
+    def stimuli_seen(self, wildcards: Wildcards) -> str:
+        """Return the images that the job's subject or pool saw."""
+        subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
+        return self.files.stimuli(subject, pool, run_of(wildcards))
+
+    def semantic_tokens(self, wildcards: Wildcards) -> list[str]:
+        """Return the cached tokens, where they are kept; none for the low-level BIT."""
+        if wildcards.get("kind", "") != "semantic":
+            return []
+        subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
+        return self.files.tokens(variant_of(wildcards), subject, pool)
+
+    def predicted_fmri(self, wildcards: Wildcards) -> list[str]:
+        """Return the predicted fMRI of the job's pool or new subject, where it is trained on."""
+        if not self.study.uses_external(variant_of(wildcards)):
+            return []
+        if pool := wildcards.get("pool", ""):
+            return [f"<results>/group/{pool}/{MAIN.name}/synthetic_fmri"]
+        subject, duration = wildcards.get("subject", ""), wildcards.get("duration", "")
+        return [f"<results>/{subject}/transfer_{duration}/synthetic_fmri"]
+
+    def mask_files(self, wildcards: Wildcards) -> list[str]:
+        """Return the subject's own ROI files, where nsd.mask is `files`."""
+        subject = wildcards.get("subject", "")
+        return [
+            path.replace("{subject}", subject) for path in self.study.config["nsd"]["mask_files"]
+        ]
+
+    def lab_files(self, wildcards: Wildcards) -> list[str]:
+        """Return what the folder of a lab subject holds."""
+        return self.files.lab_files(wildcards.get("subject", ""))
+
+    def atlas_source(self, wildcards: Wildcards) -> list[str]:
+        """Return what the annotations of an atlas come from: its files, or their simulation."""
+        files = self.files.atlas(variant_of(wildcards))
+        simulated = f"{self.study.config['paths']['store']}/simulated/nsd/"
+        is_made = self.study.is_simulated and any(name.startswith(simulated) for name in files)
+        return self.files.simulated("nsd") if is_made else files
+
+    def table_scores(self, suffix: str) -> FilesOfJob:
+        """Return the input function of the scores of a table, or of their means (`_summary`)."""
+
+        def paths(wildcards: Wildcards) -> list[str]:
+            scores = self.study.scores_of_table(wildcards.get("table", ""))
+            return self.files.scores(scores, suffix)
+
+        return paths
+
+    def names_of_table_scores(self, wildcards: Wildcards) -> list[str]:
+        """Return the names of the scores of the job's table."""
+        return list(self.study.scores_of_table(wildcards.get("table", "")))
+
+    def table_classes(self, wildcards: Wildcards) -> list[str]:
+        """Return the classes of NSD-synthetic's images, for its table."""
+        if wildcards.get("table", "") != NSDSYNTHETIC:
+            return []
+        pattern = f"<results>/{{subject}}/{NSDSYNTHETIC}/classes.csv"
+        return of_subjects(pattern, self.study.class_subjects)
+
+    def table_encoder(self, wildcards: Wildcards) -> list[str]:
+        """Return the encoder's accuracy of each evaluated subject, for its table."""
+        if wildcards.get("table", "") != "encoder":
+            return []
+        return of_subjects("<results>/{subject}/metrics/encoder.csv", self.study.evaluated)

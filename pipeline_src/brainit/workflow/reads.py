@@ -1,0 +1,322 @@
+"""The settings that each step reads, declared once.
+
+A rule passes its step these and no others; a step that reads another raises `undeclared-setting`.
+So a changed setting reruns the steps that read it, and only them.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from brainit.core.errors import PipelineError
+
+UNTRACKED = frozenset(
+    {
+        "run.checkpoint_minutes",
+        "run.max_hours",
+        "run.submit_downloads",
+        "run.container",
+        "nsd.connections",
+        "nsd.accept_terms",
+    }
+)
+"""How and where jobs run: not passed with their section, so that changing them reruns nothing."""
+
+_COMPUTE = ("run.seed", "run.threads", "run.device")
+_MASK = ("nsd.space", "nsd.mask", "nsd.mask_files")
+"""The voxels; the settings check these keys together."""
+_TRIALS = ("nsd.average_training_repeats", "nsd.pairing")
+"""How trainings use a pool's trials."""
+_ENCODER_SIZES = (
+    "encoder.feature_width",
+    "encoder.voxel_width",
+    "encoder.adapter_rank",
+    "encoder.adapter_alpha",
+    "encoder.dropout",
+)
+_ENCODER = ("features.encoder_backbone", "encoder.precision", *_ENCODER_SIZES)
+"""Read by every step that runs the encoder."""
+_ENCODER_TRAINING = (
+    "encoder.batch",
+    "encoder.lr",
+    "encoder.loss",
+    "encoder.voxels_per_example",
+    "encoder.max_shift_px",
+)
+_CLUSTERING = (
+    "clusters.method",
+    "clusters.n_clusters",
+    "clusters.covariance",
+    "clusters.max_fit_voxels",
+    "clusters.max_iterations",
+)
+_TOKENS = ("features.semantic_tokens", "features.halve_contrast", "features.precision")
+"""The network of the semantic tokens."""
+_VOXEL_DRAWS = ("bit_semantic.voxels_per_example", "bit_semantic.voxel_sampling")
+"""How stage 2 draws voxels, as stage 1 did."""
+_TEST_IMAGES = ("nsd.average_test_repeats", "recon.max_images", "recon.batch")
+"""Which responses are decoded, and how many at once."""
+_SAMPLING = (
+    "features.generator",
+    "features.refiner",
+    "features.precision",
+    "bit",
+    "recon.n_steps",
+    "recon.start_step",
+    "recon.guidance",
+    "recon.contrast",
+    "recon.refiner_steps",
+    "recon.refiner_start",
+    "dip.chunk",
+)
+_TABLES = (
+    "run.seed",
+    "run.simulation",
+    "simulation.n_own_images",
+    "simulation.n_external_images",
+    "simulation.trials_per_session",
+    "simulation.image_size",
+    "simulation.voxels_per_hemisphere",
+    "nsd",
+    "images",
+    "features",
+    "encoder",
+    "clusters",
+    "synthesis",
+    "bit",
+    "bit_lowlevel",
+    "bit_semantic",
+    "joint",
+    "transfer",
+    "dip",
+    "recon",
+    "evaluation",
+)
+"""Tables compare all of these with the paper's values in their notes."""
+
+READS: dict[str, tuple[str, ...]] = {
+    "simulate_nsd": (
+        "run.seed",
+        "run.threads",
+        "nsd.subjects",
+        "nsd.betas_version",
+        "simulation",
+    ),
+    "download": ("nsd.accept_terms", "nsd.subjects", "nsd.betas_version", *_MASK),
+    "download_images": ("nsd.accept_terms",),
+    "fetch_weights": (),
+    "prepare_design": ("run.seed", "nsd.validation_share", "nsd.test_set"),
+    "prepare_betas": (
+        "nsd.accept_terms",
+        "nsd.betas_version",
+        "nsd.volume_format",
+        "nsd.published_checks",
+        "nsd.zscore",
+        *_MASK,
+    ),
+    "prepare_nsdsynthetic": (
+        "nsd.accept_terms",
+        "nsd.betas_version",
+        *_MASK,
+        "images.stored_size",
+    ),
+    "estimate_noise_ceiling": (
+        "run.simulation",
+        "nsd.betas_version",
+        "nsd.published_checks",
+        *_MASK,
+        "nsd.ceiling_tolerance_pct",
+        "nsd.session_tolerance_pct",
+    ),
+    "prepare_lab_subject": (
+        "run.seed",
+        "nsd.zscore",
+        "nsd.validation_share",
+        "images.stored_size",
+        "images.rows_per_shard",
+    ),
+    "prepare_images": ("images",),
+    "extract_features": ("run.threads", "run.device", "images.rows_per_shard", *_TOKENS),
+    "train_encoder": (
+        *_COMPUTE,
+        *_TRIALS,
+        *_ENCODER,
+        *_ENCODER_TRAINING,
+        "encoder.epochs",
+        "encoder.plateau_patience",
+        "encoder.plateau_threshold",
+    ),
+    "cluster_voxels": ("run.seed", "run.threads", *_CLUSTERING),
+    "synthesize_fmri": (
+        "run.threads",
+        "run.device",
+        *_ENCODER,
+        "images.rows_per_shard",
+        "synthesis.batch",
+    ),
+    "train_bit_lowlevel": (*_COMPUTE, *_TRIALS, "features.vgg", "bit", "bit_lowlevel"),
+    "train_bit_semantic": (*_COMPUTE, *_TRIALS, *_TOKENS, "bit", "bit_semantic"),
+    "train_joint": (
+        *_COMPUTE,
+        *_TRIALS,
+        "features.generator",
+        "bit",
+        "joint",
+        "bit_semantic.external_per_real",
+        *_VOXEL_DRAWS,
+    ),
+    "import_authors": ("bit", *_ENCODER_SIZES),
+    "adapt_encoder": (*_COMPUTE, *_ENCODER, *_ENCODER_TRAINING, "encoder.transfer_epochs"),
+    "assign_voxels": ("run.seed", "run.threads", "clusters.covariance", "clusters.new_voxel"),
+    "adapt_bit": (
+        *_COMPUTE,
+        "features.vgg",
+        *_TOKENS,
+        "bit",
+        "bit_semantic.batch",
+        "bit_semantic.weight_decay",
+        *_VOXEL_DRAWS,
+        "bit_lowlevel.batch",
+        "bit_lowlevel.weight_decay",
+        "bit_lowlevel.voxels_per_example",
+        "bit_lowlevel.voxel_sampling",
+        "bit_lowlevel.queries_per_layer",
+        "bit_lowlevel.loss",
+        "bit_lowlevel.similarity",
+        "bit_lowlevel.temperature",
+        "bit_lowlevel.logit_rows",
+        "transfer.epochs",
+        "transfer.lr",
+        "transfer.external_per_real",
+    ),
+    "adapt_joint": (
+        *_COMPUTE,
+        "features.generator",
+        "bit",
+        *_VOXEL_DRAWS,
+        "joint.batch",
+        "joint.accumulation",
+        "joint.optimizer",
+        "joint.offset_noise",
+        "joint.unconditional_share",
+        "joint.gradient_checkpointing",
+        "transfer.joint_epochs",
+        "transfer.joint_lr",
+        "transfer.joint_max_steps",
+        "transfer.external_per_real",
+    ),
+    "reconstruct_lowlevel": (
+        *_COMPUTE,
+        *_TEST_IMAGES,
+        "features.vgg",
+        "bit",
+        "bit_lowlevel.decoder",
+        "dip",
+    ),
+    "reconstruct_semantic": (*_COMPUTE, *_TEST_IMAGES, *_SAMPLING),
+    "reconstruct_fused": (*_COMPUTE, *_TEST_IMAGES, *_SAMPLING),
+    "gather_reconstructions": ("run.simulation",),
+    "evaluate": (*_COMPUTE, "features.metrics", "evaluation"),
+    "evaluate_encoder": (*_COMPUTE, *_ENCODER, "evaluation.n_bootstrap"),
+    "check_results": (
+        *_COMPUTE,
+        "run.simulation",
+        "nsd.evaluated",
+        "features.metrics",
+        *_ENCODER,
+        *_CLUSTERING,
+        "evaluation.eval_size",
+        "evaluation.n_permutations",
+    ),
+    "check_claims": ("run.simulation", "evaluation.n_permutations"),
+    "make_table": _TABLES,
+    "make_figures": (*_COMPUTE, "run.simulation", "nsd.evaluated", *_ENCODER),
+    "make_report": ("run", "models", "simulation", "ablations", "seeds", *_TABLES),
+}
+"""Step -> names of sections, or of single keys as `section.key`.
+
+`train_bit` has an entry for each kind, which read different settings.
+"""
+
+
+def settings_read(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of `config` that `step` reads, by section."""
+    read: dict[str, Any] = {}
+    for name in READS[step]:
+        section, _, key = name.partition(".")
+        values = config[section]
+        if isinstance(values, Mapping):
+            keys = [key] if key else [k for k in values if f"{section}.{k}" not in UNTRACKED]
+            read.setdefault(section, {}).update({k: values[k] for k in keys})
+        else:
+            read[section] = values
+    return read
+
+
+def settings_json(step: str, config: Mapping[str, Any]) -> str:
+    """Return the settings that `step` reads as its `--settings` JSON."""
+    return json.dumps(settings_read(step, config), sort_keys=True)
+
+
+OF_THE_WORKFLOW = (
+    "run.simulation",
+    "run.threads",
+    "run.checkpoint_minutes",
+    "run.max_hours",
+    "run.submit_downloads",
+    "run.container",
+    "run.seed",
+    "paths.results",
+    "paths.store",
+    "paths.source",
+    "paths.coco_source",
+    "nsd.subjects",
+    "nsd.evaluated",
+    "nsd.transfer",
+    "nsd.space",
+    "nsd.mask_files",
+    "nsd.pool_sizes",
+    "nsd.connections",
+    "lab",
+    "models",
+    "features.cache_tokens",
+    "clusters.method",
+    "clusters.atlas",
+    "synthesis.enabled",
+    "bit_lowlevel.decoder",
+    "joint.processes",
+    "joint.accumulation",
+    "transfer.durations",
+    "transfer.short_durations",
+    "transfer.further_durations",
+    "transfer.scratch",
+    "recon.n_shards",
+    "ablations",
+    "seeds.values",
+    "seeds.rows",
+)
+"""What the rules themselves read, to know which jobs there are."""
+
+
+def require_complete(config: Mapping[str, Any]) -> None:
+    """Check that a configuration holds all that the rules and their steps read.
+
+    Raises `PipelineError` that names every missing section and key.
+    """
+    names = dict.fromkeys([*OF_THE_WORKFLOW, *(name for read in READS.values() for name in read)])
+    missing = []
+    for name in sorted(names):
+        section, _, key = name.partition(".")
+        if section not in config:
+            missing.append(section)
+        elif key and key not in config[section]:
+            missing.append(name)
+    if missing:
+        raise PipelineError(
+            "the configuration",
+            "all settings of the repository's config/config.yaml",
+            f"no {', '.join(dict.fromkeys(missing))}",
+            'put `configfile: "config/config.yaml"`, a copy of that file, before your `module`'
+            " statement, and your own settings into a file named with --configfile",
+            code="missing-data",
+        )

@@ -1,0 +1,298 @@
+"""Names of durations, pools, variants and runs: parsed and written here and nowhere else.
+
+A run decodes one subject. Its name says which data the models saw: `40h` (the pool's models),
+`40h_k8` (a variant of them), `1h`, `15min`, ... (transfer to a new subject), `1h_scratch` (one
+subject's hour alone), `first2` (models of fewer subjects), or `nsdsynthetic` (other images).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from brainit.core.errors import PipelineError
+
+MINUTES_PER_SESSION, TRIALS_PER_SESSION = 60, 750
+"""NSD's sessions of an hour (Allen et al. 2022)."""
+N_SESSIONS = 40
+"""Sessions of a full recording: `40h` is all the data that a subject has."""
+
+PARTIAL_DURATION = r"15min|30min|450trials|[1-9]h|[123][0-9]h"
+"""Pattern of the durations of transfer; the settings accept these."""
+DURATION = rf"{PARTIAL_DURATION}|{N_SESSIONS}h"
+"""Pattern of every duration."""
+VARIANT = r"(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*"
+"""Pattern of an ablation's name; the settings accept these."""
+SUBJECT = r"[A-Za-z][A-Za-z0-9]*"
+FIRST_POOL = r"first[1-8]"
+NSDSYNTHETIC = "nsdsynthetic"
+
+_AMOUNT = re.compile(r"(\d+)(min|trials|h)")
+_SEED = re.compile(r"(?:(?P<row>.+)_)?seed(?P<seed>\d+)")
+
+
+@dataclass(frozen=True, order=True)
+class Duration:
+    """An amount of one subject's data, ordered by the minutes of its recording."""
+
+    minutes: int
+    name: str
+
+    @classmethod
+    def parse(cls, name: str) -> "Duration":
+        """Read `15min`, `30min`, `450trials` or `1h` to `40h`.
+
+        Raises `PipelineError` for another name.
+        """
+        if not cls.is_name(name):
+            raise PipelineError(
+                "duration",
+                f"15min, 30min, 450trials or 1h to {N_SESSIONS}h",
+                name,
+                "correct the duration: transfer.durations in the settings, --duration of a step",
+                code="unknown-name",
+            )
+        amount = _AMOUNT.fullmatch(name)
+        assert amount is not None
+        number, unit = int(amount[1]), amount[2]
+        if unit == "trials":
+            return cls(number * MINUTES_PER_SESSION // TRIALS_PER_SESSION, name)
+        return cls(number * (MINUTES_PER_SESSION if unit == "h" else 1), name)
+
+    @staticmethod
+    def is_name(text: str) -> bool:
+        """Return whether `text` names a duration."""
+        return re.fullmatch(DURATION, text) is not None
+
+    @property
+    def is_full(self) -> bool:
+        """True for all the data that a subject has."""
+        return self.sessions == N_SESSIONS
+
+    @property
+    def sessions(self) -> int:
+        """Whole sessions: hours of recording; 0 for less than one."""
+        return self.minutes // MINUTES_PER_SESSION
+
+    @property
+    def n_trials(self) -> int:
+        """Trials of this duration in NSD, which has 750 in an hour."""
+        return round(self.minutes * TRIALS_PER_SESSION / MINUTES_PER_SESSION)
+
+    @property
+    def label(self) -> str:
+        """The duration as text: `15 min`, `450 trials`, `2 h`."""
+        return re.sub(r"(?<=\d)(?=[a-z])", " ", self.name)
+
+
+FULL = Duration.parse(f"{N_SESSIONS}h")
+ONE_HOUR = Duration.parse("1h")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The subjects whose data train a set of models.
+
+    `kind` is `all`, `first` (the first `n_subjects`), `without` (all but `subject`) or `scratch`
+    (one hour of `subject` alone).
+    """
+
+    kind: Literal["all", "first", "without", "scratch"] = "all"
+    subject: str = ""
+    n_subjects: int = 0
+
+    @classmethod
+    def parse(cls, name: str) -> "Pool":
+        """Read `all`, `first2`, `without_subj01` or `scratch_subj01_1h`.
+
+        Raises `PipelineError` for another name.
+        """
+        if name == "all":
+            return cls()
+        if re.fullmatch(FIRST_POOL, name):
+            return cls("first", n_subjects=int(name.removeprefix("first")))
+        if found := re.fullmatch(rf"without_({SUBJECT})", name):
+            return cls("without", found[1])
+        if found := re.fullmatch(rf"scratch_({SUBJECT})_{ONE_HOUR.name}", name):
+            return cls("scratch", found[1])
+        raise PipelineError(
+            "pool",
+            "all, first1 to first8, without_SUBJECT or scratch_SUBJECT_1h",
+            name,
+            "correct the pool in the path of the target, or --pool of the step",
+            code="unknown-name",
+        )
+
+    @property
+    def name(self) -> str:
+        """The pool's name, as in the paths of its models."""
+        match self.kind:
+            case "first":
+                return f"first{self.n_subjects}"
+            case "without":
+                return f"without_{self.subject}"
+            case "scratch":
+                return f"scratch_{self.subject}_{ONE_HOUR.name}"
+            case _:
+                return "all"
+
+    @property
+    def duration(self) -> Duration:
+        """How much of each subject's data the pool uses."""
+        return ONE_HOUR if self.kind == "scratch" else FULL
+
+    def members(self, subjects: Sequence[str]) -> list[str]:
+        """Return the pool's subjects; `subjects` are those of the pool `all`, in order."""
+        match self.kind:
+            case "first":
+                return list(subjects[: self.n_subjects])
+            case "without":
+                return [subject for subject in subjects if subject != self.subject]
+            case "scratch":
+                return [self.subject]
+            case _:
+                return list(subjects)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One setting of the method: the full one (`main`), an ablation, or a repeat of either.
+
+    `row` is `main` or the name of an ablation; `seed` is that of a repeat, else None.
+    """
+
+    row: str = "main"
+    seed: int | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """Read `main`, `k8`, `seed43` (a repeat of main) or `k8_seed43`.
+
+        Raises `PipelineError` for another name.
+        """
+        if found := _SEED.fullmatch(name):
+            row, seed = found["row"] or "main", int(found["seed"])
+            if row != "main" and str(seed) == found["seed"] and re.fullmatch(VARIANT, row):
+                return cls(row, seed)
+            if row == "main" and not found["row"] and str(seed) == found["seed"]:
+                return cls(row, seed)
+        if name == "main" or re.fullmatch(VARIANT, name):
+            return cls(name)
+        raise PipelineError(
+            "variant",
+            "main, an ablation of the settings, or one of them with _seed and a number",
+            name,
+            "correct the variant in the path of the target, or add it to the section `ablations`",
+            code="unknown-name",
+        )
+
+    @property
+    def name(self) -> str:
+        """The variant's name, as in the paths of its models and runs."""
+        if self.seed is None:
+            return self.row
+        return f"seed{self.seed}" if self.row == "main" else f"{self.row}_seed{self.seed}"
+
+    @property
+    def is_main(self) -> bool:
+        """True for the full method with the seed of the run."""
+        return self.name == "main"
+
+
+MAIN = Variant()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to decode a subject.
+
+    `kind` is `pooled` (all data trained the models), `nsdsynthetic` (the same models, the images of
+    NSD-synthetic), `transfer` (models of a pool without the subject, adapted to `duration` of its
+    data), `scratch` (models of the subject's `duration` alone) or `first` (models of the first
+    `n_subjects`). Only pooled runs have a variant.
+    """
+
+    kind: Literal["pooled", "nsdsynthetic", "transfer", "scratch", "first"] = "pooled"
+    duration: Duration = FULL
+    variant: Variant = MAIN
+    n_subjects: int = 0
+
+    @classmethod
+    def parse(cls, name: str) -> "Run":
+        """Read `40h`, `40h_k8`, `1h`, `1h_scratch`, `first2` or `nsdsynthetic`.
+
+        Raises `PipelineError` for another name.
+        """
+        if name == NSDSYNTHETIC:
+            return cls("nsdsynthetic")
+        if re.fullmatch(FIRST_POOL, name):
+            return cls("first", n_subjects=int(name.removeprefix("first")))
+        if name == f"{ONE_HOUR.name}_scratch":
+            return cls("scratch", ONE_HOUR)
+        if name == FULL.name:
+            return cls()
+        if Duration.is_name(name):
+            return cls("transfer", Duration.parse(name))
+        amount, _, variant = name.partition("_")
+        if amount == FULL.name and variant != MAIN.name:
+            return cls(variant=Variant.parse(variant))
+        raise PipelineError(
+            "run",
+            f"a duration, {FULL.name}_VARIANT, {ONE_HOUR.name}_scratch, first1 to first8 or"
+            f" {NSDSYNTHETIC}",
+            name,
+            "correct the run in the path of the target, or --run of the step",
+            code="unknown-name",
+        )
+
+    @property
+    def name(self) -> str:
+        """The run's name, as in `recon_{run}` and in the names of its scores."""
+        match self.kind:
+            case "nsdsynthetic":
+                return NSDSYNTHETIC
+            case "first":
+                return f"first{self.n_subjects}"
+            case "scratch":
+                return f"{self.duration.name}_scratch"
+            case _ if self.variant.is_main:
+                return self.duration.name
+            case _:
+                return f"{self.duration.name}_{self.variant.name}"
+
+    @property
+    def is_pooled(self) -> bool:
+        """True where the models are those that all data of the pool `all` trained."""
+        return self.kind in ("pooled", "nsdsynthetic")
+
+    @property
+    def is_transfer(self) -> bool:
+        """True where models of other subjects are adapted to this one."""
+        return self.kind == "transfer"
+
+    @property
+    def is_scratch(self) -> bool:
+        """True where the models saw nothing but this subject's `duration`."""
+        return self.kind == "scratch"
+
+    @property
+    def is_nsdsynthetic(self) -> bool:
+        """True where the images are those of NSD-synthetic."""
+        return self.kind == "nsdsynthetic"
+
+    @property
+    def is_of_fewer_subjects(self) -> bool:
+        """True where the models are those of the first `n_subjects`."""
+        return self.kind == "first"
+
+    def pool(self, subject: str) -> Pool:
+        """Return the pool whose models decode the run of `subject`, or are adapted to it."""
+        match self.kind:
+            case "first":
+                return Pool("first", n_subjects=self.n_subjects)
+            case "scratch":
+                return Pool("scratch", subject)
+            case "transfer":
+                return Pool("without", subject)
+            case _:
+                return Pool()

@@ -1,0 +1,246 @@
+"""Which subjects, runs, scores and tables a configuration asks for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from brainit.core.errors import PipelineError
+from brainit.workflow.runs import FULL, MAIN, NSDSYNTHETIC, Duration, Pool, Run, Variant
+from brainit.workflow.variants import Variants
+
+KINDS = ("lowlevel", "semantic", "fused")
+"""The images of a full run; `fused` are the final ones."""
+TABLES = ("table1", "t4", "t6", "t7")
+"""Tables of `all`."""
+ABLATION_TABLES = ("t1", "t2", "t3", "t5")
+"""Tables of `ablations`."""
+BEYOND_TABLES = (
+    NSDSYNTHETIC,
+    "sessions",
+    "subjects",
+    "seeds",
+    "retrieval",
+    "encoder",
+    "failures",
+)
+"""Tables of `everything` that the paper has no numbers for."""
+EVERY_TABLE = (*TABLES, *ABLATION_TABLES, *BEYOND_TABLES)
+
+
+@dataclass(frozen=True, order=True)
+class Score:
+    """The metrics of one kind of images of one run of one subject."""
+
+    subject: str
+    run: str
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """The score's name in tables and checks, such as `subj01/40h/fused`."""
+        return f"{self.subject}/{self.run}/{self.kind}"
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a configuration asks for, checked; `config` holds all its sections."""
+
+    config: Mapping[str, Any]
+    variants: Variants
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Study":
+        """Return the study of a complete configuration.
+
+        Raises `PipelineError` for choices of subjects, ablations or seeds that cannot be run.
+        """
+        nsd = config["nsd"]
+        _require_subjects(nsd["subjects"], nsd["evaluated"], nsd["transfer"])
+        return cls(config, Variants.of(config))
+
+    @property
+    def subjects(self) -> list[str]:
+        """NSD's subjects whose data train the pool `all`."""
+        return list(self.config["nsd"]["subjects"])
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Subjects decoded with the models of the pool `all`."""
+        return list(self.config["nsd"]["evaluated"])
+
+    @property
+    def transfer(self) -> list[str]:
+        """Subjects decoded as new subjects, too."""
+        return list(self.config["nsd"]["transfer"])
+
+    @property
+    def lab(self) -> Mapping[str, str]:
+        """Lab subjects -> their folders."""
+        return dict(self.config["lab"])
+
+    @property
+    def is_simulated(self) -> bool:
+        """True where the data are simulated."""
+        return bool(self.config["run"]["simulation"])
+
+    @property
+    def source(self) -> str:
+        """Root of NSD's tree: the simulator's folder, or what the settings name."""
+        paths = self.config["paths"]
+        return f"{paths['store']}/simulated/nsd" if self.is_simulated else str(paths["source"])
+
+    @property
+    def coco_source(self) -> str:
+        """Folder of COCO's archive: the simulator's, or what the settings name."""
+        paths = self.config["paths"]
+        return (
+            f"{paths['store']}/simulated/coco" if self.is_simulated else str(paths["coco_source"])
+        )
+
+    @property
+    def is_remote(self) -> bool:
+        """True where NSD's files come over the network."""
+        return "://" in self.source and not self.source.startswith("file:")
+
+    @property
+    def trains_pool(self) -> bool:
+        """True where the models of the pool `all` are trained, not given."""
+        return bool(self.config["models"] == "train")
+
+    def transfer_durations(self, subject: str) -> list[Duration]:
+        """Return the amounts of data from which a subject is decoded as a new one, in order."""
+        if subject not in self.transfer:
+            return []
+        transfer = self.config["transfer"]
+        short = transfer["short_durations"] if subject == self.transfer[0] else []
+        return sorted({Duration.parse(name) for name in [*transfer["durations"], *short]})
+
+    def runs_of(self, subject: str) -> list[Run]:
+        """Return the runs of a subject that `all` scores."""
+        runs = [Run()] if subject in self.evaluated else []
+        runs += [Run("transfer", duration) for duration in self.transfer_durations(subject)]
+        is_baseline = subject in self.transfer and self.config["transfer"]["scratch"]
+        return [*runs, *([Run.parse("1h_scratch")] if is_baseline else [])]
+
+    @cached_property
+    def main_runs(self) -> list[tuple[str, Run]]:
+        """(subject, run) of all that `all` scores."""
+        return [(subject, run) for subject in self.subjects for run in self.runs_of(subject)]
+
+    @cached_property
+    def main_scores(self) -> dict[str, Score]:
+        """Scores of `all`, by name: all kinds of the full run, the fused images of others."""
+        scores = [
+            Score(subject, run.name, kind)
+            for subject, run in self.main_runs
+            for kind in (KINDS if run == Run() else KINDS[-1:])
+        ]
+        return _by_name(scores)
+
+    @cached_property
+    def further_scores(self) -> dict[str, Score]:
+        """Scores of `everything` beyond the paper's tables, by name.
+
+        NSD-synthetic, more amounts of the first new subject's data, and models of fewer subjects.
+        """
+        nsd = self.config["nsd"]
+        scores = []
+        if nsd["space"] == "fsaverage":
+            scores += [Score(s, NSDSYNTHETIC, kind) for s in self.evaluated for kind in KINDS]
+        for subject in self.transfer[:1]:
+            known = [duration.name for duration in self.transfer_durations(subject)]
+            further = self.config["transfer"]["further_durations"]
+            scores += [Score(subject, name, "fused") for name in further if name not in known]
+        if self.trains_pool:
+            sizes = [n for n in nsd["pool_sizes"] if n < len(self.subjects)]
+            runs = [Run("first", n_subjects=n).name for n in sizes]
+            scores += [Score(self.subjects[0], run, "fused") for run in runs]
+        return _by_name(scores)
+
+    @cached_property
+    def ablation_scores(self) -> dict[str, Score]:
+        """Scores of the full run and of all variants, by name.
+
+        A variant that does not change the images has those of the full run: its name maps to the
+        full run's score.
+        """
+        scores = {}
+        for subject in self.evaluated:
+            for kind in ("fused", "lowlevel"):
+                full = Score(subject, FULL.name, kind)
+                scores[full.name] = full
+            for name in self.variants.names:
+                variant = Variant.parse(name)
+                kind = self.variants.kinds_of(variant)[-1]
+                own = Score(subject, Run(variant=variant).name, kind)
+                scores[own.name] = Score(subject, self.variants.run_of(variant, kind).name, kind)
+        return scores
+
+    @cached_property
+    def every_score(self) -> dict[str, Score]:
+        """All scores of `everything`, by name."""
+        return {**self.main_scores, **self.further_scores, **self.ablation_scores}
+
+    def scores_of_table(self, table: str) -> dict[str, Score]:
+        """Return the scores that a table is made of, by name."""
+        if table in TABLES:
+            return self.main_scores
+        return self.ablation_scores if table in ABLATION_TABLES else self.every_score
+
+    @cached_property
+    def other_runs(self) -> list[tuple[str, Run]]:
+        """(subject, run) of what `everything` scores and `all` does not."""
+        runs = [tuple(name.split("/")[:2]) for name in self.every_score]
+        found = [(subject, Run.parse(run)) for subject, run in dict.fromkeys(runs)]
+        return [run for run in found if run not in self.main_runs]
+
+    @property
+    def class_subjects(self) -> list[str]:
+        """A subject with the classes of NSD-synthetic's images, which are those of any subject."""
+        scored = [s.subject for s in self.further_scores.values() if s.run == NSDSYNTHETIC]
+        return scored[:1]
+
+    def members(self, pool: str) -> list[str]:
+        """Return the subjects whose data train the models of a pool."""
+        return Pool.parse(pool).members(self.subjects)
+
+    def lab_subject(self, subject: str = "", pool: str = "") -> str | None:
+        """Return the lab subject that is named, alone or as a pool; None for NSD's."""
+        name = subject or self.members(pool)[0]
+        return name if name in self.lab else None
+
+    def uses_external(self, variant: Variant = MAIN) -> bool:
+        """Return whether a variant trains on external images with predicted fMRI."""
+        return bool(self.variants.settings_of(variant)["synthesis"]["enabled"])
+
+
+def _by_name(scores: Iterable[Score]) -> dict[str, Score]:
+    return {score.name: score for score in scores}
+
+
+def _require_subjects(subjects: list[str], evaluated: list[str], transfer: list[str]) -> None:
+    """Check that the chosen subjects are among those of the pool, and enough."""
+    for key, chosen in (("nsd.evaluated", evaluated), ("nsd.transfer", transfer)):
+        others = [subject for subject in chosen if subject not in subjects]
+        if others:
+            raise PipelineError(
+                key,
+                f"subjects of nsd.subjects ({', '.join(subjects)})",
+                ", ".join(others),
+                f"add {', '.join(others)} to nsd.subjects, or remove them from {key}",
+                code="unknown-name",
+            )
+    if not evaluated:
+        fix = f"name at least one of {', '.join(subjects)}"
+        raise PipelineError(
+            "nsd.evaluated", "at least one subject", "none", fix, code="invalid-setting"
+        )
+    if transfer and len(subjects) < 2:
+        raise PipelineError(
+            "nsd.transfer",
+            f"another of nsd.subjects than {subjects[0]} to transfer from",
+            "none",
+            "set nsd.transfer: [], or name more nsd.subjects",
+            code="invalid-setting",
+        )

@@ -1,0 +1,17 @@
+"""A folder to run the workflow in: links to the repository, and results of its own."""
+
+from pathlib import Path
+
+LINKED = ("config", "workflow", "pipeline_src", "profiles", "slurm", "envs", "tests")
+
+
+def link_repository(repository: Path, root: Path) -> None:
+    """Make `root` a place to run in; what the repository's own `results/` holds is not seen there.
+
+    Neither is what Snakemake keeps of earlier runs (`.snakemake`). A folder that is linked already
+    stays as it is.
+    """
+    root.mkdir(exist_ok=True)
+    for name in LINKED:
+        if not (root / name).exists():
+            (root / name).symlink_to(repository / name)
