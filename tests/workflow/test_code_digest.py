@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from brainit.data.nsd.sessions import _CODE as SESSION_CODE
 from brainit.steps import STEPS
 from brainit.workflow.digest import LEFT_OUT, PACKAGE, Code, code_digest, main
 
@@ -134,6 +135,37 @@ def test_code_changes_the_steps_that_run_it(
 
 def test_the_package_that_runs_is_the_one_that_is_digested(before: dict[str, str]) -> None:
     assert {step: code_digest(f"brainit.steps.{step}") for step in STEPS} == before
+
+
+SESSION_READERS = ["beta_source", "masks", "mgh", "volume", "sessions"]
+
+
+@pytest.mark.parametrize("module", [*(f"nsd.{name}" for name in SESSION_READERS), "zscore"])
+def test_finished_sessions_stay_valid_until_their_code_changes(module: str, sources: Path) -> None:
+    path = sources.joinpath("brainit", "data", *module.split(".")).with_suffix(".py")
+    before, text = Code(sources).digest(*SESSION_CODE), path.read_text(encoding="utf-8")
+    try:
+        path.write_text(f"# A comment\n{text}", encoding="utf-8")
+        assert Code(sources).digest(*SESSION_CODE) == before
+        path.write_text(text.replace("return ", "return 0 or "), encoding="utf-8")
+        assert Code(sources).digest(*SESSION_CODE) != before
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+BY_A_NAME = {"__init__", "features/registry", "core/compat", "commands/doctor_machine"}
+"""Modules that import by a name: the API, networks by role, torchvision, a check of programs."""
+
+
+def test_no_other_module_imports_by_a_name() -> None:
+    """The digest can't follow such an import; networks go through `load_backbone`."""
+    dynamic = re.compile(r"import_module|__import__|find_spec|globals\(\)|sys\.modules")
+    found = {
+        path.relative_to(PACKAGE).with_suffix("").as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if dynamic.search(path.read_text(encoding="utf-8"))
+    }
+    assert found <= BY_A_NAME
 
 
 def test_everything_left_out_exists(sources: Path) -> None:

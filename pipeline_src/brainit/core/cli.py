@@ -34,8 +34,13 @@ EXIT_PIPELINE_ERROR = 2
 Fields = TypeVar("Fields")
 
 
-def step_parser(step: str, description: str | None, *kinds: type[Any]) -> argparse.ArgumentParser:
-    """Return the parser of one step: `--settings`, and a flag for each field of the dataclasses."""
+def step_parser(
+    step: str,
+    description: str | None,
+    *kinds: type[Any],
+    flags: Mapping[str, str] | None = None,
+) -> argparse.ArgumentParser:
+    """Return the parser of a step: `--settings`, and the flags of dataclasses as in `add_flags`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m brainit.steps.{step}", description=description
     )
@@ -43,17 +48,22 @@ def step_parser(step: str, description: str | None, *kinds: type[Any]) -> argpar
         "--settings", required=True, help="JSON object of the settings sections used"
     )
     parser.set_defaults(step=step)
-    add_flags(parser, *kinds)
+    add_flags(parser, *kinds, flags=flags)
     return parser
 
 
-def add_flags(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
+def add_flags(
+    parser: argparse.ArgumentParser,
+    *kinds: type[Any],
+    flags: Mapping[str, str] | None = None,
+) -> None:
     """Add a flag for each field of the dataclasses: `--flag-name VALUE` for `flag_name`.
 
     A field is a `str`, `int`, `float`, `Path`, `Literal` or `bool` (a switch), one of these or
     None, several (`tuple`, `list`, `Sequence`), or a `Mapping` to paths (NAME=PATH ...). A flag is
-    required unless its field has a default or may be None. The field's docstring is the help;
-    `field(metadata={"flag": "weights"})` gives the flag another name than the field's.
+    required unless its field has a default or may be None. The field's docstring is the help. A
+    flag has the name of its field unless `flags` (field -> flag), or the field itself by
+    `field(metadata={"flag": "weights"})`, gives it another.
     """
     for kind in kinds:
         hints, docstrings = get_type_hints(kind), _field_docstrings(kind)
@@ -65,7 +75,8 @@ def add_flags(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
                 if words.get("nargs") == "+":
                     words["nargs"] = "*"
             words["required"] = "default" not in words
-            name = str(field.metadata.get("flag", field.name)).replace("_", "-")
+            name = (flags or {}).get(field.name, field.metadata.get("flag", field.name))
+            name = str(name).replace("_", "-")
             if "type" in words:
                 words.setdefault("metavar", name.replace("-", "_").upper())
             described = docstrings.get(field.name, "").replace("%", "%%")
@@ -100,7 +111,7 @@ def _argument_of(hint: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": "store_true", "default": False}
     if origin in _MAPPINGS:
-        return {**words, "nargs": "+", "metavar": "NAME=PATH"}
+        return {**words, "nargs": "*", "metavar": "NAME=PATH"}
     if origin in _SEQUENCES:
         return {**words, "nargs": "+", **_argument_of(get_args(kind)[0])}
     if origin is Literal:

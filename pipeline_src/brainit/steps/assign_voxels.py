@@ -1,22 +1,32 @@
 """Give each voxel of a new subject the cluster of its nearest base voxel (paper D.4)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.models.voxel_clusters import write_assigned
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Files of the step."""
+
+    encoder: Path
+    """The new subject's encoder."""
+    base_encoder: Path
+    """The pool's encoder."""
+    base_clusters: Path
+    """The pool's clusters."""
+    clusters: Path
+    """Clusters to write."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("assign_voxels", __doc__)
-    parser.add_argument("--encoder", type=Path, required=True, help="the new subject's encoder")
-    parser.add_argument("--base-encoder", type=Path, required=True)
-    parser.add_argument("--base-clusters", type=Path, required=True)
-    parser.add_argument("--clusters", type=Path, required=True, help="clusters to write")
-    args = parser.parse_args(argv)
-    settings = read_settings(args)
-    write_assigned(args.encoder, args.base_encoder, args.base_clusters, settings, args.clusters)
+    args = step_parser("assign_voxels", __doc__, Flags).parse_args(argv)
+    flags, settings = from_args(Flags, args), read_settings(args)
+    write_assigned(flags.encoder, flags.base_encoder, flags.base_clusters, settings, flags.clusters)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,35 @@
 """Assign every voxel of a pool's subjects to a shared functional cluster (paper 3.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import named_paths, read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.models.voxel_clusters import write_clusters
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Files of the step."""
+
+    encoder: Path
+    """The pool's encoder."""
+    voxels: Mapping[str, Path]
+    """Voxel tables of its subjects, subj01=PATH ..."""
+    clusters: Path
+    """Clusters to write."""
+    summary: Path
+    """Table to write."""
+    atlas: tuple[Path, ...] = ()
+    """Annotations: left and right hemisphere."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("cluster_voxels", __doc__)
-    parser.add_argument("--encoder", type=Path, required=True)
-    parser.add_argument("--voxels", nargs="+", required=True, help="subj01=PATH ... (its subjects)")
-    parser.add_argument(
-        "--atlas", type=Path, nargs=2, default=(), help="annotations: left, right hemisphere"
-    )
-    parser.add_argument("--clusters", type=Path, required=True, help="clusters to write")
-    parser.add_argument("--summary", type=Path, required=True, help="table to write")
-    args = parser.parse_args(argv)
-    settings = read_settings(args)
-    voxels = named_paths(args.voxels)
-    write_clusters(args.encoder, voxels, settings, args.clusters, args.summary, args.atlas)
+    args = step_parser("cluster_voxels", __doc__, Flags).parse_args(argv)
+    flags, settings = from_args(Flags, args), read_settings(args)
+    paths = flags.clusters, flags.summary, flags.atlas
+    write_clusters(flags.encoder, flags.voxels, settings, *paths)
 
 
 if __name__ == "__main__":

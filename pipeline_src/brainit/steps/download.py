@@ -1,10 +1,12 @@
 """Fetch and verify what is needed of NSD but betas and stimuli (paper 5.1)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.cli import (
     add_connections_flag,
+    from_args,
     read_fetching_settings,
     run_step,
     step_parser,
@@ -12,16 +14,27 @@ from brainit.core.cli import (
 from brainit.data.nsd.download import download
 
 
+@dataclass(frozen=True)
+class Flags:
+    """Where NSD is, and where it goes."""
+
+    source: str
+    """NSD's root: https://, s3:// or a folder."""
+    out: Path
+    """Root of the fetched tree."""
+    work: Path
+    """Folder of files until all have come."""
+    manifest: Path
+    """List of files (.json)."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Fetch NSD's tree to `--out`; write the manifest."""
-    parser = step_parser("download", __doc__)
-    parser.add_argument("--source", required=True, help="NSD's root: https://, s3:// or a folder")
-    parser.add_argument("--out", type=Path, required=True, help="root of the fetched tree")
-    parser.add_argument("--work", type=Path, required=True, help="folder of files until all came")
-    parser.add_argument("--manifest", type=Path, required=True, help="list of files (.json)")
+    parser = step_parser("download", __doc__, Flags)
     add_connections_flag(parser)
     args = parser.parse_args(argv)
-    download(args.source, read_fetching_settings(args).nsd, args.out, args.work, args.manifest)
+    flags, settings = from_args(Flags, args), read_fetching_settings(args)
+    download(flags.source, settings.nsd, flags.out, flags.work, flags.manifest)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Fetch and verify NSD's stimuli and COCO's unlabelled images (paper 5.1, D)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.cli import (
     add_connections_flag,
+    from_args,
     read_fetching_settings,
     run_step,
     step_parser,
@@ -12,21 +14,32 @@ from brainit.core.cli import (
 from brainit.data.nsd.download import download_images
 
 
+@dataclass(frozen=True)
+class Flags:
+    """Where the images are, and where they go."""
+
+    source: str
+    """NSD's root: https://, s3:// or a folder."""
+    coco_source: str
+    """Folder or address of COCO's archive."""
+    stimuli: Path
+    """nsd_stimuli.hdf5 to write."""
+    coco: Path
+    """unlabeled2017.zip to write."""
+    work: Path
+    """Folder of files until all have come."""
+    manifest: Path
+    """List of files (.json)."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Fetch both files, then write the manifest."""
-    parser = step_parser("download_images", __doc__)
-    parser.add_argument("--source", required=True, help="NSD's root: https://, s3:// or a folder")
-    parser.add_argument("--coco-source", required=True, help="folder or address of COCO's archive")
-    parser.add_argument("--stimuli", type=Path, required=True, help="nsd_stimuli.hdf5 to write")
-    parser.add_argument("--coco", type=Path, required=True, help="unlabeled2017.zip to write")
-    parser.add_argument("--work", type=Path, required=True, help="folder of files until all came")
-    parser.add_argument("--manifest", type=Path, required=True, help="list of files (.json)")
+    parser = step_parser("download_images", __doc__, Flags)
     add_connections_flag(parser)
     args = parser.parse_args(argv)
-    nsd = read_fetching_settings(args).nsd
-    download_images(
-        args.source, args.coco_source, nsd, args.stimuli, args.coco, args.work, args.manifest
-    )
+    flags, settings = from_args(Flags, args), read_fetching_settings(args)
+    sources, nsd = (flags.source, flags.coco_source), settings.nsd
+    download_images(*sources, nsd, flags.stimuli, flags.coco, flags.work, flags.manifest)
 
 
 if __name__ == "__main__":

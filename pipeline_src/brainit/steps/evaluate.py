@@ -1,29 +1,43 @@
 """Score one kind of reconstructions of a run, per image and in the mean (section 5.2)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.artifacts import write_table
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
 from brainit.evaluation.score import evaluate_run
 
 
+@dataclass(frozen=True)
+class Files:
+    """A run's folder, what it is scored with, and the tables to write."""
+
+    recon: Path
+    """Folder of the run."""
+    kind: str
+    """lowlevel, semantic or fused."""
+    stimuli: Path
+    """Folder of the stimuli."""
+    per_image: Path
+    """Scores of each image (.csv)."""
+    summary: Path
+    """Mean scores (.csv)."""
+    weights: Path | None = None
+    """Folder of published weights."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("evaluate", __doc__)
-    parser.add_argument("--recon", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--kind", required=True, help="lowlevel, semantic or fused")
-    parser.add_argument("--stimuli", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, help="folder of published weights")
-    parser.add_argument("--per-image", type=Path, required=True, help="table to write (.csv)")
-    parser.add_argument("--summary", type=Path, required=True, help="means to write (.csv)")
-    args = parser.parse_args(argv)
-    settings = read_settings(args)
+    args = step_parser("evaluate", __doc__, Files).parse_args(argv)
+    files, settings = from_args(Files, args), read_settings(args)
     use_threads(settings.run.threads)
-    per_image, summary = evaluate_run(args.recon, args.kind, args.stimuli, args.weights, settings)
-    write_table(args.per_image, per_image)
-    write_table(args.summary, summary)
+    per_image, summary = evaluate_run(
+        files.recon, files.kind, files.stimuli, files.weights, settings
+    )
+    write_table(files.per_image, per_image)
+    write_table(files.summary, summary)
 
 
 if __name__ == "__main__":

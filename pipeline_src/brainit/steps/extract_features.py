@@ -1,10 +1,11 @@
 """Compute the semantic tokens of one set of images and keep them in shards (section D.2)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.core.device import frozen_precision, run_device
 from brainit.core.seeds import use_threads
 from brainit.data.images import ImageStore
@@ -12,21 +13,29 @@ from brainit.features.registry import load_backbone
 from brainit.features.token_cache import extract_tokens
 
 
+@dataclass(frozen=True)
+class Flags:
+    """Folders of the step."""
+
+    images: Path
+    """Folder of image shards."""
+    tokens: Path
+    """Folder of token shards to write."""
+    weights: Path | None = None
+    """Folder of published weights."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("extract_features", __doc__)
-    parser.add_argument("--images", type=Path, required=True, help="folder of image shards")
-    parser.add_argument("--tokens", type=Path, required=True, help="folder of token shards")
-    parser.add_argument("--weights", type=Path, help="folder of published weights")
-    args = parser.parse_args(argv)
-    settings = read_settings(args)
+    args = step_parser("extract_features", __doc__, Flags).parse_args(argv)
+    flags, settings = from_args(Flags, args), read_settings(args)
     use_threads(settings.run.threads)
     name, rows = settings.features.semantic_tokens, settings.images.rows_per_shard
     device = run_device(settings)
-    network: Any = load_backbone("semantic_tokens", name, args.weights)
+    network: Any = load_backbone("semantic_tokens", name, flags.weights)
     network.halve_contrast = settings.features.halve_contrast
     network.use_precision(frozen_precision(settings, device))
-    extract_tokens(ImageStore(args.images), network, args.tokens, rows, device)
+    extract_tokens(ImageStore(flags.images), network, flags.tokens, rows, device)
 
 
 if __name__ == "__main__":

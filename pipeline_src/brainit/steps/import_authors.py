@@ -1,23 +1,31 @@
 """Fetch the authors' published checkpoints and write them as this pipeline's files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.models.authors.convert import AuthorsSizes, all_subjects, import_authors
 from brainit.models.authors.fetch import fetch_authors
 
 
+@dataclass(frozen=True)
+class Flags:
+    """Folders of the step."""
+
+    checkpoints: Path
+    """Folder to fetch into."""
+    out: Path
+    """Folder of the models."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("import_authors", __doc__)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder to fetch into")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the models")
-    args = parser.parse_args(argv)
-    settings = read_settings(args)
-    fetch_authors(args.checkpoints)
+    args = step_parser("import_authors", __doc__, Flags).parse_args(argv)
+    flags, settings = from_args(Flags, args), read_settings(args)
+    fetch_authors(flags.checkpoints)
     sizes = AuthorsSizes(bit=settings.bit, encoder=settings.encoder)
-    import_authors(args.checkpoints, args.out, all_subjects(), sizes)
+    import_authors(flags.checkpoints, flags.out, all_subjects(), sizes)
 
 
 if __name__ == "__main__":

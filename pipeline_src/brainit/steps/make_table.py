@@ -1,9 +1,10 @@
 """Write one table: paper, ours and their difference (section 5, appendix A)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainit.core.cli import named_paths, read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.data.nsd.nsdsynthetic import read_classes
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.files import write_table_files
@@ -11,28 +12,40 @@ from brainit.evaluation.tables.records import Results, count_training_trials
 from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
 
+@dataclass(frozen=True)
+class Files:
+    """The table, its inputs and the folder to write; runs are named subj01/40h/fused."""
+
+    name: str
+    """table1, t1 ... t7, sessions ..."""
+    metrics: Mapping[str, Path]
+    """Scores of each image, by run."""
+    summaries: Mapping[str, Path]
+    """Mean scores, by run."""
+    trials: Mapping[str, Path]
+    """Trial tables, by subject."""
+    out: Path
+    """Folder of the tables."""
+    classes: Path | None = None
+    """Classes of NSD-synthetic's images (.csv)."""
+    encoder: Mapping[str, Path] = field(default_factory=dict)
+    """The encoder's accuracy, by subject."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("make_table", __doc__)
-    parser.add_argument("--name", required=True, help="table1, t1 ... t7, sessions ...")
-    for name in ("metrics", "summaries"):
-        parser.add_argument(f"--{name}", nargs="+", required=True, help="subj01/40h/fused=PATH ...")
-    parser.add_argument("--trials", nargs="+", required=True, help="subj01=PATH ...")
-    parser.add_argument("--classes", type=Path, help="classes of NSD-synthetic's images (.csv)")
-    parser.add_argument("--encoder", nargs="*", default=[], help="its accuracy, subj01=PATH ...")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
-    args = parser.parse_args(argv)
-    settings = read_settings(args)
-    images = ImageScores(named_paths(args.metrics))
+    args = step_parser("make_table", __doc__, Files).parse_args(argv)
+    files = from_args(Files, args)
+    images = ImageScores(files.metrics)
     results = Results(
         images,
-        Summaries(named_paths(args.summaries)),
-        count_training_trials(named_paths(args.trials), images.runs()),
-        read_classes(args.classes) if args.classes else {},
-        named_paths(args.encoder),
+        Summaries(files.summaries),
+        count_training_trials(files.trials, images.runs()),
+        read_classes(files.classes) if files.classes else {},
+        files.encoder,
     )
-    (table,) = make_tables([args.name], results, settings)
-    write_table_files(args.out, table)
+    (table,) = make_tables([files.name], results, read_settings(args))
+    write_table_files(files.out, table)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Mask and z-score the betas of a subject, session by session (paper 5.1)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.cli import (
     add_connections_flag,
+    from_args,
     read_fetching_settings,
     run_step,
     step_parser,
@@ -12,25 +14,46 @@ from brainit.core.cli import (
 from brainit.data.nsd.betas import prepare_betas
 
 
+@dataclass(frozen=True)
+class Flags:
+    """One subject's inputs, and the files to write."""
+
+    subject: str
+    """subj01 to subj08."""
+    nsd: Path
+    """Fetched tree (masks, ncsnr)."""
+    source: str
+    """Root of the tree that holds the betas."""
+    trials: Path
+    """Trial table (.csv)."""
+    work: Path
+    """Folder of finished sessions."""
+    betas: Path
+    """Betas to write (.npy)."""
+    voxels: Path
+    """Voxel table to write."""
+    summary: Path
+    """Summary to write (.json)."""
+    mask_files: tuple[Path, ...] = ()
+    """Files of nsd.mask_files."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Write betas, voxel table and summary of `--subject`."""
-    parser = step_parser("prepare_betas", __doc__)
-    parser.add_argument("--subject", required=True, help="subj01 to subj08")
-    parser.add_argument("--nsd", type=Path, required=True, help="fetched tree (masks, ncsnr)")
-    parser.add_argument("--source", required=True, help="root of the tree that holds the betas")
-    parser.add_argument("--trials", type=Path, required=True, help="trial table (.csv)")
-    parser.add_argument("--mask-files", type=Path, nargs="*", default=[], help="nsd.mask_files")
-    parser.add_argument("--work", type=Path, required=True, help="folder of finished sessions")
-    parser.add_argument("--betas", type=Path, required=True, help="betas to write (.npy)")
-    parser.add_argument("--voxels", type=Path, required=True, help="voxel table to write")
-    parser.add_argument("--summary", type=Path, required=True, help="summary to write (.json)")
+    parser = step_parser("prepare_betas", __doc__, Flags)
     add_connections_flag(parser)
     args = parser.parse_args(argv)
-    nsd = read_fetching_settings(args).nsd
+    flags, settings = from_args(Flags, args), read_fetching_settings(args)
     prepared = prepare_betas(
-        args.subject, args.nsd, args.source, args.trials, args.work, nsd, args.mask_files
+        flags.subject,
+        flags.nsd,
+        flags.source,
+        flags.trials,
+        flags.work,
+        settings.nsd,
+        flags.mask_files,
     )
-    prepared.write(args.betas, args.voxels, args.summary)
+    prepared.write(flags.betas, flags.voxels, flags.summary)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,32 @@
 """Keep stimuli and external images at one size, in shards (paper 5.1, D)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.data.image_files import prepare_images
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Files of the step."""
+
+    brick: Path
+    """nsd_stimuli.hdf5."""
+    coco: Path
+    """unlabeled2017.zip."""
+    stimuli: Path
+    """Folder of shards to write."""
+    external: Path
+    """Folder of shards to write."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the shards of the stimuli and of the external images."""
-    parser = step_parser("prepare_images", __doc__)
-    parser.add_argument("--brick", type=Path, required=True, help="nsd_stimuli.hdf5")
-    parser.add_argument("--coco", type=Path, required=True, help="unlabeled2017.zip")
-    parser.add_argument("--stimuli", type=Path, required=True, help="folder of shards to write")
-    parser.add_argument("--external", type=Path, required=True, help="folder of shards to write")
-    args = parser.parse_args(argv)
-    images = read_settings(args).images
-    prepare_images(args.brick, args.coco, images, args.stimuli, args.external)
+    args = step_parser("prepare_images", __doc__, Flags).parse_args(argv)
+    flags, settings = from_args(Flags, args), read_settings(args)
+    prepare_images(flags.brick, flags.coco, settings.images, flags.stimuli, flags.external)
 
 
 if __name__ == "__main__":

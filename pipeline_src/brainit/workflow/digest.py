@@ -74,6 +74,11 @@ def code_digest(*names: str, root: Path | None = None) -> str:
     return (Code(root) if root else _own()).digest(*names)
 
 
+def modules_of(*names: str) -> list[str]:
+    """Return the modules that hold the code which the names reach."""
+    return sorted({line.partition(":")[0] for line in _own().covered(*names)})
+
+
 @cache
 def _own() -> "Code":
     return Code(PACKAGE.parent)
