@@ -28,9 +28,9 @@ def test_a_key_changes_the_commands_of_its_readers_alone(
     assert result.returncode == 0, result.stdout + result.stderr
     plain, edited = jobs_settings(dry_run("all", *DEMO)), jobs_settings(result.stdout)
     readers: dict[str, set[str]] = {}
-    for rule, settings in plain.items():
+    for (rule, kind), settings in plain.items():
         for section in set(settings) - {"models"}:
-            before, after = settings[section], edited[rule][section]
+            before, after = settings[section], edited[rule, kind][section]
             for key in [key for key in before if before[key] != after[key]]:
                 readers.setdefault(f"{section}.{key}", set()).add(rule)
     assert readers == {
@@ -42,7 +42,8 @@ def test_a_key_changes_the_commands_of_its_readers_alone(
     }
 
 
-def jobs_settings(text: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return step -> settings that the jobs of a dry run tell it."""
-    found = re.findall(r"-m brainit\.steps\.(\w+) .*--settings '(.*?)'", text)
-    return {step: json.loads(settings) for step, settings in found}
+def jobs_settings(text: str) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """Return (step, kind of BIT) -> settings in the commands of a dry run."""
+    pattern = r"-m brainit\.steps\.(\w+)(?: --kind (\w+))? .*--settings '(.*?)'"
+    found = re.findall(pattern, text)
+    return {(step, kind): json.loads(settings) for step, kind, settings in found}
