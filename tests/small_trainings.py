@@ -30,12 +30,11 @@ from brainit.features.weights_file import freeze
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.voxel_encoder import VoxelEncoder
 from brainit.training.encoder import adapt_encoder, train_encoder
-from brainit.training.examples import ExampleSource
-from brainit.training.joint import JointTask, train_joint
+from brainit.training.examples import BatchImages, ExampleSource
+from brainit.training.joint import JointTask, adapt_joint, train_joint
+from brainit.training.losses import LowlevelTargets
 from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import Stage1Task, train_stage1
-from brainit.training.targets import BatchImages, LowlevelTargets
-from brainit.training.transfer import adapt_joint
 
 CPU = torch.device("cpu")
 N_VOXELS = {"subj01": 12, "subj02": 9}

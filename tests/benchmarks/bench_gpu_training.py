@@ -30,11 +30,10 @@ from brainit.features.unclip import UNCLIP6, SdxlSize, build_parts
 from brainit.features.weights_file import freeze
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.voxel_encoder import VoxelEncoder
-from brainit.training.examples import ExampleSource
+from brainit.training.encoder import encoder_loss
+from brainit.training.examples import BatchImages, ExampleSource
 from brainit.training.joint import JointTask, train_joint, trained_weights
-from brainit.training.memory import training_bytes
-from brainit.training.targets import BatchImages
-from brainit.training.voxel_score import encoder_loss
+from brainit.training.optimizers import training_bytes
 
 N_STEPS, IMAGES_PER_SUBJECT = 5, 64
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.models.brain_tokenizer import BrainTokenizer, VoxelGroups, group_voxels
-from brainit.training.voxel_sampling import draw_voxels
+from brainit.training.examples import draw_voxels
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -105,7 +105,7 @@ def test_each_batch_is_done_by_one_process_and_left_over_ones_by_all(
             for rank in range(size):
                 monkeypatch.setattr(distributed, "get_rank", lambda rank=rank: rank)
                 for k in range(n_batches):
-                    weights[rank, k] = parallel.weight_of(k, n_batches, accumulation)
+                    weights[rank, k] = parallel.loss_weight(k, n_batches, accumulation)
             assert (weights.mean(0) == 1).all()
             whole = n_batches // accumulation * accumulation
             assert ((weights[:, :whole] > 0).sum(0) == 1).all()
@@ -143,22 +143,23 @@ def test_a_signal_to_one_process_stops_both_and_leaves_the_bytes(
 def test_processes_that_see_different_checkpoints_stop(tmp_path: Path) -> None:
     def look(rank: int) -> None:
         parallel.require_same(tmp_path, "the same")
-        with pytest.raises(PipelineError, match="expected the same for every process"):
+        with pytest.raises(PipelineError) as error:
             parallel.require_same(tmp_path, f"step {rank}")
+        assert error.value.code == "inconsistent-inputs" and error.value.where == str(tmp_path)
 
     in_processes(2, look)
 
 
 def test_the_number_of_processes_must_be_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    with (
-        pytest.raises(PipelineError, match="joint.processes: expected 2 processes, found 1"),
-        parallel.joined_processes(2, CPU),
-    ):
+    with pytest.raises(PipelineError) as error, parallel.joined_processes(2, CPU):
         pass
+    assert error.value.code == "inconsistent-inputs"
+    assert (error.value.where, error.value.found) == ("joint.processes", "1")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(PipelineError, match="found 4"), parallel.joined_processes(2, CPU):
+    with pytest.raises(PipelineError) as error, parallel.joined_processes(2, CPU):
         pass
+    assert error.value.code == "inconsistent-inputs" and error.value.found == "4"
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +167,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     gpu = torch.device("cuda")
-    with pytest.raises(PipelineError, match="found 1 GPUs"), parallel.joined_processes(2, gpu):
+    with pytest.raises(PipelineError) as error, parallel.joined_processes(2, gpu):
         pass
+    assert error.value.code == "no-device" and "1 GPU" in error.value.found
     assert not distributed.is_initialized()

@@ -21,11 +21,12 @@ from brainit.core.settings import (
     Settings,
     parse_sections,
 )
+from brainit.training.encoder import EncoderTask
 from brainit.training.joint import JointTask
-from brainit.training.resume import Checkpointer, Work, digest_of, resumable
-from brainit.training.schedule import Plateau
+from brainit.training.loop import Task
+from brainit.training.optimizers import Plateau
+from brainit.training.resume import Checkpointer, LoopState, Work, digest_of, resumable
 from brainit.training.stage1 import Stage1Task
-from brainit.training.states import LoopState
 
 pytestmark = pytest.mark.xdist_group("resume")  # its fixtures are made once
 
@@ -167,10 +168,11 @@ def test_hours_come_from_the_work_and_none_is_no_bound(tmp_path: Path) -> None:
     content = LoopState([], torch.optim.AdamW([nn.Parameter(torch.zeros(1))]), Plateau(0, 0.0))
     for hours in (0.0, 1.0):
         with resumable(Work(tmp_path, "code", max_hours=hours), Settings(), {}) as checkpoints:
-            checkpoints.after_step(lambda: content.checkpoint(None))
+            assert not checkpoints.is_due(after_step=True)
     work = Work(tmp_path, "code", max_hours=1e-9)
     with pytest.raises(Interrupted), resumable(work, Settings(), {}) as checkpoints:
-        checkpoints.after_step(lambda: content.checkpoint(None))
+        assert checkpoints.is_due(after_step=True)
+        checkpoints.save(content.checkpoint(None))
 
 
 def test_a_torn_checkpoint_costs_the_steps_since_the_one_before(
@@ -187,10 +189,12 @@ def test_a_torn_checkpoint_costs_the_steps_since_the_one_before(
     assert contents(tmp_path / "out") == uninterrupted["encoder"]
 
 
-@pytest.mark.parametrize(("name", "task"), [("stage1", Stage1Task), ("joint", JointTask)])
+@pytest.mark.parametrize(
+    ("name", "task"), [("stage1", Stage1Task), ("joint", JointTask), ("encoder", EncoderTask)]
+)
 def test_a_signal_during_validation_is_heeded_after_it(
     name: str,
-    task: type[Stage1Task] | type[JointTask],
+    task: type[Stage1Task] | type[JointTask] | type[EncoderTask],
     data: Path,
     uninterrupted: dict[str, dict[str, bytes]],
     tmp_path: Path,
@@ -199,7 +203,7 @@ def test_a_signal_during_validation_is_heeded_after_it(
     training, n_steps = TRAININGS[name]
     validate, calls = task.validate, []
 
-    def interrupted(self: Stage1Task | JointTask) -> float | None:
+    def interrupted(self: Task) -> tuple[float, ...] | None:
         calls.append(1)
         if len(calls) in (2, 5):
             told_to_stop()
@@ -260,4 +264,4 @@ def test_without_a_work_folder_nothing_is_written() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with resumable(None, Settings(), {}) as checkpoints, checkpoints.watching() as found:
         assert found is None and signal.getsignal(signal.SIGTERM) is before
-        checkpoints.after_step(lambda: pytest.fail("asked for a checkpoint"))
+        assert not checkpoints.is_due(after_step=True)

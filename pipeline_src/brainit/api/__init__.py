@@ -1,4 +1,4 @@
-"""The Python door: use what the pipeline made without Snakemake; `config/python.md` has examples.
+"""The Python interface: use results without Snakemake; `config/python.md` has examples.
 
 >>> import brainit
 >>> results = brainit.load("results/demo")  # doctest: +SKIP
@@ -8,7 +8,7 @@
 """
 
 from brainit.api import metrics
-from brainit.api.models import open_bit, open_encoder, predict_features, predict_responses
+from brainit.api.models import open_decoder, open_encoder, predict_features, predict_responses
 from brainit.api.reconstructor import Reconstructor
 from brainit.api.results import Results, load
 from brainit.data.recons import Recons
@@ -20,7 +20,7 @@ __all__ = [
     "Results",
     "load",
     "metrics",
-    "open_bit",
+    "open_decoder",
     "open_encoder",
     "open_reconstructions",
     "predict_features",

@@ -1,7 +1,7 @@
 """The paper's metrics as functions of arrays (section 5.2): one number per image.
 
-Images are uint8 (images, height, width, rgb) of any size. Both are resized as `evaluation` says, by
-default to the paper's sizes; the demo's own scores are of smaller ones.
+Images are uint8 (images, height, width, rgb) of any size. Both are resized to the sizes of
+`evaluation`, by default the paper's; the demo scores at smaller sizes.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def ssim(recons: Pixels, seen: Seen, evaluation: EvaluationSettings = PAPER) -> 
 def two_way(
     recons: Float[np.ndarray, "images features"], seen: Float[np.ndarray, "seen_images features"]
 ) -> NDArray[np.float64]:
-    """Return two-way identification of each image in percent, from features of your own."""
+    """Return two-way identification of each image in percent, from your own features."""
     _require_pairs(len(recons), len(seen), 2)
     found = [torch.from_numpy(np.asarray(rows, dtype=np.float32)) for rows in (recons, seen)]
     return two_way_scores(*found).numpy()
@@ -58,7 +58,7 @@ def score(
     weights_dir: Path | None = None,
     evaluation: EvaluationSettings = PAPER,
 ) -> pd.DataFrame:
-    """Return every metric, a row per image; `networks` are metric networks of the registry."""
+    """Return every metric, one row per image; `networks` are metric networks of the registry."""
     _require_pairs(len(recons), len(seen), 2)
     device = torch.device("cpu")
     loaded = load_metric_networks(networks, weights_dir, device)
@@ -79,4 +79,5 @@ def _require_pairs(n_recons: int, n_seen: int, least: int) -> None:
     if n_recons != n_seen or n_recons < least:
         expected = f"a seen image for each reconstruction, at least {least}"
         found = f"{n_recons} reconstructions, {n_seen} seen"
-        raise PipelineError("images", expected, found, "give both in the same order")
+        fix = "pass both in the same order"
+        raise PipelineError("images", expected, found, fix, code="inconsistent-inputs")

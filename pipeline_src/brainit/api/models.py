@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from brainit.core.artifacts import read_artifact
-from brainit.core.errors import PipelineError
 from brainit.core.settings import FeatureSettings
-from brainit.models.brain_transformer import LoadedBit, load_bit
+from brainit.models.brain_decoder import Decoder
+from brainit.models.decoders import load_decoder
 from brainit.models.voxel_encoder import VoxelEncoder, load_encoder
 
 
@@ -27,34 +27,29 @@ def open_encoder(path: str | Path, weights_dir: Path | None = None) -> VoxelEnco
 def predict_responses(
     encoder: VoxelEncoder, subject: str, images: Float[Tensor, "images 3 height width"]
 ) -> Float[Tensor, "images voxels"]:
-    """Return the z-scored responses that `subject` would give to images in [0, 1] (2406.12179).
+    """Return the predicted z-scored responses of `subject` to images in [0, 1] (2406.12179).
 
     Voxels are in the order of the subject's betas. Raises `PipelineError` for another subject.
     """
     return encoder.eval().predict(images, encoder.hoist(encoder.voxel_slice(subject)))
 
 
-def open_bit(path: str | Path) -> LoadedBit:
-    """Read a BIT with the voxels of each subject that it knows; on the CPU.
+def open_decoder(path: str | Path) -> Decoder:
+    """Read a decoder of any kind (BIT, MLP, ...) with each subject's voxels; on the CPU.
 
     Raises `PipelineError` for a missing, truncated or foreign file.
     """
-    return load_bit(Path(path))
+    return load_decoder(Path(path))
 
 
 @torch.inference_mode()
 def predict_features(
-    bit: LoadedBit, subject: str, betas: Float[Tensor, "trials voxels"]
+    decoder: Decoder, subject: str, betas: Float[Tensor, "trials voxels"]
 ) -> Float[Tensor, "trials queries width"]:
-    """Return the image features that a BIT reads from z-scored betas (section 3.1).
+    """Return the image features that a decoder predicts from z-scored betas (section 3.1).
 
     Semantic tokens, or VGG tokens layer after layer as in `VggTokenLayout`, calibrated where the
-    BIT holds a calibration. Raises `PipelineError` where the BIT does not know these voxels.
+    decoder has a calibration. Raises `PipelineError` where the decoder does not know these voxels.
     """
-    voxels = bit.subjects.get(subject)
-    if voxels is None or voxels.stop - voxels.start != betas.shape[1]:
-        known = {name: place.stop - place.start for name, place in bit.subjects.items()}
-        found = f"{subject} with {betas.shape[1]} voxels"
-        raise PipelineError("betas", f"a subject of {known}", found, "use the BIT of these betas")
-    tokens: Tensor = bit.model.eval()(betas, voxels)
-    return tokens if bit.calibration is None else bit.calibration.apply(tokens)
+    tokens = decoder.to(betas.device).predict_tokens(subject, betas)
+    return tokens if decoder.calibration is None else decoder.calibration.apply(tokens)

@@ -1,4 +1,4 @@
-"""From betas to images, as the pipeline's reconstruction steps do it (sections 3.1 to 3.3)."""
+"""From betas to images, as in the pipeline's reconstruction steps (sections 3.1 to 3.3)."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,16 +14,17 @@ from brainit.core.seeds import use_threads
 from brainit.core.settings import Settings
 from brainit.data.fmri import SubjectFmri
 from brainit.features.registry import load_backbone
-from brainit.models.brain_transformer import LoadedBit, load_bit
+from brainit.models.brain_decoder import Decoder
+from brainit.models.decoders import load_decoder
+from brainit.reconstruction.diffusion import diffusion_images, open_generator, refined_pixels
 from brainit.reconstruction.lowlevel import lowlevel_images
-from brainit.reconstruction.semantic import finished, open_generator, semantic_images
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of a run's models: low-level BIT, semantic BIT and generator after stage 2.
+    """The files of a run's models: low-level and semantic decoder, generator after stage 2.
 
-    A run of low-level images alone has neither of the latter.
+    A run of low-level images alone has only the first.
     """
 
     lowlevel: Path
@@ -34,7 +35,7 @@ class ModelFiles:
 class Reconstructor:
     """The models and settings of one run of one subject, as a function of betas.
 
-    Models are read at the first call and kept. `settings` are those that the run was made with.
+    Models are read at the first call and kept. `settings` are those of the run.
     """
 
     def __init__(
@@ -51,24 +52,24 @@ class Reconstructor:
         A run without a generator has low-level images alone.
 
         `betas` (images, voxels) are z-scored, voxels in the order of the subject's betas. `nsd_id`
-        names each image's random streams; None counts from 0. With the run's own test betas and ids
-        the images are the run's, byte for byte on the same machine, so torch's threads are set to
-        those of the run. Raises `PipelineError` for other voxels, and for numbers of images that
-        differ or are not finite.
+        names each image's random streams; None counts from 0. For the run's own test betas and ids
+        the images equal the run's, byte for byte on the same machine; torch therefore uses the
+        run's number of threads. Raises `PipelineError` for other voxels, other numbers of images,
+        and betas that are not finite.
         """
         use_threads(self.settings.run.threads)
         fmri = self._fmri(betas, nsd_id)
         ids = fmri.nsd_id
         lowlevel = lowlevel_images(self._lowlevel, self._vgg, fmri, ids, self.settings)
-        found = {"lowlevel": lowlevel}
+        images = {"lowlevel": lowlevel}
         if self._files.generator is None:
-            return found
+            return images
         for kind, start in (("semantic", None), ("fused", lowlevel)):
-            pictures = semantic_images(
+            sampled = diffusion_images(
                 self._semantic, self._generator, fmri, ids, self.settings, start
             )
-            found[kind] = finished(pictures, ids, self._weights_dir, self.settings)
-        return found
+            images[kind] = refined_pixels(sampled, ids, self._weights_dir, self.settings)
+        return images
 
     @property
     def n_voxels(self) -> int:
@@ -81,22 +82,25 @@ class Reconstructor:
         expected = f"finite betas (images, {self.n_voxels}) of {self.subject}, an id for each image"
         if betas.ndim != 2 or betas.shape != (len(ids), self.n_voxels):
             found = f"betas of shape {betas.shape}, {len(ids)} ids"
-            raise PipelineError("betas", expected, found, "give those of this subject's voxels")
+            fix = "pass the betas of this subject's voxels, and their ids"
+            raise PipelineError("betas", expected, found, fix, code="wrong-shape")
         if len(np.unique(ids)) != len(ids) or not len(ids):
-            raise PipelineError("nsd_id", "each image once", f"{ids}", "average its trials")
+            fix = "average the trials of an image"
+            raise PipelineError("nsd_id", "each image once", f"{ids}", fix, code="duplicate-data")
         if not np.isfinite(betas).all():
-            raise PipelineError("betas", expected, "NaN or infinity", "leave these trials out")
+            fix = "leave out trials that are not finite"
+            raise PipelineError("betas", expected, "NaN or infinity", fix, code="bad-values")
         repeats = np.ones(len(ids), dtype=np.int64)
         return SubjectFmri(self.subject, betas.astype(np.float16), ids, repeats)
 
     @cached_property
-    def _lowlevel(self) -> LoadedBit:
-        return self._bit(self._files.lowlevel)
+    def _lowlevel(self) -> Decoder:
+        return self._decoder(self._files.lowlevel)
 
     @cached_property
-    def _semantic(self) -> LoadedBit:
-        assert self._files.semantic is not None, "a run with a generator has a semantic BIT"
-        return self._bit(self._files.semantic)
+    def _semantic(self) -> Decoder:
+        assert self._files.semantic is not None, "a run with a generator has a semantic decoder"
+        return self._decoder(self._files.semantic)
 
     @cached_property
     def _vgg(self) -> Any:
@@ -108,10 +112,14 @@ class Reconstructor:
         assert self._files.generator is not None
         return open_generator(self._files.generator, self._weights_dir, self.settings)
 
-    def _bit(self, path: Path) -> LoadedBit:
-        bit = load_bit(path)
-        if self.subject not in bit.subjects:
-            known = f"a BIT of {list(bit.subjects)}"
-            raise PipelineError(path, f"a BIT of {self.subject}", known, "name another run")
-        bit.model.to(run_device(self.settings)).eval()
-        return bit
+    def _decoder(self, path: Path) -> Decoder:
+        decoder = load_decoder(path)
+        if self.subject not in decoder.subjects:
+            raise PipelineError(
+                path,
+                f"a decoder of {self.subject}",
+                f"a decoder of {list(decoder.subjects)}",
+                "name a run of this subject",
+                code="unknown-name",
+            )
+        return decoder.to(run_device(self.settings))

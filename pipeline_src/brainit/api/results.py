@@ -1,4 +1,4 @@
-"""What a run of the pipeline left, for a notebook: images, tables, scores, betas, models."""
+"""Results of a run, for a notebook: images, tables, scores, betas, models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _RUN_PREFIX = "recon_"
 
 @dataclass(frozen=True)
 class Results:
-    """A folder of results; nothing is read before it is asked for."""
+    """A folder of results; files are read on demand."""
 
     folder: Path
     weights_dir: Path
@@ -47,8 +47,9 @@ class Results:
         `encoder` one per part of cortex.
         """
         if name not in self.tables:
-            fix = "snakemake tables, or everything for those of the ablations"
-            raise PipelineError(f"table {name}", f"one of {list(self.tables)}", repr(name), fix)
+            fix = "run `snakemake tables`, or `snakemake everything` for the ablations"
+            known = f"one of {list(self.tables)}"
+            raise PipelineError(f"table {name}", known, repr(name), fix, code="unknown-name")
         path = self.folder / "tables" / name / f"{name}.csv"
         return read_table(path, (), "snakemake tables or everything")
 
@@ -56,8 +57,8 @@ class Results:
     def checks(self) -> pd.DataFrame:
         """The checks: value, null, threshold, verdict; raises `PipelineError` where none ran.
 
-        Those of `everything` (checks_full.csv), which begin with those of `all` (checks.csv), where
-        they are no older than these.
+        Returns the checks of `everything` (checks_full.csv), which include those of `all`
+        (checks.csv), unless the latter are newer.
         """
         path, full = (self.folder / name for name in ("checks.csv", "checks_full.csv"))
         if full.is_file() and (not path.is_file() or _made(full) >= _made(path)):
@@ -92,7 +93,7 @@ class Results:
     def reconstructor(self, subject: str, run: str = "40h") -> Reconstructor:
         """Return the models of a finished run, with its settings, as a function of betas.
 
-        Raises `PipelineError` where the run is unfinished or a model of it is gone.
+        Raises `PipelineError` where the run is unfinished or one of its models is missing.
         """
         made = self.reconstructions(subject, run).provenance
         sections = {**made["settings"], "run": {key: made[key] for key in ("seed", "threads")}}
@@ -103,22 +104,23 @@ class Results:
 def load(folder: str | Path, weights_dir: Path | None = None) -> Results:
     """Open a folder of results, such as results or results/demo.
 
-    `weights_dir` holds the published networks (None: below the results' own store; the demo needs
+    `weights_dir` holds the published networks (None: in the results' own store; the demo needs
     none). Raises `PipelineError` where the folder holds no finished run.
     """
     root = Path(folder)
     found = Results(root, weights_dir or root / ".store" / "weights")
     if not found.runs:
-        fix = "name the folder that holds subj01, ..., or run snakemake first"
-        raise PipelineError(root, "a folder of results with a finished run", "none", fix)
+        fix = "name the folder that contains subj01, ..., or run snakemake first"
+        expected = "a folder of results with a finished run"
+        raise PipelineError(root, expected, "none", fix, code="missing-file")
     return found
 
 
 def model_files(root: Path, made_with: Mapping[str, Mapping[str, str]]) -> ModelFiles:
-    """Return the models that a run was made with: `made_with` is `models` of its provenance.
+    """Return the models of a run: `made_with` is `models` of its provenance.
 
-    Each is the file named there, or the one at its place below `root` if the results were moved.
-    Raises `PipelineError` where neither has the SHA-256 that the run's had.
+    Each is the file named there, or the same file below `root` if the results were moved. Raises
+    `PipelineError` where neither has the recorded SHA-256.
     """
     found = {role: _model(root, role, **about) for role, about in made_with.items()}
     return ModelFiles(found["bit_lowlevel"], found.get("bit_semantic"), found.get("generator"))
@@ -137,6 +139,7 @@ def _model(root: Path, role: str, file: str, sha256: str) -> Path:
         expected,
         "another model" if there else "no file",
         "rerun snakemake for this run",
+        code="inconsistent-inputs" if there else "missing-file",
     )
 
 

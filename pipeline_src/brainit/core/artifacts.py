@@ -176,6 +176,26 @@ def read_artifact(path: Path, contract: str) -> Artifact:
     return Artifact(tensors, header)
 
 
+def artifact_kind(path: Path) -> str:
+    """Return which contract an artifact says it follows.
+
+    Raises `PipelineError` where the file is missing or no artifact.
+    """
+    if not Path(path).is_file():
+        raise PipelineError(
+            path, "an artifact", "no file", "run the step that makes it", code="missing-file"
+        )
+    try:
+        with safe_open(path, framework="numpy") as handle:
+            header = json.loads((handle.metadata() or {}).get("brainit", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        fix = "delete it and rerun the step that makes it"
+        raise PipelineError(
+            path, "a readable artifact", str(error), fix, code="damaged-file"
+        ) from error
+    return str(header.get("artifact"))
+
+
 def _check(
     path: Path, name: str, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any]
 ) -> None:

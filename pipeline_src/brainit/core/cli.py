@@ -151,14 +151,6 @@ def _field_docstrings(kind: type[Any]) -> dict[str, str]:
     return found
 
 
-def add_work_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a step that continues where it was interrupted."""
-    parser.add_argument("--work", type=Path, required=True, help="folder of its checkpoints")
-    parser.add_argument("--code", default="", help="digest of the code that makes the outputs")
-    parser.add_argument("--checkpoint-minutes", type=float, default=10.0)
-    parser.add_argument("--max-hours", type=float, default=0.0, help="of one job; 0: no bound")
-
-
 def read_settings(args: argparse.Namespace) -> Settings:
     """Parse `--settings`; a setting that is not in it can't be read, see `core.settings.base`."""
     return parse_sections(_settings_json(args), step=args.step)

@@ -1,4 +1,4 @@
-"""Stored images as input of networks: float32 in [0, 1], channels first (paper 5.1, D).
+"""Images as input of networks: float32 in [0, 1], channels first, resized (paper 5.1, D).
 
 A file apart from `data.pixels`, because it needs torch.
 """
@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from brainit.data.pixels import PixelStore
 
@@ -17,7 +18,7 @@ class ImageStore(PixelStore):
 
     def images(self, index: NDArray[np.int64]) -> Float[Tensor, "images 3 side side"]:
         """Return the images `index` as float32 in [0, 1]."""
-        channels_first = np.ascontiguousarray(self.pixels(index).transpose(0, 3, 1, 2))
+        channels_first = np.ascontiguousarray(self._rows.rows(index).transpose(0, 3, 1, 2))
         return torch.from_numpy(channels_first).float().div_(255.0)
 
 
@@ -25,3 +26,16 @@ def to_uint8(images: Float[Tensor, "images 3 height width"]) -> NDArray[np.uint8
     """Clip images to [0, 1] and round them to 0..255, of axes (images, height, width, rgb)."""
     pixels = (images.clamp(0.0, 1.0) * 255.0).round().permute(0, 2, 3, 1).contiguous()
     return pixels.cpu().numpy().astype(np.uint8)
+
+
+def resize_images(
+    images: Float[Tensor, "batch rgb height width"], size: int, mode: str = "bilinear"
+) -> Float[Tensor, "batch rgb size size"]:
+    """Resize square images for a network to `size` pixels a side, everywhere the same way.
+
+    Images of that size are returned unchanged. `mode` is bilinear or bicubic, both antialiased;
+    bicubic may slightly exceed [0, 1].
+    """
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode=mode, antialias=True, align_corners=False)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from brainit.features.resize import resize_images
+from brainit.data.images import resize_images
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
 from brainit.features.weights_file import sizes_of
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from brainit.core.compat import import_torchvision
 from brainit.core.seeds import torch_generator
-from brainit.features.resize import resize_images
+from brainit.data.images import resize_images
 
 N_TRAIN_STEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from brainit.core.compat import import_torchvision
-from brainit.features.resize import resize_images
+from brainit.data.images import resize_images
 from brainit.features.semantic_tokens import CLIP_MEAN, CLIP_STD, build_clip, openclip_config
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
 from brainit.features.weights_file import REFETCH, load_state

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from brainit.core.compat import import_torchvision
 from brainit.core.errors import PipelineError
-from brainit.features.resize import resize_images
+from brainit.data.images import resize_images
 from brainit.features.weights_file import REFETCH, load_state
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

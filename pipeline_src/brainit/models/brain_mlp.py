@@ -1,35 +1,47 @@
-"""The baseline of Table T5: one hidden layer in the place of the low-level BIT.
+"""The baseline of Table T5: one hidden layer instead of the low-level BIT, and its file.
 
-Each voxel has its own weights into the hidden layer; what follows is shared by all subjects. The
-outputs are all tokens of all VGG layers at once. The paper says "MLP (1k hidden)" and no more.
+Each voxel has its own weights into the hidden layer; all later weights are shared by the subjects.
+The outputs are all tokens of all VGG layers at once. The paper says only "MLP (1k hidden)".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
-from brainit.models.brain_transformer import SubjectBatch, stored_tensors
+from brainit.core.settings import Settings
+from brainit.models.brain_decoder import (
+    DecoderSpec,
+    SubjectBatch,
+    TokenNetwork,
+    TrainingData,
+    counts_of,
+    fit_network,
+    stored_tensors,
+    voxels_of,
+)
 from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.models.token_calibration import TokenCalibration, take_calibration
 
 
-class BrainMlp(nn.Module):
+class BrainMlp(TokenNetwork):
     """Predict image features from all voxels of a subject: linear, GELU, linear.
 
-    It is called as `BrainInteractionTransformer` is; its "brain tokens" are the one hidden layer.
-    `n_voxels` counts the voxels of all subjects, which lie one after the other.
+    It has the interface of `BrainInteractionTransformer`; its "brain tokens" are the hidden layer.
+    `n_voxels` counts the voxels of all subjects, one subject after the other.
     """
 
     def __init__(self, *, n_voxels: int, hidden: int, n_queries: int, out_width: int) -> None:
         super().__init__()
         self.n_queries, self.out_width = n_queries, out_width
-        # A subject's voxels together then give hidden units of order one or less.
+        # So that the voxels of one subject give hidden units of order one or less.
         self.voxel_weight = nn.Parameter(torch.randn(n_voxels, hidden) / n_voxels**0.5)
         self.voxel_bias = nn.Parameter(torch.zeros(hidden))
         self.head = nn.Linear(hidden, n_queries * out_width)
@@ -38,7 +50,7 @@ class BrainMlp(nn.Module):
         """Return the hidden layer of several subjects' examples, groups one after the other.
 
         Voxels that are not kept count as zero, their mean. Raises `PipelineError` where a group has
-        other voxels than its place in the model.
+        another number of voxels than its slice of the model.
         """
         return torch.cat([self._hidden(group) for group in groups])
 
@@ -47,7 +59,7 @@ class BrainMlp(nn.Module):
         brain_tokens: Float[Tensor, "batch 1 hidden"],
         query_index: Int[Tensor, "batch queries"] | None = None,
     ) -> Float[Tensor, "batch queries out"]:
-        """Return the features `query_index` of each example; None asks all in order."""
+        """Return the features `query_index` of each example; None returns all in order."""
         found: Tensor = self.head(brain_tokens[:, 0]).unflatten(1, (self.n_queries, self.out_width))
         if query_index is None:
             return found
@@ -66,58 +78,89 @@ class BrainMlp(nn.Module):
                 f"betas for voxels {group.voxels.start}:{group.voxels.stop}",
                 f"{len(weight)} voxels",
                 f"{group.betas.shape[-1]}",
-                "use the MLP of these betas",
+                "use the MLP that was trained on these betas",
+                code="inconsistent-inputs",
             )
         betas = group.betas if group.keep is None else group.betas * group.keep
         hidden: Tensor = nn.functional.gelu(betas @ weight + self.voxel_bias)
         return hidden[:, None]
 
 
-@dataclass(frozen=True)
-class LoadedMlp:
-    """An MLP read from a file, and each subject's voxels in it."""
+@dataclass
+class MlpDecoder:
+    """An MLP instead of the low-level BIT, and each subject's voxels in it."""
+
+    name: ClassVar[str] = "mlp"
 
     model: BrainMlp
     subjects: dict[str, slice]
     calibration: TokenCalibration | None = None
 
+    @classmethod
+    def new(cls, spec: DecoderSpec) -> "MlpDecoder":
+        """Return an untrained MLP over the voxels of `spec`; see `Decoder`."""
+        model = BrainMlp(
+            n_voxels=len(spec.clusters["voxel_cluster"]),
+            hidden=spec.settings.bit_lowlevel.mlp_width,
+            n_queries=spec.n_queries,
+            out_width=spec.out_width,
+        )
+        return cls(model, subject_slices(spec.subjects))
 
-def save_mlp(
-    path: Path,
-    model: BrainMlp,
-    subjects: Mapping[str, int],
-    seed: int,
-    calibration: TokenCalibration | None = None,
-) -> None:
-    """Write an MLP over so many voxels of each of `subjects`, whole or not at all."""
-    attributes = {
-        "subjects": list(subjects),
-        "n_voxels": dict(subjects),
-        "seed": seed,
-        "n_queries": model.n_queries,
-        "out_width": model.out_width,
-    }
-    write_artifact(path, "mlp", stored_tensors(model, calibration), attributes)
+    @classmethod
+    def load(cls, path: Path) -> "MlpDecoder":
+        """Read an MLP, on the CPU, in evaluation mode; see `Decoder`."""
+        artifact = read_artifact(path, cls.name)
+        attributes = artifact.attributes
+        state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
+        calibration = take_calibration(state)
+        n_voxels, hidden = state["voxel_weight"].shape
+        counts = voxel_counts(path, attributes)
+        model = BrainMlp(
+            n_voxels=n_voxels,
+            hidden=hidden,
+            n_queries=attributes["n_queries"],
+            out_width=attributes["out_width"],
+        )
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise PipelineError(
+                path,
+                "weights that fit its attributes",
+                str(error),
+                "delete it and rerun the training of the low-level decoder",
+                code="inconsistent-inputs",
+            ) from error
+        return cls(model.eval(), subject_slices(counts), calibration)
 
+    def require_settings(self, path: Path, settings: Settings, kind: str) -> None:
+        """Accept any width: the file alone determines the sizes; see `Decoder`."""
 
-def load_mlp(path: Path) -> LoadedMlp:
-    """Read an MLP, on the CPU.
+    def fit(self, data: TrainingData) -> pd.DataFrame:
+        """Train the MLP as the low-level BIT is trained; see `Decoder`."""
+        return fit_network(self.model, self, data)
 
-    Raises `PipelineError` for a missing, truncated or foreign file, and where weights and
-    attributes do not fit each other.
-    """
-    artifact = read_artifact(path, "mlp")
-    told = artifact.attributes
-    state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
-    calibration = take_calibration(state)
-    n_voxels, hidden = state["voxel_weight"].shape
-    counts = voxel_counts(path, told)
-    model = BrainMlp(
-        n_voxels=n_voxels, hidden=hidden, n_queries=told["n_queries"], out_width=told["out_width"]
-    )
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        fix = "delete it and rerun train_bit_lowlevel"
-        raise PipelineError(path, "weights that fit its attributes", str(error), fix) from error
-    return LoadedMlp(model, subject_slices(counts), calibration)
+    def save(self, path: Path, seed: int) -> None:
+        """Write the MLP, whole or not at all."""
+        counts = counts_of(self.subjects)
+        attributes = {
+            "subjects": list(counts),
+            "n_voxels": counts,
+            "seed": seed,
+            "n_queries": self.model.n_queries,
+            "out_width": self.model.out_width,
+        }
+        write_artifact(path, self.name, stored_tensors(self.model, self.calibration), attributes)
+
+    def to(self, device: torch.device) -> "MlpDecoder":
+        """Move the MLP to a device, in evaluation mode; see `Decoder`."""
+        self.model.to(device).eval()
+        return self
+
+    def predict_tokens(
+        self, subject: str, betas: Float[Tensor, "trials voxels"]
+    ) -> Float[Tensor, "trials queries out"]:
+        """Return the predicted features, before calibration; see `Decoder`."""
+        tokens: Tensor = self.model(betas, voxels_of(self.subjects, subject, betas))
+        return tokens

@@ -2,8 +2,8 @@
 
 A single-head graph attention with edges from each voxel to its cluster: queries are the shared
 cluster embeddings, keys and values the voxel embeddings scaled by the voxels' responses. As in the
-released code a root term, ReLU and LayerNorm follow, and a cluster that no given voxel belongs to
-has the root term alone. The key's bias is left out: it adds the same to every score of a cluster.
+released code a root term, ReLU and LayerNorm follow; a cluster without kept voxels has the root
+term alone. The key has no bias, which would add the same to every score of a cluster.
 
 Because a voxel enters as `response * embedding`, the work factors: one number per voxel and step
 (`affinity`), scores that are scalars, raw embeddings summed per cluster, values projected after.

@@ -1,23 +1,33 @@
-"""The Brain Interaction Transformer, BIT (section 4, figure 2).
+"""The Brain Interaction Transformer, BIT (section 4, figure 2), and its file.
 
 Voxel responses become one token per functional cluster, shared by all subjects; learned query
 tokens, one per output feature, read them. Two BITs of this class exist: semantic (image tokens)
-and low-level (VGG tokens); they share nothing but the map from voxels to clusters.
+and low-level (VGG tokens). They share only the map from voxels to clusters (V2C).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
-from brainit.core.settings import BitSettings
+from brainit.core.settings import BitSettings, Settings
+from brainit.models.brain_decoder import (
+    DecoderSpec,
+    SubjectBatch,
+    TokenNetwork,
+    TrainingData,
+    counts_of,
+    fit_network,
+    stored_tensors,
+    voxels_of,
+)
 from brainit.models.brain_tokenizer import (
     BrainTokenizer,
     VoxelGroups,
@@ -29,19 +39,7 @@ from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.models.token_calibration import TokenCalibration, take_calibration
 
 
-@dataclass(frozen=True)
-class SubjectBatch:
-    """Examples of one subject: z-scored `betas`, its `voxels` in the model, and the kept ones.
-
-    `keep` None keeps all voxels.
-    """
-
-    betas: Float[Tensor, "batch subject_voxels"]
-    voxels: slice
-    keep: Bool[Tensor, "batch subject_voxels"] | None = None
-
-
-class BrainInteractionTransformer(nn.Module):
+class BrainInteractionTransformer(TokenNetwork):
     """Predict image features from the responses of any known subject's voxels.
 
     Parameters
@@ -155,6 +153,7 @@ class BrainInteractionTransformer(nn.Module):
                 f"{len(embedding)} voxels",
                 f"{betas.shape[-1]}",
                 "use the V2C map and the BIT of these betas",
+                code="inconsistent-inputs",
             )
         return self.tokenizer(betas, embedding, self._grouping(voxels), keep)
 
@@ -192,28 +191,111 @@ def _check_sizes(voxel_cluster: Tensor, n_clusters: int, width: int, n_heads: in
             f"clusters 0..{n_clusters - 1}",
             f"clusters {low}..{high}",
             "rerun cluster_voxels with the same clusters.n_clusters",
+            code="bad-values",
         )
     if width % n_heads:
         raise PipelineError(
             "settings bit",
             "a width that is a multiple of n_heads",
             f"width {width}, n_heads {n_heads}",
-            "correct the config file",
+            "set bit.width to a multiple of bit.n_heads",
+            code="invalid-setting",
         )
 
 
 KINDS = ("lowlevel", "semantic")
 
 
-@dataclass(frozen=True)
-class LoadedBit:
-    """A BIT read from a file: each subject's voxels in it, its kind and all attributes."""
+@dataclass
+class BitDecoder:
+    """A BIT of one kind ("lowlevel" or "semantic"), and each subject's voxels in it."""
+
+    name: ClassVar[str] = "bit"
 
     model: BrainInteractionTransformer
     subjects: dict[str, slice]
     kind: str
-    attributes: dict[str, Any]
     calibration: TokenCalibration | None = None
+
+    @classmethod
+    def new(cls, spec: DecoderSpec) -> "BitDecoder":
+        """Return an untrained BIT over the V2C map of `spec`; see `Decoder`."""
+        sizes = spec.settings.bit
+        model = BrainInteractionTransformer(
+            voxel_cluster=torch.from_numpy(spec.clusters["voxel_cluster"]),
+            n_clusters=int(spec.clusters.attributes["n_clusters"]),
+            n_queries=spec.n_queries,
+            out_width=spec.out_width,
+            width=sizes.width,
+            n_heads=sizes.n_heads,
+            n_blocks=sizes.n_blocks,
+        )
+        return cls(model, subject_slices(spec.subjects), spec.kind)
+
+    @classmethod
+    def load(cls, path: Path) -> "BitDecoder":
+        """Read a BIT, on the CPU, in evaluation mode; see `Decoder`."""
+        artifact = read_artifact(path, cls.name)
+        attributes = artifact.attributes
+        subjects = voxel_counts(path, attributes)
+        state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
+        calibration = take_calibration(state)
+        try:
+            model = BrainInteractionTransformer(
+                voxel_cluster=state["voxel_cluster"],
+                n_clusters=len(state["tokenizer.cluster_embedding"]),
+                n_queries=attributes["n_queries"],
+                out_width=attributes["out_width"],
+                **attributes["settings"],
+            )
+            model.load_state_dict(state)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise _misfit(path, "weights that fit its settings", str(error)) from error
+        if sum(subjects.values()) != len(model.voxel_cluster):
+            raise _misfit(path, f"{len(model.voxel_cluster)} voxels", f"{subjects}")
+        return cls(model.eval(), subject_slices(subjects), attributes["kind"], calibration)
+
+    def require_settings(self, path: Path, settings: Settings, kind: str) -> None:
+        """Check kind and sizes; see `Decoder`."""
+        require_same_sizes(path, self, settings.bit, kind)
+
+    def fit(self, data: TrainingData) -> pd.DataFrame:
+        """Train the BIT in stage 1; see `Decoder`."""
+        return fit_network(self.model, self, data)
+
+    def save(self, path: Path, seed: int) -> None:
+        """Write the BIT, whole or not at all; raises `PipelineError` where its voxels misfit."""
+        n_voxels, counts = len(self.model.voxel_cluster), counts_of(self.subjects)
+        if sum(counts.values()) != n_voxels or self.kind not in KINDS:
+            raise PipelineError(
+                path,
+                f"a BIT of kind {KINDS} with {n_voxels} voxels",
+                f"{self.kind}, {counts}",
+                "use the subjects of its V2C map",
+                code="inconsistent-inputs",
+            )
+        attributes = {
+            "subjects": list(counts),
+            "n_voxels": counts,
+            "settings": _sizes_of(self.model),
+            "kind": self.kind,
+            "seed": seed,
+            "n_queries": self.model.n_queries,
+            "out_width": self.model.out_width,
+        }
+        write_artifact(path, self.name, stored_tensors(self.model, self.calibration), attributes)
+
+    def to(self, device: torch.device) -> "BitDecoder":
+        """Move the BIT to a device, in evaluation mode; see `Decoder`."""
+        self.model.to(device).eval()
+        return self
+
+    def predict_tokens(
+        self, subject: str, betas: Float[Tensor, "trials voxels"]
+    ) -> Float[Tensor, "trials queries out"]:
+        """Return the predicted features, before calibration; see `Decoder`."""
+        tokens: Tensor = self.model(betas, voxels_of(self.subjects, subject, betas))
+        return tokens
 
 
 def save_bit(
@@ -229,82 +311,41 @@ def save_bit(
     """Write a BIT of `kind` "lowlevel" or "semantic", whole or not at all.
 
     `subjects` gives the voxels of each subject in the order of the model's. Raises `PipelineError`
-    where they do not add up to the model's voxels, or the model is not of `settings`.
+    where they do not add up to the model's voxels, or the model has other sizes than `settings`.
     """
-    n_voxels = len(model.voxel_cluster)
-    if sum(subjects.values()) != n_voxels or kind not in KINDS:
-        raise PipelineError(
-            path,
-            f"a BIT of kind {KINDS} with {n_voxels} voxels",
-            f"{kind}, {dict(subjects)}",
-            "give the subjects of its V2C map",
-        )
-    found = {"width": model.width, "n_heads": model.n_heads, "n_blocks": model.n_blocks}
-    attributes = {
-        "subjects": list(subjects),
-        "n_voxels": dict(subjects),
-        "settings": found,
-        "kind": kind,
-        "seed": seed,
-        "n_queries": model.n_queries,
-        "out_width": model.out_width,
-    }
-    require_same_settings(path, attributes, settings, kind)
-    write_artifact(path, "bit", stored_tensors(model, calibration), attributes)
+    bit = BitDecoder(model, subject_slices(subjects), kind, calibration)
+    require_same_sizes(path, bit, settings, kind)
+    bit.save(path, seed)
 
 
-def stored_tensors(
-    model: nn.Module, calibration: TokenCalibration | None
-) -> dict[str, NDArray[Any]]:
-    """Return what a decoder's file holds: its state, and its calibration where there is one."""
-    state = {**model.state_dict(), **(calibration.tensors() if calibration else {})}
-    return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+def load_bit(path: Path) -> BitDecoder:
+    """Read a BIT, on the CPU; raises `PipelineError` for any other file."""
+    return BitDecoder.load(path)
 
 
-def load_bit(path: Path) -> LoadedBit:
-    """Read a BIT, on the CPU.
-
-    Raises `PipelineError` for a missing, truncated or foreign file, and where weights and
-    attributes do not fit each other.
-    """
-    artifact = read_artifact(path, "bit")
-    attributes = artifact.attributes
-    subjects = voxel_counts(path, attributes)
-    state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
-    calibration = take_calibration(state)
-    try:
-        model = BrainInteractionTransformer(
-            voxel_cluster=state["voxel_cluster"],
-            n_clusters=len(state["tokenizer.cluster_embedding"]),
-            n_queries=attributes["n_queries"],
-            out_width=attributes["out_width"],
-            **attributes["settings"],
-        )
-        model.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise _misfit(path, "weights that fit its settings", str(error)) from error
-    if sum(subjects.values()) != len(model.voxel_cluster):
-        raise _misfit(path, f"{len(model.voxel_cluster)} voxels", f"{subjects}")
-    return LoadedBit(model, subject_slices(subjects), attributes["kind"], attributes, calibration)
-
-
-def require_same_settings(
-    path: Path, attributes: Mapping[str, Any], settings: BitSettings, kind: str
-) -> None:
-    """Check that a BIT is of `kind` and of the sizes in `settings`.
-
-    `attributes` are those of the file at `path`. Raises `PipelineError` otherwise.
-    """
-    expected = {key: getattr(settings, key) for key in ("width", "n_heads", "n_blocks")}
-    found = attributes["settings"]
-    if attributes["kind"] != kind or any(found.get(key) != expected[key] for key in expected):
+def require_same_sizes(path: Path, bit: BitDecoder, settings: BitSettings, kind: str) -> None:
+    """Raise `PipelineError` unless the BIT at `path` has this kind and the sizes in `settings`."""
+    found = _sizes_of(bit.model)
+    expected = {key: getattr(settings, key) for key in found}
+    if bit.kind != kind or found != expected:
         raise PipelineError(
             path,
             f"a {kind} BIT of {expected}",
-            f"a checkpoint of other settings: {attributes['kind']}, {found}",
-            "delete it and rerun its training, or put the settings back",
+            f"a {bit.kind} BIT of {found}",
+            "delete it and rerun its training, or restore the settings of `bit`",
+            code="wrong-settings",
         )
 
 
+def _sizes_of(model: BrainInteractionTransformer) -> dict[str, int]:
+    return {"width": model.width, "n_heads": model.n_heads, "n_blocks": model.n_blocks}
+
+
 def _misfit(path: Path, expected: str, found: str) -> PipelineError:
-    return PipelineError(path, expected, found, "delete it and rerun the step that makes it")
+    return PipelineError(
+        path,
+        expected,
+        found,
+        "delete it and rerun the step that makes it",
+        code="inconsistent-inputs",
+    )

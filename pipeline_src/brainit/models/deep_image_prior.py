@@ -119,7 +119,7 @@ class ConvNorm(nn.Module):
 
 
 class SkipScale(nn.Module):
-    """One scale of the U-Net; holds the deeper scales within itself."""
+    """One scale of the U-Net; contains the deeper scales."""
 
     def __init__(
         self, generators: Sequence[torch.Generator], n_in: int, settings: DipSettings, depth: int
@@ -166,7 +166,8 @@ class SkipNetStack(nn.Module):
                 "dip.size",
                 f"a multiple of {2**settings.n_scales}, at least {2 * 2**settings.n_scales}",
                 f"{settings.size}",
-                "change dip.size or dip.n_scales",
+                f"set dip.size to {2**settings.n_scales * max(2, smallest)}, or lower dip.n_scales",
+                code="invalid-setting",
             )
         self.scales = SkipScale(generators, settings.input_depth, settings, 0)
         self.head = ConvStack(generators, settings.width, 3, 1, bias=True)

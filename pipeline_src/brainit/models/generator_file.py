@@ -1,6 +1,7 @@
 """The file of a generator after stage 2: the weights of its U-Net (section 3.2).
 
-The VAE is frozen and stays in the network's own file.
+The VAE is frozen and stays in the network's own file. (Not part of `features.generator`, which the
+registry used here imports.)
 """
 
 from pathlib import Path
@@ -38,10 +39,12 @@ def load_generator(name: str, path: Path | None, weights_dir: Path | None = None
     artifact = read_artifact(path, "generator")
     fix = "delete it and rerun train_joint"
     if artifact.attributes["name"] != name:
-        raise PipelineError(path, f"generator {name}", f"{artifact.attributes['name']}", fix)
+        found = f"generator {artifact.attributes['name']}"
+        raise PipelineError(path, f"generator {name}", found, fix, code="wrong-settings")
     state = {key: torch.from_numpy(array) for key, array in artifact.tensors.items()}
     try:
         generator.unet.load_state_dict(state)
     except RuntimeError as error:
-        raise PipelineError(path, f"weights of {name}", str(error), fix) from error
+        expected, code = f"weights of {name}", "inconsistent-inputs"
+        raise PipelineError(path, expected, str(error), fix, code=code) from error
     return generator

@@ -1,4 +1,4 @@
-"""Whose voxels a model's file is of: subjects, in order, and how many voxels each has."""
+"""Subjects of a model's file, in order, and the number of voxels of each."""
 
 from collections.abc import Mapping
 from itertools import accumulate
@@ -22,12 +22,13 @@ def voxel_counts(path: Path, attributes: Mapping[str, Any]) -> dict[str, int]:
             "a voxel count for each subject",
             f"{subjects}: {counts}",
             "delete it and rerun the step that makes it",
+            code="missing-data",
         )
     return dict(zip(subjects, values, strict=True))
 
 
 def subject_slices(subjects: Mapping[str, int]) -> dict[str, slice]:
-    """Return each subject's voxels when subjects of so many voxels lie one after the other."""
+    """Return each subject's slice of voxels, the subjects one after the other."""
     stops = accumulate(subjects.values())
     return {
         name: slice(stop - count, stop)
@@ -38,7 +39,7 @@ def subject_slices(subjects: Mapping[str, int]) -> dict[str, slice]:
 def require_same_subjects(
     path: Path, attributes: Mapping[str, Any], expected: Mapping[str, int]
 ) -> None:
-    """Check that a V2C map or BIT is of the subjects `expected`, in order, with their voxel counts.
+    """Check that a V2C map or BIT has the subjects `expected`, in order, with their voxel counts.
 
     `attributes` are those of the file at `path`. Raises `PipelineError` otherwise.
     """
@@ -47,6 +48,7 @@ def require_same_subjects(
         raise PipelineError(
             path,
             f"a file of the subjects and voxels {dict(expected)}",
-            f"V2C of another subject set: {found}",
-            "rerun cluster_voxels (or assign_voxels) and what follows, with these betas",
+            f"subjects and voxels {found}",
+            "rerun cluster_voxels (or assign_voxels) and the later steps with these betas",
+            code="inconsistent-inputs",
         )

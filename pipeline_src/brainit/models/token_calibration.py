@@ -1,9 +1,9 @@
 """Per-layer affine map from predicted VGG tokens to the scale of true ones (optional).
 
-InfoNCE on raw dot products (D.2) is content with any prediction that ranks the targets well: at its
-optimum a prediction is the target's mean weighted by the inverse of its uncertainty, of another
-scale and other axes than the target. DIP (3.2) compares features by L2. Least squares on validation
-examples gives, for each layer, the affine map between the two. Not in the paper; off by default.
+InfoNCE on raw dot products (D.2) accepts any prediction that ranks the targets well: at its optimum
+a prediction is the target's mean weighted by the inverse of its uncertainty, with another scale and
+other axes than the target. DIP (3.2) compares features by L2. Least squares on validation examples
+gives the affine map between the two, for each layer. Not in the paper; off by default.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,12 +33,12 @@ class TokenCalibration:
         return torch.cat([part @ weight[k] + bias[k] for k, part in enumerate(layers)], dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return its tensors by the names under which a BIT's file keeps them."""
+        """Return its tensors by their names in a decoder's file."""
         return {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
 
 
 def take_calibration(state: dict[str, Tensor]) -> TokenCalibration | None:
-    """Take the calibration out of a BIT file's tensors; None where there is none."""
+    """Remove the calibration from the tensors of a decoder's file and return it, or None."""
     found = {name: state.pop(name) for name in list(state) if name.startswith(PREFIX)}
     if not found:
         return None

@@ -1,11 +1,12 @@
 """V2C: every voxel of every subject in one of the shared functional clusters (paper section 3.1).
 
-A Gaussian mixture on the encoder's voxel vectors of all subjects, each scaled to length one; hard
-assignment. Ablations (Table T2): the same mixture on 3-D positions, or a given parcellation. A new
-subject's voxel takes the cluster of its nearest base voxel (D.4), or the mixture's own choice.
+A Gaussian mixture assigns the encoder's voxel vectors of all subjects, scaled to unit length, to
+clusters (hard assignment). Ablations (Table T2): the same mixture on 3-D positions, or a given
+parcellation. A new subject's voxel takes the cluster of its nearest base voxel (D.4), or the
+cluster that the mixture predicts.
 
-Differs from the paper: the mixture is seeded; it may be fitted on a subsample; a cluster that gets
-no voxel takes the least likely voxel of the others, because an empty cluster has no brain token.
+Differs from the paper: the mixture is seeded; it may be fitted on a subsample; an empty cluster
+takes the least likely voxel of the others, because an empty cluster has no brain token.
 """
 
 import logging
@@ -37,7 +38,7 @@ _MIXTURE_TENSORS = ("weights", "means", "covariances", "precisions_cholesky")
 
 @dataclass(frozen=True)
 class ClusterResult:
-    """Cluster of each voxel, the mixture's parameters (none for an atlas) and how it went."""
+    """Cluster of each voxel, the mixture's parameters (none for an atlas), convergence."""
 
     voxel_cluster: Int[NDArray[np.int64], "voxels"]
     tensors: dict[str, NDArray[Any]]
@@ -71,10 +72,10 @@ def cluster_voxels(
     """Assign the voxels of all subjects to clusters by `settings.method`.
 
     `embedding` holds the encoder's voxel vectors; `positions` (mm) are needed by the method
-    coordinates and `atlas` (a label per voxel) by the method atlas. Products are of `n_threads`;
-    k-means is of one, for its threads add up in the order in which they end. Raises `PipelineError`
-    where these are missing or of another length, values are not finite, or voxels are fewer than
-    clusters.
+    coordinates and `atlas` (a label per voxel) by the method atlas. Matrix products use
+    `n_threads`; k-means uses one, because the order of its threads' sums is not fixed. Raises
+    `PipelineError` where these are missing or of another length, values are not finite, or there
+    are fewer voxels than clusters.
     """
     if settings.method == "atlas":
         labels = _required(atlas, "atlas", "a parcel number of each voxel", len(embedding))
@@ -91,6 +92,7 @@ def cluster_voxels(
             f"at least {settings.n_clusters} voxels with finite values",
             f"{len(points)} voxels, {int((~np.isfinite(points)).any(axis=1).sum())} not finite",
             "lower clusters.n_clusters, or rerun train_encoder",
+            code="bad-values",
         )
     import sklearn.mixture  # noqa: F401 - loads the libraries that are limited
 
@@ -126,7 +128,8 @@ def _required(values: NDArray[Any] | None, method: str, what: str, n_voxels: int
             f"clusters.method: {method}",
             f"{what} ({n_voxels} voxels)",
             found,
-            "set clusters.method to gmm, or give them",
+            f"set clusters.method to gmm, or pass {what}",
+            code="missing-data",
         )
     return values
 
@@ -201,7 +204,8 @@ def assign_voxels(
             f"vectors of width {base_embedding.shape[1]} and a cluster for each base voxel",
             f"width {new_embedding.shape[1]}, {len(base_cluster)} clusters "
             f"of {len(base_embedding)} voxels",
-            "give encoder, base encoder and base clusters of one pool",
+            "pass encoder, base encoder and base clusters of one pool",
+            code="inconsistent-inputs",
         )
     new, base = unit_rows(new_embedding), unit_rows(base_embedding)
     nearest = _nearest_rows(new, base)
@@ -224,7 +228,7 @@ def predict_mixture(
     tensors: Mapping[str, NDArray[Any]],
     covariance: str,
 ) -> Int[NDArray[np.int64], "voxels"]:
-    """Return the cluster of each point by a mixture kept as tensors.
+    """Return the cluster of each point by a stored mixture.
 
     Raises `PipelineError` where the tensors are no mixture of points of that width.
     """
@@ -234,7 +238,8 @@ def predict_mixture(
             "clusters.new_voxel: gmm",
             f"a mixture on vectors of width {points.shape[1]}",
             f"no {missing}" if missing else f"width {tensors['means'].shape[1]}",
-            "set clusters.new_voxel to nearest_voxel, or cluster with the method gmm",
+            "set clusters.new_voxel to nearest_voxel, or clusters.method to gmm",
+            code="missing-data",
         )
     from sklearn.mixture import GaussianMixture
 
@@ -264,7 +269,11 @@ def write_clusters(
     counts = {subject: len(table["position_mm"]) for subject, table in tables.items()}
     if list(counts.items()) != list(n_voxels.items()):
         raise PipelineError(
-            "--voxels", f"the voxels of {n_voxels}", f"{counts}", "rerun train_encoder"
+            "--voxels",
+            f"the voxels of {n_voxels}",
+            f"{counts}",
+            "rerun train_encoder",
+            code="inconsistent-inputs",
         )
     is_atlas = settings.clusters.method == "atlas"
     parcels = parcels_of_voxels(atlas, tables) if is_atlas else None

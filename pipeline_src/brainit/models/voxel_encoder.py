@@ -1,10 +1,10 @@
 """The universal voxel encoder: from an image to every voxel's response (arXiv 2406.12179).
 
-One network shared by all subjects and one learned vector per voxel. The vector says where a voxel
-looks (spatial attention over the tokens of several layers of a frozen vision transformer with
-low-rank adapters) and what for (weights over the attended features: functional attention). The
-vectors are what V2C clusters (paper section 3.1), and the network predicts fMRI for images that
-nobody saw (paper section 4).
+One network shared by all subjects, and one learned vector per voxel. The vector selects where a
+voxel looks (spatial attention over the tokens of several layers of a frozen vision transformer with
+low-rank adapters) and what it responds to (weights over the attended features: functional
+attention). V2C clusters the vectors (paper section 3.1); the network predicts fMRI for external
+images (paper section 4).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ from brainit.models.adapters import LowRankAdapter
 from brainit.models.voxel_attention import HoistedQuery, VoxelAttention, scaled_normal
 
 SIZE_SETTINGS = ("feature_width", "voxel_width", "adapter_rank", "adapter_alpha", "dropout")
-"""Settings that an encoder's weights depend on; they stand in its file."""
+"""Settings that an encoder's weights depend on; its file records them."""
 
 _AT_ONCE = {"cpu": (512, 4), "cuda": (8192, 16)}
 """Voxels and images predicted at once. On a CPU the widened features of a block stay in cache; on a
-GPU, where each block costs the start of its kernels, they take 0.3 GB."""
+GPU, where each block costs kernel launches, they take 0.3 GB."""
 
 
 @dataclass(frozen=True)
 class HoistedVoxels:
-    """What does not depend on the image, for some voxels: queries per layer, feature weights."""
+    """The image-independent parts for some voxels: queries per layer, feature weights."""
 
     layers: tuple[HoistedQuery, ...]
     weights: Float[Tensor, "layers voxels feature"]
@@ -49,7 +49,7 @@ class VoxelEncoder(nn.Module):
     Parameters
     ----------
     backbone
-        Frozen network of the role `encoder_backbone`; it is no part of the saved encoder.
+        Frozen network of the role `encoder_backbone`; it is not part of the saved encoder.
     settings
         Widths, adapters and dropout.
     n_voxels
@@ -89,10 +89,14 @@ class VoxelEncoder(nn.Module):
         return tuple(self.n_voxels)
 
     def voxel_slice(self, subject: str) -> slice:
-        """Return the place of a subject's voxels; raises `PipelineError` for an unknown subject."""
+        """Return the slice of a subject's voxels; raises `PipelineError` for an unknown subject."""
         if subject not in self.n_voxels:
             raise PipelineError(
-                "voxel encoder", f"one of {self.subjects}", subject, "train it with that subject"
+                "voxel encoder",
+                f"one of {self.subjects}",
+                subject,
+                "use an encoder that was trained with this subject",
+                code="unknown-name",
             )
         start = 0
         for name, count in self.n_voxels.items():
@@ -156,7 +160,7 @@ class VoxelEncoder(nn.Module):
 
     @torch.no_grad()
     def hoist(self, voxels: slice) -> HoistedVoxels:
-        """Compute once what does not depend on the image; valid until the weights change."""
+        """Compute the image-independent parts once; valid until the weights change."""
         vectors = self.voxel_embedding[voxels]
         queries = [layer.hoist(vectors, self.position) for layer in self._attentions()]
         joined = vectors @ self.functional
@@ -169,8 +173,8 @@ class VoxelEncoder(nn.Module):
     ) -> Float[Tensor, "batch voxels"]:
         """Predict the same voxels for every image, in z-scores, without dropout or gradients.
 
-        Equals `forward` in evaluation mode. Give `hoist(voxels)` instead of the slice where many
-        batches are predicted with the same weights.
+        Equals `forward` in evaluation mode. Pass `hoist(voxels)` instead of the slice to predict
+        many batches with the same weights.
         """
         hoisted = self.hoist(voxels) if isinstance(voxels, slice) else voxels
         return self.predict_each(images, [hoisted])[0]
@@ -268,7 +272,7 @@ def load_encoder(
 
 
 def encoder_from_artifact(path: Path, artifact: Artifact, backbone: nn.Module) -> VoxelEncoder:
-    """Build the encoder of a read file on `backbone`; raises `PipelineError` where they misfit."""
+    """Build the encoder of an artifact on `backbone`; raises `PipelineError` where they misfit."""
     attributes = artifact.attributes
     try:
         settings = EncoderSettings(**attributes["settings"])
@@ -292,6 +296,7 @@ def _other_settings(path: Path, expected: str, found: str) -> PipelineError:
     return PipelineError(
         path,
         f"an encoder of {expected}",
-        f"a checkpoint of other settings: {found}",
-        "delete it and rerun train_encoder, or put the settings back",
+        f"an encoder of other settings: {found}",
+        "delete it and rerun train_encoder, or restore the settings of `encoder`",
+        code="wrong-settings",
     )

@@ -1,12 +1,12 @@
 """Images from low-level features by Deep Image Prior (sections 3.2 and D.2, equal layer weights).
 
-For each image a network of its own is fitted, from noise of its own, until the VGG features of its
-output match the target features; the moving average of its outputs is the answer. Images are fitted
-in chunks of `dip.chunk`. Everything drawn for an image depends on the seed and its id alone, and
-the loss is a sum over images, so that images of one chunk do not touch each other.
+Each image has its own network and input noise, fitted until the VGG features of the output match
+the target features; the result is the moving average of the outputs. Images are fitted in chunks of
+`dip.chunk`. All draws for an image depend only on the seed and its id, and the loss is a sum over
+images, so the images of a chunk are independent.
 
 Differs from the paper: as in the released code the network makes images of `dip.size`, which are
-reduced (bicubic, antialiased) only for the VGG network.
+downsampled (bicubic, antialiased) only for the VGG network.
 """
 
 import logging
@@ -50,10 +50,10 @@ def invert_features(
 ) -> Float[Tensor, "images 3 size size"]:
     """Return the images in [0, 1] whose VGG features match `targets`, one map per layer.
 
-    `image_ids` name the random streams of the images. `vgg` gives the list of maps of images in
-    [0, 1]; its parameters are not trained. The work is done in the dtype of the targets, in chunks
-    of `dip.chunk`; the images come back to the CPU. Raises `PipelineError` where the targets are
-    not finite or disagree with `image_ids` in number.
+    `image_ids` name the random streams of the images. `vgg` returns the maps of images in [0, 1];
+    its parameters are not trained. The computation uses the dtype of the targets and chunks of
+    `dip.chunk` images; the result is on the CPU. Raises `PipelineError` where the targets are not
+    finite or not as many as `image_ids`.
     """
     _check_targets(targets, image_ids)
     images = []
@@ -69,10 +69,15 @@ def _check_targets(targets: Sequence[Tensor], image_ids: Sequence[int]) -> None:
     for layer, target in enumerate(targets):
         if len(target) != len(image_ids) or not len(image_ids):
             raise PipelineError(
-                f"features of layer {layer}", f"{len(image_ids)} > 0 images", f"{len(target)}", fix
+                f"features of layer {layer}",
+                f"{len(image_ids)} > 0 images",
+                f"{len(target)}",
+                fix,
+                code="wrong-shape",
             )
         if not bool(torch.isfinite(target).all()):
-            raise PipelineError(f"features of layer {layer}", "finite numbers", "NaN or inf", fix)
+            where, found = f"features of layer {layer}", "NaN or infinity"
+            raise PipelineError(where, "finite numbers", found, fix, code="bad-values")
 
 
 def invert_chunk(
@@ -83,7 +88,7 @@ def invert_chunk(
     seed: int,
     device: torch.device,
 ) -> Float[Tensor, "images 3 size size"]:
-    """Invert the features of the images of one chunk, all at once; else as `invert_features`."""
+    """Invert the features of one chunk of images at once; see `invert_features`."""
     _check_targets(targets, image_ids)
     targets = [target.to(device) for target in targets]
     place = targets[0]
@@ -127,7 +132,7 @@ def feature_loss(
 
 
 class _Noise:
-    """The fixed uniform input of each network, plus Gaussian noise that is new at each step."""
+    """The fixed uniform input of each network, plus new Gaussian noise at each step."""
 
     def __init__(
         self, image_ids: Sequence[int], settings: DipSettings, seed: int, place: Tensor

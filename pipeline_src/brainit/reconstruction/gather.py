@@ -1,4 +1,4 @@
-"""From the shards of a run to the folder that users ask for (results tree)."""
+"""From the shards of a run to its results folder: images, montage, provenance."""
 
 import hashlib
 import json
@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.pixels import PixelStore
 from brainit.data.recons import KINDS, write_recons
 from brainit.reconstruction.parts import Part, join_parts
-from brainit.reconstruction.run_montage import draw_montage
 
 VERSIONS_OF = ("torch", "numpy", "diffusers", "h5py", "pillow", "safetensors")
+
+COLUMNS = ("seen", "low-level", "semantic", "fused", "refined")
+CELL, GAP, HEAD = 112, 4, 40
+BACKGROUND, INK = (255, 255, 255), (20, 20, 20)
 
 
 def gather_reconstructions(
@@ -30,9 +35,9 @@ def gather_reconstructions(
 ) -> None:
     """Join the shards of each kind and write the run's folder, provenance last.
 
-    `parts` are the shard files of the kinds lowlevel, semantic and fused; an ablation has none of
-    semantic, one of the low-level branch and a run without a generator those of lowlevel alone.
-    Raises `PipelineError` where the kinds hold other images, or other settings of the same names.
+    `parts` are the shard files of the kinds lowlevel, semantic and fused. Ablations have no
+    semantic shards; a run without a generator and an ablation of the low-level branch have only
+    lowlevel ones. Raises `PipelineError` where the kinds hold different images or settings.
     """
     kinds = [kind for kind in KINDS if kind in parts]
     joined = {kind: join_parts(parts[kind], kind, subject) for kind in kinds}
@@ -44,6 +49,7 @@ def gather_reconstructions(
                 f"the {len(last.nsd_id)} images and the settings of the {kinds[-1]} shards",
                 f"{len(part.nsd_id)} images, or other settings",
                 "rerun the reconstruction steps of this run",
+                code="inconsistent-inputs",
             )
     models = _models(joined, f"shards of {subject}, run {run}")
     images = {kind: part.image for kind, part in joined.items()}
@@ -61,7 +67,7 @@ def gather_reconstructions(
 
 
 def _agree(part: Part, other: Part) -> bool:
-    """Say whether seed, threads and the settings that both kinds were told are the same."""
+    """Return whether seed, threads and the settings that both kinds record are the same."""
     ours, theirs = part.attributes, other.attributes
     return all(ours[key] == theirs[key] for key in ("seed", "threads")) and all(
         value == theirs["settings"].get(section, {}).get(key, value)
@@ -71,16 +77,17 @@ def _agree(part: Part, other: Part) -> bool:
 
 
 def _models(parts: Mapping[str, Part], where: str) -> dict[str, dict[str, str]]:
-    """Return file and SHA-256 of each model; raises `PipelineError` where kinds name two of one."""
+    """Return file and SHA-256 of each model; raises `PipelineError` where kinds disagree."""
     found: dict[str, dict[str, str]] = {}
     for kind, part in parts.items():
         for role, model in part.attributes["models"].items():
             if found.setdefault(role, model)["sha256"] != model["sha256"]:
                 raise PipelineError(
                     where,
-                    f"one {role} behind all kinds",
-                    f"another behind the {kind} images",
+                    f"one {role} for all kinds",
+                    f"another {role} for the {kind} images",
                     "rerun the reconstruction steps of this run",
+                    code="inconsistent-inputs",
                 )
     return found
 
@@ -101,3 +108,34 @@ def _provenance(subject: str, run: str, parts: Sequence[Part], simulated: bool) 
         "settings_digest": hashlib.sha256(text.encode()).hexdigest(),
         "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def draw_montage(
+    columns: Mapping[str, NDArray[np.uint8]], title: str, n_rows: int = 24
+) -> Image.Image:
+    """Draw the first `n_rows` images of each column, one row per image, below `title`.
+
+    The rows stand in two halves side by side. `columns` has keys of `COLUMNS`, "seen" among them;
+    images are uint8 (images, height, width, rgb) of any size.
+    """
+    n_images = min(n_rows, len(columns["seen"]))
+    n_lines = max(1, -(-n_images // 2))
+    names = [name for name in COLUMNS if name in columns]
+    half = len(names) * (CELL + GAP) + 3 * GAP
+    size = (2 * half + GAP, HEAD + n_lines * (CELL + GAP) + GAP)
+    sheet = Image.new("RGB", size, BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, 3), title, fill=INK, font=ImageFont.load_default(14))
+    for side in range(2):
+        for column, name in enumerate(names):
+            place = (side * half + GAP + column * (CELL + GAP), 22)
+            pen.text(place, name, fill=INK, font=ImageFont.load_default(12))
+    for number in range(n_images):
+        side, line = divmod(number, n_lines)
+        for column, name in enumerate(names):
+            left = side * half + GAP + column * (CELL + GAP)
+            picture = Image.fromarray(columns[name][number]).resize(
+                (CELL, CELL), Image.Resampling.BICUBIC
+            )
+            sheet.paste(picture, (left, HEAD + line * (CELL + GAP)))
+    return sheet

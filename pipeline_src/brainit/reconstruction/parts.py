@@ -1,8 +1,8 @@
-"""Which test images a job decodes, and the file in which it leaves them.
+"""Shards of a reconstruction: which test images a job decodes, and its output file.
 
-A shard is a run of whole blocks of consecutive test images. A block is a whole number of DIP chunks
-and of sampler batches, so that the images that are computed together, and with them every rounding,
-are the same however many jobs there are.
+A shard is a range of whole blocks of consecutive test images. A block is a whole number of DIP
+chunks and of sampler batches, so that the same images are computed together, with the same
+rounding, however many jobs there are.
 """
 
 import math
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
+from brainit.core.files import sha256_of
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 
@@ -26,7 +27,7 @@ CONTRACT = "recon_shard"
 class Part:
     """Reconstructions of some test images: `image` is uint8 (images, height, width, rgb).
 
-    `unrefined` is what the refiner was given, None where there is none to show.
+    `unrefined` are the images before the refiner; None without one.
     """
 
     nsd_id: NDArray[np.int64]
@@ -40,7 +41,9 @@ def parse_shard(text: str) -> tuple[int, int]:
     number, separator, count = text.partition("/")
     if separator and number.isdigit() and count.isdigit() and int(number) < int(count):
         return int(number), int(count)
-    raise PipelineError("--shard", "k/n with 0 <= k < n", repr(text), "write e.g. 0/1")
+    raise PipelineError(
+        "--shard", "k/n with 0 <= k < n", repr(text), "write e.g. 0/1", code="invalid-argument"
+    )
 
 
 def block_size(settings: Settings) -> int:
@@ -80,7 +83,8 @@ def read_part(path: Path, kind: str, subject: str) -> Part:
             path,
             f"{kind} reconstructions of {subject}",
             f"{found[0]} reconstructions of {found[1]}",
-            "hand the step the shards of one subject and kind",
+            "pass the step the shards of one subject and kind",
+            code="wrong-kind",
         )
     unrefined = artifact.tensors.get("unrefined")
     return Part(artifact["nsd_id"], artifact["image"], artifact.attributes, unrefined)
@@ -95,12 +99,54 @@ def join_parts(paths: Sequence[Path], kind: str, subject: str) -> Part:
     nsd_id = np.concatenate([part.nsd_id for part in parts])
     fix = f"delete the {kind} shards and rerun"
     if len(np.unique(nsd_id)) != len(nsd_id):
-        raise PipelineError(paths[0], "each image once", "an image in two shards", fix)
+        found = "an image in two shards"
+        raise PipelineError(paths[0], "each image once", found, fix, code="duplicate-data")
     if any(part.attributes != parts[0].attributes for part in parts):
-        raise PipelineError(paths[0], "shards of one run", "shards of different settings", fix)
+        found = "shards of different settings"
+        raise PipelineError(paths[0], "shards of one run", found, fix, code="wrong-settings")
     filled = [part for part in parts if len(part.image)] or parts[:1]
     order = np.argsort(nsd_id)
     image = np.concatenate([part.image for part in filled])[order]
     before = [part.unrefined for part in filled if part.unrefined is not None]
     unrefined = np.concatenate(before)[order] if len(before) == len(filled) else None
     return Part(nsd_id[order], image, parts[0].attributes, unrefined)
+
+
+def part_attributes(
+    subject: str, kind: str, settings: Settings, models: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Return the attributes of a shard: subject, kind, seed, threads, models, settings as given.
+
+    `models` are the files by role; each is recorded with its SHA-256. Raises `PipelineError` where
+    one cannot be read.
+    """
+    sections = {"features": settings.features, "dip": settings.dip, "recon": settings.recon}
+    given = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
+    given["recon"].pop("n_shards", None)
+    return {
+        "subject": subject,
+        "kind": kind,
+        "seed": settings.run.seed,
+        "threads": settings.run.threads,
+        "settings": given,
+        "models": {role: _model(role, path) for role, path in models.items()},
+    }
+
+
+def _model(role: str, path: Path) -> dict[str, str]:
+    try:
+        return {"file": str(path), "sha256": sha256_of(path)}
+    except OSError as error:
+        raise PipelineError(
+            path,
+            f"the {role} of the run",
+            str(error),
+            "run the step that trains it",
+            code="missing-file",
+        ) from error
+
+
+def empty_part(side: int, attributes: dict[str, Any]) -> Part:
+    """Return a shard without images, for more jobs than blocks of images."""
+    nothing: NDArray[np.uint8] = np.empty((0, side, side, 3), dtype=np.uint8)
+    return Part(np.empty(0, dtype=np.int64), nothing, attributes)

@@ -1,10 +1,10 @@
-"""What a BIT predicts for the test images of a shard (section 3.1).
+"""Predicted features of the test images of a shard (section 3.1).
 
-Where a test image has several trials they are averaged before decoding (released code), or, with
-`nsd.average_test_repeats` off, decoded one by one and the predicted tokens averaged.
+Several trials of a test image are averaged before decoding (released code); without
+`nsd.average_test_repeats` they are decoded one by one and the predicted tokens averaged.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +18,35 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri, load_subject_fmri
-from brainit.models.brain_mlp import LoadedMlp, load_mlp
-from brainit.models.brain_transformer import LoadedBit, load_bit, require_same_settings
+from brainit.models.brain_decoder import Decoder, counts_of
+from brainit.models.decoders import load_decoder_of
 from brainit.reconstruction.parts import block_size, parse_shard, shard_of
 
 
 @dataclass(frozen=True)
 class DecodingJob:
-    """One job: a shard "k/n" of the test images of `subject`, decoded by the BIT at `bit`."""
+    """One job: a shard of a subject's test images, and the decoder of its responses."""
 
     subject: str
+    """name of the subject, such as subj01"""
     betas: Path
+    """its betas"""
     trials: Path
+    """its trial table"""
     bit: Path
-    shard: str
-    weights_dir: Path | None = None
+    """decoder: low-level, or semantic after stage 2"""
+    shard: str = "0/1"
+    """k/n: shard k, from 0, of n"""
+    weights_dir: Path | None = field(default=None, metadata={"flag": "weights"})
+    """folder of published weights"""
+
+
+@dataclass(frozen=True)
+class ReconOutput:
+    """Where the reconstructions of a shard go."""
+
+    out: Path
+    """shard to write"""
 
 
 def shard_fmri(job: DecodingJob, settings: Settings) -> tuple[SubjectFmri, NDArray[np.int64]]:
@@ -50,36 +64,27 @@ def shard_fmri(job: DecodingJob, settings: Settings) -> tuple[SubjectFmri, NDArr
     return fmri, shard_of(images, number, n_shards, block_size(settings))
 
 
-def load_job_bit(
-    job: DecodingJob, kind: str, n_voxels: int, settings: Settings
-) -> LoadedBit | LoadedMlp:
-    """Load the job's BIT, or the MLP that settings have in its place, onto the run's device.
+def load_job_decoder(job: DecodingJob, kind: str, n_voxels: int, settings: Settings) -> Decoder:
+    """Load the job's decoder of `kind` onto the run's device.
 
     Raises `PipelineError` where it is of another kind or of other settings, or does not know the
     subject's voxels.
     """
-    bit: LoadedBit | LoadedMlp
-    if kind == "lowlevel" and settings.bit_lowlevel.decoder == "mlp":
-        bit = load_mlp(job.bit)
-    else:
-        bit = load_bit(job.bit)
-        require_same_settings(job.bit, bit.attributes, settings.bit, kind)
-    voxels = bit.subjects.get(job.subject)
-    found = None if voxels is None else voxels.stop - voxels.start
-    known = {name: place.stop - place.start for name, place in bit.subjects.items()}
-    if found != n_voxels:
+    decoder = load_decoder_of(job.bit, settings, kind)
+    known = counts_of(decoder.subjects)
+    if known.get(job.subject) != n_voxels:
         raise PipelineError(
             job.bit,
-            f"a {kind} BIT of {job.subject} with {n_voxels} voxels",
-            f"a BIT of {known}",
-            "rerun the training of this BIT on these betas",
+            f"a {kind} decoder of {job.subject} with {n_voxels} voxels",
+            f"a decoder of {known}",
+            "rerun the training of this decoder on these betas",
+            code="inconsistent-inputs",
         )
-    bit.model.to(run_device(settings)).eval()
-    return bit
+    return decoder.to(run_device(settings))
 
 
 def predict_tokens(
-    bit: LoadedBit | LoadedMlp,
+    decoder: Decoder,
     fmri: SubjectFmri,
     images: NDArray[np.int64],
     batch: int,
@@ -90,7 +95,7 @@ def predict_tokens(
     Examples of one image are decoded one by one and their tokens averaged.
     """
     tokens = [
-        _predict_batch(bit, fmri, images[start:stop], device)
+        _predict_batch(decoder, fmri, images[start:stop], device)
         for start, stop in shard_ranges(len(images), batch)
     ]
     return torch.cat(tokens)
@@ -98,13 +103,13 @@ def predict_tokens(
 
 @torch.no_grad()
 def _predict_batch(
-    bit: LoadedBit | LoadedMlp,
+    decoder: Decoder,
     fmri: SubjectFmri,
     images: NDArray[np.int64],
     device: torch.device,
 ) -> Float[Tensor, "images queries out"]:
     rows = [np.flatnonzero(fmri.nsd_id == image) for image in images]
     betas = torch.from_numpy(fmri.betas[np.concatenate(rows)].astype(np.float32)).to(device)
-    predicted: Tensor = bit.model(betas, bit.subjects[fmri.subject])
+    predicted = decoder.predict_tokens(fmri.subject, betas)
     groups = torch.split(predicted, [len(group) for group in rows])
     return torch.stack([group.mean(0) for group in groups])

@@ -1,7 +1,7 @@
-"""The last pass: images through SDXL without a text prompt (section 3.2, A.4; released code).
+"""Refinement: fused images pass through SDXL without a text prompt (3.2, A.4; released code).
 
-An image is encoded at the refiner's size, noised to a late step of its schedule and denoised from
-there: of 25 steps the last 8 (training step 319, noise level 0.89).
+An image is encoded at the refiner's size, noised to a late step of its schedule and denoised by the
+last 8 of 25 steps (from training step 319, noise level 0.89).
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.settings import ReconSettings
 from brainit.core.shards import shard_ranges
-from brainit.features.resize import resize_images
-from brainit.reconstruction.noise_schedule import noise_schedule
-from brainit.reconstruction.sampling import HasLatents, euler_steps, latent_noise
+from brainit.data.images import resize_images
+from brainit.reconstruction.sampling import HasLatents, euler_steps, latent_noise, noise_schedule
 
 
 @runtime_checkable
@@ -62,7 +61,13 @@ def refine_images(
     """
     n_steps, first = settings.refiner_steps, settings.refiner_start
     if first >= n_steps:
-        raise PipelineError("recon.refiner_start", f"below {n_steps}", f"{first}", "lower it")
+        raise PipelineError(
+            "recon.refiner_start",
+            f"below {n_steps}",
+            f"{first}",
+            "lower recon.refiner_start or raise recon.refiner_steps",
+            code="invalid-setting",
+        )
     schedule = noise_schedule(n_steps, refiner.alphas_cumprod)
     refined = []
     batches = shard_ranges(len(images), settings.batch)

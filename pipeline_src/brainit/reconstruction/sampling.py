@@ -1,17 +1,26 @@
 """Sampling from the token-conditioned diffusion model: Euler steps with guidance (3.3, D.3).
 
-In the sampler the latents carry noise of deviation sigma on unit signal; the network sees them
-divided by the root of 1 + sigma^2. The noise of an image is drawn by its id, so that an image does
-not depend on the batch it is in.
+Latents in the sampler have unit signal and noise of standard deviation sigma; the network gets them
+divided by sqrt(1 + sigma^2). The noise of an image is drawn by its id, so that an image does not
+depend on its batch.
 
-Differs from the paper: no per-channel offset is added to the starting noise.
+Noise levels follow SDXL's training schedule: 1,000 steps, betas the squares of numbers evenly
+spaced between the roots of 0.00085 and 0.012. A sampling schedule of n steps visits the training
+steps floor(999 - 999 i / n), i = 0 .. n - 1 ("legacy DDPM" spacing), and ends without noise. The
+paper says 38 steps, the released configuration runs 50; both start at step 14. So the low-level
+image enters at training step 719 (sigma 3.60, 36 steps left) or 630 (2.55, 24 left).
+
+Differs from the paper: the starting noise gets no per-channel offset.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from brainit.core.errors import PipelineError
@@ -19,11 +28,45 @@ from brainit.core.progress import progress
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
 from brainit.core.shards import shard_ranges
-from brainit.reconstruction.noise_schedule import NoiseSchedule, noise_schedule
+
+N_TRAINING_STEPS = 1000
+BETA_START, BETA_END = 0.00085, 0.012
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Training steps visited, (n,), and noise levels, (n + 1,); the last level is 0.
+
+    A level sigma is the standard deviation of the noise on latents of unit signal.
+    """
+
+    timesteps: NDArray[np.int64]
+    sigmas: NDArray[np.float64]
+
+
+def alphas_cumprod() -> NDArray[np.float64]:
+    """Return the share of signal variance after each training step, (1000,)."""
+    betas = np.linspace(BETA_START**0.5, BETA_END**0.5, N_TRAINING_STEPS, dtype=np.float64) ** 2
+    share: NDArray[np.float64] = np.cumprod(1.0 - betas).astype(np.float64)
+    return share
+
+
+def noise_schedule(
+    n_steps: int, signal: Float[Tensor, "training_steps"] | None = None
+) -> NoiseSchedule:
+    """Return the schedule of `n_steps`.
+
+    `signal` is the generator's own share of signal variance per training step; None takes SDXL's.
+    """
+    share = alphas_cumprod() if signal is None else signal.detach().to("cpu", torch.float64).numpy()
+    last = len(share) - 1
+    timesteps = np.array([last - (last * i + n_steps - 1) // n_steps for i in range(n_steps)])
+    sigmas = np.sqrt((1.0 - share[timesteps]) / share[timesteps])
+    return NoiseSchedule(timesteps.astype(np.int64), np.append(sigmas, 0.0))
+
 
 NoisePrediction = Callable[[Tensor, Tensor], Tensor]
-"""From noisy latents, whose signal and noise have unit variance together, and their training steps
-to the noise in them."""
+"""Maps noisy latents of unit variance and their training steps to the noise in them."""
 
 
 @runtime_checkable
@@ -42,7 +85,7 @@ class ImageGenerator(HasLatents, Protocol):
     alphas_cumprod: Tensor
 
     def unconditional_tokens(self) -> Float[Tensor, "1 tokens features"]:
-        """Return the tokens that stand for "no condition"."""
+        """Return the tokens of "no condition"."""
         ...
 
     def encode(
@@ -63,7 +106,7 @@ class ImageGenerator(HasLatents, Protocol):
         timesteps: Int[Tensor, "batch"],
         tokens: Float[Tensor, "batch tokens features"],
     ) -> Float[Tensor, "batch channels latent_height latent_width"]:
-        """Return the noise in latents whose signal and noise have unit variance together."""
+        """Return the noise in latents of unit variance."""
         ...
 
 
@@ -78,9 +121,8 @@ def sample_images(
     """Return images in [0, 1] sampled under `tokens`, on the device of the tokens.
 
     `start` are images in [0, 1] whose noised latents enter at `recon.start_step`; None starts from
-    noise alone at step 0. Raises `PipelineError` where the tokens do not fit the generator or the
-    start step lies outside the schedule. The tokens for "no condition" are the same for all images
-    and made once.
+    noise alone at step 0. All images share the tokens of "no condition". Raises `PipelineError`
+    where the tokens do not fit the generator or the start step lies outside the schedule.
     """
     expected = (generator.n_tokens, generator.token_width)
     if tuple(tokens.shape[1:]) != expected:
@@ -88,11 +130,16 @@ def sample_images(
             "semantic BIT",
             f"(tokens, width) = {expected}",
             f"{tuple(tokens.shape[1:])}",
-            "train the BIT for the network of features.semantic_tokens and features.generator",
+            "train the BIT with the same features.semantic_tokens and features.generator",
+            code="inconsistent-inputs",
         )
     if start is not None and settings.start_step >= settings.n_steps:
         raise PipelineError(
-            "recon.start_step", f"below {settings.n_steps}", f"{settings.start_step}", "lower it"
+            "recon.start_step",
+            f"below {settings.n_steps}",
+            f"{settings.start_step}",
+            "lower recon.start_step or raise recon.n_steps",
+            code="invalid-setting",
         )
     without = generator.unconditional_tokens().to(tokens)
     batches = shard_ranges(len(tokens), settings.batch)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from brainit.core.artifacts import Artifact
 from brainit.data.fmri import SubjectFmri
 from brainit.evaluation.checks.cluster_attention import ClusterAttention
-from brainit.models.brain_transformer import LoadedBit
+from brainit.models.brain_transformer import BitDecoder
 from brainit.report.cortex import Scale, draw_scalar_maps
 from brainit.report.style import COLOURS, new_figure, save_figure
 from brainit.simulation.scenes import CONTENTS, Scene
@@ -72,7 +72,7 @@ class QueryAttention:
 
 
 @torch.inference_mode()
-def query_attention(bit: LoadedBit, fmri: SubjectFmri) -> QueryAttention:
+def query_attention(bit: BitDecoder, fmri: SubjectFmri) -> QueryAttention:
     """Return the attention of all queries, mean over blocks and heads, for the first images.
 
     The BIT must have trained on the subject of `fmri`.

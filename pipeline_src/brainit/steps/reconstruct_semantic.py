@@ -1,31 +1,24 @@
 """Sample images of a shard of test images from their semantic tokens alone (3.3)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from brainit.core.cli import read_settings, run_step, step_parser
+from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
+from brainit.reconstruction.diffusion import SemanticInputs, reconstruct_semantic
 from brainit.reconstruction.parts import write_part
-from brainit.reconstruction.predictions import DecodingJob
-from brainit.reconstruction.semantic import reconstruct_semantic
+from brainit.reconstruction.predictions import DecodingJob, ReconOutput
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("reconstruct_semantic", __doc__)
-    parser.add_argument("--subject", required=True)
-    parser.add_argument("--betas", type=Path, required=True)
-    parser.add_argument("--trials", type=Path, required=True)
-    parser.add_argument("--bit", type=Path, required=True, help="semantic BIT after stage 2")
-    parser.add_argument("--generator", type=Path, required=True, help="generator after stage 2")
-    parser.add_argument("--shard", default="0/1", help="k/n: shard k, from 0, of n")
-    parser.add_argument("--weights", type=Path, help="folder of published weights")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
+    args = step_parser(
+        "reconstruct_semantic", __doc__, DecodingJob, SemanticInputs, ReconOutput
+    ).parse_args(argv)
     settings = read_settings(args)
     use_threads(settings.run.threads)
-    job = DecodingJob(args.subject, args.betas, args.trials, args.bit, args.shard, args.weights)
-    write_part(args.out, reconstruct_semantic(job, args.generator, settings))
+    inputs = from_args(SemanticInputs, args)
+    part = reconstruct_semantic(from_args(DecodingJob, args), inputs, settings)
+    write_part(from_args(ReconOutput, args).out, part)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,237 @@
 """Training of the universal voxel encoder, and its transfer to a new subject (arXiv 2406.12179).
 
-All subjects together: Adam (amsgrad), rate falling tenfold when the 75th-percentile voxel
-correlation on validation images stops rising, best epoch kept. A new subject has random voxel
-vectors, trained alone for a fixed number of epochs without validation (paper 5.3, D.4).
+Each example is one image of one subject, shifted by a few pixels with its edge repeated, and the
+responses of random voxels of that subject. All subjects train together: Adam (amsgrad), the rate
+falls tenfold when the 75th-percentile voxel correlation on validation images stops rising, the best
+epoch is kept. A new subject has random voxel vectors, trained alone for a fixed number of epochs
+without validation (paper 5.3, D.4).
 """
 
 import logging
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from brainit.core.device import encoder_precision
+from brainit.core.artifacts import write_table
+from brainit.core.device import encoder_precision, run_device
 from brainit.core.errors import PipelineError
-from brainit.core.progress import progress
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import EncoderSettings, Settings
 from brainit.core.shards import shard_ranges
-from brainit.data.fmri import FmriPool, SubjectFmri
-from brainit.data.images import ImageStore
-from brainit.models.voxel_encoder import VoxelEncoder
-from brainit.training.encoder_examples import EncoderExamples
-from brainit.training.positions import EpochPosition
-from brainit.training.resume import Checkpointer
-from brainit.training.states import EncoderState
-from brainit.training.voxel_score import encoder_loss, voxel_correlation
+from brainit.data.fmri import FmriPool, SubjectFmri, load_pool, load_subject_fmri
+from brainit.data.images import ImageStore, resize_images
+from brainit.features.registry import load_backbone, weights_path
+from brainit.models.voxel_encoder import (
+    VoxelEncoder,
+    load_encoder,
+    require_encoder_settings,
+    save_encoder,
+)
+from brainit.training.loop import LoopPlan, fit
+from brainit.training.optimizers import Plateau
+from brainit.training.resume import Checkpointer, EpochPosition, Work, resumable
 
 logger = logging.getLogger(__name__)
 
-HISTORY_COLUMNS = ("epoch", "train_loss", "val_median_r", "val_p75_r", "lr")
+SCORE_COLUMNS = ("val_median_r", "val_p75_r")
 
 _PREDICTED_AT_ONCE = 64
+
+_LEAST_FALL = 1.0e-8
+"""Smallest change of the rate that torch's ReduceLROnPlateau makes."""
+
+
+@dataclass(frozen=True)
+class EncoderBatch:
+    """Images in [0, 1], voxels (counted over all subjects) and their measured z-scores."""
+
+    images: Float[Tensor, "batch 3 side side"]
+    voxel_index: Int[Tensor, "batch sampled"]
+    measured: Float[Tensor, "batch sampled"]
+
+
+class EncoderExamples:
+    """Training examples of some subjects.
+
+    Parameters
+    ----------
+    fmri
+        Responses of each subject.
+    first_voxel
+        Index of each subject's first voxel in the encoder.
+    images
+        The stimuli, by nsd_id.
+    image_size
+        Side in pixels of the backbone's input, at which images are shifted.
+    settings
+        Batch size, voxels per example (at most those of the smallest subject), largest shift.
+    """
+
+    def __init__(
+        self,
+        fmri: Sequence[SubjectFmri],
+        first_voxel: Mapping[str, int],
+        images: ImageStore,
+        image_size: int,
+        settings: EncoderSettings,
+    ) -> None:
+        self._fmri = list(fmri)
+        self._first = [first_voxel[subject.subject] for subject in self._fmri]
+        self._images, self._image_size, self._settings = images, image_size, settings
+        lengths = [len(subject.nsd_id) for subject in self._fmri]
+        self._subject = np.repeat(np.arange(len(lengths)), lengths)
+        self._row = np.concatenate([np.arange(length) for length in lengths])
+        smallest = min(subject.n_voxels for subject in self._fmri)
+        self.n_sampled = min(settings.voxels_per_example, smallest)
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self._row)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of an epoch; the last may be smaller."""
+        return -(-len(self) // self._settings.batch)
+
+    def epoch(
+        self, generator: torch.Generator, position: EpochPosition | None = None
+    ) -> Iterator[EncoderBatch]:
+        """Yield every example once, in random order, from the position on (None: all)."""
+        order = torch.randperm(len(self), generator=generator).numpy()
+        size = self._settings.batch
+        first = position.enter() if position else 0
+        for start in range(first * size, len(order), size):
+            yield self._batch(order[start : start + size], generator)
+
+    def _batch(self, chosen: np.ndarray, generator: torch.Generator) -> EncoderBatch:
+        voxels, measured, nsd_id = [], [], []
+        for example in chosen:
+            number = int(self._subject[example])
+            subject, row = self._fmri[number], int(self._row[example])
+            drawn = torch.randperm(subject.n_voxels, generator=generator)[: self.n_sampled]
+            responses = subject.betas[row][drawn.numpy()].astype(np.float32)
+            voxels.append(drawn + self._first[number])
+            measured.append(torch.from_numpy(responses))
+            nsd_id.append(subject.nsd_id[row])
+        images = resize_images(self._images.images(np.array(nsd_id)), self._image_size)
+        shifted = shift_images(images, self._settings.max_shift_px, generator)
+        return EncoderBatch(shifted, torch.stack(voxels), torch.stack(measured))
+
+
+def shift_images(
+    images: Float[Tensor, "batch 3 side side"], largest: int, generator: torch.Generator
+) -> Float[Tensor, "batch 3 side side"]:
+    """Shift each image by up to `largest` pixels each way, repeating its edge pixels."""
+    if largest == 0:
+        return images
+    side = images.shape[-1]
+    shifts = torch.randint(-largest, largest + 1, (len(images), 2), generator=generator)
+    places = (torch.arange(side) - shifts[:, :, None]).clamp(0, side - 1)  # (batch, axis, side)
+    batch = torch.arange(len(images))[:, None, None]
+    rows, columns = places[:, 0, :, None], places[:, 1, None, :]
+    return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2).contiguous()
+
+
+def voxel_correlation(
+    predicted: Float[Tensor, "images voxels"], measured: Float[Tensor, "images voxels"]
+) -> Float[Tensor, "voxels"]:
+    """Return each voxel's Pearson correlation over images, in [-1, 1].
+
+    A voxel that is constant on either side has correlation 0.
+    """
+    first = predicted - predicted.mean(dim=0)
+    second = measured - measured.mean(dim=0)
+    norms = first.norm(dim=0) * second.norm(dim=0)
+    product = (first * second).sum(dim=0)
+    return torch.where(norms > 0, product / norms.clamp_min(1e-12), torch.zeros_like(norms))
+
+
+def encoder_loss(
+    predicted: Float[Tensor, "batch sampled"],
+    measured: Float[Tensor, "batch sampled"],
+    kind: str,
+) -> Float[Tensor, ""]:
+    """Return the loss of one batch; cosines are taken across the sampled voxels of an image.
+
+    `kind` "mse_minus_tenth_cosine" is MSE - 0.1 cos (released code), "tenth_mse_minus_cosine" is
+    0.1 MSE - 0.9 cos (quoted from the encoder paper).
+    """
+    mse = torch.nn.functional.mse_loss(predicted, measured)
+    cosine = torch.nn.functional.cosine_similarity(predicted, measured, dim=1).mean()
+    if kind == "mse_minus_tenth_cosine":
+        return mse - 0.1 * cosine
+    return 0.1 * mse - 0.9 * cosine
+
+
+@dataclass
+class EncoderTask:
+    """Loss of an encoder on batches of examples; validation on all voxels of held-out images.
+
+    `validation` None is a transfer: no epoch is chosen.
+    """
+
+    encoder: VoxelEncoder
+    examples: EncoderExamples
+    validation: tuple[Mapping[str, SubjectFmri], ImageStore] | None
+    loss_kind: str
+    seed: int
+    score_columns: tuple[str, ...] = SCORE_COLUMNS
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained."""
+        return self.encoder
+
+    def n_batches(self) -> int:
+        """Return the batches of an epoch."""
+        return self.examples.n_batches
+
+    def draws(self, epoch: int) -> torch.Generator:
+        """Return the generator of the random draws of an epoch, at its start."""
+        return torch_generator(self.seed, *self._stream(epoch))
+
+    def dropout(self, epoch: int) -> AbstractContextManager[None]:
+        """Return the context that seeds the dropout of an epoch."""
+        return seeded_init(self.seed, "dropout", *self._stream(epoch))
+
+    def _stream(self, epoch: int) -> tuple[str | int, ...]:
+        return ("encoder_epoch", *self.encoder.subjects, epoch + 1)
+
+    def batches(self, position: EpochPosition) -> Iterator[EncoderBatch]:
+        """Yield the batches of an epoch, from the position on."""
+        self.encoder.train()
+        self.encoder.backbone.eval()
+        yield from self.examples.epoch(position.generator, position)
+
+    def loss(self, batch: EncoderBatch) -> Tensor:
+        """Return the loss of one batch."""
+        device = self.encoder.voxel_embedding.device
+        predicted = self.encoder(batch.images.to(device), batch.voxel_index.to(device))
+        return encoder_loss(predicted, batch.measured.to(device), self.loss_kind)
+
+    def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
+        """Return the mean training loss; raises `PipelineError` where it is not finite."""
+        mean = float(torch.stack(list(losses)).mean())
+        if not np.isfinite(mean):
+            raise PipelineError(
+                "encoder training",
+                "a finite loss",
+                f"{mean} in epoch {epoch}",
+                "set encoder.lr to a tenth",
+                code="not-converged",
+            )
+        return mean
+
+    def validate(self) -> tuple[float, float] | None:
+        """Return median and 75th percentile of the voxels' correlations."""
+        return None if self.validation is None else validate(self.encoder, *self.validation)
 
 
 def train_encoder(
@@ -45,30 +242,24 @@ def train_encoder(
     device: torch.device,
     checkpoints: Checkpointer | None = None,
 ) -> tuple[VoxelEncoder, pd.DataFrame]:
-    """Train an encoder of the pool's subjects; return its best epoch, and a row per epoch.
+    """Train an encoder of the pool's subjects; return its best epoch and the history.
 
-    `images` are the stimuli by nsd_id. The history's columns are `HISTORY_COLUMNS`. Raises
-    `PipelineError` where the loss is not finite, and `Interrupted` after a signal.
+    `images` are the stimuli by nsd_id. The history has a row per epoch. Raises `PipelineError`
+    where the loss is not finite, and `Interrupted` after a signal.
     """
     options, seed = settings.encoder, settings.run.seed
     with seeded_init(seed, "voxel_encoder", *pool.subjects):
         encoder = VoxelEncoder(backbone, options, pool.n_voxels).to(device)
     encoder.use_precision(encoder_precision(settings, device))
     examples = _examples(encoder, list(pool.train.values()), images, options)
-    optimizer = _optimizer(encoder, options.lr)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer,
-        mode="max",
-        factor=0.1,
-        patience=options.plateau_patience,
-        threshold=options.plateau_threshold,
-        threshold_mode="abs",
+    task = EncoderTask(encoder, examples, (pool.val, images), options.loss, seed)
+    # The rate falls by repeated products from `lr` itself, which round as in torch's scheduler.
+    plateau = Plateau(options.plateau_patience, options.plateau_threshold, options.lr, _LEAST_FALL)
+    plan = LoopPlan(
+        epochs=options.epochs, lr=1.0, plateau=plateau, best="highest", optimizer="adam_amsgrad"
     )
-    state = EncoderState(encoder, optimizer, plateau)
-    _run_epochs(state, options.epochs, examples, settings, checkpoints, (pool.val, images))
-    if state.best_state:
-        encoder.load_own_state(state.best_state)
-    return encoder.eval(), pd.DataFrame(state.rows, columns=list(HISTORY_COLUMNS))
+    history = fit(_trained(encoder), task, plan, "encoder", checkpoints)
+    return encoder.eval(), history
 
 
 def adapt_encoder(
@@ -81,8 +272,8 @@ def adapt_encoder(
 ) -> tuple[VoxelEncoder, pd.DataFrame]:
     """Train voxel vectors of one new subject on a frozen base; return the last epoch.
 
-    The encoder returned has that subject alone. No epoch is chosen: `fmri` may hold the validation
-    trials too, as it does in the transfer of a BIT, and the history's validation columns are empty.
+    The encoder returned has that subject alone. No epoch is chosen, so `fmri` may include the
+    validation trials, as in the transfer of a BIT; the history's validation columns are empty.
     """
     options, seed = settings.encoder, settings.run.seed
     with seeded_init(seed, "voxel_encoder", fmri.subject):
@@ -93,9 +284,12 @@ def adapt_encoder(
         parameter.requires_grad_(name == "voxel_embedding")
     encoder.to(device).use_precision(encoder_precision(settings, device))
     examples = _examples(encoder, [fmri], images, options)
-    state = EncoderState(encoder, _optimizer(encoder, options.lr))
-    _run_epochs(state, options.transfer_epochs, examples, settings, checkpoints, None)
-    return encoder.eval(), pd.DataFrame(state.rows, columns=list(HISTORY_COLUMNS))
+    task = EncoderTask(encoder, examples, None, options.loss, seed)
+    plan = LoopPlan(
+        epochs=options.transfer_epochs, lr=options.lr, keep="last", optimizer="adam_amsgrad"
+    )
+    history = fit(_trained(encoder), task, plan, "encoder", checkpoints)
+    return encoder.eval(), history
 
 
 @torch.no_grad()
@@ -105,15 +299,15 @@ def validate(
     """Return median and 75th percentile of the voxels' correlations over all subjects."""
     encoder.eval()
     device = encoder.voxel_embedding.device
-    found: list[Tensor] = []
+    correlations: list[Tensor] = []
     for subject, examples in fmri.items():
         hoisted = encoder.hoist(encoder.voxel_slice(subject))
         ranges = shard_ranges(len(examples.nsd_id), _PREDICTED_AT_ONCE)
         blocks = [images.images(examples.nsd_id[start:stop]).to(device) for start, stop in ranges]
         predicted = torch.cat([encoder.predict(block, hoisted) for block in blocks])
         measured = torch.from_numpy(examples.betas.astype(np.float32)).to(device)
-        found.append(voxel_correlation(predicted, measured))
-    correlation = torch.cat(found).double().cpu().numpy()
+        correlations.append(voxel_correlation(predicted, measured))
+    correlation = torch.cat(correlations).double().cpu().numpy()
     median, upper = np.percentile(correlation, [50, 75])
     return float(median), float(upper)
 
@@ -124,70 +318,107 @@ def _examples(
     first = {subject: encoder.voxel_slice(subject).start for subject in encoder.subjects}
     examples = EncoderExamples(fmri, first, images, int(encoder.backbone.image_size), options)
     if examples.n_sampled < options.voxels_per_example:
-        logger.info("%d voxels per example: all of the smallest subject", examples.n_sampled)
+        logger.info("%d voxels per example: all voxels of the smallest subject", examples.n_sampled)
     return examples
 
 
-def _optimizer(encoder: VoxelEncoder, rate: float) -> torch.optim.Optimizer:
-    trained = [p for p in encoder.parameters() if p.requires_grad]
-    return torch.optim.Adam(trained, lr=rate, amsgrad=True, fused=True)
+def _trained(encoder: VoxelEncoder) -> list[nn.Parameter]:
+    return [parameter for parameter in encoder.parameters() if parameter.requires_grad]
 
 
-def _run_epochs(
-    state: EncoderState,
-    n_epochs: int,
-    examples: EncoderExamples,
-    settings: Settings,
-    checkpoints: Checkpointer | None,
-    validation: tuple[Mapping[str, SubjectFmri], ImageStore] | None,
+@dataclass(frozen=True)
+class EncoderInputs:
+    """What the encoder of a pool is trained on."""
+
+    betas: Mapping[str, Path]
+    """betas of each subject"""
+    trials: Mapping[str, Path]
+    """trial table of each subject"""
+    stimuli: Path
+    """folder of the stimuli"""
+    pool: str
+    """name of the pool, kept in the file"""
+    duration: str = "40h"
+    """part of each subject's data: 15min, 30min, 450trials, 1h ... 40h"""
+    weights: Path | None = None
+    """folder of published weights"""
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """Where an encoder and its history go."""
+
+    encoder: Path
+    """encoder to write"""
+    history: Path
+    """table of epochs to write"""
+
+
+def run_encoder(
+    inputs: EncoderInputs, settings: Settings, out: EncoderOutput, work: Work | None = None
 ) -> None:
-    """Train until `n_epochs` are finished, from the newest checkpoint on."""
-    keeper = checkpoints or Checkpointer()
-    with keeper.watching() as found:
-        generators = state.restore(found) if found else {}
-        if found:
-            logger.info("continues in epoch %d, batch %d", state.epoch + 1, len(state.losses) + 1)
-        while state.epoch < n_epochs:
-            rate = float(state.optimizer.param_groups[0]["lr"])
-            loss = _run_epoch(state, examples, settings, keeper, generators)
-            median = upper = float("nan")
-            if validation is not None:
-                median, upper = validate(state.encoder, *validation)
-            epoch = state.end_epoch(loss, median, upper, rate)
-            logger.info("epoch %d: loss %.4f, median r %.4f, p75 %.4f", epoch, loss, median, upper)
-            generators = {}
-            keeper.after_epoch(partial(state.checkpoint, None))
+    """Train the encoder of a pool and write it; `work` None keeps no checkpoints."""
+    pool = load_pool(inputs.betas, inputs.trials, settings.nsd, inputs.duration, settings.run.seed)
+    name, device = settings.features.encoder_backbone, run_device(settings)
+    backbone = load_backbone("encoder_backbone", name, inputs.weights)
+    weights = weights_path("encoder_backbone", name, inputs.weights)
+    with resumable(work, settings, {**vars(inputs), "weights": weights}) as checkpoints:
+        images = ImageStore(inputs.stimuli)
+        encoder, history = train_encoder(pool, images, backbone, settings, device, checkpoints)
+        _write(out, encoder, history, settings, inputs.pool)
 
 
-def _run_epoch(
-    state: EncoderState,
-    examples: EncoderExamples,
+@dataclass(frozen=True)
+class AdaptEncoderInputs:
+    """A new subject's data, and the encoder that its encoder shares its weights with."""
+
+    subject: str
+    """name of the subject, such as subj01"""
+    betas: Path
+    """its betas"""
+    trials: Path
+    """its trial table"""
+    stimuli: Path
+    """folder of the stimuli"""
+    duration: str
+    """part of its data: 15min, 30min, 450trials, 1h ... 40h"""
+    base: Path
+    """encoder of the other subjects"""
+    weights: Path | None = None
+    """folder of published weights"""
+
+
+def run_adapt_encoder(
+    inputs: AdaptEncoderInputs, settings: Settings, out: EncoderOutput, work: Work | None = None
+) -> None:
+    """Train a new subject's voxel vectors and write its encoder; see `adapt_encoder`."""
+    base = load_encoder(inputs.base, settings.features, inputs.weights)
+    require_encoder_settings(inputs.base, base, settings.encoder)
+    splits = ("train", "val")
+    fmri = load_subject_fmri(
+        inputs.subject, inputs.betas, inputs.trials, splits, inputs.duration, average=False
+    )
+    name, device = settings.features.encoder_backbone, run_device(settings)
+    weights = weights_path("encoder_backbone", name, inputs.weights)
+    with resumable(work, settings, {**vars(inputs), "weights": weights}) as checkpoints:
+        images = ImageStore(inputs.stimuli)
+        encoder, history = adapt_encoder(base, fmri, images, settings, device, checkpoints)
+        _write(out, encoder, history, settings, f"{inputs.subject}_{inputs.duration}")
+
+
+def _write(
+    out: EncoderOutput,
+    encoder: VoxelEncoder,
+    history: pd.DataFrame,
     settings: Settings,
-    keeper: Checkpointer,
-    generators: Mapping[str, Tensor],
-) -> float:
-    """Train on every example once, from where the state stands; return the mean loss."""
-    encoder, optimizer, epoch = state.encoder, state.optimizer, state.epoch + 1
-    encoder.train()
-    encoder.backbone.eval()
-    names: tuple[Any, ...] = ("encoder_epoch", *encoder.subjects, epoch)
-    generator = torch_generator(settings.run.seed, *names)
-    position = EpochPosition(generator, len(state.losses), generators)
-    device, label = encoder.voxel_embedding.device, f"encoder epoch {epoch}"
-    with seeded_init(settings.run.seed, "dropout", *names):
-        batches = examples.epoch(generator, position)
-        n_left = examples.n_batches - position.n_done
-        for batch in progress(batches, label, n_left, "batch"):
-            predicted = encoder(batch.images.to(device), batch.voxel_index.to(device))
-            loss = encoder_loss(predicted, batch.measured.to(device), settings.encoder.loss)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            state.losses.append(loss.detach())
-            keeper.after_step(partial(state.checkpoint, position))
-    mean = float(torch.stack(state.losses).mean())
-    if not np.isfinite(mean):
-        raise PipelineError(
-            "encoder training", "a finite loss", f"{mean} in epoch {epoch}", "lower encoder.lr"
-        )
-    return mean
+    pool: str,
+) -> None:
+    save_encoder(
+        out.encoder,
+        encoder,
+        settings=settings.encoder,
+        backbone_name=settings.features.encoder_backbone,
+        pool=pool,
+        seed=settings.run.seed,
+    )
+    write_table(out.history, history)

@@ -1,28 +1,31 @@
-"""Examples of an epoch: every real pair and external images with predicted fMRI (section D.1).
+"""Examples of an epoch: every real pair, and external images with predicted fMRI (section D.1).
 
-In each epoch every (subject, image) pair of the real data and every external image is visited once,
-or so many external ones, drawn anew, as are set for each real one; for each external image the
-prediction of one subject is drawn at random. A batch groups its examples by subject, since a
-subject's voxels share their embedding.
+An epoch visits every (subject, image) pair of the real data and every external image once, or a set
+number of external images per real pair, drawn anew. For each external image the prediction of one
+subject is drawn at random. A batch groups its examples by subject, since a subject's voxels share
+their embeddings. Each example keeps a new random set of voxels (voxel dropout).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
+from torch import Tensor
 
+from brainit.core.errors import PipelineError
 from brainit.core.shards import ShardedArray
 from brainit.data.fmri import SubjectFmri
-from brainit.models.brain_transformer import SubjectBatch
-from brainit.training.positions import EpochPosition
-from brainit.training.voxel_sampling import draw_voxels
+from brainit.data.images import ImageStore
+from brainit.models.brain_decoder import SubjectBatch
+from brainit.training.resume import EpochPosition
 
 
 @dataclass(frozen=True)
 class VoxelDropout:
-    """How many voxels an example is given, and how they are drawn; see `draw_voxels`."""
+    """How many voxels an example keeps, and how they are drawn; see `draw_voxels`."""
 
     n_draws: int
     sampling: str
@@ -42,12 +45,58 @@ class ExampleBatch:
     def __len__(self) -> int:
         return len(self.image)
 
+    def groups_on(self, device: torch.device) -> list[SubjectBatch]:
+        """Return the groups with their tensors on the device."""
+        return [
+            SubjectBatch(
+                group.betas.to(device),
+                group.voxels,
+                None if group.keep is None else group.keep.to(device),
+            )
+            for group in self.groups
+        ]
+
+    def gather(self, read: Callable[[bool, NDArray[np.int64]], Tensor]) -> Tensor:
+        """Return one row per example, in the batch's order.
+
+        `read(is_external, image)` reads the rows of real or of external examples.
+        """
+        kinds = [kind for kind in (False, True) if (self.is_external == kind).any()]
+        rows = [np.flatnonzero(self.is_external == kind) for kind in kinds]
+        values = [read(kind, self.image[own]) for kind, own in zip(kinds, rows, strict=True)]
+        order = np.argsort(np.concatenate(rows), kind="stable")
+        return torch.cat(values)[torch.from_numpy(order)]
+
+
+@dataclass(frozen=True)
+class BatchImages:
+    """Stimuli (by nsd_id) and external images (by number)."""
+
+    stimuli: ImageStore
+    external: ImageStore | None
+
+    def of(self, batch: ExampleBatch) -> Float[Tensor, "batch rgb height width"]:
+        """Return the images of a batch in its order, in [0, 1]."""
+        return batch.gather(self._read)
+
+    def _read(self, is_external: bool, image: NDArray[np.int64]) -> Tensor:
+        store = self.external if is_external else self.stimuli
+        if store is None:
+            raise PipelineError(
+                "--external",
+                "a folder of external images",
+                "none",
+                "give --external, or leave out --synthetic",
+                code="invalid-argument",
+            )
+        return store.images(image)
+
 
 @dataclass(frozen=True)
 class ExampleSource:
-    """Real responses by subject, predicted ones by subject (may be empty), and voxel places.
+    """Real and predicted responses by subject (the latter may be empty), and the voxels' slices.
 
-    `external_per_real` bounds the external examples of an epoch to that many per real one; None
+    `external_per_real` limits the external examples of an epoch to that many per real one; None
     visits every external image once.
     """
 
@@ -85,9 +134,9 @@ class ExampleSource:
         dropout: VoxelDropout | None,
         position: EpochPosition | None = None,
     ) -> Iterator[ExampleBatch]:
-        """Yield the batches of an epoch in random order; without `dropout` all voxels are given.
+        """Yield the batches of an epoch in random order; without `dropout` all voxels are kept.
 
-        `position` says where an interrupted epoch continues; None stands for its start.
+        `position` is where an interrupted epoch continues; None is its start.
         """
         table = self._table(generator)
         order = torch.randperm(len(table), generator=generator).numpy()
@@ -130,3 +179,32 @@ class ExampleSource:
                 )
             groups.append(SubjectBatch(betas, self.voxels[subject], keep))
         return ExampleBatch(groups, rows[:, 3], rows[:, 1] == 1)
+
+
+def draw_voxels(
+    n_trials: int, n_voxels: int, n_draws: int, sampling: str, generator: torch.Generator
+) -> Bool[Tensor, "batch voxels"]:
+    """Draw the voxels that each trial keeps, on the generator's device (section D.1).
+
+    `sampling` is "with_replacement" (`n_draws` draws used as a set: the paper draws 15,000, and of
+    n voxels n (1 - (1 - 1/n)^k) are expected after k draws) or "without_replacement" (exactly
+    `n_draws` voxels). Raises `PipelineError` for another word, and for more draws without
+    replacement than voxels.
+    """
+    device = generator.device
+    if sampling == "with_replacement":
+        shape = (n_trials, n_draws)
+        drawn = torch.randint(n_voxels, shape, generator=generator, device=device)
+    elif sampling == "without_replacement" and n_draws <= n_voxels:
+        order = torch.rand(n_trials, n_voxels, generator=generator, device=device)
+        drawn = order.topk(n_draws, dim=1).indices
+    else:
+        raise PipelineError(
+            "settings voxel_sampling",
+            f"with_replacement, or without_replacement of at most {n_voxels} voxels",
+            f"{sampling} of {n_draws}",
+            "correct voxel_sampling or voxels_per_example in the config file",
+            code="invalid-setting",
+        )
+    keep = torch.zeros(n_trials, n_voxels, dtype=torch.bool, device=device)
+    return keep.scatter_(1, drawn, True)

@@ -1,14 +1,17 @@
 """Stage 2: BIT and diffusion model trained together with the diffusion loss (sections 3.2, D.1).
 
-The BIT's tokens condition the U-Net, which predicts the noise of the image's latent; alignment with
-OpenCLIP's tokens is no longer enforced. The VAE stays frozen.
+The BIT's tokens condition the U-Net, which predicts the noise in the image's latent; the tokens are
+no longer aligned with OpenCLIP's. The VAE stays frozen. A new subject's stage 2 trains its voxel
+embeddings alone (5.3, D.4).
 
-Differs from the paper: some examples (`joint.unconditional_share`) have the unconditional tokens,
-so that classifier-free guidance keeps working, as in the generator's own training; 0 has none.
+Differs from the paper: a share of the examples (`joint.unconditional_share`) gets the unconditional
+tokens, as in the generator's own training, so that classifier-free guidance keeps working.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,27 +20,46 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from brainit.core.artifacts import write_table
+from brainit.core.device import run_device
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import JointSettings, Stage1Settings
+from brainit.core.settings import JointSettings, Settings, Stage1Settings, TransferSettings
 from brainit.features.generator import N_TRAIN_STEPS, Generator
-from brainit.models.brain_transformer import BrainInteractionTransformer
-from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
-from brainit.training.loop import LoopPlan, fit
-from brainit.training.memory import require_memory, training_bytes
-from brainit.training.parallel import gradients_of, join_gradients, weight_of
-from brainit.training.positions import EpochPosition
-from brainit.training.resume import Checkpointer
-from brainit.training.stage1 import N_VALIDATION, half_on_gpu, to_device
-from brainit.training.targets import BatchImages
+from brainit.models.brain_transformer import (
+    BitDecoder,
+    BrainInteractionTransformer,
+    load_bit,
+    require_same_sizes,
+)
+from brainit.models.generator_file import load_generator, save_generator
+from brainit.models.subject_voxels import subject_slices
+from brainit.training.examples import BatchImages, ExampleBatch, ExampleSource, VoxelDropout
+from brainit.training.inputs import BitOutput, ImageFiles, NewSubject, PoolData, pool_source
+from brainit.training.loop import LoopPlan, fit, half_on_gpu, mean_in_order, validation_loss
+from brainit.training.optimizers import require_memory, training_bytes
+from brainit.training.parallel import average_gradients, is_first
+from brainit.training.resume import Checkpointer, EpochPosition, Work, resumable
+from brainit.training.transfer import copy_shared, fit_voxel_embeddings
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What is drawn for a batch: noise, time steps, and whose tokens are the unconditional ones."""
+    """What is drawn for a batch: noise, time steps, and which examples get no condition."""
 
     noise: Float[Tensor, "batch c h w"]
     timesteps: Int[Tensor, "batch"]
     dropped: Bool[Tensor, "batch 1 1"]
+
+
+@dataclass(frozen=True)
+class JointBatch(Sized):
+    """Examples and the noise drawn for them."""
+
+    examples: ExampleBatch
+    drawn: Noise
+
+    def __len__(self) -> int:
+        return len(self.examples)
 
 
 class JointLoss(nn.Module):
@@ -55,7 +77,7 @@ class JointLoss(nn.Module):
         """Return the mean squared error of the predicted noise."""
         device = latents.device
         with half_on_gpu(device):
-            tokens = self.model.decode(self.model.tokenize_mixed(to_device(batch, device)))
+            tokens = self.model.decode(self.model.tokenize_mixed(batch.groups_on(device)))
             condition = torch.where(drawn.dropped.to(device), self.unconditional, tokens)
             noise, timesteps = drawn.noise.to(device), drawn.timesteps.to(device)
             return diffusion_loss(self.generator, latents, noise, timesteps, condition)
@@ -74,10 +96,11 @@ class JointTask:
     settings: JointSettings
     seed: int
     device: torch.device
+    score_columns: tuple[str, ...] = ("val_loss",)
     network: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the constant tokens; let the U-Net compute twice where the settings say so."""
+        """Make the constant tokens; let the U-Net recompute activations where the settings ask."""
         unconditional = self.generator.unconditional_tokens().to(self.device)
         self.network = JointLoss(self.model, self.generator, unconditional)
         if self.settings.gradient_checkpointing:
@@ -92,35 +115,44 @@ class JointTask:
         """Return the generator of the random draws of an epoch, at its start."""
         return torch_generator(self.seed, "joint", "epoch", epoch)
 
-    def losses(self, position: EpochPosition) -> Iterator[Tensor | None]:
-        """Yield the loss of each batch of an epoch, from the position on; None: another's batch."""
+    def dropout(self, epoch: int) -> AbstractContextManager[None]:
+        """Return a context that does nothing: no layer drops units."""
+        return nullcontext()
+
+    def batches(self, position: EpochPosition) -> Iterator[JointBatch]:
+        """Yield the batches of an epoch, from the position on."""
         self.model.train()
-        draws, settings, n_batches = position.generator, self.settings, self.n_batches()
         dropout = VoxelDropout(self.stage1.voxels_per_example, self.stage1.voxel_sampling)
-        batches = self.train.epoch(settings.batch, draws, dropout, position)
-        for number, batch in enumerate(batches, start=position.n_done):
-            drawn = self.draw(len(batch), draws, settings.unconditional_share)
-            weight = weight_of(number, n_batches, settings.accumulation)
-            if weight == 0:
-                yield None
-                continue
-            with gradients_of(self.network, number, n_batches, settings.accumulation):
-                yield weight * self.loss(batch, drawn)
+        draws, share = position.generator, self.settings.unconditional_share
+        for examples in self.train.epoch(self.settings.batch, draws, dropout, position):
+            yield JointBatch(examples, self.draw(len(examples), draws, share))
+
+    def loss(self, batch: JointBatch) -> Tensor:
+        """Return the mean squared error of the predicted noise."""
+        with torch.no_grad():
+            images = self.images.of(batch.examples).to(self.device)
+            latents = self.generator.encode(images)
+        return self.network(batch.examples, latents, batch.drawn)
+
+    def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
+        """Return the mean training loss of an epoch."""
+        return mean_in_order(losses)
 
     @torch.no_grad()
-    def validate(self) -> float | None:
-        """Return the loss on validation examples, with the same noise and steps at every call."""
+    def validate(self) -> tuple[float] | None:
+        """Return the mean loss over the first 256 validation examples.
+
+        Noise and time steps are the same at every call; every example has its condition.
+        """
         if self.validation is None or self.validation.n_real == 0:
             return None
         self.model.eval()
         draws = torch_generator(self.seed, "joint", "validation")
-        sums, n_seen = 0.0, 0
-        for batch in self.validation.epoch(self.settings.batch, draws, None):
-            sums += self.loss(batch, self.draw(len(batch), draws, 0.0)).item() * len(batch)
-            n_seen += len(batch)
-            if n_seen >= N_VALIDATION:
-                break
-        return sums / n_seen
+        batches = (
+            JointBatch(examples, self.draw(len(examples), draws, 0.0))
+            for examples in self.validation.epoch(self.settings.batch, draws, None)
+        )
+        return (validation_loss(self.loss, batches),)
 
     def draw(self, n: int, draws: torch.Generator, unconditional_share: float) -> Noise:
         """Draw the noise of a batch of `n` examples."""
@@ -129,12 +161,6 @@ class JointTask:
         timesteps = torch.randint(N_TRAIN_STEPS, (n,), generator=draws)
         dropped = torch.rand(n, 1, 1, generator=draws) < unconditional_share
         return Noise(noise, timesteps, dropped)
-
-    def loss(self, batch: ExampleBatch, drawn: Noise) -> Tensor:
-        """Return the mean squared error of the predicted noise."""
-        with torch.no_grad():
-            latents = self.generator.encode(self.images.of(batch).to(self.device))
-        return self.network(batch, latents, drawn)
 
 
 def noise_with_offset(
@@ -161,19 +187,19 @@ def diffusion_loss(
 def train_joint(task: JointTask, checkpoints: Checkpointer | None = None) -> pd.DataFrame:
     """Train BIT and U-Net and return the history; both keep their best state on validation.
 
-    Raises `PipelineError` where weights, gradients and optimiser alone outgrow the GPU.
+    Raises `PipelineError` where weights, gradients and optimiser alone exceed the GPU's memory.
     """
     trained = [*task.model.parameters(), *trained_weights(task.generator.unet, task.settings)]
     kept = [*task.model.parameters(), *task.generator.parameters()]
     require_memory(task.device, training_bytes(kept, trained, task.settings.optimizer))
-    task.network = join_gradients(task.network)
+    task.network = average_gradients(task.network)
     return fit(trained, task, joint_plan(task.settings), "joint", checkpoints)
 
 
 def trained_weights(unet: nn.Module, settings: JointSettings) -> list[nn.Parameter]:
-    """Return the weights of the U-Net that `joint.unet_weights` names; the others are frozen.
+    """Return the weights of the U-Net that `joint.unet_weights` names, and freeze the others.
 
-    "cross_attention" are the keys and values of the tokens in each transformer block.
+    "cross_attention" names the keys and values of the tokens in each transformer block.
     """
     unet.requires_grad_(settings.unet_weights == "all")
     if settings.unet_weights == "cross_attention":
@@ -193,3 +219,108 @@ def joint_plan(settings: JointSettings) -> LoopPlan:
         max_steps=settings.max_steps,
         optimizer=settings.optimizer,
     )
+
+
+def adapt_joint(
+    task: JointTask, transfer: TransferSettings, checkpoints: Checkpointer | None = None
+) -> pd.DataFrame:
+    """Train the voxel embeddings with the diffusion loss; the generator is frozen."""
+    plan = LoopPlan(
+        epochs=transfer.joint_epochs,
+        lr=transfer.joint_lr,
+        accumulation=task.settings.accumulation,
+        max_steps=transfer.joint_max_steps,
+        optimizer=task.settings.optimizer,
+    )
+    task.generator.requires_grad_(False)
+    return fit_voxel_embeddings(task.model, task, plan, "adapt_joint", checkpoints)
+
+
+@dataclass(frozen=True)
+class JointInputs:
+    """The BIT that stage 2 starts from."""
+
+    base_bit: Path
+    """semantic BIT of stage 1"""
+
+
+@dataclass(frozen=True)
+class JointOutput(BitOutput):
+    """Where BIT, generator and history of stage 2 go."""
+
+    generator: Path
+    """weights of the U-Net to write"""
+
+
+def run_joint(
+    inputs: JointInputs,
+    data: PoolData,
+    files: ImageFiles,
+    settings: Settings,
+    out: JointOutput,
+    work: Work | None = None,
+) -> None:
+    """Train semantic BIT and generator of a pool together; `work` None keeps no checkpoints.
+
+    Of several processes the first writes.
+    """
+    device, seed = run_device(settings), settings.run.seed
+    pool = data.load(settings)
+    bit = load_bit(inputs.base_bit)
+    require_same_sizes(inputs.base_bit, bit, settings.bit, "semantic")
+    name = settings.features.generator
+    generator = load_generator(name, None, files.weights).to(device)
+    stage1, joint = settings.bit_semantic, settings.joint
+    train, validation = pool_source(pool, data.synthetic, stage1)
+    model, images = bit.model.to(device), files.open(data)
+    task = JointTask(model, generator, train, validation, images, stage1, joint, seed, device)
+    told = {**vars(data), **files.inputs("generator", settings), **vars(inputs)}
+    with resumable(work, settings, told) as checkpoints:
+        history = train_joint(task, checkpoints)
+        if not is_first():
+            return
+        BitDecoder(model, subject_slices(pool.n_voxels), "semantic").save(out.bit, seed)
+        save_generator(out.generator, generator, name=name, seed=seed)
+        write_table(out.history, history)
+
+
+@dataclass(frozen=True)
+class AdaptJointInputs:
+    """The new subject's BIT after stage 1, and the other subjects' models after stage 2."""
+
+    base_bit: Path
+    """semantic BIT of the new subject, from adapt_bit"""
+    base_joint_bit: Path
+    """semantic BIT of the other subjects after stage 2"""
+    base_generator: Path
+    """generator after stage 2"""
+
+
+def run_adapt_joint(
+    inputs: AdaptJointInputs,
+    new: NewSubject,
+    files: ImageFiles,
+    settings: Settings,
+    out: BitOutput,
+    work: Work | None = None,
+) -> None:
+    """Train a new subject's voxel embeddings in stage 2; every other weight is the pool's.
+
+    `work` None keeps no checkpoints.
+    """
+    device, seed = run_device(settings), settings.run.seed
+    adapted, base = load_bit(inputs.base_bit), load_bit(inputs.base_joint_bit)
+    require_same_sizes(inputs.base_bit, adapted, settings.bit, "semantic")
+    copy_shared(base.model, adapted.model, inputs.base_joint_bit)
+    name = settings.features.generator
+    generator = load_generator(name, inputs.base_generator, files.weights).to(device)
+    source, fmri = new.load(settings)
+    model, images = adapted.model.to(device), files.open(new)
+    stage1, joint = settings.bit_semantic, settings.joint
+    task = JointTask(model, generator, source, None, images, stage1, joint, seed, device)
+    told = {**vars(new), **files.inputs("generator", settings), **vars(inputs)}
+    with resumable(work, settings, told) as checkpoints:
+        history = adapt_joint(task, settings.transfer, checkpoints)
+        slices = subject_slices({new.subject: fmri.n_voxels})
+        BitDecoder(model, slices, "semantic").save(out.bit, seed)
+        write_table(out.history, history)

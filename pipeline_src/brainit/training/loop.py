@@ -1,36 +1,49 @@
-"""The one training loop of stage 1, stage 2 and transfer: read it from top to bottom.
+"""The one training loop, of encoder, stage 1, stage 2 and transfer: read it from top to bottom.
 
-An interrupted training continues from its newest checkpoint and ends with the same bytes.
+Learning rates (D.1): in stage 1 a cubic ramp of the factor from 1e-3 to 1 (released code), then
+tenfold falls when validation stalls; in stage 2 a linear ramp, then constant. An interrupted
+training continues from its newest checkpoint and ends with the same bytes.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from brainit.training.optimizers import make_optimizer
-from brainit.training.parallel import means
-from brainit.training.positions import EpochPosition
-from brainit.training.resume import Checkpointer
-from brainit.training.schedule import Plateau, cubic_warmup, linear_warmup
-from brainit.training.states import LoopState
+from brainit.training.optimizers import (
+    OptimizerName,
+    Plateau,
+    make_optimizer,
+)
+from brainit.training.parallel import gradient_sync, loss_weight, mean_losses
+from brainit.training.resume import Checkpointer, EpochPosition, LoopState
 
 logger = logging.getLogger(__name__)
 
-HISTORY_COLUMNS = ("epoch", "train_loss", "val_loss", "lr")
+N_VALIDATION = 256
+"""Examples after which the validation of stages 1 and 2 ends."""
+
+WARMUP_START = 1.0e-3
 
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained: losses of an epoch's batches, and the loss on validation data."""
+    """What is trained: an epoch's batches, the loss of a batch, and the validation scores."""
+
+    score_columns: tuple[str, ...]
+    """Columns of the validation scores in the history; the last score chooses the best epoch."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The network whose gradients are averaged where several processes train it."""
 
     def n_batches(self) -> int:
         """Return the batches of an epoch."""
@@ -38,22 +51,28 @@ class Task(Protocol):
     def draws(self, epoch: int) -> torch.Generator:
         """Return the generator of the random draws of an epoch (from 0), at its start."""
 
-    def losses(self, position: EpochPosition) -> Iterator[Tensor | None]:
-        """Yield the loss of each batch of an epoch from there on, ready for backward.
+    def dropout(self, epoch: int) -> AbstractContextManager[None]:
+        """Return the context that seeds torch's global generator for an epoch's dropout."""
 
-        Nothing is drawn before a loss is asked for. None stands for a batch that another process
-        does; the mean over the processes, None as 0, is the batch's loss.
-        """
+    def batches(self, position: EpochPosition) -> Iterator[Any]:
+        """Yield the batches of an epoch from the position on, with all that is drawn for each."""
 
-    def validate(self) -> float | None:
-        """Return the validation loss, or None where there is no validation data."""
+    def loss(self, batch: Any) -> Tensor:
+        """Return the loss of a batch (the forward pass); draws nothing but dropout."""
+
+    def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
+        """Return the training loss of an epoch (from 1) for the history."""
+
+    def validate(self) -> tuple[float, ...] | None:
+        """Return a score for each of `score_columns`, or None without validation data."""
 
 
 @dataclass(frozen=True)
 class LoopPlan:
     """How long and how fast: units are epochs, optimiser steps and learning rates.
 
-    `keep` says which state the model has afterwards: the best on validation, or the last.
+    The rate at a step is `lr` times the warm-up's factor times the plateau's. `best` says whether
+    the lowest or the highest score is the best; `keep` which state the parameters have afterwards.
     """
 
     epochs: int
@@ -61,13 +80,13 @@ class LoopPlan:
     weight_decay: float = 0.01
     warmup_steps: float = 0.0
     warmup: Literal["cubic", "linear"] = "cubic"
-    plateau_patience: int | None = None
-    plateau_threshold: float = 1.0e-3
+    plateau: Plateau | None = None
     min_lr: float = 0.0
     accumulation: int = 1
     max_steps: int | None = None
+    best: Literal["lowest", "highest"] = "lowest"
     keep: Literal["best", "last"] = "best"
-    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    optimizer: OptimizerName = "adamw"
 
 
 def fit(
@@ -79,96 +98,142 @@ def fit(
 ) -> pd.DataFrame:
     """Train `parameters` and return the history, one row per epoch.
 
-    Afterwards the parameters are those of the best validation loss, or the last ones where
-    `plan.keep` says so or there is no validation. Raises `Interrupted` after a signal, once its
-    checkpoint is written.
+    Afterwards the parameters are those of the best epoch, or the last ones where `plan.keep` says
+    so or there is no validation. Raises `Interrupted` after a signal, once its checkpoint is
+    written.
     """
     optimizer = make_optimizer(plan.optimizer, parameters, plan.lr, plan.weight_decay)
     ramp: Callable[[int, float], float] = cubic_warmup if plan.warmup == "cubic" else linear_warmup
-    plateau = Plateau(plan.plateau_patience or 0, plan.plateau_threshold)
-    state = LoopState(parameters, optimizer, plateau)
+    state = LoopState(parameters, optimizer, replace(plan.plateau or Plateau(0, 0.0)))
     keeper = checkpoints or Checkpointer()
-    with keeper.watching() as found:
-        generators = state.restore(found) if found else {}
-        if found:
+    n_batches, accumulation = task.n_batches(), plan.accumulation
+    with keeper.watching() as newest:
+        generators = state.restore(newest) if newest else {}
+        if newest:
             logger.info("%s: continues in epoch %d, step %d", label, state.epoch + 1, state.step)
         while state.epoch < plan.epochs and not state.is_finished:
             started = time.monotonic()
-            position = EpochPosition(task.draws(state.epoch), state.n_batches, generators)
-            losses: list[float] = []
-            for loss in _shown(task, position, label) if not _is_done(state, plan) else ():
-                if loss is not None:
-                    (loss / plan.accumulation).backward()  # type: ignore[no-untyped-call]
-                losses.append(0.0 if loss is None else loss.item())
-                state.n_batches += 1
-                if state.n_batches % plan.accumulation:
-                    continue
-                state.add_losses(means(losses))
-                losses.clear()
-                factor = ramp(state.step, plan.warmup_steps) * state.plateau.factor
-                for group in optimizer.param_groups:
-                    group["lr"] = plan.lr * factor
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                state.step += 1
-                keeper.after_step(partial(state.checkpoint, position))
-                if _is_done(state, plan):
-                    break
-            state.add_losses(losses)
-            _end_epoch(state, plan, task.validate())
-            _log(label, state.rows[-1], time.monotonic() - started)
+            position = EpochPosition(task.draws(state.epoch), len(state.losses), generators)
+            with task.dropout(state.epoch):
+                batches = task.batches(position) if not _is_done(state, plan) else ()
+                for batch in _shown(batches, position.n_done, n_batches, label):
+                    number = len(state.losses)
+                    weight = loss_weight(number, n_batches, accumulation)
+                    loss = torch.zeros((), device=parameters[0].device)
+                    if weight:  # else another process does this batch
+                        with gradient_sync(task.network, number, n_batches, accumulation):
+                            loss = weight * task.loss(batch)
+                            (loss / accumulation).backward()  # type: ignore[no-untyped-call]
+                    state.losses.append(loss.detach())
+                    if len(state.losses) % accumulation:
+                        continue
+                    state.losses[-accumulation:] = mean_losses(state.losses[-accumulation:])
+                    factor = ramp(state.step, plan.warmup_steps) * state.plateau.factor
+                    for group in optimizer.param_groups:
+                        group["lr"] = plan.lr * factor
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    state.step += 1
+                    if keeper.is_due(after_step=True):
+                        keeper.save(state.checkpoint(position))
+                    if _is_done(state, plan):
+                        break
+            train_loss = task.mean_loss(state.epoch + 1, state.losses)
+            _end_epoch(state, plan, train_loss, task)
+            _log(label, state.rows[-1], task.score_columns, time.monotonic() - started)
             generators = {}
-            keeper.after_epoch(partial(state.checkpoint, None))
+            if keeper.is_due():
+                keeper.save(state.checkpoint(None))
     if plan.keep == "best" and state.best_state is not None:
         with torch.no_grad():
             for parameter, value in zip(parameters, state.best_state, strict=True):
                 parameter.copy_(value)
-    return pd.DataFrame(state.rows, columns=list(HISTORY_COLUMNS))
+    return pd.DataFrame(state.rows, columns=["epoch", "train_loss", *task.score_columns, "lr"])
 
 
 def _is_done(state: LoopState, plan: LoopPlan) -> bool:
     return plan.max_steps is not None and state.step >= plan.max_steps
 
 
-def _end_epoch(state: LoopState, plan: LoopPlan, val_loss: float | None) -> None:
-    """Keep the best state, on the host, add the epoch's row, and go to the next epoch's start."""
-    if val_loss is not None and val_loss < state.best:
-        state.best = val_loss
-        state.best_state = [p.detach().to("cpu", copy=True) for p in state.parameters]
-    state.rows.append(
-        {
-            "epoch": state.epoch + 1,
-            "train_loss": state.loss_sum / max(1, state.n_batches),
-            "val_loss": float("nan") if val_loss is None else val_loss,
-            "lr": state.optimizer.param_groups[0]["lr"],
-        }
-    )
-    if plan.plateau_patience is not None and val_loss is not None:
-        state.plateau.update(val_loss)
+def _end_epoch(state: LoopState, plan: LoopPlan, train_loss: float, task: Task) -> None:
+    """Validate, keep the best state (on the host), add the epoch's row, start the next epoch."""
+    scores = task.validate()
+    if scores is not None:
+        cost = scores[-1] if plan.best == "lowest" else -scores[-1]
+        if cost < state.lowest_cost:
+            state.lowest_cost = cost
+            state.best_state = [p.detach().to("cpu", copy=True) for p in state.parameters]
+        if plan.plateau is not None:
+            state.plateau.update(cost)
+    shown = scores if scores is not None else [float("nan")] * len(task.score_columns)
+    rate = float(state.optimizer.param_groups[0]["lr"])
+    state.rows.append([state.epoch + 1, train_loss, *shown, rate])
     state.is_finished = _is_done(state, plan) or plan.lr * state.plateau.factor < plan.min_lr
-    state.epoch, state.n_batches, state.loss_sum = state.epoch + 1, 0, 0.0
+    state.epoch, state.losses = state.epoch + 1, []
 
 
-def _shown(task: Task, position: EpochPosition, label: str) -> Iterator[Tensor | None]:
-    """Yield an epoch's losses, saying now and then how far it is."""
+def cubic_warmup(step: int, n_steps: float) -> float:
+    """Return the factor at a step (from 0): 1e-3 + (1 - 1e-3) (step / n)^3, then 1."""
+    if step >= n_steps:
+        return 1.0
+    return WARMUP_START + (1 - WARMUP_START) * (step / n_steps) ** 3
+
+
+def linear_warmup(step: int, n_steps: float) -> float:
+    """Return the factor at a step (from 0): (step + 1) / n, at most 1."""
+    return 1.0 if n_steps <= 0 else min(1.0, (step + 1) / n_steps)
+
+
+def mean_in_order(losses: Sequence[Tensor]) -> float:
+    """Return the mean of scalar losses, added one after the other in float64; 0 for none."""
+    total = 0.0
+    for value in torch.stack([loss.double() for loss in losses]).tolist() if losses else ():
+        total += value
+    return total / max(1, len(losses))
+
+
+SizedBatch = TypeVar("SizedBatch", bound=Sized)
+
+
+def validation_loss(loss: Callable[[SizedBatch], Tensor], batches: Iterable[SizedBatch]) -> float:
+    """Return the mean loss per example over the batches that hold the first 256 examples."""
+    total, n_seen = 0.0, 0
+    for batch in batches:
+        total += loss(batch).item() * len(batch)
+        n_seen += len(batch)
+        if n_seen >= N_VALIDATION:
+            break
+    return total / n_seen
+
+
+def half_on_gpu(device: torch.device) -> torch.autocast:
+    """Return the mixed-precision context: bfloat16 on a GPU, float32 on a CPU."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _shown(batches: Iterable[Any], n_done: int, n_batches: int, label: str) -> Iterator[Any]:
+    """Yield an epoch's batches and log the progress now and then."""
     started = last = time.monotonic()
-    total, first = task.n_batches(), position.n_done
-    for number, loss in enumerate(task.losses(position), start=first + 1):
-        yield loss
+    for number, batch in enumerate(batches, start=n_done + 1):
+        yield batch
         now = time.monotonic()
         if now - last > _SECONDS_BETWEEN_LINES:
             last = now
-            left_s = (total - number) * (now - started) / (number - first)
-            logger.info("%s: batch %d/%d, %.0f s left of the epoch", label, number, total, left_s)
+            left_s = (n_batches - number) * (now - started) / (number - n_done)
+            logger.info("%s: batch %d/%d, %.0f s left", label, number, n_batches, left_s)
 
 
-def _log(label: str, row: dict[str, float], elapsed_s: float) -> None:
+def _log(label: str, row: Sequence[float], score_columns: Sequence[str], elapsed_s: float) -> None:
+    epoch, train_loss, *scores, rate = row
+    shown = ", ".join(
+        f"{name} {score:.5f}" for name, score in zip(score_columns, scores, strict=True)
+    )
     logger.info(
-        "%s: epoch %d, train %.5f, validation %.5f, lr %.2e, %.1f s",
+        "%s: epoch %d, train_loss %.5f, %s, lr %.2e, %.1f s",
         label,
-        row["epoch"],
-        row["train_loss"],
-        row["val_loss"],
-        row["lr"],
+        epoch,
+        train_loss,
+        shown,
+        rate,
         elapsed_s,
     )

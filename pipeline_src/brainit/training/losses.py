@@ -1,19 +1,79 @@
-"""InfoNCE over a pool of tokens, for the low-level BIT (section D.2).
+"""Targets and loss of stage 1: semantic tokens, VGG tokens, and InfoNCE (sections 3.2, D.2).
 
-All (image, position) tokens of one VGG layer in a batch are one pool; each prediction must find
-its own target among all targets, and each target its prediction. As in the released code logits
-are raw dot products without temperature; cosine over a temperature is the ablation. At the paper's
-size a pool has 32,768 tokens, so logits are made by block of rows and made again in the backward.
+The low-level loss pools all (image, position) tokens of one VGG layer in a batch: each prediction
+must find its own target among all targets, and each target its prediction. As in the released code
+the logits are raw dot products without temperature; cosine over a temperature is the ablation. At
+the paper's size a pool has 32,768 tokens, so the logits are computed in blocks of rows, and again
+in the backward pass.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from brainit.core.errors import PipelineError
+from brainit.core.shards import ShardedArray
+from brainit.features.vgg import VggTokenLayout, maps_to_tokens, tokens_at
+from brainit.training.examples import BatchImages, ExampleBatch
+
+
+class SemanticTargets:
+    """Semantic tokens of a batch: read from cached shards if given, else computed."""
+
+    def __init__(
+        self, images: BatchImages, network: nn.Module, cached: Mapping[bool, ShardedArray]
+    ) -> None:
+        self.images, self.network, self.cached = images, network, dict(cached)
+
+    @torch.no_grad()
+    def of(self, batch: ExampleBatch, device: torch.device) -> Float[Tensor, "batch tokens width"]:
+        """Return the tokens of a batch in its order, float32.
+
+        The network computes them in its own precision, also inside another autocast.
+        """
+        kinds = {bool(kind) for kind in batch.is_external}
+        if kinds <= set(self.cached):
+            return batch.gather(self._read).to(device)
+        with torch.autocast(device.type, enabled=False):
+            return self.network(self.images.of(batch).to(device))
+
+    def _read(self, kind: bool, index: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(self.cached[kind].rows(index).astype(np.float32))
+
+
+class LowlevelTargets:
+    """VGG tokens of a batch, layer by layer, computed on the fly."""
+
+    def __init__(self, images: BatchImages, network: nn.Module) -> None:
+        vgg: Any = network
+        self.images, self.network = images, network
+        self.layout = VggTokenLayout(vgg.channels, vgg.map_sizes)
+
+    @torch.no_grad()
+    def of(
+        self, batch: ExampleBatch, device: torch.device
+    ) -> list[Float[Tensor, "batch _tokens _width"]]:
+        """Return the token tables of the five layers of a batch, in its order.
+
+        Like the BIT's forward pass, they are computed in bfloat16 on a GPU (autocast).
+        """
+        return maps_to_tokens(self._maps(batch, device))
+
+    @torch.no_grad()
+    def at(
+        self, batch: ExampleBatch, positions: Sequence[Int[Tensor, "batch _queries"]]
+    ) -> list[Float[Tensor, "batch _queries _width"]]:
+        """Return the tokens at some positions of each layer, on the positions' device."""
+        return tokens_at(self._maps(batch, positions[0].device), positions)
+
+    def _maps(self, batch: ExampleBatch, device: torch.device) -> list[Tensor]:
+        return self.network(self.images.of(batch).to(device))
 
 
 class _StreamingInfoNce(torch.autograd.Function):
@@ -44,7 +104,7 @@ class _StreamingInfoNce(torch.autograd.Function):
         column_lse = column_sum.log_() + column_max
         ctx.rows = rows
         ctx.save_for_backward(prediction, target, row_lse, column_lse)
-        is_found = (diagonal == column_max) & (n_highest == 1)  # a tie finds nothing
+        is_found = (diagonal == column_max) & (n_highest == 1)  # a tie is no match
         top1 = is_found.to(prediction.dtype).mean()
         ctx.mark_non_differentiable(top1)
         return (0.5 * (row_lse + column_lse) - diagonal).mean(), top1
@@ -85,9 +145,9 @@ def infonce(
 
     Row i of `prediction` belongs to row i of `target`; all rows are one pool. The loss is the mean
     of the cross-entropies over rows and over columns; the share, as the released code counts it, is
-    of columns whose one largest logit is their own prediction's. `rows` rows of logits are held.
-    `similarity` is "dot" (raw dot products, temperature unused) or "cosine" (divided by
-    `temperature`). Half precision is raised to float32. Only the loss has a gradient. Raises
+    of columns whose one largest logit is their own prediction's. Memory holds `rows` rows of
+    logits. `similarity` is "dot" (raw dot products, temperature unused) or "cosine" (divided by
+    `temperature`). Half precision is cast to float32. Only the loss has a gradient. Raises
     `PipelineError` for another similarity.
     """
     if similarity == "cosine":
@@ -95,7 +155,11 @@ def infonce(
         target = torch.nn.functional.normalize(target, dim=-1)
     elif similarity != "dot":
         raise PipelineError(
-            "settings similarity", "dot or cosine", similarity, "correct the config file"
+            "settings similarity",
+            "dot or cosine",
+            similarity,
+            "set bit_lowlevel.similarity to dot or cosine",
+            code="invalid-setting",
         )
     dtype = torch.promote_types(prediction.dtype, torch.float32)
     with torch.autocast(prediction.device.type, enabled=False):

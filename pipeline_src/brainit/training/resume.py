@@ -1,51 +1,187 @@
-"""Training that survives interruptions: when a checkpoint is written, and what makes it valid."""
+"""Interrupted trainings: what a checkpoint holds, when it is written, what makes it valid.
+
+A training that continues from a checkpoint ends with the bytes of one that never stopped.
+"""
 
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from brainit.core.checkpoints import Checkpoint, CheckpointFolder
 from brainit.core.device import run_device
 from brainit.core.interruption import SIGNALS, Interrupted, deferred_signals
 from brainit.core.settings import Settings
-from brainit.training.parallel import heard_by_any, is_first, require_same, wait_for_all
+from brainit.training.optimizers import Plateau
+from brainit.training.parallel import any_rank_stop_reason, is_first, require_same, wait_for_all
 
 logger = logging.getLogger(__name__)
 
 _MAX_HOURS = "run.max_hours"
-_CAUSES = (*(number.name for number in SIGNALS), _MAX_HOURS)
+_STOP_REASONS = (*(number.name for number in SIGNALS), _MAX_HOURS)
 
 _LARGEST_SHARE = 0.05
 """Largest share of the time that checkpoints at intervals may take."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """Work folder of a training step, the digest of its code, and how often it is written to.
+class EpochPosition:
+    """The generator of an epoch's draws, and the batch at which the epoch continues.
 
-    A job ends after `max_hours`, 0 for no bound.
+    An epoch first draws its order from the generator, then each batch draws from it. An interrupted
+    epoch draws its order again; then `enter` restores the states of all generators.
+
+    Parameters
+    ----------
+    generator
+        Generator of the epoch, at its start.
+    n_done
+        Batches that an earlier job has done.
+    states
+        What `states` returned after them; torch's global generators (dropout) are part of it.
     """
 
-    folder: Path
-    code: str
-    minutes: float = 10.0
+    def __init__(
+        self,
+        generator: torch.Generator,
+        n_done: int = 0,
+        states: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.generator, self.n_done, self._left = generator, n_done, dict(states or {})
+
+    def enter(self) -> int:
+        """Return the first batch to do (from 0); call it after drawing the epoch's order."""
+        if "epoch" in self._left:
+            self.generator.set_state(self._left["epoch"])
+        if "cpu" in self._left:
+            torch.set_rng_state(self._left["cpu"])
+        if "cuda" in self._left:
+            torch.cuda.set_rng_state(self._left["cuda"])
+        return self.n_done
+
+    def states(self) -> dict[str, Tensor]:
+        """Return the states of all generators that a batch may draw from."""
+        states = {"epoch": self.generator.get_state(), "cpu": torch.get_rng_state()}
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            states["cuda"] = torch.cuda.get_rng_state()
+        return states
+
+
+@dataclass
+class LoopState:
+    """Everything that changes while `training.loop.fit` runs.
+
+    `epoch` counts from 0; `losses` are those of the epoch's batches so far, on the device. In a
+    checkpoint tensors are named `<kind>/<name>`; numbers travel as JSON, which keeps every float.
+    """
+
+    parameters: Sequence[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    plateau: Plateau
+    rows: list[list[float]] = field(default_factory=list)
+    lowest_cost: float = float("inf")
+    best_state: list[Tensor] | None = None
+    step: int = 0
+    epoch: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+    is_finished: bool = False
+
+    def checkpoint(self, position: EpochPosition | None) -> Checkpoint:
+        """Return the state; `position` None is the start of the epoch."""
+        gradients = {k: p.grad for k, p in enumerate(self.parameters) if p.grad is not None}
+        tensors = {
+            **_named("model", dict(enumerate(self.parameters))),
+            **_named("gradient", gradients),
+            **_named("best", dict(enumerate(self.best_state or []))),
+            **_named("optimizer", _optimizer_tensors(self.optimizer)),
+            **_named("generator", position.states() if position else {}),
+            **({"losses": torch.stack(self.losses)} if self.losses else {}),
+        }
+        values = {name: getattr(self, name) for name in _LOOP_VALUES}
+        values["plateau"] = asdict(self.plateau)
+        values["rates"] = [float(group["lr"]) for group in self.optimizer.param_groups]
+        return Checkpoint(tensors, values)
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """Take over a checkpoint; return the generators' states, none at the start of an epoch."""
+        tensors, values = checkpoint.tensors, checkpoint.values
+        for number, value in _of_kind("model", tensors).items():
+            self.parameters[int(number)].copy_(value)
+        for number, value in _of_kind("gradient", tensors).items():
+            self.parameters[int(number)].grad = value.to(self.parameters[int(number)].device)
+        best = _of_kind("best", tensors)
+        if best:
+            self.best_state = [best[str(k)] for k in range(len(self.parameters))]
+        if "losses" in tensors:
+            self.losses = list(tensors["losses"].to(self.parameters[0].device).unbind())
+        _restore_optimizer(self.optimizer, _of_kind("optimizer", tensors), values["rates"])
+        self.plateau = Plateau(**values["plateau"])
+        for name in _LOOP_VALUES:
+            setattr(self, name, values[name])
+        return _of_kind("generator", tensors)
+
+
+_LOOP_VALUES = ("rows", "lowest_cost", "step", "epoch", "is_finished")
+
+
+def _named(kind: str, tensors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
+    return {f"{kind}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _of_kind(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors named `kind/...`, without the prefix."""
+    prefix = f"{kind}/"
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's tensors as `<parameter>/<name>`."""
+    state = optimizer.state_dict()["state"]
+    return {f"{k}/{name}": t for k, part in state.items() for name, t in part.items()}
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], rates: Sequence[float]
+) -> None:
+    """Restore an optimiser's tensors and rates; its other options are fixed when it is made."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, name = key.split("/")
+        state.setdefault(int(number), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where and how often a step writes checkpoints, and the digest of its code."""
+
+    folder: Path = field(metadata={"flag": "work"})
+    """folder of its checkpoints"""
+    code: str = ""
+    """digest of the code that makes the outputs"""
+    minutes: float = field(default=10.0, metadata={"flag": "checkpoint-minutes"})
+    """minutes between two checkpoints"""
     max_hours: float = 0.0
+    """longest job in hours; 0: no limit"""
 
 
 class Checkpointer:
-    """Writes checkpoints of one training; without a folder it does nothing.
+    """Decides when one training writes a checkpoint or stops; without a folder it does neither.
 
-    `minutes` pass between two, more where writing one takes long; `steps` writes after that many
-    optimizer steps too. `max_hours` after it was made it writes one and ends the job; 0: never. Of
-    several processes the first writes, and what stops one stops all.
+    `minutes` pass between two checkpoints, more where writing one takes long; with `steps` it also
+    writes after that many optimiser steps. `max_hours` after its creation it ends the job (0:
+    never). Of several processes the first writes; what stops one stops all.
     """
 
     def __init__(
@@ -60,6 +196,7 @@ class Checkpointer:
         self._last, self._n_steps = time.monotonic(), 0
         self._end = self._last + 3600 * max_hours if max_hours else float("inf")
         self._signal: Callable[[], str | None] = lambda: None
+        self._stop_reason: str | None = None
 
     @contextmanager
     def watching(self) -> Iterator[Checkpoint | None]:
@@ -68,47 +205,50 @@ class Checkpointer:
             yield None
             return
         with deferred_signals() as self._signal:
-            found = self._folder.newest()
-            require_same(self._folder.folder, json.dumps(found.values if found else None))
+            newest = self._folder.newest()
+            require_same(self._folder.folder, json.dumps(newest.values if newest else None))
             self._last = time.monotonic()
-            yield found
+            yield newest
 
-    def after_step(self, content: Callable[[], Checkpoint]) -> None:
-        """Write `content()` where it is time; raises `Interrupted` when told to stop."""
-        self._n_steps += 1
-        is_due = self._steps is not None and self._n_steps % self._steps == 0
-        self._write_if_due(content, is_due)
+    def is_due(self, *, after_step: bool = False) -> bool:
+        """Return whether to call `save` now; all processes of a training ask at the same points.
 
-    def after_epoch(self, content: Callable[[], Checkpoint]) -> None:
-        """Write `content()` where it is time, as after a step: validation may have been long."""
-        self._write_if_due(content, False)
-
-    def _write_if_due(self, content: Callable[[], Checkpoint], is_due: bool) -> None:
+        True after a signal or `max_hours`, and on the process that writes where it is time.
+        """
         if self._folder is None:
-            return
-        name = self._signal() or (_MAX_HOURS if time.monotonic() >= self._end else None)
-        name = heard_by_any(name, _CAUSES)
-        is_due = is_due or time.monotonic() - self._last >= self._wait_s
-        if is_first() and (name or is_due):
+            return False
+        self._n_steps += after_step
+        own_reason = self._signal() or (_MAX_HOURS if time.monotonic() >= self._end else None)
+        self._stop_reason = any_rank_stop_reason(own_reason, _STOP_REASONS)
+        is_nth = after_step and self._steps is not None and self._n_steps % self._steps == 0
+        is_late = time.monotonic() - self._last >= self._wait_s
+        return self._stop_reason is not None or (is_first() and (is_nth or is_late))
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint on the first process; raises `Interrupted` where the job must stop."""
+        assert self._folder is not None
+        if is_first():
             started = time.monotonic()
-            self._folder.write(content())
+            self._folder.write(checkpoint)
             self._last = time.monotonic()
             elapsed_s = self._last - started
             self._wait_s = max(self._interval_s, elapsed_s / _LARGEST_SHARE)
             logger.info("checkpoint in %s, %.1f s", self._folder.folder, elapsed_s)
-        if name:
+        if self._stop_reason:
             wait_for_all()
-            raise Interrupted(name, "after a whole optimizer step, its checkpoint is written")
+            raise Interrupted(
+                self._stop_reason, "after a whole optimizer step, its checkpoint is written"
+            )
 
 
 @contextmanager
 def resumable(
     work: Work | None, settings: Settings, inputs: Mapping[str, Any]
 ) -> Iterator[Checkpointer]:
-    """Yield the checkpointer of a step; its checkpoints are removed when the block ends well.
+    """Yield the checkpointer of a step; remove its checkpoints when the block ends without error.
 
-    `inputs` names all else that determines the result: files, folders and words. The block trains
-    and writes the outputs. Without `work` nothing is kept.
+    `inputs` names everything else that determines the result: files, folders and words. The block
+    trains and writes the outputs. Without `work` no checkpoint is kept.
     """
     if work is None:
         yield Checkpointer()
@@ -120,7 +260,7 @@ def resumable(
 
 
 def digest_of(settings: Settings, code: str, inputs: Mapping[str, Any]) -> str:
-    """Digest all that determines a training; how it is cut into jobs does not."""
+    """Digest everything that determines a training, but not how it is cut into jobs."""
     sections = settings.model_dump(mode="json")
     for key in ("checkpoint_minutes", "max_hours"):
         sections["run"].pop(key, None)
@@ -135,7 +275,7 @@ def digest_of(settings: Settings, code: str, inputs: Mapping[str, Any]) -> str:
 
 
 def identity(value: Any) -> Any:
-    """Return what tells one version of an input from another, for JSON.
+    """Return what distinguishes two versions of an input, for JSON.
 
     Files: size and time of change; folders: those of each file in them, hidden ones excepted;
     mappings: of each entry; words and numbers: themselves.

@@ -1,11 +1,16 @@
 """Stage 1: the low-level BIT by InfoNCE per VGG layer, the semantic BIT by L2 (3.2, D.1, D.2).
 
+A new subject's stage 1 trains its voxel embeddings alone (5.3, D.4).
+
 Differs from the paper: on a GPU the forward pass runs in bfloat16 instead of float16.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -13,52 +18,73 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from brainit.core.artifacts import read_artifact, write_table
+from brainit.core.device import frozen_precision, run_device
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import LowlevelSettings, Stage1Settings
-from brainit.models.brain_mlp import BrainMlp
-from brainit.models.brain_transformer import BrainInteractionTransformer, SubjectBatch
+from brainit.core.settings import LowlevelSettings, Settings, Stage1Settings, TransferSettings
+from brainit.features.registry import load_backbone
+from brainit.models.brain_decoder import DecoderSpec, TokenNetwork
+from brainit.models.brain_transformer import (
+    BitDecoder,
+    BrainInteractionTransformer,
+    load_bit,
+    require_same_sizes,
+)
+from brainit.models.decoders import new_decoder
+from brainit.models.subject_voxels import require_same_subjects, subject_slices
 from brainit.models.token_calibration import CalibrationFit, TokenCalibration
-from brainit.training.examples import ExampleBatch, ExampleSource, VoxelDropout
-from brainit.training.loop import LoopPlan, fit
-from brainit.training.losses import infonce
-from brainit.training.positions import EpochPosition
-from brainit.training.resume import Checkpointer
-from brainit.training.targets import LowlevelTargets, SemanticTargets
-
-N_VALIDATION = 256
+from brainit.training.examples import BatchImages, ExampleBatch, ExampleSource, VoxelDropout
+from brainit.training.inputs import (
+    BitOutput,
+    ImageFiles,
+    NewSubject,
+    PoolData,
+    TokenFiles,
+    pool_source,
+)
+from brainit.training.loop import LoopPlan, fit, half_on_gpu, mean_in_order, validation_loss
+from brainit.training.losses import LowlevelTargets, SemanticTargets, infonce
+from brainit.training.optimizers import Plateau
+from brainit.training.resume import Checkpointer, EpochPosition, Work, resumable
+from brainit.training.transfer import fit_voxel_embeddings, new_subject_bit
 
 logger = logging.getLogger(__name__)
 
+Kind = Literal["lowlevel", "semantic"]
 
-def to_device(batch: ExampleBatch, device: torch.device) -> list[SubjectBatch]:
-    """Return a batch's groups on the device."""
-    return [
-        SubjectBatch(
-            group.betas.to(device),
-            group.voxels,
-            None if group.keep is None else group.keep.to(device),
-        )
-        for group in batch.groups
-    ]
+TARGET_ROLES = {"lowlevel": "vgg", "semantic": "semantic_tokens"}
+"""Role of the network whose features a BIT of each kind predicts."""
 
 
-def half_on_gpu(device: torch.device) -> torch.autocast:
-    """Return the mixed-precision context: bfloat16 on a GPU, float32 on a CPU."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+@dataclass(frozen=True)
+class Stage1Batch(Sized):
+    """Examples, and the token positions drawn per VGG layer; None: all tokens are predicted."""
+
+    examples: ExampleBatch
+    positions: list[Int[Tensor, "batch _queries"]] | None
+
+    def __len__(self) -> int:
+        return len(self.examples)
 
 
 @dataclass
 class Stage1Task:
     """Losses of a BIT on batches of a source; validation on real examples with all voxels."""
 
-    model: BrainInteractionTransformer | BrainMlp
+    model: TokenNetwork
     train: ExampleSource
     validation: ExampleSource | None
     targets: SemanticTargets | LowlevelTargets
     settings: Stage1Settings
     seed: int
     device: torch.device
+    score_columns: tuple[str, ...] = ("val_loss",)
+
+    @property
+    def network(self) -> TokenNetwork:
+        """The network that is trained."""
+        return self.model
 
     def n_batches(self) -> int:
         """Return the batches of an epoch."""
@@ -68,57 +94,62 @@ class Stage1Task:
         """Return the generator of the random draws of an epoch, at its start."""
         return torch_generator(self.seed, "stage1", "epoch", epoch)
 
-    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
-        """Yield the loss of each batch of an epoch, from the position on."""
+    def dropout(self, epoch: int) -> AbstractContextManager[None]:
+        """Return a context that does nothing: no layer drops units."""
+        return nullcontext()
+
+    def batches(self, position: EpochPosition) -> Iterator[Stage1Batch]:
+        """Yield the batches of an epoch, from the position on."""
         self.model.train()
-        generator = position.generator
         dropout = VoxelDropout(self.settings.voxels_per_example, self.settings.voxel_sampling)
-        for batch in self.train.epoch(self.settings.batch, generator, dropout, position):
-            yield self.loss(batch, generator)
+        draws = position.generator
+        for examples in self.train.epoch(self.settings.batch, draws, dropout, position):
+            yield self.prepared(examples, draws)
+
+    def prepared(self, examples: ExampleBatch, draws: torch.Generator) -> Stage1Batch:
+        """Return examples with the positions drawn for them, which only VGG tokens need."""
+        if isinstance(self.targets, SemanticTargets):
+            return Stage1Batch(examples, None)
+        settings, layout = self.settings, self.targets.layout
+        assert isinstance(settings, LowlevelSettings)
+        counts = (layout.tokens_per_layer, settings.queries_per_layer)
+        return Stage1Batch(examples, draw_positions(len(examples), *counts, draws))
+
+    def loss(self, batch: Stage1Batch) -> Tensor:
+        """Return the loss of one batch."""
+        with half_on_gpu(self.device):
+            tokens = self.model.tokenize_mixed(batch.examples.groups_on(self.device))
+            if isinstance(self.targets, SemanticTargets):
+                predicted = self.model.decode(tokens)
+                return F.mse_loss(predicted.float(), self.targets.of(batch.examples, self.device))
+            return self._lowlevel_loss(tokens, batch, self.targets)
+
+    def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
+        """Return the mean training loss of an epoch."""
+        return mean_in_order(losses)
 
     @torch.no_grad()
-    def validate(self) -> float | None:
-        """Return the mean loss over at most 256 validation examples, the same at every call."""
+    def validate(self) -> tuple[float] | None:
+        """Return the mean loss over the first 256 validation examples, the same at every call."""
         if self.validation is None or self.validation.n_real == 0:
             return None
         self.model.eval()
-        generator = torch_generator(self.seed, "stage1", "validation")
-        sums, n_seen = 0.0, 0
-        for batch in self.validation.epoch(self.settings.batch, generator, None):
-            sums += self.loss(batch, generator).item() * len(batch)
-            n_seen += len(batch)
-            if n_seen >= N_VALIDATION:
-                break
-        return sums / n_seen
-
-    def loss(self, batch: ExampleBatch, generator: torch.Generator) -> Tensor:
-        """Return the loss of one batch."""
-        with half_on_gpu(self.device):
-            tokens = self.model.tokenize_mixed(to_device(batch, self.device))
-            if isinstance(self.targets, SemanticTargets):
-                predicted = self.model.decode(tokens)
-                return F.mse_loss(predicted.float(), self.targets.of(batch, self.device))
-            return self._lowlevel_loss(tokens, batch, self.targets, generator)
+        draws = torch_generator(self.seed, "stage1", "validation")
+        examples = self.validation.epoch(self.settings.batch, draws, None)
+        return (validation_loss(self.loss, (self.prepared(part, draws) for part in examples)),)
 
     def _lowlevel_loss(
         self,
         tokens: Float[Tensor, "batch clusters width"],
-        batch: ExampleBatch,
+        batch: Stage1Batch,
         targets: LowlevelTargets,
-        generator: torch.Generator,
     ) -> Tensor:
-        """Return the loss at positions drawn per layer and image, averaged over the layers.
-
-        InfoNCE, or for Table T5 the mean squared error.
-        """
+        """Return InfoNCE, or for Table T5 the mean squared error, averaged over the layers."""
         settings = self.settings
-        assert isinstance(settings, LowlevelSettings)
-        drawn = draw_positions(
-            len(batch), targets.layout.tokens_per_layer, settings.queries_per_layer, generator
-        )
-        positions = [position.to(self.device) for position in drawn]
-        true = targets.at(batch, positions)
-        starts = [place.start for place in targets.layout.layer_slices]
+        assert isinstance(settings, LowlevelSettings) and batch.positions is not None
+        positions = [position.to(self.device) for position in batch.positions]
+        true = targets.at(batch.examples, positions)
+        starts = [layer.start for layer in targets.layout.layer_slices]
         shifted = [p + start for p, start in zip(positions, starts, strict=True)]
         predicted = self.model.decode(tokens, torch.cat(shifted, dim=1))
         parts = torch.split(predicted, [p.shape[1] for p in positions], dim=1)
@@ -145,51 +176,53 @@ def _token_loss(
     return loss
 
 
-@torch.no_grad()
-def fit_calibration(task: Stage1Task) -> TokenCalibration:
-    """Return the affine map of each layer, fitted on all validation examples with all voxels.
-
-    Logs each layer's mean norm of predicted over true tokens. Raises `PipelineError` where the task
-    has no validation examples or is not the low-level BIT's.
-    """
-    targets, source = task.targets, task.validation
-    if not isinstance(targets, LowlevelTargets) or source is None or source.n_real == 0:
-        raise PipelineError(
-            "settings calibration",
-            "a low-level BIT with validation examples",
-            "none",
-            "set calibration to none, or nsd.validation_share higher",
-        )
-    task.model.eval()
-    layers = targets.layout.layer_slices
-    fit_of = CalibrationFit(targets.layout.tokens_per_layer, targets.layout.width)
-    norms = torch.zeros(2, len(layers))
-    generator = torch_generator(task.seed, "stage1", "calibration")
-    for batch in source.epoch(task.settings.batch, generator, None):
-        with half_on_gpu(task.device):
-            predicted = task.model.decode(task.model.tokenize_mixed(to_device(batch, task.device)))
-        tables = targets.of(batch, task.device)
-        fit_of.add(predicted.float(), torch.cat(tables, dim=1))
-        for k, place in enumerate(layers):
-            norms[0, k] += predicted[:, place].float().norm(dim=-1).mean(1).sum().cpu()
-            norms[1, k] += tables[k].norm(dim=-1).mean(1).sum().cpu()
-    ratios = ", ".join(f"{ratio:.2f}" for ratio in norms[0] / norms[1])
-    logger.info("norm of predicted over true tokens, by layer, before calibration: %s", ratios)
-    return fit_of.solve()
-
-
 def draw_positions(
     n_images: int,
     tokens_per_layer: tuple[int, ...],
     queries_per_layer: tuple[int, ...],
     generator: torch.Generator,
 ) -> list[Int[Tensor, "images queries"]]:
-    """Draw for each image and layer positions without repetition, at most those that there are."""
-    found = []
+    """Draw positions for each image and layer, without repetition, at most all of the layer."""
+    positions = []
     for n_tokens, n_queries in zip(tokens_per_layer, queries_per_layer, strict=True):
         scores = torch.rand(n_images, n_tokens, generator=generator)
-        found.append(scores.topk(min(n_queries, n_tokens), dim=1).indices)
-    return found
+        positions.append(scores.topk(min(n_queries, n_tokens), dim=1).indices)
+    return positions
+
+
+@torch.no_grad()
+def fit_calibration(task: Stage1Task) -> TokenCalibration:
+    """Return the affine map of each layer, fitted on all validation examples with all voxels.
+
+    Logs each layer's ratio of the norms of predicted and true tokens. Raises `PipelineError` where
+    the task has no validation examples or predicts no VGG tokens.
+    """
+    targets, source = task.targets, task.validation
+    if not isinstance(targets, LowlevelTargets) or source is None or source.n_real == 0:
+        raise PipelineError(
+            "settings bit_lowlevel.calibration",
+            "a low-level BIT with validation examples",
+            "none",
+            "set bit_lowlevel.calibration to none, or raise nsd.validation_share",
+            code="missing-data",
+        )
+    task.model.eval()
+    layers = targets.layout.layer_slices
+    calibration = CalibrationFit(targets.layout.tokens_per_layer, targets.layout.width)
+    norms = torch.zeros(2, len(layers))
+    draws = torch_generator(task.seed, "stage1", "calibration")
+    for batch in source.epoch(task.settings.batch, draws, None):
+        with half_on_gpu(task.device):
+            tokens = task.model.tokenize_mixed(batch.groups_on(task.device))
+            predicted = task.model.decode(tokens)
+        tables = targets.of(batch, task.device)
+        calibration.add(predicted.float(), torch.cat(tables, dim=1))
+        for k, layer in enumerate(layers):
+            norms[0, k] += predicted[:, layer].float().norm(dim=-1).mean(1).sum().cpu()
+            norms[1, k] += tables[k].norm(dim=-1).mean(1).sum().cpu()
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in norms[0] / norms[1])
+    logger.info("norm of predicted over true tokens, by layer, before calibration: %s", ratios)
+    return calibration.solve()
 
 
 def plan_of(settings: Stage1Settings, n_batches: int) -> LoopPlan:
@@ -199,8 +232,7 @@ def plan_of(settings: Stage1Settings, n_batches: int) -> LoopPlan:
         lr=settings.lr,
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup_epochs * n_batches,
-        plateau_patience=settings.plateau_patience,
-        plateau_threshold=settings.plateau_threshold,
+        plateau=Plateau(settings.plateau_patience, settings.plateau_threshold),
         min_lr=settings.min_lr,
     )
 
@@ -211,3 +243,172 @@ def train_stage1(
     """Train a BIT and return its history; the model keeps its best state on validation."""
     plan = plan_of(task.settings, task.n_batches())
     return fit(list(task.model.parameters()), task, plan, label, checkpoints)
+
+
+def adapt_bit(
+    task: Stage1Task,
+    model: BrainInteractionTransformer,
+    transfer: TransferSettings,
+    checkpoints: Checkpointer | None = None,
+) -> pd.DataFrame:
+    """Train the voxel embeddings of a BIT in stage 1: fixed epochs, no warm-up, last state kept."""
+    plan = LoopPlan(epochs=transfer.epochs, lr=transfer.lr, weight_decay=task.settings.weight_decay)
+    return fit_voxel_embeddings(model, task, plan, "adapt_bit", checkpoints)
+
+
+@dataclass
+class Stage1Data:
+    """Examples and targets of a decoder in stage 1; see `brain_decoder.TrainingData`."""
+
+    kind: str
+    source: ExampleSource
+    validation: ExampleSource
+    targets: SemanticTargets | LowlevelTargets
+    settings: Settings
+    device: torch.device
+    checkpoints: Checkpointer | None = None
+
+    def train(self, network: TokenNetwork) -> pd.DataFrame:
+        """Train a network by gradient steps; return its history."""
+        return train_stage1(
+            self._task(network.to(self.device)), f"{self.kind} BIT", self.checkpoints
+        )
+
+    def calibrate(self, network: TokenNetwork) -> TokenCalibration | None:
+        """Return the calibration of a low-level network where the settings ask for one."""
+        if self.kind != "lowlevel" or self.settings.bit_lowlevel.calibration != "affine":
+            return None
+        return fit_calibration(self._task(network))
+
+    @torch.no_grad()
+    def examples(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield subject, betas and all true tokens of every training example once."""
+        subjects = {place.start: name for name, place in self.source.voxels.items()}
+        draws = torch_generator(self.settings.run.seed, "stage1", "examples")
+        batch = stage1_settings(self.settings, self.kind).batch
+        for examples in self.source.epoch(batch, draws, None):
+            tokens = self.targets.of(examples, self.device)
+            table = tokens if isinstance(tokens, Tensor) else torch.cat(tokens, dim=1)
+            sizes = [len(group.betas) for group in examples.groups]
+            for group, part in zip(examples.groups, torch.split(table, sizes), strict=True):
+                yield subjects[group.voxels.start], group.betas, part
+
+    def _task(self, network: TokenNetwork) -> Stage1Task:
+        settings = stage1_settings(self.settings, self.kind)
+        parts = (self.source, self.validation, self.targets, settings)
+        return Stage1Task(network, *parts, self.settings.run.seed, self.device)
+
+
+def stage1_settings(settings: Settings, kind: str) -> Stage1Settings:
+    """Return the stage-1 settings of a BIT of this kind."""
+    return settings.bit_lowlevel if kind == "lowlevel" else settings.bit_semantic
+
+
+def targets_of(
+    kind: str,
+    images: BatchImages,
+    tokens: TokenFiles,
+    weights: Path | None,
+    settings: Settings,
+    device: torch.device,
+) -> SemanticTargets | LowlevelTargets:
+    """Return what a BIT of this kind predicts."""
+    if kind == "lowlevel":
+        network = load_backbone("vgg", settings.features.vgg, weights)
+        return LowlevelTargets(images, network.to(device))
+    name = settings.features.semantic_tokens
+    tower: Any = load_backbone("semantic_tokens", name, weights)
+    tower.halve_contrast = settings.features.halve_contrast
+    tower.use_precision(frozen_precision(settings, device))
+    return SemanticTargets(images, tower.to(device), tokens.open())
+
+
+def token_shape(targets: SemanticTargets | LowlevelTargets) -> tuple[int, int]:
+    """Return the number and the width of the tokens of an image."""
+    if isinstance(targets, SemanticTargets):
+        network: Any = targets.network
+        return int(network.n_tokens), int(network.width)
+    return targets.layout.n_tokens, targets.layout.width
+
+
+@dataclass(frozen=True)
+class BitInputs:
+    """Which BIT stage 1 trains, and over which V2C map."""
+
+    kind: Kind
+    """features that the BIT predicts"""
+    clusters: Path
+    """V2C map"""
+
+
+def run_stage1(
+    inputs: BitInputs,
+    data: PoolData,
+    files: ImageFiles,
+    tokens: TokenFiles,
+    settings: Settings,
+    out: BitOutput,
+    work: Work | None = None,
+) -> None:
+    """Train the decoder of this kind on a pool and write it; `work` None keeps no checkpoints.
+
+    Raises `PipelineError` where the V2C map is of other subjects or voxels than the betas.
+    """
+    device, kind = run_device(settings), inputs.kind
+    pool = data.load(settings)
+    targets = targets_of(kind, files.open(data), tokens, files.weights, settings, device)
+    clusters = read_artifact(inputs.clusters, "clusters")
+    require_same_subjects(inputs.clusters, clusters.attributes, pool.n_voxels)
+    spec = DecoderSpec(kind, pool.n_voxels, clusters, *token_shape(targets), settings)
+    decoder = new_decoder(spec)
+    source, validation = pool_source(pool, data.synthetic, stage1_settings(settings, kind))
+    network = files.inputs(TARGET_ROLES[kind], settings)
+    with resumable(
+        work, settings, {**vars(data), **network, **vars(tokens), **vars(inputs)}
+    ) as checkpoints:
+        history = decoder.fit(
+            Stage1Data(kind, source, validation, targets, settings, device, checkpoints)
+        )
+        decoder.save(out.bit, settings.run.seed)
+        write_table(out.history, history)
+
+
+@dataclass(frozen=True)
+class AdaptBitInputs:
+    """The BIT that a new subject's BIT shares its weights with, and the subject's V2C map."""
+
+    kind: Kind
+    """features that the BIT predicts"""
+    clusters: Path
+    """V2C map of the new subject, from assign_voxels"""
+    base_bit: Path
+    """BIT of the other subjects"""
+
+
+def run_adapt_bit(
+    inputs: AdaptBitInputs,
+    new: NewSubject,
+    files: ImageFiles,
+    tokens: TokenFiles,
+    settings: Settings,
+    out: BitOutput,
+    work: Work | None = None,
+) -> None:
+    """Train a new subject's voxel embeddings in stage 1; `work` None keeps no checkpoints."""
+    device, kind = run_device(settings), inputs.kind
+    base = load_bit(inputs.base_bit)
+    require_same_sizes(inputs.base_bit, base, settings.bit, kind)
+    source, fmri = new.load(settings)
+    clusters = read_artifact(inputs.clusters, "clusters")
+    model = new_subject_bit(base.model, clusters, inputs.clusters).to(device)
+    targets = targets_of(kind, files.open(new), tokens, files.weights, settings, device)
+    stage1, seed = stage1_settings(settings, kind), settings.run.seed
+    task = Stage1Task(model, source, None, targets, stage1, seed, device)
+    network = files.inputs(TARGET_ROLES[kind], settings)
+    with resumable(
+        work, settings, {**vars(new), **network, **vars(tokens), **vars(inputs)}
+    ) as checkpoints:
+        history = adapt_bit(task, model, settings.transfer, checkpoints)
+        slices = subject_slices({new.subject: fmri.n_voxels})
+        BitDecoder(model, slices, kind, base.calibration).save(out.bit, seed)
+        write_table(out.history, history)

@@ -1,8 +1,8 @@
-"""Predicted fMRI for images that nobody saw (paper sections 4, D.1).
+"""Predicted fMRI of external images (paper sections 4, D.1).
 
-The encoder's hoisted form predicts all voxels of all its subjects, image batch by image batch, so
-that the frozen backbone sees each image once. Float16 rows are written as they come: never more
-than a batch's predictions is in memory.
+The encoder's hoisted form predicts all voxels of all subjects, one batch of images at a time, so
+that the frozen backbone sees each image once. Float16 rows are written at once: memory holds the
+predictions of one batch.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,9 @@ def synthesize_fmri(
 ) -> None:
     """Write the predicted z-scores of all voxels of each subject of the encoder.
 
-    Makes one `ShardedArray` of float16 (images, voxels) a subject in the folder `out/<subject>`:
-    every image in its order, `images.rows_per_shard` rows a shard. Raises `PipelineError` where a
-    prediction is no finite float16; no subject then has an index.
+    Makes one `ShardedArray` of float16 (images, voxels) per subject in the folder `out/<subject>`:
+    all images in order, `images.rows_per_shard` rows per shard. Raises `PipelineError` where a
+    prediction is no finite float16; then no subject gets an index.
     """
     encoder = encoder.to(device).eval()
     encoder.use_precision(encoder_precision(settings, device))
@@ -80,6 +80,10 @@ def _as_float16(rows: Float[Tensor, "batch voxels"], folder: Path) -> bytes:
     half = rows.to(torch.float16)
     if not half.isfinite().all():
         raise PipelineError(
-            folder, "finite predictions within float16", "NaN or infinity", "rerun train_encoder"
+            folder,
+            "finite predictions within float16",
+            "NaN or infinity",
+            "rerun train_encoder",
+            code="bad-values",
         )
     return half.cpu().numpy().tobytes()

@@ -13,7 +13,7 @@ from brainit.commands.plan.models import target_shape
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, parse_sections
 from brainit.features.registry import load_backbone
-from brainit.features.vgg_tokens import VggTokenLayout
+from brainit.features.vgg import VggTokenLayout
 from brainit.models.cross_transformer import CrossTransformer
 
 SUBJECTS = [f"subj0{number}" for number in range(1, 9)]

@@ -14,15 +14,17 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.data.fmri import SubjectFmri
+from brainit.data.images import ImageStore
 from brainit.features.generator import Generator
 from brainit.features.refiner import SdxlRefiner
 from brainit.features.registry import load_backbone
 from brainit.features.semantic_tokens import SemanticTokens
 from brainit.features.unclip import build_parts
 from brainit.steps import extract_features
-from brainit.training.bit_inputs import TrainingFiles, targets_of
-from brainit.training.examples import ExampleSource
-from brainit.training.targets import SemanticTargets
+from brainit.training.examples import BatchImages, ExampleSource
+from brainit.training.inputs import TokenFiles
+from brainit.training.losses import SemanticTargets
+from brainit.training.stage1 import targets_of
 
 HALVES = [(torch.bfloat16, 0.03), (torch.float16, 0.004)]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -115,8 +117,8 @@ def test_targets_of_training_are_computed_as_the_settings_say(
     name: str, dtype: str, tmp_path: Path
 ) -> None:
     write_shards(tmp_path / "stimuli", iter([np.zeros((2, 8, 8, 3), dtype=np.uint8)]))
-    files = TrainingFiles(tmp_path / "stimuli", None, {})
-    targets = targets_of("semantic", files, settings_with(name), CPU)
+    images = BatchImages(ImageStore(tmp_path / "stimuli"), None)
+    targets = targets_of("semantic", images, TokenFiles(), None, settings_with(name), CPU)
     network = targets.network
     assert isinstance(network, SemanticTokens)
     assert types_of(network.clip.visual) == {getattr(torch, dtype)}
@@ -125,13 +127,13 @@ def test_targets_of_training_are_computed_as_the_settings_say(
 def test_targets_heed_their_setting_and_not_the_autocast_of_the_training(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, size=(3, 32, 32, 3)).astype(np.uint8)
     write_shards(tmp_path / "stimuli", iter([pixels]))
-    files = TrainingFiles(tmp_path / "stimuli", None, {})
+    images = BatchImages(ImageStore(tmp_path / "stimuli"), None)
     own = SubjectFmri("subj01", np.zeros((3, 4), np.float16), np.arange(3), np.ones(3, np.int64))
     source = ExampleSource({"subj01": own}, {}, {"subj01": slice(0, 4)})
     batch = next(source.epoch(3, torch.Generator().manual_seed(0), None))
     found = {}
     for name in ("float32", "bfloat16"):
-        targets = targets_of("semantic", files, settings_with(name), CPU)
+        targets = targets_of("semantic", images, TokenFiles(), None, settings_with(name), CPU)
         assert isinstance(targets, SemanticTargets)
         plain = targets.of(batch, CPU)
         with torch.autocast("cpu", dtype=torch.bfloat16):

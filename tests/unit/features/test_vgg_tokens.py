@@ -9,7 +9,7 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.features.vgg_tokens import VggTokenLayout, maps_to_tokens, tokens_at, tokens_to_maps
+from brainit.features.vgg import VggTokenLayout, maps_to_tokens, tokens_at, tokens_to_maps
 
 DEMO = ((8, 16, 32, 64, 64), (32, 16, 8, 4, 2))
 

@@ -9,8 +9,10 @@ import torch
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
-from brainit.models.brain_mlp import BrainMlp, load_mlp, save_mlp
-from brainit.models.brain_transformer import SubjectBatch, load_bit
+from brainit.models.brain_decoder import SubjectBatch
+from brainit.models.brain_mlp import BrainMlp, MlpDecoder
+from brainit.models.brain_transformer import load_bit
+from brainit.models.subject_voxels import subject_slices
 from brainit.models.token_calibration import TokenCalibration
 
 SUBJECTS = {"subj01": 3, "subj05": 4}
@@ -57,16 +59,18 @@ def test_groups_are_decoded_as_each_alone(mlp: BrainMlp) -> None:
 
 
 def test_betas_of_other_voxels_are_refused(mlp: BrainMlp) -> None:
-    with pytest.raises(PipelineError, match="expected 4 voxels, found 3"):
+    with pytest.raises(PipelineError) as error:
         mlp(torch.ones(1, 3), SECOND)
+    assert error.value.code == "inconsistent-inputs"
+    assert (error.value.expected, error.value.found) == ("4 voxels", "3")
 
 
 def test_file_gives_the_same_model(mlp: BrainMlp, tmp_path: Path) -> None:
     path = tmp_path / "bit.safetensors"
     weight = 2 * torch.eye(2).expand(2, 2, 2)
     calibration = TokenCalibration(weight, torch.ones(2, 2), torch.tensor([2, 1]))
-    save_mlp(path, mlp, SUBJECTS, 3, calibration)
-    loaded = load_mlp(path)
+    MlpDecoder(mlp, subject_slices(SUBJECTS), calibration).save(path, 3)
+    loaded = MlpDecoder.load(path)
     assert loaded.subjects == {"subj01": slice(0, 3), "subj05": SECOND}
     betas = torch.ones(2, 4)
     assert torch.equal(loaded.model(betas, SECOND), mlp(betas, SECOND))
@@ -76,11 +80,13 @@ def test_file_gives_the_same_model(mlp: BrainMlp, tmp_path: Path) -> None:
 
 def test_foreign_and_damaged_files_are_refused(mlp: BrainMlp, tmp_path: Path) -> None:
     path = tmp_path / "bit.safetensors"
-    save_mlp(path, mlp, SUBJECTS, 3)
-    with pytest.raises(PipelineError, match="bit"):
+    MlpDecoder(mlp, subject_slices(SUBJECTS)).save(path, 3)
+    with pytest.raises(PipelineError) as error:
         load_bit(path)
+    assert "'bit'" in error.value.expected and "'mlp'" in error.value.found
     found = read_artifact(path, "mlp")
     kept = {name: found[name] for name in found.tensors if name != "head.bias"}
     write_artifact(path, "mlp", kept, found.attributes)
-    with pytest.raises(PipelineError, match=r"(?s)weights that fit.*rerun train_bit_lowlevel"):
-        load_mlp(path)
+    with pytest.raises(PipelineError) as error:
+        MlpDecoder.load(path)
+    assert error.value.code == "inconsistent-inputs" and "head.bias" in error.value.found

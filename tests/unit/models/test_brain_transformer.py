@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.refusals import refused
 from torch import Tensor
 
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.models.authors.bit_names import from_released_names
 from brainit.models.brain_transformer import BrainInteractionTransformer, SubjectBatch
@@ -71,7 +71,7 @@ def test_golden_prediction_subset_and_cross_attention(
 
 
 def test_unknown_released_name_is_refused() -> None:
-    with pytest.raises(PipelineError, match="expected names of the released BIT, found optimizer"):
+    with refused("wrong-kind", "optimizer"):
         from_released_names({"optimizer": torch.zeros(1)}, torch.zeros(1))
 
 
@@ -193,12 +193,12 @@ def test_initial_embeddings_have_the_published_spread() -> None:
 
 
 def test_clusters_out_of_range_are_refused() -> None:
-    with pytest.raises(PipelineError, match=r"expected clusters 0\.\.7, found clusters 0\.\.8"):
+    with refused("bad-values", "0..7", "0..8"):
         small_bit(torch.arange(9))
 
 
 def test_betas_of_another_subject_are_refused(bit: BrainInteractionTransformer) -> None:
-    with pytest.raises(PipelineError, match="expected 40 voxels, found 50"):
+    with refused("inconsistent-inputs", "40 voxels", "50"):
         bit(draws(1, 50, "second"), slice(0, 40))
 
 

@@ -3,8 +3,8 @@ from types import ModuleType
 
 import pytest
 import torch
+from tests.refusals import refused
 
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import DipSettings
 from brainit.models.deep_image_prior import SkipNetStack, reflect_one, resize
@@ -106,12 +106,19 @@ def test_resize_equals_interpolate(side, mode):
         assert (resize(maps, side, mode) - plain).abs().max() < 1e-12
 
 
-def test_resize_to_the_same_side_is_the_identity():
-    maps = torch.rand(1, 3, 8, 8)
-    assert resize(maps, 8, "bicubic") is maps
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_resize_to_the_same_side_keeps_the_maps_and_their_gradient(mode):
+    """As interpolation does, to the bit: its weights are then 1 and 0."""
+    maps = torch.rand(1, 3, 8, 8, generator=torch_generator(0, "maps")).requires_grad_()
+    found = resize(maps, 8, mode)
+    wanted = torch.nn.functional.interpolate(maps.detach(), (8, 8), mode=mode, antialias=True)
+    assert torch.equal(found, wanted) and torch.equal(found, maps)
+    weights = torch.rand(1, 3, 8, 8, generator=torch_generator(0, "weights"))
+    (found * weights).sum().backward()
+    assert torch.equal(maps.grad, weights)
 
 
 @pytest.mark.parametrize("size", [12, 30, 8])
 def test_size_that_cannot_be_halved_is_refused(size):
-    with pytest.raises(PipelineError, match="dip.size: expected a multiple of 8, at least 16"):
+    with refused("invalid-setting", "dip.size", "multiple of 8", "at least 16"):
         make_stack([1], SETTINGS.model_copy(update={"size": size, "n_scales": 3}))

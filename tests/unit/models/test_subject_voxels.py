@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from tests.refusals import refused
 
-from brainit.core.errors import PipelineError
 from brainit.models.subject_voxels import require_same_subjects, subject_slices, voxel_counts
 
 SUBJECTS = {"subj05": 18, "subj01": 12}
@@ -24,7 +24,7 @@ def test_counts_follow_the_order_of_the_subjects(counts: object) -> None:
 
 @pytest.mark.parametrize("counts", [{"subj05": 18}, [18], [18, None], 30])
 def test_a_subject_without_a_count_is_refused(counts: object) -> None:
-    with pytest.raises(PipelineError, match="expected a voxel count for each subject"):
+    with refused("missing-data", "subj05"):
         voxel_counts(PATH, {**NAMED, "n_voxels": counts})
 
 
@@ -39,5 +39,5 @@ def test_a_subject_without_a_count_is_refused(counts: object) -> None:
 )
 def test_other_subjects_are_refused(other: dict[str, int]) -> None:
     require_same_subjects(PATH, NAMED, SUBJECTS)
-    with pytest.raises(PipelineError, match=r"found V2C of another subject set.*Fix: rerun"):
+    with refused("inconsistent-inputs", "subj05", "cluster_voxels"):
         require_same_subjects(PATH, NAMED, other)

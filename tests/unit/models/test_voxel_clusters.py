@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
+from tests.refusals import refused
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
@@ -101,16 +102,16 @@ def test_atlas_is_taken_as_given() -> None:
 @pytest.mark.parametrize("method", ["coordinates", "atlas"])
 def test_method_without_what_it_needs(method: str) -> None:
     settings = ClusterSettings(method=method, n_clusters=4)  # type: ignore[arg-type]
-    with pytest.raises(PipelineError, match=method):
+    with refused("missing-data", method):
         cluster_voxels(blobs()[0], settings, seed=1)
 
 
 def test_too_few_voxels_or_not_finite() -> None:
     embedding, _ = blobs()
-    with pytest.raises(PipelineError, match="at least 4 voxels"):
+    with refused("bad-values", "at least 4 voxels"):
         cluster_voxels(embedding[:3], FOUR, seed=1)
     embedding[3, 2] = np.nan
-    with pytest.raises(PipelineError, match="1 not finite"):
+    with refused("bad-values", "1 not finite"):
         cluster_voxels(embedding, FOUR, seed=1)
 
 
@@ -133,9 +134,9 @@ def test_new_voxels_by_the_mixture_and_without_one() -> None:
     settings = FOUR.model_copy(update={"new_voxel": "gmm"})
     cluster, _ = assign_voxels(base, base, result.voxel_cluster, settings, result.tensors)
     assert np.array_equal(cluster, result.voxel_cluster)
-    with pytest.raises(PipelineError, match="gmm"):
+    with refused("missing-data", "gmm"):
         assign_voxels(base, base, result.voxel_cluster, settings, {})
-    with pytest.raises(PipelineError, match="width"):
+    with refused("inconsistent-inputs", "width"):
         assign_voxels(base[:, :3], base, result.voxel_cluster, FOUR, {})
 
 
@@ -188,7 +189,7 @@ def test_voxel_tables_and_clusters_of_other_subjects(tmp_path: Path) -> None:
     other = {"subj01": 60, "subj05": 60}
     out = (tmp_path / "clusters.safetensors", tmp_path / "summary.csv")
     settings = Settings(clusters=FOUR)
-    with pytest.raises(PipelineError, match="voxels of"):
+    with refused("inconsistent-inputs", "--voxels"):
         write_clusters(base, write_voxels(tmp_path, other), settings, *out)
     atlas = Settings(clusters=ClusterSettings(method="atlas"))
     tables = write_voxels(tmp_path, N_VOXELS)
@@ -196,5 +197,5 @@ def test_voxel_tables_and_clusters_of_other_subjects(tmp_path: Path) -> None:
         write_clusters(base, tables, atlas, *out)
     write_clusters(base, tables, settings, *out)
     stranger = write_encoder(tmp_path / "stranger.safetensors", embedding, other)
-    with pytest.raises(PipelineError, match="another subject set"):
+    with refused("inconsistent-inputs", "subj"):
         write_assigned(base, stranger, out[0], settings, tmp_path / "assigned.safetensors")

@@ -3,8 +3,8 @@ from types import ModuleType
 
 import pytest
 import torch
+from tests.refusals import refused
 
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import DipSettings
 from brainit.models.deep_image_prior import SkipNetStack
@@ -116,8 +116,8 @@ def test_true_features_give_the_image_back(plain):
 
 def test_bad_features_are_refused(vgg):
     targets = targets_of(vgg, 2)
-    with pytest.raises(PipelineError, match="layer 0: expected 3 > 0 images, found 2"):
+    with refused("wrong-shape", "layer 0", "3 > 0 images", "found 2"):
         invert_features(targets, [0, 1, 2], vgg, SETTINGS, 0, CPU)
     targets[1][0, 0, 0, 0] = float("nan")
-    with pytest.raises(PipelineError, match="layer 1: expected finite numbers, found NaN or inf"):
+    with refused("bad-values", "layer 1", "NaN"):
         invert_features(targets, [0, 1], vgg, SETTINGS, 0, CPU)

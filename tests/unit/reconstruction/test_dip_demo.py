@@ -7,8 +7,8 @@ import yaml
 
 from brainit.core.settings import DipSettings
 from brainit.core.streams import numpy_generator
+from brainit.data.images import resize_images
 from brainit.features.registry import load_backbone
-from brainit.features.resize import resize_images
 from brainit.reconstruction.dip import invert_features
 from brainit.simulation.scene_drawing import render_scene
 from brainit.simulation.scenes import draw_scene

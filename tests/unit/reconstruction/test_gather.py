@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from tests.refusals import refused
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ReconSettings, RunSettings, Settings
@@ -83,7 +84,7 @@ def test_kinds_made_with_different_models_are_refused(tmp_path, stimuli):
     parts = {kind: write_kind(tmp_path, kind, [[3, 5]]) for kind in KINDS}
     other = {"bit_semantic": BIT, "generator": {**GENERATOR, "sha256": "trained anew"}}
     parts["fused"] = write_kind(tmp_path, "fused", [[3, 5]], models=other)
-    with pytest.raises(PipelineError, match="another behind the fused images"):
+    with refused("inconsistent-inputs", "fused"):
         gather_reconstructions("subj01", "40h", stimuli, parts, tmp_path / "out", SETTINGS)
     assert not (tmp_path / "out").exists()
 
@@ -145,10 +146,10 @@ def test_lowlevel_images_alone_make_a_folder(tmp_path, stimuli):
 def test_kinds_that_disagree_are_refused(tmp_path, stimuli):
     parts = {kind: write_kind(tmp_path, kind, [[3, 5]]) for kind in KINDS}
     short = {**parts, "lowlevel": write_kind(tmp_path, "lowlevel", [[3], [4]])}
-    with pytest.raises(PipelineError, match="lowlevel shards of subj01, run 40h: expected the 2"):
+    with refused("inconsistent-inputs", "lowlevel shards of subj01, run 40h", "the 2 images"):
         gather_reconstructions("subj01", "40h", stimuli, short, tmp_path / "r", SETTINGS)
     other = {**parts, "semantic": write_kind(tmp_path, "semantic", [[3, 5]], seed=7)}
-    with pytest.raises(PipelineError, match="semantic shards of subj01"):
+    with refused("inconsistent-inputs", "semantic shards of subj01"):
         gather_reconstructions("subj01", "40h", stimuli, other, tmp_path / "r", SETTINGS)
     assert not (tmp_path / "r").exists()
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from brainit.reconstruction.noise_schedule import alphas_cumprod, noise_schedule
+from brainit.reconstruction.sampling import alphas_cumprod, noise_schedule
 
 
 def plain_sigma(timestep: int) -> float:

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.refusals import refused
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
@@ -20,20 +21,25 @@ from brainit.core.settings import (
 )
 from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
-from brainit.features.vgg_tokens import VggTokenLayout, tokens_to_maps
+from brainit.features.vgg import VggTokenLayout, tokens_to_maps
 from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
 from brainit.models.generator_file import save_generator
-from brainit.reconstruction import semantic
+from brainit.reconstruction import diffusion
+from brainit.reconstruction.diffusion import (
+    FusedInputs,
+    SemanticInputs,
+    reconstruct_fused,
+    reconstruct_semantic,
+)
 from brainit.reconstruction.dip import invert_features
 from brainit.reconstruction.lowlevel import reconstruct_lowlevel
 from brainit.reconstruction.parts import join_parts, read_part, write_part
 from brainit.reconstruction.predictions import (
     DecodingJob,
-    load_job_bit,
+    load_job_decoder,
     predict_tokens,
     shard_fmri,
 )
-from brainit.reconstruction.semantic import reconstruct_semantic
 
 CPU = torch.device("cpu")
 N_VOXELS = 12
@@ -116,7 +122,7 @@ def test_tokens_are_those_of_averaged_trials_or_averages_over_trials(job, averag
     settings = SETTINGS.model_copy(update={"nsd": nsd})
     fmri, images = shard_fmri(job, settings)
     assert images.tolist() == sorted(TEST_IDS)
-    bit = load_job_bit(job, "lowlevel", fmri.n_voxels, settings)
+    bit = load_job_decoder(job, "lowlevel", fmri.n_voxels, settings)
     tokens = predict_tokens(bit, fmri, images, 2, CPU)
     wanted = plain_tokens(job, average)
     for row, nsd_id in enumerate(images):
@@ -139,7 +145,7 @@ def test_lowlevel_images_are_the_inverted_predictions_whatever_the_shards(job):
     whole = reconstruct_lowlevel(job, SETTINGS)
     vgg = load_backbone("vgg", "demo_vgg_bn")
     fmri, images = shard_fmri(job, SETTINGS)
-    bit = load_job_bit(job, "lowlevel", fmri.n_voxels, SETTINGS)
+    bit = load_job_decoder(job, "lowlevel", fmri.n_voxels, SETTINGS)
     tokens = predict_tokens(bit, fmri, images, 2, CPU)
     maps = tokens_to_maps(tokens, VggTokenLayout(vgg.channels, vgg.map_sizes))
     wanted = invert_features(maps, images.tolist(), vgg, SETTINGS.dip, 42, CPU)
@@ -165,8 +171,12 @@ def sharded(job: DecodingJob, n_shards: int, folder: Path) -> dict[str, bytes]:
         guided = replace(own, bit=folder / "semantic.safetensors")
         low, generator = parts["lowlevel"][k], folder / "generator.safetensors"
         write_part(low, reconstruct_lowlevel(own, SETTINGS))
-        write_part(parts["semantic"][k], reconstruct_semantic(guided, generator, SETTINGS))
-        write_part(parts["fused"][k], reconstruct_semantic(guided, generator, SETTINGS, low))
+        write_part(
+            parts["semantic"][k], reconstruct_semantic(guided, SemanticInputs(generator), SETTINGS)
+        )
+        write_part(
+            parts["fused"][k], reconstruct_fused(guided, FusedInputs(generator, low), SETTINGS)
+        )
     for kind in kinds:
         write_part(folder / kind, join_parts(parts[kind], kind, job.subject))
     return {kind: (folder / kind).read_bytes() for kind in kinds}
@@ -210,42 +220,44 @@ class FlatGenerator(torch.nn.Module):
 
 
 def test_fused_images_start_from_the_low_level_shard(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(semantic, "load_generator", lambda *_: FlatGenerator())
+    monkeypatch.setattr(diffusion, "load_generator", lambda *_: FlatGenerator())
     write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
     lowlevel = reconstruct_lowlevel(job, SETTINGS)
     write_part(tmp_path / "low.safetensors", lowlevel)
     job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
-    fused = reconstruct_semantic(job, tmp_path / "g", SETTINGS, tmp_path / "low.safetensors")
+    fused = reconstruct_fused(
+        job, FusedInputs(tmp_path / "g", tmp_path / "low.safetensors"), SETTINGS
+    )
     assert fused.attributes["kind"] == "fused"
     digests = {role: made["sha256"] for role, made in fused.attributes["models"].items()}
     expected = {"bit_semantic": job.bit, "generator": tmp_path / "g"}
     assert digests == {role: sha256_of(path) for role, path in expected.items()}
-    with pytest.raises(PipelineError, match="the generator of the run"):
-        reconstruct_semantic(job, tmp_path / "gone", SETTINGS)
+    with refused("missing-file", "the generator of the run", "gone"):
+        reconstruct_semantic(job, SemanticInputs(tmp_path / "gone"), SETTINGS)
     assert fused.nsd_id.tolist() == sorted(TEST_IDS)
-    bare = reconstruct_semantic(job, tmp_path / "g", SETTINGS)
+    bare = reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), SETTINGS)
     assert bare.attributes["kind"] == "semantic"
     assert not np.array_equal(bare.image, fused.image)
-    with pytest.raises(PipelineError, match="low-level images of the 2 test images of this shard"):
+    with refused("inconsistent-inputs", "2 test images"):
         one = DecodingJob(job.subject, job.betas, job.trials, job.bit, "0/2")
         two = SETTINGS.model_copy(update={"dip": DipSettings(chunk=2, size=32)})
-        reconstruct_semantic(one, tmp_path / "g", two, tmp_path / "low.safetensors")
+        reconstruct_fused(one, FusedInputs(tmp_path / "g", tmp_path / "low.safetensors"), two)
 
 
 def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_path, monkeypatch):
     features = SETTINGS.features.model_copy(update={"refiner": "zavychromaxl_v30"})
     settings = SETTINGS.model_copy(update={"features": features})
-    monkeypatch.setattr(semantic, "load_generator", lambda *_: FlatGenerator())
+    monkeypatch.setattr(diffusion, "load_generator", lambda *_: FlatGenerator())
     write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
     job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
-    bare = reconstruct_semantic(job, tmp_path / "g", SETTINGS)
+    bare = reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), SETTINGS)
     with pytest.raises(PipelineError, match="no file. Fix: brainit weights fetch zavychromaxl"):
-        reconstruct_semantic(job, tmp_path / "g", settings)
-    monkeypatch.setattr(semantic, "require_weights", lambda *_: None)
+        reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), settings)
+    monkeypatch.setattr(diffusion, "require_weights", lambda *_: None)
     refiner = FlatGenerator()
-    monkeypatch.setattr(semantic, "load_backbone", lambda *_: refiner)
-    monkeypatch.setattr(semantic, "refine_images", lambda _, images, *rest: 1 - images)
-    refined = reconstruct_semantic(job, tmp_path / "g", settings)
+    monkeypatch.setattr(diffusion, "load_backbone", lambda *_: refiner)
+    monkeypatch.setattr(diffusion, "refine_images", lambda _, images, *rest: 1 - images)
+    refined = reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), settings)
     assert np.abs(refined.image.astype(int) - (255 - bare.image.astype(int))).max() <= 1
     assert bare.image.std() > 1
     assert bare.unrefined is None and refined.unrefined is None
@@ -253,16 +265,18 @@ def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_pat
 
 
 def test_fused_images_are_kept_as_they_were_before_the_refiner(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(semantic, "load_generator", lambda *_: FlatGenerator())
-    monkeypatch.setattr(semantic, "require_weights", lambda *_: None)
-    monkeypatch.setattr(semantic, "load_backbone", lambda *_: FlatGenerator())
-    monkeypatch.setattr(semantic, "refine_images", lambda _, images, *rest: 1 - images)
+    monkeypatch.setattr(diffusion, "load_generator", lambda *_: FlatGenerator())
+    monkeypatch.setattr(diffusion, "require_weights", lambda *_: None)
+    monkeypatch.setattr(diffusion, "load_backbone", lambda *_: FlatGenerator())
+    monkeypatch.setattr(diffusion, "refine_images", lambda _, images, *rest: 1 - images)
     write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
     write_part(tmp_path / "low.safetensors", reconstruct_lowlevel(job, SETTINGS))
     job = replace(job, bit=tmp_path / "semantic.safetensors")
     features = SETTINGS.features.model_copy(update={"refiner": "zavychromaxl_v30"})
     found = {
-        name: reconstruct_semantic(job, tmp_path / "g", settings, tmp_path / "low.safetensors")
+        name: reconstruct_fused(
+            job, FusedInputs(tmp_path / "g", tmp_path / "low.safetensors"), settings
+        )
         for name, settings in (
             ("without", SETTINGS),
             ("with", SETTINGS.model_copy(update={"features": features})),
@@ -275,26 +289,28 @@ def test_fused_images_are_kept_as_they_were_before_the_refiner(job, tmp_path, mo
 
 def test_sampling_runs_in_the_precision_of_the_settings(job, tmp_path, monkeypatch):
     generator = FlatGenerator()
-    monkeypatch.setattr(semantic, "load_generator", lambda *_: generator)
+    monkeypatch.setattr(diffusion, "load_generator", lambda *_: generator)
     write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
     job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
     for name, dtype in (("auto", torch.float32), ("bfloat16", torch.bfloat16)):
         features = SETTINGS.features.model_copy(update={"precision": name})
         part = reconstruct_semantic(
-            job, tmp_path / "g", SETTINGS.model_copy(update={"features": features})
+            job,
+            SemanticInputs(tmp_path / "g"),
+            SETTINGS.model_copy(update={"features": features}),
         )
         assert generator.asked_for == dtype
         assert part.attributes["settings"]["features"]["precision"] == name
 
 
 def test_bits_that_do_not_fit_are_refused(job, tmp_path):
-    with pytest.raises(PipelineError, match="semantic BIT"):
-        load_job_bit(job, "semantic", N_VOXELS, SETTINGS)
-    with pytest.raises(PipelineError, match="a lowlevel BIT of subj02 with 13 voxels"):
-        load_job_bit(job, "lowlevel", 13, SETTINGS)
+    with refused("wrong-settings", "semantic", "lowlevel"):
+        load_job_decoder(job, "semantic", N_VOXELS, SETTINGS)
+    with refused("inconsistent-inputs", "subj02 with 13 voxels"):
+        load_job_decoder(job, "lowlevel", 13, SETTINGS)
     other = DecodingJob("subj07", job.betas, job.trials, job.bit, "0/1")
-    with pytest.raises(PipelineError, match="a lowlevel BIT of subj07 with 12 voxels, found a BIT"):
-        load_job_bit(other, "lowlevel", N_VOXELS, SETTINGS)
+    with refused("inconsistent-inputs", "subj07 with 12 voxels", "'subj02': 12"):
+        load_job_decoder(other, "lowlevel", N_VOXELS, SETTINGS)
     wider = SETTINGS.model_copy(update={"bit": BitSettings(width=16, n_heads=2, n_blocks=1)})
-    with pytest.raises(PipelineError, match="a checkpoint of other settings"):
-        load_job_bit(job, "lowlevel", N_VOXELS, wider)
+    with refused("wrong-settings", "'width': 16", "'width': 8"):
+        load_job_decoder(job, "lowlevel", N_VOXELS, wider)

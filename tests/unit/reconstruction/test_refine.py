@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from tests.refusals import refused
 from torch import Tensor, nn
 
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
-from brainit.reconstruction.noise_schedule import alphas_cumprod
 from brainit.reconstruction.refine import refine_images
+from brainit.reconstruction.sampling import alphas_cumprod
 
 SETTINGS = ReconSettings(batch=4)
 
@@ -70,5 +70,5 @@ def test_noise_at_the_start_is_the_released_codes() -> None:
 
 def test_a_start_outside_the_schedule_is_refused() -> None:
     settings = ReconSettings(refiner_steps=9, refiner_start=9)
-    with pytest.raises(PipelineError, match="recon.refiner_start: expected below 9, found 9"):
+    with refused("invalid-setting", "recon.refiner_start", "below 9"):
         refine_images(ToyRefiner(), torch.zeros(1, 3, 8, 8), [0], settings, 0)

@@ -23,7 +23,7 @@ from brainit.evaluation.encoder import EncoderPredictions
 from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
 from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.evaluation.truth import VoxelTruth
-from brainit.models.brain_transformer import BrainInteractionTransformer, LoadedBit
+from brainit.models.brain_transformer import BitDecoder, BrainInteractionTransformer
 from brainit.report import style
 from brainit.report.attention_figures import (
     content_selectivity,
@@ -180,7 +180,7 @@ def small_voxels(rng: np.random.Generator) -> Artifact:
     return Artifact(tensors, {"space": "fsaverage5"})
 
 
-def small_bit(n_queries: int = 16) -> tuple[LoadedBit, SubjectFmri, np.ndarray]:
+def small_bit(n_queries: int = 16) -> tuple[BitDecoder, SubjectFmri, np.ndarray]:
     rng = np.random.default_rng(2)
     with seeded_init(0, "bit"):
         model = BrainInteractionTransformer(
@@ -199,7 +199,7 @@ def small_bit(n_queries: int = 16) -> tuple[LoadedBit, SubjectFmri, np.ndarray]:
     ids = np.arange(3)
     fmri = SubjectFmri("subj01", betas, ids, np.ones(3, dtype=np.int64))
     hemisphere = rng.integers(0, 2, size=30)
-    return LoadedBit(model.eval(), subjects, "semantic", {}), fmri, hemisphere
+    return BitDecoder(model.eval(), subjects, "semantic"), fmri, hemisphere
 
 
 def made_up_attention():  # type: ignore[no-untyped-def]

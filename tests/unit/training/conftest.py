@@ -6,8 +6,7 @@ from tests.unit.training.tiny_examples import N_EXTERNAL, N_VOXELS, fmri
 
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.data.images import ImageStore
-from brainit.training.examples import ExampleSource
-from brainit.training.targets import BatchImages
+from brainit.training.examples import BatchImages, ExampleSource
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from brainit.features.vgg_tokens import maps_to_tokens
+from brainit.features.vgg import maps_to_tokens
 
 
 def test_a_shape_that_contradicts_its_signature_is_refused() -> None:

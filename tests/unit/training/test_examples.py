@@ -1,7 +1,6 @@
 """An epoch's examples: each once, its own rows, its own voxels."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,8 @@ from tests.unit.training.tiny_examples import N_EXTERNAL
 
 from brainit.core.settings import Stage1Settings
 from brainit.data.fmri import FmriPool
-from brainit.training.bit_inputs import TrainingFiles, pool_source
 from brainit.training.examples import ExampleSource, VoxelDropout
+from brainit.training.inputs import pool_source
 
 
 def test_epoch_visits_every_example_once(source: ExampleSource) -> None:
@@ -62,12 +61,12 @@ def test_external_share_is_bounded(source: ExampleSource) -> None:
 
 @pytest.mark.parametrize(("per_real", "n_external"), [(None, 7), (0.5, 4), (0.0, 0), (3.0, 7)])
 def test_a_pool_is_mixed_as_set_for_stage_1(
-    source: ExampleSource, tmp_path: Path, per_real: float | None, n_external: int
+    source: ExampleSource, per_real: float | None, n_external: int
 ) -> None:
     pool = FmriPool(tuple(source.real), dict(source.real), dict(source.real))
     synthetic = {subject: shards.folder for subject, shards in source.synthetic.items()}
-    files = TrainingFiles(tmp_path, tmp_path, synthetic)
-    train, validation = pool_source(pool, files, Stage1Settings(external_per_real=per_real))
+    settings = Stage1Settings(external_per_real=per_real)
+    train, validation = pool_source(pool, synthetic, settings)
     assert (train.n_real, train.n_external, validation.n_external) == (9, n_external, 0)
     batches = list(train.epoch(4, torch.Generator().manual_seed(0), None))
     assert len(batches) == train.n_batches(4) == -(-(9 + n_external) // 4)

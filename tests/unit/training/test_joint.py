@@ -9,10 +9,9 @@ from brainit.core.seeds import torch_generator
 from brainit.core.settings import JointSettings, Stage1Settings
 from brainit.features.generator import Generator
 from brainit.features.registry import load_backbone
-from brainit.training.examples import ExampleSource
-from brainit.training.joint import JointTask, noise_with_offset, train_joint
-from brainit.training.positions import EpochPosition
-from brainit.training.targets import BatchImages
+from brainit.training.examples import BatchImages, ExampleSource
+from brainit.training.joint import JointBatch, JointTask, noise_with_offset, train_joint
+from brainit.training.resume import EpochPosition
 
 
 def test_joint_loss_is_the_noise_predictions_error(
@@ -24,7 +23,7 @@ def test_joint_loss_is_the_noise_predictions_error(
     parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
     task = JointTask(model, generator, source, None, images, *parts)
     batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
-    found = task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0)).item()
+    found = task.loss(JointBatch(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0))).item()
     draws = torch_generator(0, "x")
     latents = generator.encode(images.of(batch))
     noise = noise_with_offset(latents.shape, 0.04, draws)
@@ -52,7 +51,7 @@ def test_the_settings_say_how_many_examples_have_no_tokens(
     seen = []
     task.network.register_forward_pre_hook(lambda _, given: seen.append(given[2].dropped))
     with torch.no_grad():
-        n_batches = sum(1 for _ in task.losses(EpochPosition(task.draws(0))))
+        n_batches = len([task.loss(b) for b in task.batches(EpochPosition(task.draws(0)))])
     dropped = torch.cat(seen)
     assert n_batches > 3 and bool(dropped.any()) is has_some and not dropped.all()
 
@@ -70,9 +69,9 @@ def test_stage_2_makes_the_tokens_without_condition_once(
     parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
     task = JointTask(model, generator, source, None, images, *parts)
     with torch.no_grad():
-        n_batches = sum(1 for _ in task.losses(EpochPosition(task.draws(0))))
+        n_batches = len([task.loss(b) for b in task.batches(EpochPosition(task.draws(0)))])
         batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
-        task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 1.0))
+        task.loss(JointBatch(batch, task.draw(len(batch), torch_generator(0, "x"), 1.0)))
     assert n_batches == task.n_batches() > 3 and len(calls) == 1
     assert torch.equal(told[-1], none.expand(3, -1, -1))
 
@@ -96,7 +95,7 @@ def gradients_of_joint(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = task.loss(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0))
+        loss = task.loss(JointBatch(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0)))
     n_bytes = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     loss.backward()
     named = [*model.named_parameters(), *generator.unet.named_parameters()]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.refusals import refused
 from torch import Tensor
 
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.training.losses import infonce
 
@@ -116,5 +116,5 @@ def test_half_precision_predictions_are_summed_in_float32() -> None:
 
 def test_other_similarity_is_refused() -> None:
     prediction, target = pool(5)
-    with pytest.raises(PipelineError, match="expected dot or cosine, found euclid"):
+    with refused("invalid-setting", "dot", "cosine", "euclid"):
         infonce(prediction, target, rows=2, similarity="euclid")

@@ -12,8 +12,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import JointSettings
 from brainit.features.unclip import UNCLIP6, build_parts
 from brainit.training.joint import trained_weights
-from brainit.training.memory import require_memory, training_bytes
-from brainit.training.optimizers import make_optimizer
+from brainit.training.optimizers import make_optimizer, require_memory, training_bytes
 
 OPTIMIZERS: tuple[Literal["adamw", "adafactor"], ...] = ("adamw", "adafactor")
 
@@ -58,6 +57,8 @@ def test_a_gpu_too_small_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     card = SimpleNamespace(total_memory=24_000_000_000)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
     require_memory(torch.device("cuda"), 23_000_000_000)
-    with pytest.raises(PipelineError, match=r"expected 28.0 GB at least, found 24.0 GB. Fix: .*48"):
+    with pytest.raises(PipelineError) as error:
         require_memory(torch.device("cuda"), 28_000_000_000)
+    assert error.value.code == "out-of-memory" and "config/gpu_48gb.yaml" in error.value.fix
+    assert "28.0 GB" in error.value.expected and error.value.found == "24.0 GB"
     require_memory(torch.device("cpu"), 28_000_000_000)

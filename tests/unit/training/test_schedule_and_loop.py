@@ -1,27 +1,53 @@
-"""Warm-up ramps against their formulas, the plateau rule against torch's, and the loop."""
+"""Warm-up ramps by hand and in the loop, the plateau rule against torch's, and the loop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from brainit.training.loop import LoopPlan, fit
-from brainit.training.positions import EpochPosition
-from brainit.training.schedule import Plateau, cubic_warmup, linear_warmup
+from brainit.training.loop import LoopPlan, cubic_warmup, fit, linear_warmup, mean_in_order
+from brainit.training.optimizers import Plateau
+from brainit.training.resume import EpochPosition
 
 
-def test_cubic_warmup_is_the_formula() -> None:
-    for step in range(10):
-        assert cubic_warmup(step, 10) == pytest.approx(1e-3 + 0.999 * (step / 10) ** 3)
-    assert cubic_warmup(0, 10) == pytest.approx(1e-3)
+def test_cubic_warmup_has_the_values_of_its_formula() -> None:
+    """1e-3 + 0.999 (s / 10)^3, computed by hand in thousandths and rounded to 1e-9."""
+    by_hand = [0.001, 0.001999, 0.008992, 0.027973, 0.064936, 0.125875, 0.216784, 0.343657]
+    assert [round(cubic_warmup(step, 10), 9) for step in range(8)] == by_hand
     assert cubic_warmup(10, 10) == cubic_warmup(99, 10) == cubic_warmup(0, 0) == 1.0
+
+
+def test_the_warmup_sets_the_rate_of_each_step() -> None:
+    """Adam's first step moves by the rate, whatever the gradient."""
+    for warmup, rate in (("cubic", 0.125875), ("linear", 0.6)):
+        weight = nn.Parameter(torch.zeros(1))
+        plan = LoopPlan(9, 1e-3, 0.0, warmup_steps=10, warmup=warmup, max_steps=6)
+        history = fit([weight], Parabola(weight, 1e3, None), plan, "test")
+        assert history["lr"].iloc[-1] == pytest.approx(rate * 1e-3)
+        total = sum(cubic_warmup(s, 10) if warmup == "cubic" else (s + 1) / 10 for s in range(6))
+        assert weight.item() == pytest.approx(total * 1e-3, rel=1e-3)
 
 
 def test_linear_warmup() -> None:
     factors = [linear_warmup(s, 4) for s in range(6)]
     assert factors == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     assert linear_warmup(0, 0) == 1.0
+
+
+def test_the_encoders_rate_is_torchs_to_the_bit() -> None:
+    """Mode max, down to where torch makes no smaller change; products round as torch's."""
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=3e-3)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, mode="max", factor=0.1, patience=1, threshold=0.003, threshold_mode="abs"
+    )
+    ours = Plateau(1, 0.003, factor=3e-3, least_fall=1e-8)
+    scores = torch.rand(60, generator=torch.Generator().manual_seed(0)).tolist()
+    for score in scores:
+        reference.step(score)
+        assert ours.update(-score) == optimiser.param_groups[0]["lr"]
+    assert 0 < ours.factor < 1e-7, "it reached torch's least change"
 
 
 @pytest.mark.parametrize("patience", [0, 2])
@@ -50,14 +76,25 @@ class Parabola:
     def draws(self, epoch: int) -> torch.Generator:
         return torch.Generator().manual_seed(epoch)
 
-    def losses(self, position: EpochPosition) -> Iterator[Tensor]:
-        for _ in range(4):
-            yield (self.weight - self.goal).square().sum()
+    score_columns = ("val_loss",)
+    network = nn.Identity()
 
-    def validate(self) -> float | None:
+    def dropout(self, epoch: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def batches(self, position: EpochPosition) -> Iterator[int]:
+        yield from range(4)
+
+    def loss(self, batch: int) -> Tensor:
+        return (self.weight - self.goal).square().sum()
+
+    def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
+        return mean_in_order(losses)
+
+    def validate(self) -> tuple[float] | None:
         if self.validation is None:
             return None
-        return float((self.weight.detach() - self.validation).abs())
+        return (float((self.weight.detach() - self.validation).abs()),)
 
 
 def test_best_state_is_kept() -> None:
@@ -94,5 +131,14 @@ def test_accumulated_gradient_is_the_mean_of_the_batches() -> None:
 
 def test_training_stops_below_the_least_rate() -> None:
     weight = nn.Parameter(torch.zeros(1))
-    plan = LoopPlan(50, 1e-3, plateau_patience=1, plateau_threshold=9.0, min_lr=1e-5)
+    plan = LoopPlan(50, 1e-3, plateau=Plateau(1, 9.0), min_lr=1e-5)
     assert len(fit([weight], Parabola(weight, 1.0, 1.0), plan, "test")) < 10
+
+
+def test_the_highest_score_may_be_the_best() -> None:
+    """The distance from 1 falls, then rises: the best epoch is the farthest, the last."""
+    weight = nn.Parameter(torch.full((1,), 0.9))
+    plan = LoopPlan(5, 0.1, 0.0, best="highest")
+    history = fit([weight], Parabola(weight, 9.0, 1.0), plan, "test")
+    assert history["val_loss"].idxmax() == 4
+    assert abs(weight.item() - 1.0) == pytest.approx(history["val_loss"].max(), abs=1e-6)

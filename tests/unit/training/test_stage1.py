@@ -10,20 +10,21 @@ from torch.nn import functional as F
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import LowlevelSettings, Stage1Settings
+from brainit.core.settings import LowlevelSettings, Settings, Stage1Settings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.features.registry import load_backbone
+from brainit.features.vgg import maps_to_tokens
 from brainit.models.brain_mlp import BrainMlp
-from brainit.training.examples import ExampleSource
+from brainit.training.examples import BatchImages, ExampleSource
 from brainit.training.loop import LoopPlan, fit
-from brainit.training.positions import EpochPosition
+from brainit.training.losses import LowlevelTargets, SemanticTargets
+from brainit.training.resume import EpochPosition
 from brainit.training.stage1 import (
+    Stage1Data,
     Stage1Task,
     draw_positions,
     fit_calibration,
-    to_device,
 )
-from brainit.training.targets import BatchImages, LowlevelTargets, SemanticTargets
 
 
 def test_positions_are_distinct_within_an_image() -> None:
@@ -47,7 +48,7 @@ def test_lowlevel_loss_is_infonce_per_layer_in_plain_loops(
 ) -> None:
     task = lowlevel_task(source, images)
     batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
-    found = task.loss(batch, torch_generator(0, "x"))
+    found = task.loss(task.prepared(batch, torch_generator(0, "x")))
     layout = task.targets.layout
     positions = draw_positions(
         4, layout.tokens_per_layer, task.settings.queries_per_layer, torch_generator(0, "x")
@@ -75,7 +76,7 @@ def test_lowlevel_loss_may_be_the_mean_square_instead(
     task = lowlevel_task(source, images)
     task.settings = task.settings.model_copy(update={"loss": "mse"})
     batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
-    found = task.loss(batch, torch_generator(0, "x")).item()
+    found = task.loss(task.prepared(batch, torch_generator(0, "x"))).item()
     layout = task.targets.layout
     drawn = (layout.tokens_per_layer, task.settings.queries_per_layer)
     positions = draw_positions(4, *drawn, torch_generator(0, "x"))
@@ -109,7 +110,7 @@ def test_semantic_loss_is_the_mean_square_to_the_tokens(
         with torch.no_grad():
             tokens = network(store.images(batch.image[row : row + 1]))[0]
         total += float((predicted[row] - tokens).detach().square().mean())
-    found = task.loss(batch, torch_generator(0, "x")).item()
+    found = task.loss(task.prepared(batch, torch_generator(0, "x"))).item()
     assert found == pytest.approx(total / len(batch), rel=1e-4)
 
 
@@ -130,6 +131,10 @@ def test_cached_tokens_give_the_same_targets(
     torch.testing.assert_close(one, two, rtol=2e-3, atol=2e-3)
 
 
+def first_loss(task: Stage1Task) -> float:
+    return task.loss(next(task.batches(EpochPosition(task.draws(0))))).item()
+
+
 @pytest.mark.parametrize("decoder", ["bit", "mlp"])
 def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: BatchImages) -> None:
     task = lowlevel_task(source, images)
@@ -139,9 +144,9 @@ def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: Ba
         task.model = BrainMlp(n_voxels=21, hidden=8, **sizes)
     few = ExampleSource({"subj01": fmri("subj01", 4, 0)}, {}, source.voxels)
     task.train = few
-    losses = [next(iter(task.losses(EpochPosition(task.draws(0))))).item()]
+    losses = [first_loss(task)]
     fit(list(task.model.parameters()), task, LoopPlan(40, 2e-2), "test")
-    losses.append(next(iter(task.losses(EpochPosition(task.draws(0))))).item())
+    losses.append(first_loss(task))
     assert losses[1] < 0.6 * losses[0]
 
 
@@ -152,17 +157,40 @@ def test_calibration_needs_validation_examples(source: ExampleSource, images: Ba
     settings = LowlevelSettings(batch=4)
     model = bit(layout.n_tokens, layout.width)
     task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
-    with pytest.raises(PipelineError, match="with validation examples"):
+    with pytest.raises(PipelineError) as error:
         fit_calibration(task)
+    assert error.value.code == "missing-data" and "calibration" in error.value.where
     task.validation = source
     found = fit_calibration(task)
     predicted, true = [], []
     model.eval()
     with torch.no_grad():
         for batch in source.epoch(4, torch.Generator().manual_seed(9), None):
-            tokens = model.tokenize_mixed(to_device(batch, torch.device("cpu")))
+            tokens = model.tokenize_mixed(batch.groups_on(torch.device("cpu")))
             predicted.append(model.decode(tokens))
             true.append(torch.cat(targets.of(batch, torch.device("cpu")), dim=1))
     x, y = torch.cat(predicted), torch.cat(true)
     error = (found.apply(x) - y).square().mean()
     assert error < (y - y.mean((0, 1))).square().mean() < (x - y).square().mean()
+
+
+def test_examples_of_a_closed_form_decoder_are_those_of_training(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    """Each example once, all voxels, and the true tokens of its own image."""
+    vgg = load_backbone("vgg", "demo_vgg_bn")
+    targets = LowlevelTargets(images, vgg)
+    data = Stage1Data("lowlevel", source, source, targets, Settings(), torch.device("cpu"))
+    found = list(data.examples())
+    n_seen = {name: sum(len(b) for s, b, _ in found if s == name) for name in source.real}
+    assert sum(n_seen.values()) == source.n_real + source.n_external
+    for name, own in source.real.items():
+        betas = torch.cat([b for s, b, _ in found if s == name])
+        tokens = torch.cat([t for s, _, t in found if s == name])
+        assert betas.shape == (n_seen[name], own.betas.shape[1])
+        for row, nsd_id in zip(own.betas.astype(np.float32), own.nsd_id, strict=True):
+            place = (betas == torch.from_numpy(row)).all(1).nonzero().item()
+            with torch.no_grad():
+                maps = vgg(images.stimuli.images(np.array([nsd_id])))
+            wanted = torch.cat(maps_to_tokens(maps), dim=1)[0]
+            torch.testing.assert_close(tokens[place], wanted, rtol=1e-4, atol=1e-4)

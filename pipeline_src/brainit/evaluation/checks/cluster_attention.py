@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 from brainit.data.fmri import SubjectFmri
 from brainit.evaluation.checks.verdict import Check, at_least
-from brainit.models.brain_transformer import LoadedBit
+from brainit.models.brain_transformer import BitDecoder
 
 N_IMAGES = 32
 
@@ -43,7 +43,7 @@ class ClusterAttention:
 
 @torch.inference_mode()
 def cluster_attention(
-    bit: LoadedBit, fmri: SubjectFmri, hemisphere: NDArray[np.int64]
+    bit: BitDecoder, fmri: SubjectFmri, hemisphere: NDArray[np.int64]
 ) -> ClusterAttention:
     """Return the attention maps of a semantic BIT for the first test images of a subject.
 

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from brainit.core.progress import progress
 from brainit.core.shards import shard_ranges
+from brainit.data.images import resize_images
 from brainit.evaluation.metrics.two_way import row_correlations
 from brainit.features.lpips import Lpips
 from brainit.features.registry import load_backbone
-from brainit.features.resize import resize_images
 
 BATCH = 64
 

@@ -15,8 +15,8 @@ from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from brainit.data.images import resize_images
 from brainit.evaluation.metrics.two_way import row_correlations, standardised
-from brainit.features.resize import resize_images
 
 
 def to_evaluation_size(

@@ -1,7 +1,7 @@
 """Names of BIT's weights in the released checkpoints, and ours.
 
 The key's bias of the graph attention has no counterpart: it adds the same to every score of a
-cluster, so that the softmax does not see it.
+cluster, so it cancels in the softmax.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def from_released_names(weights: Mapping[str, Tensor], voxel_cluster: Tensor) ->
     """Return the state of a `BrainInteractionTransformer` from weights by their released names.
 
     `voxel_cluster` is the V2C map, which the released weights do not hold. Raises `PipelineError`
-    for a name that is not known.
+    for an unknown name.
     """
     state = {"voxel_cluster": voxel_cluster}
     for name, tensor in weights.items():
@@ -45,5 +45,9 @@ def _our_name(name: str) -> str:
         if name == released or (released.endswith(".") and name.startswith(released)):
             return (ours + name[len(released) :]).replace(".attn.", ".")
     raise PipelineError(
-        "BIT weights", "names of the released BIT", name, "give the weights of the BIT alone"
+        "BIT weights",
+        "names of the released BIT",
+        name,
+        "pass the weights of the BIT alone",
+        code="wrong-kind",
     )

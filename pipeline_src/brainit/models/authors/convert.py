@@ -8,9 +8,9 @@
 | `decoder_clipg_ext-1_save.pth` | `bit_semantic/bit.safetensors` |
 | `combined_model.ckpt` | `joint/bit.safetensors`, `joint/generator.safetensors` |
 
-The files are read as tensors by qualified name, whole pickled modules too. Where a network stands
-in a larger tree, the one name that only it has tells the prefix. Not tried on the authors' own
-files: written from the names of the released code.
+The files are read as tensors by qualified name, also from whole pickled modules. In a larger tree a
+network's prefix is found by a name that only this network has. Written from the names of the
+released code; not tested on the authors' own files.
 """
 
 import logging
@@ -50,12 +50,12 @@ _BIT_MARK = "conv_centers.lin_query.weight"
 _ENCODER_MARK = "map_att.0.project.weight"
 _BACKBONE_MARK = "patch_embed.proj.weight"
 _UNET_MARK = "input_blocks.0.0.weight"
-_FIX = "fetch the authors' file anew, or say which subjects it holds (--subjects)"
+_FIX = "fetch the authors' file again, or name its subjects with --subjects"
 
 
 @dataclass(frozen=True)
 class AuthorsSizes:
-    """Sizes of the authors' networks; their seed is not known and noted as 0."""
+    """Sizes of the authors' networks; their seed is unknown and recorded as 0."""
 
     bit: BitSettings = field(default_factory=BitSettings)
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
@@ -71,19 +71,20 @@ def all_subjects() -> dict[str, int]:
 def subjects_of_indices(indices: Sequence[int], first: int | None = None) -> tuple[str, ...]:
     """Return names of subjects by the authors' indices, which count from 0 or from 1.
 
-    The releases disagree on the base. With `first` None it is told by an index 0 or 8; raises
-    `PipelineError` where neither occurs or both do.
+    The releases disagree on the base. With `first` None an index 0 or 8 determines it; raises
+    `PipelineError` where neither or both occur.
     """
     if first is None:
         has_zero, has_eight = 0 in indices, 8 in indices
         if has_zero == has_eight:
             fix = "give --first-subject 0 or 1"
-            raise PipelineError("--subjects", "indices from 0 or from 1", f"{list(indices)}", fix)
+            found, expected = f"{list(indices)}", "indices from 0 or from 1"
+            raise PipelineError("--subjects", expected, found, fix, code="invalid-argument")
         first = 0 if has_zero else 1
     numbers = [index - first + 1 for index in indices]
     if not all(1 <= number <= 8 for number in numbers) or len(set(numbers)) != len(numbers):
-        fix = "give each subject once"
-        raise PipelineError("--subjects", f"indices {first} to {first + 7}", f"{indices}", fix)
+        expected, fix = f"indices {first} to {first + 7}", "give each subject once"
+        raise PipelineError("--subjects", expected, f"{indices}", fix, code="invalid-argument")
     return tuple(f"subj{number:02d}" for number in numbers)
 
 
@@ -93,12 +94,13 @@ def import_authors(
     """Import the authors' files that `folder` holds; return what was written below `out`.
 
     `n_voxels` are the voxels of the subjects in the checkpoints' order. Raises `PipelineError`
-    where there is none of the files, a BIT comes without its V2C map, or tensors do not fit.
+    where all files are missing, a BIT has no V2C map, or tensors do not fit.
     """
     sizes = sizes or AuthorsSizes()
     present = {name for name in ALL_FILES if (folder / name).is_file()}
     if not present:
-        raise PipelineError(folder, f"one of {list(ALL_FILES)}", "none of them", _FIX)
+        expected = f"one of {list(ALL_FILES)}"
+        raise PipelineError(folder, expected, "none of them", _FIX, code="missing-file")
     for name in sorted(set(ALL_FILES) - present):
         logger.info("%s is not in %s: left out", name, folder)
     written = []
@@ -135,7 +137,8 @@ def under_mark(path: Path, tensors: Mapping[str, Tensor], mark: str) -> dict[str
     """
     prefixes = [n.removesuffix(mark) for n in tensors if n == mark or n.endswith(f".{mark}")]
     if len(prefixes) != 1:
-        raise PipelineError(path, f"one network with '{mark}'", f"{len(prefixes)}", _FIX)
+        found = f"{len(prefixes)} networks"
+        raise PipelineError(path, f"one network with '{mark}'", found, _FIX, code="wrong-kind")
     prefix = prefixes[0]
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
@@ -171,13 +174,15 @@ def read_clusters(path: Path, n_voxels: Mapping[str, int]) -> Tensor:
     total = sum(n_voxels.values())
     expected = f"a cluster for each of {total} voxels"
     if not path.is_file():
-        raise PipelineError(path, expected, "no file", "BITs need the V2C map: fetch it too")
+        fix = f"fetch the V2C map {CLUSTERS_FILE} too, which BITs need"
+        raise PipelineError(path, expected, "no file", fix, code="missing-file")
     try:
         found = np.squeeze(np.load(path, allow_pickle=False))
     except (ValueError, OSError) as error:
-        raise PipelineError(path, expected, str(error), _FIX) from error
+        raise PipelineError(path, expected, str(error), _FIX, code="unsafe-file") from error
     if found.shape != (total,) or not np.array_equal(found, np.rint(found)) or found.min() < 0:
-        raise PipelineError(path, expected, f"{found.dtype} of shape {found.shape}", _FIX)
+        shape = f"{found.dtype} of shape {found.shape}"
+        raise PipelineError(path, expected, shape, _FIX, code="wrong-shape")
     return torch.from_numpy(found.astype(np.int64))
 
 
@@ -207,7 +212,8 @@ def import_bit(
     needed = ("tokenizer.cluster_embedding", "query_tokens", "head.weight")
     missing = [name for name in needed if name not in state]
     if missing:
-        raise PipelineError(path, f"a BIT with {list(needed)}", f"no {missing}", _FIX)
+        expected = f"a BIT with {list(needed)}"
+        raise PipelineError(path, expected, f"no {missing}", _FIX, code="missing-data")
     model = BrainInteractionTransformer(
         voxel_cluster=cluster,
         n_clusters=len(state["tokenizer.cluster_embedding"]),

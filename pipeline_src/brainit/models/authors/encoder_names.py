@@ -31,7 +31,7 @@ _UNUSED = "layer_embed"
 def from_released_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the own state of a `VoxelEncoder` from weights by their released names.
 
-    Raises `PipelineError` for a name that is not known.
+    Raises `PipelineError` for an unknown name.
     """
     return {_our_name(name): tensor for name, tensor in weights.items() if name != _UNUSED}
 
@@ -41,5 +41,9 @@ def _our_name(name: str) -> str:
         if re.fullmatch(pattern, name):
             return re.sub(pattern, ours, name)
     raise PipelineError(
-        "encoder weights", "names of the released encoder", name, "give the encoder's weights alone"
+        "encoder weights",
+        "names of the released encoder",
+        name,
+        "pass the encoder's weights alone",
+        code="wrong-kind",
     )

@@ -1,4 +1,4 @@
-"""Where the authors' published checkpoints come from (hub: RomanBeliy/Brain-IT)."""
+"""Fetch the authors' published checkpoints (hub: RomanBeliy/Brain-IT)."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ REPOSITORY = "RomanBeliy/Brain-IT"
 def fetch_authors(folder: Path) -> None:
     """Put links to all of the authors' files into `folder`.
 
-    They are looked for as weights are: in the folder that BRAINIT_WEIGHTS names, in the hub's
-    cache, on the hub; what stands in `folder` already is kept. Raises `PipelineError` that names
-    the first file that is not to be had.
+    Files are searched like weights: in the folder that BRAINIT_WEIGHTS names, in the hub's cache,
+    on the hub. Files already in `folder` are kept. Raises `PipelineError` that names the first file
+    not found.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ALL_FILES:

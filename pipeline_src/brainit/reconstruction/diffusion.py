@@ -1,9 +1,11 @@
-"""Images from the semantic tokens: from noise alone, or from the noised low-level image (3.3, D.3).
+"""Images from the semantic tokens by diffusion (3.3, D.3).
 
-An optional refiner comes last (section 3.2); its images are kept at the generator's size. What it
-was given is kept beside the fused images, to show what it changes.
+Semantic images start from noise alone, fused ones from the noised low-level image. An optional
+refiner comes last (section 3.2); its images keep the generator's size. The fused shard also holds
+the images before the refiner.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,12 @@ from brainit.core.settings import Settings
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import to_uint8
 from brainit.features.registry import find_entry, load_backbone, require_weights
-from brainit.models.brain_mlp import LoadedMlp
-from brainit.models.brain_transformer import LoadedBit
+from brainit.models.brain_decoder import Decoder
 from brainit.models.generator_file import load_generator
-from brainit.reconstruction.lowlevel import empty_part, part_attributes
-from brainit.reconstruction.parts import Part, read_part
+from brainit.reconstruction.parts import Part, empty_part, part_attributes, read_part
 from brainit.reconstruction.predictions import (
     DecodingJob,
-    load_job_bit,
+    load_job_decoder,
     predict_tokens,
     shard_fmri,
 )
@@ -34,34 +34,59 @@ from brainit.reconstruction.refine import refine_images
 from brainit.reconstruction.sampling import sample_images
 
 
-def reconstruct_semantic(
-    job: DecodingJob, generator_path: Path, settings: Settings, lowlevel: Path | None = None
-) -> Part:
-    """Return the images of the job's shard under its semantic tokens.
+@dataclass(frozen=True)
+class SemanticInputs:
+    """What semantic images need besides the decoder."""
 
-    `lowlevel` is the shard's low-level images, at which sampling starts (kind "fused"); None starts
-    from noise (kind "semantic"). Raises `PipelineError` where the low-level shard holds other
-    images, or the BIT or the generator do not fit.
+    generator: Path
+    """generator after stage 2"""
+
+
+@dataclass(frozen=True)
+class FusedInputs(SemanticInputs):
+    """What fused images need besides the decoder."""
+
+    lowlevel: Path
+    """low-level images of the same shard"""
+
+
+def reconstruct_semantic(job: DecodingJob, inputs: SemanticInputs, settings: Settings) -> Part:
+    """Return the images of the job's shard under its semantic tokens, sampled from noise alone.
+
+    Raises `PipelineError` where the decoder or the generator do not fit.
     """
+    return _reconstruct(job, inputs.generator, settings, None)
+
+
+def reconstruct_fused(job: DecodingJob, inputs: FusedInputs, settings: Settings) -> Part:
+    """Return the images of the job's shard, sampled from its noised low-level images.
+
+    Raises `PipelineError` where the low-level shard holds other images, or the decoder or the
+    generator do not fit.
+    """
+    return _reconstruct(job, inputs.generator, settings, inputs.lowlevel)
+
+
+def _reconstruct(
+    job: DecodingJob, generator_path: Path, settings: Settings, lowlevel: Path | None
+) -> Part:
     fmri, images = shard_fmri(job, settings)
     kind = "semantic" if lowlevel is None else "fused"
     models = {"bit_semantic": job.bit, "generator": generator_path}
-    attributes = part_attributes(job, kind, settings, models)
-    start = None
-    if lowlevel is not None:
-        start = _start_images(lowlevel, job.subject, images)
+    attributes = part_attributes(job.subject, kind, settings, models)
+    start = None if lowlevel is None else _start_images(lowlevel, job.subject, images)
     refiner_name = settings.features.refiner
     if refiner_name != "none":
         require_weights(find_entry(refiner_name, "refiner"), job.weights_dir)
     generator = open_generator(generator_path, job.weights_dir, settings)
     if not len(images):
         return empty_part(generator.image_size, attributes)
-    bit = load_job_bit(job, "semantic", fmri.n_voxels, settings)
-    pictures = semantic_images(bit, generator, fmri, images, settings, start)
-    del generator, bit
+    decoder = load_job_decoder(job, "semantic", fmri.n_voxels, settings)
+    sampled = diffusion_images(decoder, generator, fmri, images, settings, start)
+    del generator, decoder
     keeps_both = refiner_name != "none" and kind == "fused"
-    unrefined = to_uint8(pictures) if keeps_both else None
-    final = finished(pictures, images, job.weights_dir, settings)
+    unrefined = to_uint8(sampled) if keeps_both else None
+    final = refined_pixels(sampled, images, job.weights_dir, settings)
     return Part(images, final, attributes, unrefined)
 
 
@@ -73,8 +98,8 @@ def open_generator(path: Path, weights_dir: Path | None, settings: Settings) -> 
     return generator.to(device)
 
 
-def semantic_images(
-    bit: LoadedBit | LoadedMlp,
+def diffusion_images(
+    decoder: Decoder,
     generator: Any,
     fmri: SubjectFmri,
     images: NDArray[np.int64],
@@ -86,7 +111,7 @@ def semantic_images(
     `start` are their low-level images (images, side, side, rgb); None starts from noise.
     """
     device = run_device(settings)
-    tokens = predict_tokens(bit, fmri, images, settings.recon.batch, device)
+    tokens = predict_tokens(decoder, fmri, images, settings.recon.batch, device)
     first = None
     if start is not None:
         first = torch.from_numpy(start).to(device).permute(0, 3, 1, 2).float() / 255.0
@@ -94,21 +119,21 @@ def semantic_images(
     return sample_images(generator, tokens, ids, settings.recon, seed, first)
 
 
-def finished(
-    pictures: Float[Tensor, "images 3 side side"],
+def refined_pixels(
+    sampled: Float[Tensor, "images 3 side side"],
     images: NDArray[np.int64],
     weights_dir: Path | None,
     settings: Settings,
 ) -> NDArray[np.uint8]:
-    """Return sampled images as pixels, refined first where the settings name a refiner."""
+    """Return sampled images as pixels, after the refiner where the settings name one."""
     name = settings.features.refiner
     if name != "none":
         device = run_device(settings)
         refiner: Any = load_backbone("refiner", name, weights_dir)
         refiner.use_precision(frozen_precision(settings, device))
         ids, seed = images.tolist(), settings.run.seed
-        pictures = refine_images(refiner.to(device), pictures, ids, settings.recon, seed)
-    return to_uint8(pictures)
+        sampled = refine_images(refiner.to(device), sampled, ids, settings.recon, seed)
+    return to_uint8(sampled)
 
 
 def _start_images(path: Path, subject: str, images: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -119,5 +144,6 @@ def _start_images(path: Path, subject: str, images: NDArray[np.int64]) -> NDArra
             f"low-level images of the {len(images)} test images of this shard",
             f"{len(part.nsd_id)} images",
             "rerun reconstruct_lowlevel with the same settings",
+            code="inconsistent-inputs",
         )
     return part.image
