@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from tests.refusals import refused
+from tests.small_models import small_bit
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
@@ -22,7 +23,7 @@ from brainit.core.settings import (
 from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
 from brainit.features.vgg import VggTokenLayout, tokens_to_maps
-from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
+from brainit.models.brain_transformer import load_bit, save_bit
 from brainit.models.generator_file import save_generator
 from brainit.reconstruction import diffusion
 from brainit.reconstruction.diffusion import (
@@ -73,14 +74,8 @@ def write_subject(folder: Path) -> tuple[Path, Path]:
 def write_bit(path: Path, kind: str, n_queries: int, out_width: int) -> None:
     """Write a BIT of two subjects; the decoded one comes second."""
     with seeded_init(0, kind):
-        model = BrainInteractionTransformer(
-            voxel_cluster=torch.arange(N_VOXELS + 5) % 3,
-            n_clusters=3,
-            n_queries=n_queries,
-            out_width=out_width,
-            width=8,
-            n_heads=2,
-            n_blocks=1,
+        model = small_bit(
+            torch.arange(N_VOXELS + 5) % 3, 3, n_queries=n_queries, out_width=out_width, width=8
         )
     with torch.no_grad():
         for parameter in model.parameters():

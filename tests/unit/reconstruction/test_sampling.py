@@ -1,24 +1,15 @@
 import pytest
 import torch
 from tests.refusals import refused
+from tests.small_sdxl import SMALL_SDXL
 from torch import nn
 
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
 from brainit.features.generator import Generator
-from brainit.features.unclip import SdxlSize, build_parts
+from brainit.features.unclip import build_parts
 from brainit.reconstruction.sampling import alphas_cumprod, sample_images
 
-SIZE = SdxlSize(
-    image_size=32,
-    channels=(8, 16, 32),
-    transformers=(1, 1, 1),
-    head_width=8,
-    token_width=12,
-    size_width=4,
-    vae_channels=(4, 4, 4, 4),
-    norm_groups=4,
-)
 SETTINGS = ReconSettings(n_steps=10, start_step=3, guidance=2.5, contrast=0.8, batch=4)
 
 
@@ -149,7 +140,7 @@ def test_a_unet_makes_the_same_images_at_any_batch_size(batch):
 def small_generator() -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        unet, vae = build_parts(SIZE)
+        unet, vae = build_parts(SMALL_SDXL)
     parts = {"unet": unet.eval(), "vae": vae.eval()}
     return Generator(
         **parts, image_size=32, n_tokens=4, token_width=12, size_condition=(32, 32, 0, 0)
