@@ -136,10 +136,13 @@ def _default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def _field_docstrings(kind: type[Any]) -> dict[str, str]:
-    """Return the string below each field of a class, by the field's name."""
+    """Return the string below each field of a dataclass and its bases, by the field's name."""
+    found: dict[str, str] = {}
+    for base in kind.__bases__:
+        if dataclasses.is_dataclass(base):
+            found |= _field_docstrings(base)
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
     for field, text in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(field, ast.AnnAssign)

@@ -8,7 +8,7 @@ are networks that stage 1 trains by gradient steps; a decoder fitted in closed f
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 import torch
@@ -123,6 +123,9 @@ class Decoder(Protocol):
         """
 
 
+Network = TypeVar("Network", bound="NetworkDecoder")
+
+
 class NetworkDecoder:
     """What decoders share that are networks; see `Decoder`."""
 
@@ -136,7 +139,7 @@ class NetworkDecoder:
         self.calibration = data.calibrate(self.model)
         return history
 
-    def to(self, device: torch.device) -> Self:
+    def to(self: Network, device: torch.device) -> Network:
         """Move the network to a device, in evaluation mode, and return the decoder."""
         self.model.to(device).eval()
         return self

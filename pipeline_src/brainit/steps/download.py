@@ -5,21 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.cli import Connections, parse_flags, run_step
-from brainit.data.nsd.download import download
+from brainit.data.nsd.download import Fetching, download
 
 
 @dataclass(frozen=True)
-class Flags:
+class Flags(Fetching):
     """Where NSD is, and where it goes."""
 
-    source: str
-    """NSD's root: https://, s3:// or a folder."""
     out: Path
     """Root of the fetched tree."""
-    work: Path
-    """Folder of files until all have come."""
-    manifest: Path
-    """List of files (.json)."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

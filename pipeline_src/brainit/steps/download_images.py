@@ -5,25 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.cli import Connections, parse_flags, run_step
-from brainit.data.nsd.download import download_images
+from brainit.data.nsd.download import Fetching, download_images
 
 
 @dataclass(frozen=True)
-class Flags:
+class Flags(Fetching):
     """Where the images are, and where they go."""
 
-    source: str
-    """NSD's root: https://, s3:// or a folder."""
     coco_source: str
     """Folder or address of COCO's archive."""
     stimuli: Path
     """nsd_stimuli.hdf5 to write."""
     coco: Path
     """unlabeled2017.zip to write."""
-    work: Path
-    """Folder of files until all have come."""
-    manifest: Path
-    """List of files (.json)."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.benchmarks.small_sdxl import SMALL_SDXL as UNET
 from tests.refusals import refused
-from tests.small_sdxl import SMALL_SDXL as UNET
 from torch import Tensor, nn
 
 from brainit.commands.program import run
