@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.refusals import refused
 
 from brainit.core.cli import (
     Connections,
@@ -41,7 +42,7 @@ def test_bugs_pass_through() -> None:
 
 def test_named_paths() -> None:
     assert named_paths(["b=x=1", "a=y"]) == {"b": Path("x=1"), "a": Path("y")}
-    with pytest.raises(PipelineError, match="NAME=PATH"):
+    with refused("invalid-argument", "NAME=PATH", "x.npy"):
         named_paths(["x.npy"])
 
 

@@ -9,7 +9,6 @@ from tests.refusals import refused
 from tests.small_models import SMALL_ENCODER, small_backbone
 from torch import Tensor, nn
 
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import EncoderSettings, FeatureSettings
 from brainit.features.registry import load_backbone
@@ -267,7 +266,7 @@ def test_file_gives_the_same_encoder(path: Path, encoder: VoxelEncoder, images: 
 
 def test_truncated_file(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(PipelineError, match="readable 'encoder'"):
+    with refused("damaged-file", "'encoder'", str(path)):
         load_encoder(path, FEATURES)
 
 

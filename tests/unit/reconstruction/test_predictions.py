@@ -8,7 +8,6 @@ import torch
 from tests.refusals import refused
 from tests.small_models import small_bit
 
-from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import (
@@ -246,7 +245,7 @@ def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_pat
     write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
     job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
     bare = reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), SETTINGS)
-    with pytest.raises(PipelineError, match="no file. Fix: brainit weights fetch zavychromaxl"):
+    with refused("missing-file", "brainit weights fetch zavychromaxl"):
         reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), settings)
     monkeypatch.setattr(diffusion, "require_weights", lambda *_: None)
     refiner = FlatGenerator()
