@@ -16,7 +16,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.image_files import prepare_images
-from brainit.data.nsd import sessions
+from brainit.data.nsd import mgh
 from brainit.data.nsd.betas import prepare_betas
 from brainit.data.nsd.design import prepare_design
 from brainit.data.trials import write_trials
@@ -75,7 +75,7 @@ def test_session_with_another_trial_count(
     path = tree.betas_path("subj01", "lh", 1)
     tiny_module().write_mgh(path, tree.betas["subj01", "lh", 1][:-1])
     read: list[Path] = []
-    monkeypatch.setattr(sessions.mgh, "read_mgh_vertices", lambda p, v: read.append(p))
+    monkeypatch.setattr(mgh, "read_mgh_vertices", lambda p, v: read.append(p))
     text = fault(betas, tree, tmp_path)
     assert str(path) in text and "12 frames" in text and "found 11" in text
     assert not read  # refused by its header

@@ -1,6 +1,5 @@
 """A real signal to a real step: it ends with status 75, and the same command continues it."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.step_settings import step_settings
 
 from brainit.core.interruption import EXIT_INTERRUPTED
 from brainit.core.shards import write_shards
@@ -55,7 +55,7 @@ def start(repository: Path, data: Path, out: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "brainit.steps.train_encoder", *words),
-            *("--code", "digest", "--settings", json.dumps(SETTINGS)),
+            *("--code", "digest", "--settings", step_settings("train_encoder", SETTINGS)),
         ],
         env={**os.environ, "PYTHONPATH": str(repository / "pipeline_src")},
         stderr=subprocess.PIPE,

@@ -1,6 +1,5 @@
 """Stage 2 by two processes as the workflow starts them: torchrun, told to end, started again."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.step_settings import step_settings
 
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import BitSettings
@@ -61,7 +61,14 @@ def start(repository: Path, data: Path) -> subprocess.Popen[str]:
     outputs = [word for name in names for word in (f"--{name}", str(data / "out" / name))]
     inputs = ["--betas", f"subj01={data}/betas.npy", "--trials", f"subj01={data}/trials.csv"]
     inputs += ["--base-bit", f"{data}/base.safetensors", "--stimuli", f"{data}/stimuli"]
-    rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", json.dumps(SETTINGS)]
+    rest = [
+        "--duration",
+        "40h",
+        "--work",
+        f"{data}/work",
+        "--settings",
+        step_settings("train_joint", SETTINGS),
+    ]
     return subprocess.Popen(
         [
             *(sys.executable, *torchrun.split(), "-m", "brainit.steps.train_joint"),

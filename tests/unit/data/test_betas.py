@@ -118,7 +118,7 @@ def test_interrupted_run_continues_to_the_same_bytes(
 ) -> None:
     whole = run(tiny_nsd, tmp_path / "whole").read_bytes()
     read: list[str] = []
-    original = sessions.mgh.read_mgh_vertices
+    original = mgh.read_mgh_vertices
 
     def counted(path: Path, vertices: Any) -> Any:
         read.append(path.name)
@@ -126,7 +126,7 @@ def test_interrupted_run_continues_to_the_same_bytes(
             raise KeyboardInterrupt
         return original(path, vertices)
 
-    monkeypatch.setattr(sessions.mgh, "read_mgh_vertices", counted)
+    monkeypatch.setattr(mgh, "read_mgh_vertices", counted)
     with pytest.raises(KeyboardInterrupt):
         run(tiny_nsd, tmp_path / "cut")
     assert not (tmp_path / "cut" / "betas.npy").exists()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from tests.step_settings import all_settings
 from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
@@ -45,7 +46,7 @@ def test_download_from_a_folder(tiny_nsd: Any, tmp_path: Path, form: str) -> Non
 
 
 def test_steps_from_download_to_images(tiny_nsd: Any, tmp_path: Path) -> None:
-    settings = json.dumps({"nsd": SUBJECTS, "images": {"stored_size": 8}})
+    settings = all_settings({"nsd": SUBJECTS, "images": {"stored_size": 8}})
     source = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
     source += ["--manifest", str(tmp_path / "m.json"), "--settings", settings]
     download_step.main([*source, "--out", str(tmp_path / "nsd")])

@@ -1,12 +1,12 @@
 """The noise ceiling against the definition in loops, and against a known truth."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.step_settings import all_settings
 
 from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
@@ -94,7 +94,7 @@ def test_noise_of_sessions_equals_loops() -> None:
 def prepared(tiny_nsd: Any, tmp_path: Path) -> Path:
     from brainit.steps import prepare_betas, prepare_design
 
-    common = ["--subject", "subj02", "--nsd", str(tiny_nsd.root), "--settings", "{}"]
+    common = ["--subject", "subj02", "--nsd", str(tiny_nsd.root), "--settings", all_settings({})]
     trials = ["--trials", str(tmp_path / "trials.csv")]
     prepare_design.main([*common, *trials])
     places = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
@@ -117,7 +117,7 @@ def estimate(folder: Path, *more: str, **nsd: Any) -> None:
         "--figure": "n.png",
     }
     words = [word for flag, name in names.items() for word in (flag, str(folder / name))]
-    settings = json.dumps({"nsd": nsd, "run": {"simulation": True}})
+    settings = all_settings({"nsd": nsd, "run": {"simulation": True}})
     estimate_noise_ceiling.main([*words, "--subject", "subj02", "--settings", settings, *more])
 
 

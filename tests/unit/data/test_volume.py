@@ -1,7 +1,6 @@
 """Betas in func1pt8mm: files that h5py and nibabel write by themselves, read at an ROI's voxels."""
 
 import gzip
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import stats
+from tests.step_settings import all_settings
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings, parse_sections
@@ -149,7 +149,7 @@ def run_step(root: Path, out: Path, **changes: Any) -> None:
     words = ["--subject", "subj01", "--nsd", str(root), "--source", root.as_uri()]
     words += ["--trials", str(out / "trials.csv"), "--work", str(out / "work")]
     words += ["--betas", str(out / "b.npy"), "--voxels", str(out / "v.safetensors")]
-    words += ["--summary", str(out / "b.json"), "--settings", json.dumps({"nsd": nsd})]
+    words += ["--summary", str(out / "b.json"), "--settings", all_settings({"nsd": nsd})]
     step.main([*words, "--mask-files", *nsd.get("mask_files", [])])
 
 
