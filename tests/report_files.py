@@ -8,7 +8,7 @@ from PIL import Image
 
 from brainit.core.shards import write_shards
 from brainit.data.recons import write_recons
-from brainit.evaluation.checks.check import as_table, at_least
+from brainit.evaluation.checks.verdict import as_table, at_least
 from brainit.report.html import ReportInputs
 
 NSD_ID = np.array([3, 5, 8, 12345], dtype=np.int64)

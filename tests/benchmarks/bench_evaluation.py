@@ -22,7 +22,7 @@ from brainit.core.compat import import_torchvision
 from brainit.core.seeds import torch_generator, use_threads
 from brainit.core.settings import Settings, parse_sections
 from brainit.evaluation import score
-from brainit.evaluation.metrics.networks import pair_distances, tap_features
+from brainit.evaluation.metrics.features import pair_distances, tap_features
 from brainit.features.lpips import CHANNELS
 from brainit.features.published_metrics import OPENAI_CLIP
 from brainit.features.registry import find_entry, load_published

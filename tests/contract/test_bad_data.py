@@ -41,11 +41,12 @@ def tree(tmp_path: Path) -> Any:
     return tiny_module().write_tiny_nsd(tmp_path / "nsd")
 
 
-def fault(call: Callable[..., object], *args: Any) -> str:
-    """Return the text of the one error, which has the three parts of every error."""
-    with pytest.raises(PipelineError) as caught:
+def fault(code: str, call: Callable[..., object], *args: Any) -> str:
+    """Return the text of the one error, which has this code and the three parts of every error."""
+    with pytest.raises(PipelineError) as error:
         call(*args)
-    text = str(caught.value)
+    assert error.value.code == code
+    text = str(error.value)
     assert ": expected " in text and ", found " in text and ". Fix: " in text
     return text
 
@@ -76,7 +77,7 @@ def test_session_with_another_trial_count(
     tiny_module().write_mgh(path, tree.betas["subj01", "lh", 1][:-1])
     read: list[Path] = []
     monkeypatch.setattr(mgh, "read_mgh_vertices", lambda p, v: read.append(p))
-    text = fault(betas, tree, tmp_path)
+    text = fault("inconsistent-inputs", betas, tree, tmp_path)
     assert str(path) in text and "12 frames" in text and "found 11" in text
     assert not read  # refused by its header
 
@@ -84,8 +85,8 @@ def test_session_with_another_trial_count(
 def test_betas_of_another_surface_than_the_mask(tree: Any, tmp_path: Path) -> None:
     values = tree.betas["subj01", "rh", 1][:, :-3]
     tiny_module().write_mgh(tree.betas_path("subj01", "rh", 1), values)
-    text = fault(betas, tree, tmp_path)
-    assert "40 vertices as the mask algonauts" in text and "found 37" in text
+    text = fault("inconsistent-inputs", betas, tree, tmp_path)
+    assert all(fact in text for fact in ("40 vertices", "mask algonauts", "found 37"))
 
 
 def test_beta_file_of_another_shape(tree: Any, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_beta_file_of_another_shape(tree: Any, tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[4:8], raw[8:12] = (20).to_bytes(4, "big"), (2).to_bytes(4, "big")
     path.write_bytes(raw)
-    assert "dims (20, 2, 1, 12)" in fault(betas, tree, tmp_path)
+    assert "dims (20, 2, 1, 12)" in fault("wrong-kind", betas, tree, tmp_path)
 
 
 def test_beta_file_of_another_type(tree: Any, tmp_path: Path) -> None:
@@ -101,20 +102,21 @@ def test_beta_file_of_another_type(tree: Any, tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[20:24] = (4).to_bytes(4, "big")
     path.write_bytes(raw)
-    assert "float32" in fault(betas, tree, tmp_path)
+    text = fault("wrong-kind", betas, tree, tmp_path)
+    assert "float32" in text and "type 4" in text
 
 
 @pytest.mark.parametrize("left", [0, 10, 284, 1000])
 def test_truncated_mgh(tree: Any, tmp_path: Path, left: int) -> None:
     path = tree.betas_path("subj01", "rh", 2)
     os.truncate(path, left)
-    text = fault(betas, tree, tmp_path)
-    assert str(path) in text and "truncated" in text
+    text = fault("damaged-file", betas, tree, tmp_path)
+    assert str(path) in text and f"{left} bytes" in text
 
 
 def test_missing_session(tree: Any, tmp_path: Path) -> None:
     tree.betas_path("subj01", "lh", 3).unlink()
-    text = fault(betas, tree, tmp_path)
+    text = fault("missing-file", betas, tree, tmp_path)
     assert "lh.betas_session03.mgh" in text
 
 
@@ -122,8 +124,8 @@ def test_all_nan_session(tree: Any, tmp_path: Path) -> None:
     for side in ("lh", "rh"):
         values = np.full_like(tree.betas["subj01", side, 2], np.nan)
         tiny_module().write_mgh(tree.betas_path("subj01", side, 2), values)
-    text = fault(betas, tree, tmp_path)
-    assert "subj01 session 2" in text and "NaN in every voxel" in text
+    text = fault("bad-values", betas, tree, tmp_path)
+    assert "subj01 session 2" in text and "NaN" in text
 
 
 def test_labels_of_different_surfaces(tree: Any, tmp_path: Path) -> None:
@@ -131,22 +133,23 @@ def test_labels_of_different_surfaces(tree: Any, tmp_path: Path) -> None:
 
     image = nib.MGHImage(np.ones((39, 1, 1), dtype=np.float32), np.eye(4))
     nib.save(image, tree.label_path("lh", "nsdgeneralRSC"))
-    assert "40 vertices as lh.nsdgeneral.mgz" in fault(betas, tree, tmp_path)
+    text = fault("inconsistent-inputs", betas, tree, tmp_path)
+    assert all(fact in text for fact in ("40 vertices", "lh.nsdgeneral.mgz", "found 39"))
 
 
 def test_truncated_label(tree: Any, tmp_path: Path) -> None:
     truncate(tree.label_path("rh"), 30)
-    assert "rh.nsdgeneral.mgz: expected a readable label" in fault(betas, tree, tmp_path)
+    assert "rh.nsdgeneral.mgz" in fault("damaged-file", betas, tree, tmp_path)
 
 
 def test_truncated_surface(tree: Any, tmp_path: Path) -> None:
     truncate(tree.path("nsddata/freesurfer/fsaverage/surf/lh.pial"), 300)
-    assert "a FreeSurfer surface" in fault(betas, tree, tmp_path)
+    assert "lh.pial" in fault("damaged-file", betas, tree, tmp_path)
 
 
 def test_ncsnr_of_another_surface(tree: Any, tmp_path: Path) -> None:
     tiny_module().write_mgh(tree.ncsnr_path("subj01", "lh"), np.ones((1, 41)))
-    text = fault(betas, tree, tmp_path)
+    text = fault("inconsistent-inputs", betas, tree, tmp_path)
     assert "lh.ncsnr.mgh" in text and "found 41" in text
 
 
@@ -161,25 +164,25 @@ def images(tree: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("n_bytes", [100, 9000])
 def test_truncated_hdf5(tree: Any, tmp_path: Path, n_bytes: int) -> None:
     truncate(tree.stimuli_path, n_bytes)
-    assert "nsd_stimuli.hdf5" in fault(images, tree, tmp_path)
+    assert "nsd_stimuli.hdf5" in fault("damaged-file", images, tree, tmp_path)
     assert not (tmp_path / "s" / "shards.json").exists()
 
 
 def test_stimuli_of_another_shape(tree: Any, tmp_path: Path) -> None:
     with h5py.File(tree.stimuli_path, "w") as handle:
         handle["imgBrick"] = np.zeros((4, 3, 12, 12), dtype=np.uint8)
-    assert "(4, 3, 12, 12)" in fault(images, tree, tmp_path)
+    assert "(4, 3, 12, 12)" in fault("wrong-shape", images, tree, tmp_path)
 
 
 def test_stimuli_of_another_name(tree: Any, tmp_path: Path) -> None:
     with h5py.File(tree.stimuli_path, "w") as handle:
         handle["images"] = np.zeros((4, 12, 12, 3), dtype=np.uint8)
-    assert "found ['images']" in fault(images, tree, tmp_path)
+    assert "found ['images']" in fault("missing-data", images, tree, tmp_path)
 
 
 def test_truncated_archive(tree: Any, tmp_path: Path) -> None:
     truncate(tree.zip_path, 40)
-    assert "a readable zip archive" in fault(images, tree, tmp_path)
+    assert "unlabeled2017.zip" in fault("damaged-file", images, tree, tmp_path)
 
 
 # --- prepared files ----------------------------------------------------------------------------
@@ -200,18 +203,19 @@ def load(folder: Path, splits: tuple[str, ...] = ("train",)) -> object:
 
 def test_truncated_npy(prepared: Path) -> None:
     truncate(prepared / "betas.npy", 2)
-    assert "a readable .npy of betas" in fault(load, prepared)
+    assert "betas.npy" in fault("damaged-file", load, prepared)
 
 
 def test_betas_of_another_trial_table(prepared: Path) -> None:
     np.save(prepared / "betas.npy", np.zeros((59, 3), dtype=np.float16))
-    text = fault(load, prepared)
+    text = fault("wrong-shape", load, prepared)
     assert "60 trials" in text and "(59, 3)" in text
 
 
 def test_betas_of_another_dtype(prepared: Path) -> None:
     np.save(prepared / "betas.npy", np.zeros((60, 3), dtype=np.float32))
-    assert "float16" in fault(load, prepared)
+    text = fault("wrong-shape", load, prepared)
+    assert "float16" in text and "found float32" in text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -219,25 +223,29 @@ def test_betas_that_are_not_finite(prepared: Path, value: float) -> None:
     values = np.load(prepared / "betas.npy")
     values[:, 2] = value
     np.save(prepared / "betas.npy", values)
-    assert "finite betas" in fault(load, prepared)
+    assert "betas.npy" in fault("bad-values", load, prepared)
 
 
 def test_no_trial_left(prepared: Path) -> None:
-    assert "nsd.validation_share" in fault(load, prepared, ("unused",))
+    text = fault("missing-data", load, prepared, ("unused",))
+    assert "unused" in text and "nsd.validation_share" in text
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "expected"),
-    [("trial", 7, "trials numbered"), ("split", "dev", "splits"), ("nsd_id", -1, "nsd_id from 0")],
+    ("column", "value", "fact"),
+    [("trial", 7, "trials"), ("split", "dev", "found ['dev']"), ("nsd_id", -1, "nsd_id")],
 )
-def test_damaged_trial_table(prepared: Path, column: str, value: Any, expected: str) -> None:
+def test_damaged_trial_table(prepared: Path, column: str, value: Any, fact: str) -> None:
     table = pd.read_csv(prepared / "trials.csv")
     table.loc[0, column] = value
     table.to_csv(prepared / "trials.csv", index=False)
-    assert expected in fault(load, prepared)
+    text = fault("bad-values", load, prepared)
+    assert "trials.csv" in text and fact in text
 
 
 def test_trial_table_without_a_column(prepared: Path) -> None:
     table = pd.read_csv(prepared / "trials.csv").drop(columns="repeat")
     table.to_csv(prepared / "trials.csv", index=False)
-    assert "no ['repeat']" in fault(load, prepared)
+    with pytest.raises(PipelineError) as error:
+        load(prepared)
+    assert "trials.csv" in error.value.where and "['repeat']" in error.value.found

@@ -62,12 +62,13 @@ def arrays(tree: TinyNsd, out: Path) -> None:
     prepare_images(tree.stimuli_path, tree.zip_path, settings, out / "s", out / "e")
 
 
-def refused(tree: TinyNsd, out: Path) -> str:
+def refused(tree: TinyNsd, out: Path) -> PipelineError:
+    """Return the error, which has a known code and the three parts of every error."""
     with pytest.raises(PipelineError) as caught:
         arrays(tree, out)
     text = str(caught.value)
     assert ": expected " in text and ", found " in text and ". Fix: " in text
-    return text
+    return caught.value
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -110,8 +111,10 @@ def test_a_label_whose_checksum_differs(tree: TinyNsd) -> None:
     content = bytearray(path.read_bytes())
     content[-8] ^= 1  # CRC-32 of what is compressed
     path.write_bytes(content)
-    with pytest.raises(PipelineError, match=r"a readable label file.*CRC"):
+    with pytest.raises(PipelineError) as error:
         read_label(path)
+    assert (error.value.code, error.value.where) == ("damaged-file", str(path))
+    assert "CRC" in error.value.found
 
 
 @pytest.mark.parametrize(
@@ -137,9 +140,9 @@ def test_responses_that_are_no_numbers(tree: TinyNsd, tmp_path: Path) -> None:
     fields = lines[7].split("\t")
     fields[4] = "12x"
     path.write_text("\n".join([*lines[:7], "\t".join(fields), *lines[8:]]) + "\n")
-    assert "whole numbers in ('SESSION', 'RUN', '73KID'), found others in ['73KID']" in refused(
-        tree, tmp_path
-    )
+    error = refused(tree, tmp_path)
+    assert (error.code, error.where) == ("bad-values", str(path))
+    assert "['73KID']" in error.found
 
 
 def test_a_surface_with_places_outside_any_head(tree: TinyNsd, tmp_path: Path) -> None:
@@ -149,7 +152,9 @@ def test_a_surface_with_places_outside_any_head(tree: TinyNsd, tmp_path: Path) -
     places = np.frombuffer(content, ">f4", 3 * tree.n_vertices, first).copy()
     places[3 * 6] = np.nan
     path.write_bytes(content[:first] + places.tobytes() + content[-12:])
-    assert "places within 1000" in refused(tree, tmp_path)
+    error = refused(tree, tmp_path)
+    assert (error.code, error.where) == ("bad-values", str(path))
+    assert "1000" in error.expected
 
 
 @pytest.mark.parametrize("fault", ["deflated", "method", "encrypted"])
@@ -166,14 +171,16 @@ def test_members_that_cannot_be_unpacked(tree: TinyNsd, tmp_path: Path, fault: s
         content[6] |= 1
         content[directory + 8] |= 1
     tree.zip_path.write_bytes(content)
-    assert "unlabeled2017/1.jpg" in refused(tree, tmp_path)
+    error = refused(tree, tmp_path)
+    assert (error.code, error.where) == ("damaged-file", f"{tree.zip_path}:unlabeled2017/1.jpg")
 
 
 def test_an_image_too_large_to_unpack(
     tree: TinyNsd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)  # twice as many are a bomb
-    assert "exceeds limit" in refused(tree, tmp_path)
+    error = refused(tree, tmp_path)
+    assert error.code == "damaged-file" and "exceeds limit" in error.found
 
 
 def test_a_file_that_may_not_be_read(
@@ -182,4 +189,5 @@ def test_a_file_that_may_not_be_read(
     denied = tree.betas_path("subj01", "rh", 4)
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != denied and allowed(path, mode))
-    assert f"{denied}: expected a file that you may read" in refused(tree, tmp_path)
+    error = refused(tree, tmp_path)
+    assert (error.code, error.where) == ("machine", str(denied))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.step_settings import step_settings
 
 from brainit.core.interruption import EXIT_INTERRUPTED
+from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.trials import write_trials
 
@@ -55,7 +55,7 @@ def start(repository: Path, data: Path, out: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "brainit.steps.train_encoder", *words),
-            *("--code", "digest", "--settings", step_settings("train_encoder", SETTINGS)),
+            *("--code", "digest", "--settings", parse_sections(SETTINGS).model_dump_json()),
         ],
         env={**os.environ, "PYTHONPATH": str(repository / "pipeline_src")},
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""No file from elsewhere is ever unpickled: how the package's code may open one."""
+"""The package never unpickles a file: which calls its code may use to open one."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 NEEDED = {"torch.load": ("weights_only", True), "numpy.load": ("allow_pickle", False)}
-"""Calls that unpickle unless they are told not to: the argument that must stand in each."""
+"""Calls that unpickle by default, and the argument that prevents it."""
 
 REFUSED = {
     "builtins.eval",
@@ -31,12 +31,12 @@ REFUSED = {
     "yaml.load",
     "yaml.unsafe_load",
 }
-LIBRARIES_OWN = {"from_pretrained", "from_single_file", "load_checkpoint", "read_pickle"}
-"""Methods by which libraries open checkpoints in ways of their own."""
+LOADERS_OF_LIBRARIES = {"from_pretrained", "from_single_file", "load_checkpoint", "read_pickle"}
+"""Methods of libraries that open checkpoints and may unpickle."""
 
 
-def imported(tree: ast.Module) -> dict[str, str]:
-    """Return what each name of a module's imports stands for, in full."""
+def imported_names(tree: ast.Module) -> dict[str, str]:
+    """Map each name that a module imports to its full name."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -47,7 +47,7 @@ def imported(tree: ast.Module) -> dict[str, str]:
 
 
 def full_name(node: ast.expr, names: dict[str, str]) -> str:
-    """Return the full name of `a.b.c`, empty for anything else."""
+    """Return the full name of an expression `a.b.c`; empty for any other expression."""
     if isinstance(node, ast.Name):
         plain = f"builtins.{node.id}" if node.id in ("eval", "exec") else node.id
         return names.get(node.id, plain)
@@ -56,10 +56,10 @@ def full_name(node: ast.expr, names: dict[str, str]) -> str:
     return ""
 
 
-def faults(source: str) -> Iterator[str]:
-    """Yield what a source text calls, or derives a class of, that may run what a file holds."""
+def unsafe_uses(source: str) -> Iterator[str]:
+    """Yield each call, or base class, in the source that may run code from a file."""
     tree = ast.parse(source)
-    names = imported(tree)
+    names = imported_names(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             bases = {full_name(base, names) for base in node.bases}
@@ -70,15 +70,15 @@ def faults(source: str) -> Iterator[str]:
         argument, value = NEEDED.get(called, ("", None))
         given = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
         is_loose = argument and given.get(argument) is not value
-        if is_loose or called in REFUSED or called.rpartition(".")[2] in LIBRARIES_OWN:
+        if is_loose or called in REFUSED or called.rpartition(".")[2] in LOADERS_OF_LIBRARIES:
             yield called
 
 
 def test_the_package_has_one_unpickler_which_imports_and_calls_nothing(repository: Path) -> None:
-    """Its own tests are `tests/unit/features/test_checkpoint_reader.py`."""
+    """The unpickler itself is tested in `tests/unit/features/test_checkpoint_reader.py`."""
     paths = sorted((repository / "pipeline_src").rglob("*.py"))
     assert len(paths) > 100
-    found = {path.name: list(faults(path.read_text(encoding="utf-8"))) for path in paths}
+    found = {path.name: list(unsafe_uses(path.read_text(encoding="utf-8"))) for path in paths}
     assert {name: calls for name, calls in found.items() if calls} == {
         "tensor_pickle.py": ["pickle.Unpickler"]
     }
@@ -102,14 +102,14 @@ def test_the_package_has_one_unpickler_which_imports_and_calls_nothing(repositor
     ],
 )
 def test_each_way_to_unpickle_is_seen(line: str) -> None:
-    assert list(faults(line))
+    assert list(unsafe_uses(line))
 
 
-def test_harmless_calls_are_none() -> None:
+def test_harmless_calls_are_allowed() -> None:
     lines = (
         "import numpy as np, torch, yaml, json",
         "np.load('x', allow_pickle=False)",
         "torch.load('x', weights_only=True)",
         "yaml.safe_load('x'), json.load(x), model.eval(), model.load('x')",
     )
-    assert not list(faults("\n".join(lines)))
+    assert not list(unsafe_uses("\n".join(lines)))

@@ -1,4 +1,4 @@
-"""The start of a step, paid by every job: libraries that it does not use are not imported."""
+"""Start-up of steps, which every job pays for: unused libraries are not imported."""
 
 import json
 import subprocess
@@ -25,27 +25,27 @@ BUILDS_NETWORKS = {"diffusers", "open_clip", "timm", "torchvision", "transformer
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
 
 
-def imported(names: list[str]) -> dict[str, set[str]]:
-    """Return what the import of each module adds to those before it, in a process of its own."""
+def imported_modules(names: list[str]) -> dict[str, set[str]]:
+    """Return the modules that each import adds to those before it, in a separate process."""
     command = [sys.executable, "-c", IMPORTED, *names]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     return {name: set(found) for name, found in json.loads(result.stdout).items()}
 
 
 def modules_of(steps: list[str]) -> dict[str, set[str]]:
-    return imported([f"brainit.steps.{step}" for step in steps])
+    return imported_modules([f"brainit.steps.{step}" for step in steps])
 
 
 def test_steps_of_data_and_tables_start_without_torch() -> None:
     guilty = [step for step, found in modules_of(WITHOUT_TORCH).items() if "torch" in found]
-    assert not guilty, "import torch, or what imports it, where it is used"
+    assert not guilty, "move the import of torch into the function that uses it"
 
 
 def test_a_new_subjects_clusters_need_no_scikit_learn() -> None:
     assert "sklearn" not in modules_of(["assign_voxels"])["brainit.steps.assign_voxels"]
 
 
-def test_no_step_imports_what_builds_networks_before_it_builds_one() -> None:
+def test_no_step_imports_network_libraries_at_start() -> None:
     found = {
         step: names & (BUILDS_NETWORKS | COMPILER) for step, names in modules_of([*STEPS]).items()
     }

@@ -1,4 +1,4 @@
-"""Stage 2 by two processes as the workflow starts them: torchrun, told to end, started again."""
+"""Stage 2 by two processes under torchrun, as in the workflow: interrupted, then started again."""
 
 import os
 import signal
@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.step_settings import step_settings
 
 from brainit.core.seeds import seeded_init
-from brainit.core.settings import BitSettings
+from brainit.core.settings import BitSettings, parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.trials import write_trials
 from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
@@ -55,20 +54,14 @@ def data(tmp_path: Path) -> Path:
 
 
 def start(repository: Path, data: Path) -> subprocess.Popen[str]:
-    """Start the step by the words of the workflow's launcher."""
+    """Start the step with the command line of the workflow."""
     torchrun = "-m torch.distributed.run --standalone --shutdown-timeout 240 --nproc-per-node 2"
     names = ("bit", "history", "generator")
     outputs = [word for name in names for word in (f"--{name}", str(data / "out" / name))]
     inputs = ["--betas", f"subj01={data}/betas.npy", "--trials", f"subj01={data}/trials.csv"]
     inputs += ["--base-bit", f"{data}/base.safetensors", "--stimuli", f"{data}/stimuli"]
-    rest = [
-        "--duration",
-        "40h",
-        "--work",
-        f"{data}/work",
-        "--settings",
-        step_settings("train_joint", SETTINGS),
-    ]
+    settings = parse_sections(SETTINGS).model_dump_json()
+    rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", settings]
     return subprocess.Popen(
         [
             *(sys.executable, *torchrun.split(), "-m", "brainit.steps.train_joint"),
@@ -98,7 +91,7 @@ def test_a_signal_to_torchrun_stops_both_and_the_same_command_continues(
     again = start(repository, data)
     said = again.communicate(timeout=120)[1]
     assert again.returncode == 0, said
-    assert said.count("joint: continues in epoch") == 1, "the first process alone says so"
+    assert said.count("joint: continues in epoch") == 1, "only the first process logs it"
     assert {path.name for path in (data / "out").iterdir()} == {"bit", "history", "generator"}
     assert len(pd.read_csv(data / "out" / "history")) == 6
     assert not (data / "work").exists()

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,17 @@ def test_run_reaches_the_table(first: Path) -> None:
 def test_second_run_does_nothing(first: Path, repository: Path) -> None:
     result = run(repository, first, "all", "--dry-run")
     assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_snakemake_packs_tables_montages_figures_and_the_report(
+    first: Path, repository: Path
+) -> None:
+    result = run(repository, first, "all", "--report", "packed.zip")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    with zipfile.ZipFile(first / "packed.zip") as packed:
+        names = [Path(name).name for name in packed.namelist()]
+    assert {"table1.html", "data_scaling.png", "report.html"} <= set(names)
+    assert names.count("montage.png") > 2, "of each run, and the figure of all"
 
 
 def test_deleted_tables_come_back_with_the_same_bytes(first: Path, repository: Path) -> None:

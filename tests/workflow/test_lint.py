@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from .conftest import Run
 
 
-def test_snakemake_lint(snakemake: Run) -> None:
-    result = snakemake("--lint", "--configfile", "config/demo.yaml")
+@pytest.mark.parametrize("words", [(), ("--configfile", "config/demo.yaml")], ids=["paper", "demo"])
+def test_snakemake_lint(snakemake: Run, words: tuple[str, ...]) -> None:
+    result = snakemake("--lint", *words)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

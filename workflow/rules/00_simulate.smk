@@ -3,13 +3,13 @@ A simulated NSD with known ground truth, and the tiny networks that ship with th
 
 Needs    nothing
 Makes    <store>/simulated/{nsd,coco,truth,card.json}
-Steps    simulate_nsd, train_demo_backbones (never part of a run; `make backbones`)
+Steps    simulate_nsd; train_demo_backbones trains the networks (`make backbones`, never in a run)
 """
 
 if STUDY.is_simulated:
 
     rule simulate_nsd:
-        """Write a simulated NSD in NSD's formats, its ground truth beside it."""
+        """Write a simulated NSD in NSD's formats, and its ground truth."""
         output:
             nsd=directory("<store>/simulated/nsd"),
             coco="<store>/simulated/coco/unlabeled2017.zip",

@@ -1,16 +1,16 @@
 """
 NSD's metadata, stimuli and masks, COCO's unlabelled images, and the networks' weights (paper section 5.1).
 
-Betas are not fetched here: `prepare_betas` streams them, one session at a time.
+`prepare_betas` fetches the betas, one session at a time.
 
-Needs    the simulator's folder, or a bucket whose terms have been accepted
+Needs    the simulator's folder, or NSD's bucket with its terms accepted
 Makes    <store>/nsd, <store>/stimuli, <store>/coco, <store>/manifests, <store>/weights
 Steps    download, download_images, fetch_weights
 """
 
 
 rule download:
-    """Fetch and verify what is needed of NSD but betas and stimuli."""
+    """Fetch and verify NSD's designs, masks and noise ceilings."""
     input:
         simulated=FILES.simulated("nsd"),
     output:
@@ -45,7 +45,7 @@ rule download:
 
 
 rule download_images:
-    """Fetch NSD's stimuli and COCO's unlabelled images; they go once `prepare_images` is done."""
+    """Fetch NSD's stimuli and COCO's unlabelled images, deleted after `prepare_images`."""
     input:
         simulated=FILES.simulated("nsd", "coco/unlabeled2017.zip"),
     output:
@@ -84,7 +84,7 @@ rule download_images:
 
 
 rule fetch_weights:
-    """Find or fetch the published weights of one network and verify them."""
+    """Find or fetch the published weights of {wildcards.network}, and verify them."""
     output:
         weights="<store>/weights/{network}.safetensors",
     log:

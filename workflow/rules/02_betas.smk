@@ -2,13 +2,13 @@
 Trials, betas and noise ceiling of each subject (paper section 5.1).
 
 Needs    <store>/nsd, and the betas at the source
-Makes    <results>/{subject}/{design,betas,noise_ceiling}, and for `everything` <results>/{subject}/nsdsynthetic
+Makes    <results>/{subject}/{design,betas,noise_ceiling}; for `everything` also {subject}/nsdsynthetic
 Steps    prepare_design, prepare_betas, estimate_noise_ceiling, prepare_nsdsynthetic
 """
 
 
 rule prepare_design:
-    """Make the trial table of {wildcards.subject} and its training, validation and test split."""
+    """Make the trial table of {wildcards.subject}, with training, validation and test splits."""
     input:
         nsd="<store>/nsd",
     output:
@@ -130,7 +130,7 @@ rule estimate_noise_ceiling:
 
 
 rule prepare_nsdsynthetic:
-    """Bring the NSD-synthetic session of {wildcards.subject} into the form of other trials."""
+    """Mask and z-score the NSD-synthetic session of {wildcards.subject}."""
     input:
         voxels="<results>/{subject}/betas/voxels.safetensors",
         simulated=FILES.simulated("nsd"),

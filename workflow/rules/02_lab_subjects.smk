@@ -1,16 +1,16 @@
 """
-Subjects of your own, given as folders in the layout of config/lab_subject.md and named in section `lab`.
+Lab subjects: folders in the layout of config/lab_subject.md, named in the section `lab`.
 
-A lab's subject is decoded as a new subject: it starts from the models of the pool `all`.
+A lab subject is decoded as a new subject, by transfer from the models of the pool `all`.
 
-Needs    the lab's folder
+Needs    the subject's folder
 Makes    <results>/{subject}/{design,betas,noise_ceiling,images}
 Steps    prepare_lab_subject
 """
 
 
 rule prepare_lab_subject:
-    """Check the folder of {wildcards.subject} and make trials, betas, ceiling and images of it."""
+    """Check the folder of {wildcards.subject}, and write its trials, betas, noise ceiling and images."""
     input:
         files=INPUTS.lab_files,
     output:

@@ -1,14 +1,14 @@
 """
-Stimuli and external images, and their semantic tokens where the settings keep them (sections 5.1, D).
+Stimuli, external images, and their cached semantic tokens (paper sections 5.1, D).
 
 Needs    <store>/stimuli/nsd_stimuli.hdf5, <store>/coco/unlabeled2017.zip
-Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external}
+Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external} with features.cache_tokens
 Steps    prepare_images, extract_features
 """
 
 
 rule prepare_images:
-    """Keep stimuli and external images at one size, in shards."""
+    """Resize stimuli and external images to one size, and store them in shards."""
     input:
         brick="<store>/stimuli/nsd_stimuli.hdf5",
         coco="<store>/coco/unlabeled2017.zip",

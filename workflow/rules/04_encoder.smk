@@ -21,7 +21,7 @@ rule train_encoder:
         "<logs>/train_encoder/{pool}.log",
     benchmark:
         "<benchmarks>/train_encoder/{pool}.tsv"
-    # What the longest ways to a table wait for goes first: priorities 5 to 2.
+    # Priorities 5 to 2: first what the longest paths to a table wait for.
     priority: 5
     conda:
         "../../envs/pipeline.yaml"

@@ -1,5 +1,5 @@
 """
-V2C: every voxel of every subject in one of the shared functional clusters (paper section 3.1).
+V2C: assign every voxel of every subject to a shared functional cluster (paper section 3.1).
 
 Needs    the encoder's voxel embeddings (or the voxels' positions, or an atlas)
 Makes    <results>/group/{pool}/{variant}/clusters

@@ -2,15 +2,14 @@
 Predicted fMRI for the external images (paper sections 4, D.1).
 
 Needs    an encoder, the external images
-Makes    <results>/group/{pool}/main/synthetic_fmri, a folder of shards for each subject of the pool
-         (real images, 8 subjects: 78 GB); that of all subjects stays, for ablations read it, that of
-         another pool goes once its BITs are trained
+Makes    <results>/group/{pool}/main/synthetic_fmri: shards by subject (120,000 images, 8 subjects: 78 GB).
+         Those of the pool `all` are kept for the ablations; others are deleted after training.
 Steps    synthesize_fmri
 """
 
 
 rule synthesize_fmri:
-    """Predict what the encoder's subjects would have answered to the external images."""
+    """Predict the fMRI responses of the encoder's subjects to the external images."""
     input:
         encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
         images="<results>/group/images/external",

@@ -1,5 +1,7 @@
 """
-Stage 1: the low-level BIT (VGG tokens, InfoNCE) and the semantic BIT (OpenCLIP tokens, L2), sections 3.1-3.2, D.
+Stage 1: train the low-level BIT (VGG tokens, InfoNCE) and the semantic BIT (OpenCLIP tokens, L2).
+
+Paper sections 3.1-3.2, D.
 
 Needs    betas and trials, V2C, images, predicted fMRI of the external images
 Makes    <results>/group/{pool}/{variant}/{bit_lowlevel,bit_semantic}

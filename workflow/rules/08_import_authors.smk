@@ -1,14 +1,14 @@
 """
-The authors' published models in place of trained ones, where `models` is `authors`.
+The authors' published models instead of trained ones (`models: authors`).
 
-Needs    the authors' checkpoints: in the folder BRAINIT_WEIGHTS names, or from the hub
+Needs    the authors' checkpoints, from the folder in BRAINIT_WEIGHTS or the hub
 Makes    <results>/group/all/authors, in the layout of <results>/group/all/main
 Steps    import_authors
 """
 
 
 rule import_authors:
-    """Fetch the authors' checkpoints and write them as this pipeline's files."""
+    """Fetch the authors' checkpoints and convert them to this workflow's files."""
     output:
         encoder="<results>/group/all/authors/encoder/encoder.safetensors",
         clusters="<results>/group/all/authors/clusters/clusters.safetensors",

@@ -8,7 +8,7 @@ Steps    train_joint
 
 
 rule train_joint:
-    """Train BIT and generator of pool {wildcards.pool}, variant {wildcards.variant} with the diffusion loss."""
+    """Train BIT and generator of pool {wildcards.pool}, variant {wildcards.variant}, together."""
     input:
         betas=INPUTS.betas_of_pool,
         trials=INPUTS.trials_of_pool,

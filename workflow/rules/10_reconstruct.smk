@@ -1,16 +1,16 @@
 """
-Reconstruction: DIP image, semantic-only image, fused image, and the folder that users ask for (3.3, D.2-D.3).
+Reconstruction: low-level (Deep Image Prior), semantic and fused images (paper sections 3.3, D.2-D.3).
 
-Shards are the long, retryable jobs; `gather_reconstructions` makes `<results>/{subject}/recon_{run}`.
+Each shard of test images is a job; `gather_reconstructions` collects them into one folder.
 
 Needs    the BITs and the generator of the run, betas and trials of the subject
-Makes    <results>/{subject}/recon_{run}; <results>/{subject}/recon_{run}_lowlevel without any generator
+Makes    <results>/{subject}/recon_{run}; recon_{run}_lowlevel, which needs no generator
 Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct_fused, gather_reconstructions
 """
 
 
 rule reconstruct_lowlevel:
-    """Invert the low-level predictions of {wildcards.subject} with a Deep Image Prior."""
+    """Invert the predicted VGG tokens of {wildcards.subject} with a Deep Image Prior."""
     input:
         betas=INPUTS.responses_of_run("betas", "betas.npy"),
         trials=INPUTS.responses_of_run("design", "trials.csv"),
@@ -49,7 +49,7 @@ rule reconstruct_lowlevel:
 
 
 rule reconstruct_semantic:
-    """Sample images of {wildcards.subject} from the semantic tokens alone."""
+    """Sample images of {wildcards.subject} from the predicted semantic tokens alone."""
     input:
         betas=INPUTS.responses_of_run("betas", "betas.npy"),
         trials=INPUTS.responses_of_run("design", "trials.csv"),
@@ -90,7 +90,7 @@ rule reconstruct_semantic:
 
 
 rule reconstruct_fused:
-    """Refine the low-level images of {wildcards.subject} with the guided diffusion model."""
+    """Sample images of {wildcards.subject} from low-level images and semantic tokens."""
     input:
         betas=INPUTS.responses_of_run("betas", "betas.npy"),
         trials=INPUTS.responses_of_run("design", "trials.csv"),
@@ -133,14 +133,21 @@ rule reconstruct_fused:
 
 
 rule gather_reconstructions:
-    """Gather the images of {wildcards.subject}, {wildcards.run}, into the folder users ask for."""
+    """Collect the images of {wildcards.subject}, {wildcards.run}, with a montage."""
     input:
         stimuli=INPUTS.stimuli_seen,
         lowlevel=INPUTS.recon_parts("lowlevel"),
         semantic=INPUTS.recon_parts("semantic"),
         fused=INPUTS.recon_parts("fused"),
     output:
-        recon=directory("<results>/{subject}/recon_{run}"),
+        recon=report(
+            directory("<results>/{subject}/recon_{run}"),
+            patterns=["{picture,montage}.png"],
+            caption="../report/montage.rst",
+            category="Reconstructions",
+            subcategory="{subject}",
+            labels={"subject": "{subject}", "run": "{run}"},
+        ),
     log:
         "<logs>/gather_reconstructions/{subject}_{run}.log",
     benchmark:

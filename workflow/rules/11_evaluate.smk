@@ -1,8 +1,8 @@
 """
-Metrics per image and their means (paper section 5.2), and checks, a simulation's against its truth.
+Metrics of each image and their means (paper section 5.2), and checks of the results.
 
 Needs    the reconstruction folders, the stimuli, the metric networks
-Makes    <results>/{subject}/metrics, <results>/checks.csv; {run}_lowlevel_only without any generator
+Makes    <results>/{subject}/metrics, <results>/checks.csv; metrics {run}_lowlevel_only need no generator
 Steps    evaluate, check_results
 """
 
@@ -59,7 +59,7 @@ use rule evaluate as evaluate_lowlevel with:
 
 
 rule check_results:
-    """Hold the results against their nulls, and a simulation's against its truth."""
+    """Compare the results with their null levels, and a simulation's with its ground truth."""
     input:
         truth=FILES.simulated("truth"),
         card=FILES.simulated("card.json"),

@@ -8,7 +8,7 @@ Steps    make_table, make_figures, make_report
 
 
 rule make_table:
-    """Write table {wildcards.table}, beside the paper's numbers."""
+    """Write table {wildcards.table}: the paper's numbers, ours and their difference."""
     input:
         metrics=INPUTS.table_scores(""),
         summaries=INPUTS.table_scores("_summary"),
@@ -18,7 +18,12 @@ rule make_table:
     output:
         csv="<results>/tables/{table}/{table}.csv",
         md="<results>/tables/{table}/{table}.md",
-        html="<results>/tables/{table}/{table}.html",
+        html=report(
+            "<results>/tables/{table}/{table}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
         tex="<results>/tables/{table}/{table}.tex",
     log:
         "<logs>/make_table/{table}.log",
@@ -72,7 +77,13 @@ rule make_figures:
         card=FILES.simulated("card.json"),
         network=INPUTS.networks("encoder_backbone"),
     output:
-        figures=directory("<results>/figures"),
+        figures=report(
+            directory("<results>/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "<logs>/make_figures.log",
     benchmark:
@@ -131,7 +142,12 @@ rule make_report:
         ),
         checks=rules.check_results.output.checks,
     output:
-        report="<results>/report.html",
+        report=report(
+            "<results>/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"scope": "the paper's tables"},
+        ),
     log:
         "<logs>/make_report.log",
     benchmark:

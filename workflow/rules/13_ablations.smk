@@ -1,12 +1,11 @@
 """
-The paper's ablations: the same steps with other settings, and their tables (T1, T2, T3, T5).
+What `everything` adds: ablations, tables beyond the paper, and checks of the paper's claims.
 
-A variant's files exist only from the first step that it changes; all else is the full run's.
+An ablation runs the same rules with other settings, from the first step that these change.
 
 Needs    the models and scores of the full run
-Makes    <results>/group/all/{variant}, <results>/{subject}/recon_40h_{variant}, tables T1, T2, T3, T5,
-         those beyond the paper, <results>/{subject}/metrics/encoder.csv, <results>/checks_full.csv
-Steps    make_table, evaluate_encoder, check_claims, make_report
+Makes    <results>/{subject}/metrics/encoder.csv, <results>/checks_full.csv, <results>/report_full.html
+Steps    evaluate_encoder, check_claims, make_report
 """
 
 
@@ -57,7 +56,7 @@ rule evaluate_encoder:
 
 
 rule check_claims:
-    """Hold the paper's claims on branches, ablations and transfer against all runs."""
+    """Check the paper's claims about branches, ablations and transfer on all runs."""
     input:
         summaries=FILES.scores(STUDY.every_score, "_summary"),
         earlier=rules.check_results.output.checks,
@@ -100,7 +99,12 @@ use rule make_report as make_report_full with:
         ),
         checks=rules.check_claims.output.checks,
     output:
-        report="<results>/report_full.html",
+        report=report(
+            "<results>/report_full.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"scope": "everything"},
+        ),
     log:
         "<logs>/make_report_full.log",
     benchmark:

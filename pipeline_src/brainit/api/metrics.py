@@ -16,7 +16,7 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import EvaluationSettings, RunSettings, Settings
-from brainit.evaluation.metrics.networks import load_metric_networks
+from brainit.evaluation.metrics.features import load_metric_networks
 from brainit.evaluation.metrics.pixels import (
     pixel_correlations,
     structural_similarities,

@@ -16,7 +16,7 @@ from brainit.core.settings import parse_sections
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.recons import PROVENANCE_NAME, Recons, read_recons
-from brainit.evaluation.checks.check import CHECK_COLUMNS
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS
 
 _RUN_PREFIX = "recon_"
 

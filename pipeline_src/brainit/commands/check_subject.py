@@ -1,4 +1,4 @@
-"""`brainit check-subject DIR`: say all that is wrong with a lab's folder, or what it holds."""
+"""`brainit check-subject DIR`: list every fault of a lab subject's folder, or its counts."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ from typing import Any
 
 from brainit.data.lab import layout as lab_layout
 from brainit.data.lab.check import require_valid, used_columns
-from brainit.data.lab.trials import lab_splits
+from brainit.data.lab.layout import split_of_trials
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +20,12 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Raise `PipelineError` with every fault, or log the counts of a valid folder."""
+    """Log the counts of a valid folder; raise `PipelineError` that lists every fault."""
     require_valid(args.folder)
     betas = lab_layout.open_betas(args.folder)
     table = lab_layout.read_trials(args.folder)
     n_voxels = used_columns(betas.shape[1], lab_layout.read_voxels(args.folder)).sum()
-    trials = lab_splits(table).value_counts().to_dict()
+    trials = split_of_trials(table).value_counts().to_dict()
     n_images, n_sessions = table["image"].nunique(), table["session"].nunique()
     logger.info("%s: valid", args.folder)
     logger.info("%d sessions, %d images, %d voxels", n_sessions, n_images, n_voxels)

@@ -1,7 +1,7 @@
-"""`brainit export-models FOLDER`: the trained models of a pool as a folder to publish.
+"""`brainit export-models FOLDER`: copy the trained models of a pool into a folder to publish.
 
-It holds the models' files, `config.yaml` with the settings that decoding must share with them, and
-a model card. `models: FOLDER` reads it again.
+The folder holds the model files, `config.yaml` with the settings that decoding must share with
+them, and a model card. Set `models: FOLDER` to decode with it.
 """
 
 import argparse
@@ -30,7 +30,7 @@ FILES = {
     "joint/bit.safetensors": "bit",
     "joint/generator.safetensors": "generator",
 }
-"""The models of a pool below its folder, and their contracts (config/models.md)."""
+"""Model files within the folder of a pool, and their contracts (config/models.md)."""
 
 _SHARED = ("features", "encoder", "clusters", "bit")
 _SHARED_OF_NSD = ("betas_version", "space", "mask", "zscore", "average_test_repeats")
@@ -38,7 +38,7 @@ _SHARED_OF_NSD = ("betas_version", "space", "mask", "zscore", "average_test_repe
 
 def add_parser(commands: Any) -> None:
     """Add the sub-command to the program's parser."""
-    parser = commands.add_parser("export-models", help="trained models as a folder to publish")
+    parser = commands.add_parser("export-models", help="copy trained models to a folder to publish")
     parser.add_argument("folder", type=Path, help="folder to write; must not exist")
     parser.add_argument("--models", type=Path, help="folder of the pool (default: pool all's)")
     parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="as for snakemake")
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the folder and say what it holds; raises `PipelineError` for models that misfit."""
+    """Write the folder and log its content; raise `PipelineError` for inconsistent models."""
     settings = read_configuration([Path("config/config.yaml"), *args.configfile])
     models = args.models or Path(settings.paths.results) / "group" / "all" / "main"
     export_models(models, args.folder, settings)
@@ -54,49 +54,53 @@ def run(args: argparse.Namespace) -> None:
 
 
 def export_models(models: Path, folder: Path, settings: Settings) -> None:
-    """Copy the pool's models into `folder`, checked, with settings and a model card.
+    """Check the models of a pool and copy them into `folder`, with settings and a model card.
 
-    The folder appears whole or not at all. Raises `PipelineError` where it exists, a model is
-    missing or breaks its contract, or the models are not of the same subjects.
+    The folder is written atomically. Raises `PipelineError` where it exists, a model is missing or
+    breaks its contract, or the models have different subjects.
     """
     if folder.exists():
-        raise PipelineError(folder, "a folder to be made", "something there", "name another one")
-    headers = read_headers(models)
+        fix = f"remove {folder}, or give a folder that does not exist"
+        raise PipelineError(folder, "a new folder", "an existing one", fix, code="invalid-argument")
+    attributes = read_model_attributes(models)
     with atomic_path(folder) as partial:
         for name in FILES:
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(models / name, partial / name)
         text = yaml.safe_dump(shared_settings(settings), sort_keys=False)
-        head = (
-            "# Settings that decoding with these models must share; name them with --configfile.\n"
-        )
+        head = "# Settings that decoding with these models must share: use as --configfile.\n"
         (partial / "config.yaml").write_text(head + text, encoding="utf-8")
-        card = model_card(partial, headers, simulated=settings.run.simulation)
+        card = model_card(partial, attributes, simulated=settings.run.simulation)
         (partial / "README.md").write_text(card, encoding="utf-8")
 
 
-def read_headers(models: Path) -> dict[str, dict[str, Any]]:
-    """Return the attributes of each model file of a pool, checked against its contract.
+def read_model_attributes(models: Path) -> dict[str, dict[str, Any]]:
+    """Return the attributes of each model file of a pool, after checking its contract.
 
-    Raises `PipelineError` where one is missing or faulty, or is of other subjects or voxels than
+    Raises `PipelineError` where a file is missing or faulty, or has other subjects or voxels than
     the first.
     """
-    headers: dict[str, dict[str, Any]] = {}
+    attributes: dict[str, dict[str, Any]] = {}
     for name, contract in FILES.items():
-        headers[name] = read_artifact(models / name, contract).attributes
+        attributes[name] = read_artifact(models / name, contract).attributes
         if contract == "bit":
             load_bit(models / name)
-    first = next(iter(headers.values()))
-    for name, header in headers.items():
-        for key in ("subjects", "n_voxels") if "subjects" in header else ():
-            if header[key] != first[key]:
-                fix = "rerun its training on the models before it"
-                raise PipelineError(models / name, f"{key} {first[key]}", f"{header[key]}", fix)
-    return headers
+    first_name, first = next(iter(attributes.items()))
+    for name, own in attributes.items():
+        for key in ("subjects", "n_voxels") if "subjects" in own else ():
+            if own[key] != first[key]:
+                raise PipelineError(
+                    models / name,
+                    f"{key} {first[key]}, as in {first_name}",
+                    f"{own[key]}",
+                    f"delete {models / name} and train it again with the present {first_name}",
+                    code="inconsistent-inputs",
+                )
+    return attributes
 
 
 def shared_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings that decoding shares with these models; nobody's terms or paths."""
+    """Return the settings that decoding must share with these models, without terms or paths."""
     values = settings.model_dump(mode="json")
     nsd = {key: values["nsd"][key] for key in _SHARED_OF_NSD}
     return {"nsd": nsd, **{name: values[name] for name in _SHARED}}

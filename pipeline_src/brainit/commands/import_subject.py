@@ -1,4 +1,4 @@
-"""`brainit import-subject FORMAT SRC DIR`: write a published recording in the lab layout."""
+"""`brainit import-subject FORMAT SRC DIR`: convert a published data set to the lab layout."""
 
 import argparse
 import logging
@@ -18,7 +18,9 @@ FORMATS = ("bold5000", "god", "miyawaki2008")
 
 def add_parser(commands: Any) -> None:
     """Add the sub-command to the program's parser."""
-    parser = commands.add_parser("import-subject", help="turn a published recording into a folder")
+    parser = commands.add_parser(
+        "import-subject", help="convert a subject of a published data set to the lab layout"
+    )
     parser.add_argument("format", choices=FORMATS)
     parser.add_argument("source", type=Path, help="file (god, miyawaki2008) or folder (bold5000)")
     parser.add_argument("folder", type=Path, help="folder to write; must not exist")
@@ -28,13 +30,19 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the folder and check it; raises `PipelineError` for a foreign source."""
+    """Write the folder and check it; raise `PipelineError` if the source has another format."""
     if args.format == "bold5000":
         import_bold5000(args.source, args.subject, args.folder)
     elif args.format == "miyawaki2008":
         import_miyawaki(args.source, args.folder)
     elif args.images is None:
-        raise PipelineError("--images", "the folder of the stimulus images", "none", "give it")
+        raise PipelineError(
+            "--images",
+            "the folder of the stimulus images",
+            "nothing",
+            "add --images FOLDER, with the images of the god data set",
+            code="invalid-argument",
+        )
     else:
         import_god(args.source, args.images, args.folder)
     require_valid(args.folder)

@@ -1,4 +1,4 @@
-"""`brainit measure -- COMMAND`: print the wall time and peak memory of a command's process tree."""
+"""`brainit measure -- COMMAND`: run a command; print wall time and peak memory of its processes."""
 
 import argparse
 import contextlib
@@ -25,8 +25,8 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command and exit with its exit code.
 
-    The peak is the largest sum of the resident memory of all its processes, sampled twice a second;
-    pages that processes share count once for each.
+    The peak is the largest sum of the resident memory of all its processes, sampled twice a second.
+    Pages that several processes share count once per process.
     """
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
     started = time.monotonic()

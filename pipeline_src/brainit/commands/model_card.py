@@ -1,4 +1,4 @@
-"""The model card of exported models: what they are, where from, on what terms."""
+"""Model card of exported models: content, origin, use and terms."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,28 +29,30 @@ _TAIL = """
     snakemake results/{subject}/recon_40h --cores 8 \\
         --configfile FOLDER/config.yaml --config models=FOLDER
 
-All files are safetensors: tensors and a JSON header, no code. The models know the voxels of these
-subjects in the mask that `config.yaml` names, and no others; a new subject is adapted to them.
+All files are safetensors: tensors and a JSON header, no code. The models decode only these
+subjects, with the voxels of the mask in `config.yaml`; other subjects need adaptation.
 
 ## Terms
 
 {terms}
-The licence above is `other`: set it once you have checked these.
+The licence above is `other`: check these terms, then set it.
 """
 _REAL = "Trained on the Natural Scenes Dataset."
-_SIMULATED = "Trained on a **simulation**: no human data. They say nothing about any brain."
+_SIMULATED = "Trained on a **simulation**, not on human data: no conclusion about brains holds."
 
 
-def model_card(folder: Path, headers: Mapping[str, Mapping[str, Any]], *, simulated: bool) -> str:
-    """Return the card, in Markdown, of the model files below `folder` with these attributes."""
-    encoder = headers["encoder/encoder.safetensors"]
+def model_card(
+    folder: Path, attributes: Mapping[str, Mapping[str, Any]], *, simulated: bool
+) -> str:
+    """Return the model card (Markdown) of the files in `folder`, given their attributes by name."""
+    encoder = attributes["encoder/encoder.safetensors"]
     subjects = list(encoder["subjects"])
     rows = [
-        f"| `{name}` | {(folder / name).stat().st_size:,} | {header['seed']}"
+        f"| `{name}` | {(folder / name).stat().st_size:,} | {own['seed']}"
         f" | `{sha256_of(folder / name)}` |\n"
-        for name, header in headers.items()
+        for name, own in attributes.items()
     ]
-    generator = find_entry(headers["joint/generator.safetensors"]["name"], "generator")
+    generator = find_entry(attributes["joint/generator.safetensors"]["name"], "generator")
     terms = [f"- Generator: fine-tuned from `{generator.name}`, licence {generator.licence}."]
     if not simulated:
         terms += [f"- Data: NSD, terms at {TERMS}; cite {'; '.join(CITATIONS)}."]

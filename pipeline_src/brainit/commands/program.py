@@ -1,4 +1,4 @@
-"""The `brainit` program: small commands around the workflow. The work itself is Snakemake's."""
+"""Commands around the Brain-IT workflow; `snakemake` runs the workflow itself."""
 
 import argparse
 import logging
@@ -44,6 +44,6 @@ def run(argv: Sequence[str] | None = None) -> None:
 
 
 def main() -> None:
-    """Enter the program; a `PipelineError` is printed as one line and ends with exit code 2."""
+    """Run the program; a `PipelineError` is printed on one line and gives exit code 2."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     sys.exit(guarded(run))

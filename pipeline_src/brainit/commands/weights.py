@@ -17,13 +17,15 @@ def add_parser(commands: Any) -> None:
     """Add the sub-command to the program's parser."""
     parser = commands.add_parser("weights", help="list, fetch or verify the published networks")
     parser.add_argument("action", choices=("list", "fetch", "verify"))
-    parser.add_argument("names", nargs="*", help="networks; none means those of the paper's config")
-    parser.add_argument("--folder", type=Path, help="where the weights are kept", default=None)
+    parser.add_argument("names", nargs="*", help="networks (default: those of the paper's config)")
+    parser.add_argument(
+        "--folder", type=Path, help="folder of the weights (default: results/.store/weights)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do what was asked for the networks named, one after the other."""
+    """List, fetch or verify the named networks, one by one."""
     settings = Settings()
     folder = args.folder or Path(settings.paths.store) / "weights"
     if args.action == "list":
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def list_lines(folder: Path) -> list[str]:
-    """Return one line per published network, with the first digits of known SHA-256 checksums."""
+    """Return a table of the published networks with the first digits of known SHA-256 checksums."""
     lines = ["role | name | MB | licence | used by | source | SHA-256 | here"]
     for entry in ENTRIES:
         if not entry.is_demo:
@@ -50,7 +52,7 @@ def list_lines(folder: Path) -> list[str]:
 
 
 def _entries(names: list[str], settings: Settings) -> list[BackboneEntry]:
-    """Return the published entries of the names; without names, those of the paper's settings."""
+    """Return the named published networks; without names, those of the paper's settings."""
     chosen = settings.features
     roles = ("encoder_backbone", "semantic_tokens", "vgg", "generator", "refiner")
     wanted = names or [*(getattr(chosen, role) for role in roles), *chosen.metrics]

@@ -1,1 +1,1 @@
-"""What every other layer stands on: settings, artifacts, errors, seeds, files, progress."""
+"""Base layer: settings, artifacts, errors, seeds, files, locks, checkpoints and progress."""

@@ -1,8 +1,8 @@
-"""Contracts of the files that steps hand to each other, and the only way to read and write them.
+"""Read and write artifacts, the files that steps pass to each other, and check their contracts.
 
-An artifact is a safetensors file: named tensors with fixed dtype and named axes, and a JSON header
-with its attributes (settings digest, seed, subjects, ...). Axes of one name have one length
-throughout a file. Tables are CSV. Nothing is pickled.
+An artifact is a safetensors file: named tensors with a fixed dtype and named axes, and a JSON
+header with attributes (settings digest, seed, subjects, ...). Within a file, axes of the same name
+have the same length. Tables are CSV. Nothing is pickled.
 """
 
 import json
@@ -23,7 +23,7 @@ from brainit.core.files import atomic_path
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Dtype, axes and unit of one tensor of an artifact, which may lack one that `is_optional`."""
+    """Dtype, axes and unit of one tensor; an artifact may lack a tensor that `is_optional`."""
 
     dtype: str
     axes: tuple[str, ...]
@@ -33,7 +33,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Contract:
-    """What an artifact holds. `free_tensors` allows further tensors of any name (state dicts)."""
+    """Tensors and attributes of an artifact; `free_tensors` allows others too (state dicts)."""
 
     tensors: Mapping[str, TensorSpec] = field(default_factory=dict)
     attributes: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A read artifact: its tensors as NumPy arrays and its attributes."""
+    """Tensors (NumPy arrays) and attributes of an artifact that was read."""
 
     tensors: dict[str, NDArray[Any]]
     attributes: dict[str, Any]
@@ -58,7 +58,7 @@ CONTRACTS: dict[str, Contract] = {
             "vertex": TensorSpec(
                 "int64", ("voxels",), "vertex of its hemisphere, or x + X(y + Yz)"
             ),
-            "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right, -1 not known"),
+            "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right, -1 unknown"),
             "position_mm": TensorSpec("float32", ("voxels", "xyz"), "mm"),
             "noise_ceiling": TensorSpec("float32", ("voxels",), "percent of variance, 3 repeats"),
         },
@@ -111,7 +111,7 @@ CONTRACTS: dict[str, Contract] = {
         {
             "hemisphere": TensorSpec("int64", ("voxels",), "0 left, 1 right"),
             "vertex": TensorSpec("int64", ("voxels",), "fsaverage vertex of its hemisphere"),
-            "area": TensorSpec("int64", ("voxels",), "place in the attribute `areas`"),
+            "area": TensorSpec("int64", ("voxels",), "index into the attribute `areas`"),
             "prf_x": TensorSpec("float32", ("voxels",), "fraction of the image, to the right"),
             "prf_y": TensorSpec("float32", ("voxels",), "fraction of the image, down"),
             "prf_sigma": TensorSpec("float32", ("voxels",), "fraction of the image"),
@@ -139,7 +139,10 @@ CONTRACTS: dict[str, Contract] = {
 def write_artifact(
     path: Path, contract: str, tensors: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
 ) -> None:
-    """Check `tensors` and `attributes` against the contract and write them, whole or not at all."""
+    """Check tensors and attributes against the contract, then write them atomically.
+
+    Raises `PipelineError` where they break the contract.
+    """
     header = {"artifact": contract, **attributes}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     _check(path, contract, arrays, header)
@@ -153,19 +156,22 @@ def read_artifact(path: Path, contract: str) -> Artifact:
     Raises `PipelineError` for a missing, truncated or foreign file and for tensors of another dtype
     or shape.
     """
-    fix = f"delete it and rerun {CONTRACTS[contract].made_by}"
+    expected = f"a '{contract}' artifact"
+    made_by = CONTRACTS[contract].made_by
+    fix = f"delete it and rerun {made_by}"
     if not Path(path).is_file():
-        raise PipelineError(
-            path, f"a '{contract}' artifact", "no file", f"run {CONTRACTS[contract].made_by}"
-        )
+        raise PipelineError(path, expected, "no file", f"run {made_by}", code="missing-file")
     try:
         with safe_open(path, framework="numpy") as handle:
             header = json.loads((handle.metadata() or {}).get("brainit", "{}"))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise PipelineError(path, f"a readable '{contract}' artifact", str(error), fix) from error
+        raise PipelineError(
+            path, f"a readable '{contract}' artifact", str(error), fix, code="damaged-file"
+        ) from error
     if header.get("artifact") != contract:
-        raise PipelineError(path, f"a '{contract}' artifact", f"'{header.get('artifact')}'", fix)
+        found = f"'{header.get('artifact')}'"
+        raise PipelineError(path, expected, found, fix, code="wrong-kind")
     _check(path, contract, tensors, header)
     return Artifact(tensors, header)
 
@@ -182,46 +188,50 @@ def _check(
         if tensor not in tensors and spec.is_optional:
             continue
         if tensor not in tensors:
-            raise PipelineError(path, expected, f"only {sorted(tensors)}", fix)
+            found = f"only {sorted(tensors)}"
+            raise PipelineError(path, expected, found, fix, code="missing-data")
         array = tensors[tensor]
         found = f"{array.dtype} of shape {array.shape}"
         if str(array.dtype) != spec.dtype or array.ndim != len(spec.axes):
-            raise PipelineError(path, expected, found, fix)
+            raise PipelineError(path, expected, found, fix, code="wrong-shape")
         for axis, length in zip(spec.axes, array.shape, strict=True):
             if lengths.setdefault(axis, length) != length:
-                raise PipelineError(path, f"{expected}, {axis} = {lengths[axis]}", found, fix)
+                expected = f"{expected}, {axis} = {lengths[axis]}"
+                raise PipelineError(path, expected, found, fix, code="wrong-shape")
     extra = set(tensors) - set(contract.tensors)
     if extra and not contract.free_tensors:
-        raise PipelineError(
-            path, f"only the tensors {sorted(contract.tensors)}", f"also {sorted(extra)}", fix
-        )
+        expected = f"only the tensors {sorted(contract.tensors)}"
+        raise PipelineError(path, expected, f"also {sorted(extra)}", fix, code="wrong-kind")
     missing = [key for key in contract.attributes if key not in header]
     if missing:
-        raise PipelineError(path, f"attributes {list(contract.attributes)}", f"no {missing}", fix)
+        expected = f"attributes {list(contract.attributes)}"
+        raise PipelineError(path, expected, f"no {missing}", fix, code="missing-data")
 
 
 def read_table(
     path: Path, columns: tuple[str, ...], made_by: str, separator: str = ","
 ) -> pd.DataFrame:
-    """Read a table that must have `columns`, a CSV or one with another separator.
+    """Read a CSV table, or one with another separator, that must have `columns`.
 
-    Raises `PipelineError` where it lacks one or cannot be read.
+    Raises `PipelineError` where the file is missing, cannot be read or lacks a column.
     """
+    expected = f"a table with columns {columns}"
     try:
         table = pd.read_csv(path, sep=separator)
+    except FileNotFoundError as error:
+        fix = f"run {made_by}"
+        raise PipelineError(path, expected, "no file", fix, code="missing-file") from error
     except (OSError, ValueError) as error:
-        raise PipelineError(
-            path, f"a table with columns {columns}", str(error), f"rerun {made_by}"
-        ) from error
+        fix = f"delete it and rerun {made_by}"
+        raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise PipelineError(
-            path, f"columns {columns}", f"no {missing}", f"delete it and rerun {made_by}"
-        )
+        fix = f"delete it and rerun {made_by}"
+        raise PipelineError(path, expected, f"no {missing}", fix, code="missing-data")
     return table
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV, whole or not at all."""
+    """Write a CSV atomically."""
     with atomic_path(path) as partial:
         table.to_csv(partial, index=False)

@@ -1,8 +1,8 @@
 """Checkpoints of one job in its work folder: tensors (safetensors) and a JSON record, no pickle.
 
-The record is written last and holds the tensors' SHA-256, so a torn checkpoint is seen and the one
-before it taken. At most two are kept. A checkpoint is valid for exactly its digest: settings,
-inputs and code.
+The record is written last and holds the SHA-256 of the tensors: a torn checkpoint is detected and
+the previous one used. At most two are kept. A checkpoint is valid only for its own digest of
+settings, inputs and code.
 """
 
 import json
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a training: named tensors, and values that JSON keeps exactly."""
+    """State of a training: named tensors, and values that JSON stores exactly."""
 
     tensors: dict[str, Tensor]
     values: dict[str, Any]
@@ -37,9 +37,9 @@ class CheckpointFolder:
         self._whole: int | None = None
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest whole checkpoint of this digest, its tensors on the CPU, or None.
+        """Return the newest intact checkpoint of this digest, its tensors on the CPU, or None.
 
-        The log says which were passed over, and why.
+        Log each checkpoint that is skipped, and why.
         """
         for number in sorted(self._numbers(), reverse=True):
             fault = self._fault(number)
@@ -47,14 +47,14 @@ class CheckpointFolder:
                 self._whole = number
                 values = json.loads(self._record(number).read_text(encoding="utf-8"))["values"]
                 return Checkpoint(load_file(self._tensors(number)), values)
-            logger.warning("%s: ignored, %s", self._tensors(number), fault)
+            logger.warning("%s: ignored: %s", self._tensors(number), fault)
         return None
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, whole or not at all, and keep the newest one before it.
+        """Write a checkpoint atomically and keep the newest intact one before it.
 
-        All others are removed first, so that there is never room taken for three. Raises
-        `PipelineError` on a full disk.
+        All others are removed first, so the disk never holds three. Raises `PipelineError` on a
+        full disk.
         """
         number = max(self._numbers(), default=0) + 1
         self._remove_all_but(self._whole)
@@ -68,7 +68,7 @@ class CheckpointFolder:
         self._whole = number
 
     def remove(self) -> None:
-        """Remove the folder: its job has written its outputs."""
+        """Remove the folder, once its job has written its outputs."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _numbers(self) -> set[int]:
@@ -83,19 +83,19 @@ class CheckpointFolder:
         return self._tensors(number).with_suffix(".json")
 
     def _fault(self, number: int) -> str | None:
-        """Return why a checkpoint cannot be taken, or None."""
+        """Return why a checkpoint cannot be used, or None."""
         try:
             record = json.loads(self._record(number).read_text(encoding="utf-8"))
             digest, sha256 = record["digest"], record["sha256"]
             is_whole = "values" in record and sha256_of(self._tensors(number)) == sha256
         except (OSError, ValueError, KeyError, TypeError):
-            return "it is not whole"
+            return "incomplete"
         if digest != self.digest:
-            return "it is of other settings, inputs or code"
-        return None if is_whole else "it is not whole"
+            return "made with different settings, inputs or code"
+        return None if is_whole else "incomplete"
 
     def _remove_all_but(self, kept: int | None) -> None:
-        """Remove checkpoints, and what killed writers left (hidden partial files)."""
+        """Remove checkpoints and the hidden partial files of killed writers."""
         names = set() if kept is None else {self._tensors(kept).name, self._record(kept).name}
         for path in [*self.folder.glob("checkpoint_*"), *self.folder.glob(".checkpoint_*")]:
             if path.name not in names:

@@ -1,10 +1,10 @@
 """Make torchvision importable beside a CPU build of torch.
 
-The package index has torchvision only as a CUDA build, whose compiled operators do not load with a
-CPU torch: `import torchvision`, and with it timm, open_clip and diffusers' models, then fails with
-"operator torchvision::nms does not exist". Declaring the two operators is enough, for none of them
-is called here. Call `import_torchvision` before importing any of those libraries; it takes seconds,
-so only what needs them calls it.
+PyPI has torchvision only as a CUDA build, whose compiled operators do not load with a CPU torch:
+`import torchvision`, and with it timm, open_clip and the models of diffusers, then fails with
+"operator torchvision::nms does not exist". Declaring the two operators is enough, because this
+package never calls them. Call `import_torchvision` before importing any of those libraries. It
+takes seconds, so call it where they are used, not at the top of a module.
 """
 
 import importlib
@@ -19,7 +19,7 @@ _LIBRARY: "torch.library.Library | None" = None
 
 @cache
 def import_torchvision() -> None:
-    """Import torchvision, declaring its two operators first only where they are missing."""
+    """Import torchvision; declare its two compiled operators first if they are missing."""
     global _LIBRARY
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -32,10 +32,10 @@ CODES = {
 
 
 class PipelineError(Exception):
-    """A fault in what the pipeline was given: where it is, and how to fix it.
+    """A fault in an input of the pipeline: where it is, and how to fix it.
 
     `code` is a key of `CODES`; programs and tests rely on it, not on the wording. Raise it where
-    the outside enters: files, settings, downloads. Any other exception is a bug.
+    external data enter: files, settings, downloads. Any other exception is a bug.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and mapped ones leave memory when told."""
+"""Atomic writing of files and folders, checksums, and release of memory-mapped pages."""
 
 import errno
 import hashlib
@@ -17,15 +17,15 @@ from brainit.core.errors import PipelineError
 
 _CHUNK_BYTES = 1 << 20
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-"""Denied, read-only, or a file where a folder should be."""
+"""Permission denied, a read-only disk, or a file where a folder should be."""
 
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, renamed onto it when the block ends well.
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    The temporary file or folder is removed if the block fails. A full disk and a place that cannot
-    be written raise `PipelineError`.
+    The temporary file or folder is removed if the block fails. Raises `PipelineError` for a full
+    disk and for a folder that cannot be written to.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
@@ -39,11 +39,15 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         _remove(partial)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            fix = "free some space and run the same command again"
-            raise PipelineError(path, "room on the disk", "a full disk", fix) from error
+            fix = f"free space on the disk of {path.parent} and run the same command again"
+            raise PipelineError(
+                path, "room on the disk", "a full disk", fix, code="machine"
+            ) from error
         if error.errno in _DENIED and _is_about(error, partial):
-            fix = "make the folder writable for you, or write to another one"
-            raise PipelineError(path, "a place that can be written", str(error), fix) from error
+            fix = f"make the folder {path.parent} writable, or write to another folder"
+            raise PipelineError(
+                path, "a place that can be written", str(error), fix, code="machine"
+            ) from error
         raise
     except BaseException:
         _remove(partial)
@@ -51,7 +55,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def _is_about(error: OSError, path: Path) -> bool:
-    """Return whether an error names what is written at `path`, or a folder that it is in."""
+    """Return whether the error names `path`, a file below it or a folder above it."""
     named = Path(str(error.filename))
     return path in [named, *named.parents] or named in path.parents
 
@@ -70,13 +74,13 @@ def _remove(path: Path) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def sha256_of(path: Path | str) -> str:
-    """Return the hexadecimal SHA-256 of a file, read in blocks."""
+    """Return the hexadecimal SHA-256 of a file, which is read in blocks."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as handle:
         while block := handle.read(_CHUNK_BYTES):
@@ -85,10 +89,10 @@ def sha256_of(path: Path | str) -> str:
 
 
 def release_pages(array: NDArray[Any]) -> None:
-    """Take what was read of a memory-mapped file out of this process's memory; it stays readable.
+    """Drop the pages of a memory-mapped file from this process's memory; it stays readable.
 
-    Pages that were read count as resident until the system wants them back: a file of betas read
-    once would count whole. An array that maps no file is left alone.
+    Pages that were read count as resident until the system reclaims them: a file of betas that is
+    read once would count in full. Does nothing for an array in memory.
     """
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
         array.base.madvise(mmap.MADV_DONTNEED)

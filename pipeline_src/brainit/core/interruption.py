@@ -1,7 +1,8 @@
-"""Signals by which a cluster ends a job: SIGTERM (cancel, preemption, time limit) and SIGUSR1.
+"""Handle the signals by which a cluster ends a job: SIGTERM and SIGUSR1.
 
-Outside a training loop they end the step at once, through every clean-up. Inside one they are only
-noted: the loop finishes its optimizer step, writes a checkpoint and ends.
+SIGTERM comes with a cancellation, a preemption or the time limit, SIGUSR1 with `sbatch --signal`.
+Outside a training loop they end the step at once and run every clean-up. Inside one they are only
+recorded: the loop finishes its optimizer step, writes a checkpoint and ends.
 """
 
 import signal
@@ -13,11 +14,14 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 EXIT_INTERRUPTED = 75
-"""Exit status of an interrupted step: a temporary failure, to be tried again (sysexits.h)."""
+"""Exit status of an interrupted step: a temporary failure, try again (EX_TEMPFAIL, sysexits.h)."""
 
 
 class Interrupted(BaseException):
-    """The step was told to stop. Like `KeyboardInterrupt`, it is no error that code may catch."""
+    """A signal or time limit stopped the step.
+
+    Like `KeyboardInterrupt` it is no `Exception`, so `except Exception` does not catch it.
+    """
 
     def __init__(self, cause: str, when: str) -> None:
         super().__init__(f"interrupted by {cause} {when}, the same command continues")
@@ -35,9 +39,9 @@ def stop_on_signals() -> None:
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], str | None]]:
-    """Note the signals within the block; yield a function that names the first, or returns None.
+    """Record signals within the block; yield a function that returns the first one's name or None.
 
-    Outside the main thread, where Python delivers no signals, nothing is changed.
+    Outside the main thread, where Python delivers no signals, handlers stay as they are.
     """
     seen: list[str] = []
 

@@ -1,8 +1,8 @@
-"""One writer per output: a lock file beside it that says who writes, and that they still do.
+"""Lock files: one writer per output, named in a file beside the output.
 
-The writer touches its lock every half minute. A lock that nobody touched for three minutes is taken
-over, and at once where its process was on this machine and is gone. Times are those of the lock's
-file system, so that clocks of machines need not agree.
+The writer touches its lock every half minute. Another job takes over a lock that was not touched
+for three minutes, or at once if its process ran on this machine and has ended. Ages are measured by
+the clock of the lock's file system, so the clocks of machines need not agree.
 """
 
 import json
@@ -26,7 +26,7 @@ HEARTBEAT_S = 30.0
 STALE_AFTER_S = 180.0
 
 _SETTLE_S = 1.0
-"""After a takeover: by then every other one that saw the same stale lock has written its claim."""
+"""Wait after a takeover: by then every rival that saw the stale lock has written its claim."""
 
 
 @contextmanager
@@ -38,8 +38,8 @@ def locked(
 ) -> Iterator[None]:
     """Hold the lock of the output `path` within the block.
 
-    Raises `PipelineError` that names the job where another one holds it. A job that SLURM started
-    anew under its old id waits instead until its predecessor's lock is stale.
+    Raises `PipelineError` that names the job if another one holds the lock. A job that SLURM
+    requeued under its old id waits instead until the lock of its earlier run is stale.
     """
     lock = path.with_name(f".{path.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def locked(
     while not _claim(lock, owner, stale_after_s, settle_s):
         holder = _read(lock)
         if not holder or holder.get("job") is None or holder["job"] != owner["job"]:
-            raise _held(path, lock, holder, stale_after_s)
+            raise _lock_error(path, lock, holder, stale_after_s)
         logger.info("%s: waiting for the earlier run of job %s to end", path, owner["job"])
         time.sleep(heartbeat_s)
     stop = threading.Event()
@@ -65,7 +65,7 @@ def locked(
 
 
 def _owner() -> dict[str, Any]:
-    """Return who we are; `machine` is None where process ids say nothing to others."""
+    """Return this process as the holder of a lock; `machine` is None without a pid namespace."""
     namespace = Path("/proc/self/ns/pid")
     machine = f"{platform.node()}/{namespace.readlink()}" if namespace.exists() else None
     return {
@@ -78,7 +78,7 @@ def _owner() -> dict[str, Any]:
 
 
 def _claim(lock: Path, owner: dict[str, Any], stale_after_s: float, settle_s: float) -> bool:
-    """Make the lock ours where it is free or stale; False where another holds it."""
+    """Take the lock if it is free or stale; return False if another holds it."""
     try:
         with lock.open("x", encoding="utf-8") as handle:
             handle.write(json.dumps(owner))
@@ -97,7 +97,7 @@ def _claim(lock: Path, owner: dict[str, Any], stale_after_s: float, settle_s: fl
 
 
 def _read(lock: Path) -> dict[str, Any]:
-    """Return who holds the lock; empty where it is gone or not yet written."""
+    """Return the holder of the lock; empty if the file is gone or not yet written."""
     try:
         holder = json.loads(lock.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -106,7 +106,7 @@ def _read(lock: Path) -> dict[str, Any]:
 
 
 def _age_s(lock: Path) -> float | None:
-    """Return the time since a touch of the lock, by its file system's clock; None if it is gone."""
+    """Return the seconds since the last touch by the file system's clock; None if it is gone."""
     with tempfile.NamedTemporaryFile(dir=lock.parent, prefix=f"{lock.name}.now.") as now:
         now_s = os.stat(now.name).st_mtime
     try:
@@ -116,7 +116,7 @@ def _age_s(lock: Path) -> float | None:
 
 
 def _is_gone(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
-    """Return whether the holder was a process of this machine and has ended."""
+    """Return whether the holder was a process on this machine that has ended."""
     if holder.get("machine") is None or holder["machine"] != owner["machine"]:
         return False
     try:
@@ -129,10 +129,10 @@ def _is_gone(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
 
 
 def _beat(lock: Path, token: str, stop: threading.Event, heartbeat_s: float) -> None:
-    """Touch the lock until told to stop; say so once where another has taken it over."""
+    """Touch the lock until `stop` is set; log an error and end if another job took it over."""
     while not stop.wait(heartbeat_s):
         if _read(lock).get("token") != token:
-            logger.error("%s: another job has taken this lock over", lock)
+            logger.error("%s: another job took over this lock", lock)
             return
         with suppress(FileNotFoundError):
             os.utime(lock)
@@ -145,12 +145,16 @@ def _name(holder: dict[str, Any]) -> str:
     return f"{job} on {holder.get('host')}"
 
 
-def _held(path: Path, lock: Path, holder: dict[str, Any], stale_after_s: float) -> PipelineError:
-    ending = f"scancel {holder['job']}" if holder.get("job") else f"kill {holder.get('pid', 'PID')}"
+def _lock_error(
+    path: Path, lock: Path, holder: dict[str, Any], stale_after_s: float
+) -> PipelineError:
+    stop = f"scancel {holder['job']}" if holder.get("job") else f"kill {holder.get('pid', 'PID')}"
+    minutes = f"{stale_after_s / 60:g} minutes"
     return PipelineError(
         path,
         "no other job that writes it",
-        f"{_name(holder)}, alive in the last {stale_after_s / 60:g} minutes ({lock})",
-        f"wait for it, or end it ({ending}), then `snakemake --unlock` and the same command; a lock"
-        f" without a living job is taken over after {stale_after_s / 60:g} minutes",
+        f"{_name(holder)}, alive in the last {minutes} ({lock})",
+        f"wait for that job or stop it (`{stop}`), then run `snakemake --unlock` and the same"
+        f" command; the lock of a dead job expires after {minutes}",
+        code="locked",
     )

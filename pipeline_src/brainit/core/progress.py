@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line at fixed intervals in a log."""
+"""Progress of long work: a bar on a terminal, a line every ten seconds in a log."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 def progress(
     items: Iterable[Item], label: str, total: int | None = None, unit: str = "it"
 ) -> Iterator[Item]:
-    """Yield `items`, showing count, rate and time left; `total` None means `len(items)`."""
+    """Yield `items` and show count, rate and time left; `total` None means `len(items)`."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
@@ -45,9 +45,9 @@ def _line(label: str, n_done: int, total: int | None, unit: str, elapsed_s: floa
 
 
 class ByteProgress:
-    """Bytes that several threads bring: a bar on a terminal, a line at fixed intervals in a log.
+    """Progress of a download by several threads: a bar on a terminal, lines in a log.
 
-    `n_total` is the number of bytes to come, None where it is not known.
+    `n_total` is the expected number of bytes, None if unknown.
     """
 
     def __init__(self, label: str, n_total: int | None = None) -> None:
@@ -59,7 +59,7 @@ class ByteProgress:
         self._is_logged = not is_shown
 
     def tell(self, n_bytes: int) -> None:
-        """Add `n_bytes`; a negative number takes back what is lost."""
+        """Count `n_bytes` more; a negative number takes back bytes that were lost."""
         with self._lock:
             self.n_done += n_bytes
             self._bar.update(n_bytes)
@@ -69,7 +69,7 @@ class ByteProgress:
                 self._log(now)
 
     def close(self) -> None:
-        """End the bar, or write the last line."""
+        """Close the bar, or log the last line."""
         self._bar.close()
         if self._is_logged:
             self._log(time.monotonic())

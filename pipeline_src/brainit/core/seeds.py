@@ -1,4 +1,7 @@
-"""Torch's random streams, derived by name like `core.streams`, and its threads."""
+"""Random streams of torch, derived by name as in `core.streams`, and deterministic torch.
+
+Separate from `core.streams` because steps of data and tables start without torch.
+"""
 
 import os
 from collections.abc import Iterator
@@ -17,9 +20,9 @@ def torch_generator(seed: int, *names: str | int, device: str = "cpu") -> torch.
 
 @contextmanager
 def seeded_init(seed: int, *names: str | int) -> Iterator[None]:
-    """Run the block with torch's global generator seeded by `names`, then put its state back.
+    """Seed torch's global generator by `names` within the block, then restore its state.
 
-    For `torch.nn` initialisers and third-party constructors, which read the global generator.
+    For the initialisers of `torch.nn` and third-party constructors, which use that generator.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, *names))
@@ -27,11 +30,10 @@ def seeded_init(seed: int, *names: str | int) -> Iterator[None]:
 
 
 def use_threads(n_threads: int) -> None:
-    """Fix torch's and BLAS's threads and deterministic algorithms: a rerun gives the same bytes.
+    """Set the threads of torch and BLAS, and deterministic algorithms: a rerun gives equal bytes.
 
-    Builds of torch that need cuBLAS's workspace named for that would refuse each product on a GPU.
-    Fresh memory is not filled first, which takes 3 % of a training: every layer here writes before
-    it reads.
+    On a GPU, deterministic products need cuBLAS's workspace to be configured. New memory is not
+    filled, which would take 3 % of a training's time: every layer here writes before it reads.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(n_threads)

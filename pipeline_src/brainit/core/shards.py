@@ -1,7 +1,7 @@
-"""Long arrays kept as .npy shards of consecutive rows, written one at a time and read by row.
+"""Sharded arrays: consecutive rows in .npy files, written one file at a time and read by row.
 
-A folder holds `shard_000.npy`, `shard_001.npy`, ... and `shards.json` (written last: row counts,
-dtype, shape, attributes). Rows are memory-mapped, so that no step ever holds the whole array.
+A folder holds `shard_000.npy`, `shard_001.npy`, ... and the index `shards.json` (written last: row
+counts, dtype, shape, attributes). Shards are memory-mapped: no step holds the whole array.
 """
 
 import json
@@ -21,7 +21,7 @@ INDEX_NAME = "shards.json"
 
 
 def shard_ranges(n_rows: int, rows_per_shard: int) -> list[tuple[int, int]]:
-    """Return the (start, stop) of each shard; the last may be shorter."""
+    """Return the (start, stop) rows of each shard; the last may be shorter."""
     return [(i, min(i + rows_per_shard, n_rows)) for i in range(0, n_rows, rows_per_shard)]
 
 
@@ -47,7 +47,7 @@ def write_rows(
     rows_per_shard: int,
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write rows of one shape and dtype as they come: `write_shards` with one row in memory."""
+    """Write the same files as `write_shards` from single rows, with one row in memory."""
     start_shards(folder)
     n_rows: list[int] = []
     row = np.empty(0)
@@ -58,14 +58,14 @@ def write_rows(
             for other in islice(rows, rows_per_shard - 1):
                 handle.write(other.tobytes())
                 n_rows[-1] += 1
-            # The header keeps room for any number of rows, so that only now it must be known.
+            # NumPy pads the header, so the number of rows can be filled in at the end.
             handle.seek(0)
             _write_header(handle, (n_rows[-1], *row.shape), row.dtype)
     write_index(folder, n_rows, row.shape, str(row.dtype), attributes)
 
 
 def start_shards(folder: Path) -> None:
-    """Make the folder; the index of an array that stood there goes before its shards do."""
+    """Make the folder; remove the index of an earlier array before its shards are overwritten."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / INDEX_NAME).unlink(missing_ok=True)
 
@@ -74,9 +74,9 @@ def start_shards(folder: Path) -> None:
 def new_shard(
     folder: Path, number: int, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Iterator[BinaryIO]:
-    """Yield the file of a shard of `shape` (rows first), to be filled with its rows' bytes.
+    """Yield an open file, after its header, for the bytes of a shard of `shape` (rows first).
 
-    It appears when the block ends well.
+    The shard appears when the block succeeds.
     """
     with atomic_path(_shard_path(folder, number)) as partial, partial.open("wb") as handle:
         _write_header(handle, shape, dtype)
@@ -99,27 +99,24 @@ def write_index(
     dtype: str,
     attributes: Mapping[str, Any] | None,
 ) -> None:
-    """Write the index, last: the rows of each shard, what a row is, and attributes."""
+    """Write the index: rows of each shard, shape and dtype of a row, attributes. Call it last."""
     index = {"n_rows": n_rows, "row_shape": list(row_shape), "dtype": dtype}
     write_text(folder / INDEX_NAME, json.dumps({**index, "attributes": dict(attributes or {})}))
 
 
 class ShardedArray:
-    """Rows of a sharded array, read by number.
+    """Read rows of a sharded array by their numbers.
 
     Raises `PipelineError` where the index or a shard is missing or has another shape or dtype.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._fix = f"delete {self.folder} and run snakemake again, which rewrites it"
         index_path = self.folder / INDEX_NAME
         if not index_path.is_file():
-            raise PipelineError(
-                index_path,
-                "the index of a sharded array",
-                "no file",
-                "rerun the step that writes it",
-            )
+            expected = "the index of a sharded array"
+            raise PipelineError(index_path, expected, "no file", self._fix, code="missing-file")
         index = json.loads(index_path.read_text(encoding="utf-8"))
         self.attributes: dict[str, Any] = index["attributes"]
         self.row_shape = tuple(index["row_shape"])
@@ -133,17 +130,12 @@ class ShardedArray:
         try:
             shard: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise PipelineError(
-                path,
-                f"a readable shard of shape {expected}",
-                str(error),
-                "rerun the step that writes it",
-            ) from error
+            wanted = f"a readable shard of shape {expected}"
+            raise PipelineError(path, wanted, str(error), self._fix, code="damaged-file") from error
         if shard.shape != expected or shard.dtype != self.dtype:
+            wanted = f"shape {expected} of {self.dtype}"
             found = f"shape {shard.shape} of {shard.dtype}"
-            raise PipelineError(
-                path, f"shape {expected} of {self.dtype}", found, "rerun the step that writes it"
-            )
+            raise PipelineError(path, wanted, found, self._fix, code="wrong-shape")
         return shard
 
     def __len__(self) -> int:
@@ -153,13 +145,9 @@ class ShardedArray:
         """Return the rows `index` (any order, repeats allowed) as a new array."""
         index = np.asarray(index, dtype=np.int64)
         if index.size and (index.min() < 0 or index.max() >= len(self)):
+            expected = f"row numbers 0..{len(self) - 1}"
             found = f"{index.min()}..{index.max()}"
-            raise PipelineError(
-                self.folder,
-                f"row numbers 0..{len(self) - 1}",
-                found,
-                "rerun the step that asked for them",
-            )
+            raise PipelineError(self.folder, expected, found, self._fix, code="inconsistent-inputs")
         out = np.empty((len(index), *self.row_shape), dtype=self.dtype)
         shard_of = np.searchsorted(self._starts, index, side="right") - 1
         for number in np.unique(shard_of):

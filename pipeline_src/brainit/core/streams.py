@@ -1,4 +1,4 @@
-"""One seed in the settings; every random stream is derived from it by name. Needs no torch."""
+"""Random streams of NumPy, derived by name from `run.seed` (torch's are in `core.seeds`)."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def derived_seed(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed that depends on `seed` and `names` alone, on every machine."""
+    """Return a 63-bit seed that depends only on `seed` and `names`, on every machine."""
     text = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -1,1 +1,1 @@
-"""NSD's files read, masked, normalised, split (paper 5.1). Only here are NSD's paths known."""
+"""Read, mask, normalise and split recordings (paper 5.1); only this package knows NSD's paths."""

@@ -1,6 +1,6 @@
-"""Betas of one subject joined with their images, and the subjects of a pool (paper 5.1).
+"""Load examples for training: betas and their images, of one subject or a pool (paper 5.1).
 
-Repeats are averaged here, at use, so that one file of single trials serves every setting.
+Files hold single trials and loaders average repeats, so that one file serves every setting.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,10 @@ _FIX = "delete it and rerun prepare_betas"
 
 @dataclass(frozen=True)
 class SubjectFmri:
-    """Examples of one subject: betas (z-scores, float16), their images, and trials averaged."""
+    """Examples of one subject: betas (examples, voxels) as z-scores, and the image of each.
+
+    `n_repeats` is the number of trials averaged in each example.
+    """
 
     subject: str
     betas: NDArray[np.float16]
@@ -38,7 +41,7 @@ class SubjectFmri:
 
 @dataclass(frozen=True)
 class FmriPool:
-    """Training and validation examples of the subjects whose data train a model."""
+    """Training and validation examples of the subjects that train a model."""
 
     subjects: tuple[str, ...]
     train: dict[str, SubjectFmri]
@@ -51,7 +54,7 @@ class FmriPool:
 
     @property
     def voxel_slices(self) -> dict[str, slice]:
-        """Place of each subject's voxels in the concatenation of all."""
+        """Slice of each subject's voxels in the concatenation of all subjects."""
         slices, start = {}, 0
         for subject, n_voxels in self.n_voxels.items():
             slices[subject] = slice(start, start + n_voxels)
@@ -62,18 +65,25 @@ class FmriPool:
 def open_betas(path: Path, n_trials: int) -> NDArray[np.float16]:
     """Memory-map betas of axes (trials, voxels).
 
-    Raises `PipelineError` for a missing or truncated file, another dtype or another trial count.
+    Raises `PipelineError` for a missing or truncated file and for another dtype or trial count.
     """
     try:
         betas: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise PipelineError(
+            path, "betas", "no file", "rerun prepare_betas", code="missing-file"
+        ) from error
     except (OSError, ValueError) as error:
-        raise PipelineError(path, "a readable .npy of betas", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable .npy of betas", str(error), _FIX, code="damaged-file"
+        ) from error
     if betas.dtype != np.float16 or betas.ndim != 2 or len(betas) != n_trials:
         raise PipelineError(
             path,
-            f"float16 betas of axes (trials, voxels) with {n_trials} trials, as the trial table",
+            f"float16 betas of axes (trials, voxels) with {n_trials} trials, as in the trial table",
             f"{betas.dtype} of shape {betas.shape}",
-            "rerun prepare_design and prepare_betas",
+            "delete it and rerun prepare_design and prepare_betas",
+            code="wrong-shape",
         )
     return betas
 
@@ -88,9 +98,9 @@ def load_subject_fmri(
 ) -> SubjectFmri:
     """Load the betas of the trials in `splits` and `duration`.
 
-    With `average`, repeats inside the duration are averaged in float32 and images come in ascending
-    nsd_id; without, single trials come in time order. Raises `PipelineError` where betas and trial
-    table disagree, betas are not finite, or no trial is left.
+    With `average`, repeats within the duration are averaged in float32, one example per image in
+    ascending nsd_id; without, each trial is an example, in time order. Raises `PipelineError` where
+    betas and trial table disagree, betas are not finite, or no trial remains.
     """
     trials = read_trials(trials_path)
     betas = open_betas(betas_path, len(trials))
@@ -101,18 +111,19 @@ def load_subject_fmri(
             f"trials of split {splits} within {duration}",
             "none",
             "set nsd.validation_share between 0 and 1 and nsd.test_set to images that were shown",
+            code="missing-data",
         )
     rows, nsd_id, n_repeats = _examples(trials[chosen], average)
     values = _averaged(betas, rows, n_repeats)
     if not np.isfinite(values).all():
-        raise PipelineError(betas_path, "finite betas", "NaN or infinity", _FIX)
+        raise PipelineError(betas_path, "finite betas", "NaN or infinity", _FIX, code="bad-values")
     return SubjectFmri(subject, values, nsd_id, n_repeats)
 
 
 def _examples(
     trials: pd.DataFrame, average: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return trial rows grouped by example, and of each example its image and number of trials."""
+    """Return trial rows grouped by example, and the image and number of trials of each example."""
     rows = trials["trial"].to_numpy(dtype=np.int64)
     nsd_id = trials["nsd_id"].to_numpy(dtype=np.int64)
     if not average:
@@ -125,7 +136,7 @@ def _examples(
 def _averaged(
     betas: NDArray[np.float16], rows: NDArray[np.int64], n_repeats: NDArray[np.int64]
 ) -> NDArray[np.float16]:
-    """Average consecutive groups of `rows`; only one block at a time is float32."""
+    """Average consecutive groups of `rows`, with one block at a time in float32."""
     if n_repeats.max() == 1:
         return np.asarray(betas[rows])
     starts = np.concatenate([[0], np.cumsum(n_repeats)])
@@ -133,7 +144,7 @@ def _averaged(
     for first in range(0, len(n_repeats), _IMAGES_PER_BLOCK):
         last = min(first + _IMAGES_PER_BLOCK, len(n_repeats))
         block = betas[rows[starts[first] : starts[last]]].astype(np.float32)
-        with np.errstate(invalid="ignore"):  # infinities are refused by the caller
+        with np.errstate(invalid="ignore"):  # the caller rejects infinities
             sums = np.add.reduceat(block, starts[first:last] - starts[first], axis=0)
         out[first:last] = sums / n_repeats[first:last, None].astype(np.float32)
     return out
@@ -146,19 +157,20 @@ def load_pool(
     duration: str = "40h",
     seed: int = 0,
 ) -> FmriPool:
-    """Load training and validation examples of the subjects of `betas`, in its order.
+    """Load training and validation examples of the subjects in `betas`, in its order.
 
-    Repeats are averaged with `nsd.average_training_repeats` at 40h; shorter durations keep single
-    trials (released code). With `nsd.pairing` shuffled each example has the image of another one of
-    its subject and split; `seed` draws which. Raises `PipelineError` where `betas` and `trials`
-    name other subjects.
+    At 40h, `nsd.average_training_repeats` averages repeats; shorter durations keep single trials
+    (released code). With `nsd.pairing: shuffled`, each example gets the image of another example of
+    its subject and split, drawn by `seed`. Raises `PipelineError` where `betas` and `trials` name
+    different subjects.
     """
     if set(betas) != set(trials):
         raise PipelineError(
             "--betas and --trials",
             "the same subjects",
             f"{sorted(betas)} and {sorted(trials)}",
-            "give both flags for each subject",
+            "pass --betas and --trials for each subject",
+            code="inconsistent-inputs",
         )
     average = nsd.average_training_repeats and duration == "40h"
     loaded = {
@@ -172,14 +184,14 @@ def load_pool(
     }
     if nsd.pairing == "shuffled":
         loaded = {
-            split: {subject: mismatched(fmri, seed, split) for subject, fmri in found.items()}
-            for split, found in loaded.items()
+            split: {subject: mismatched(fmri, seed, split) for subject, fmri in examples.items()}
+            for split, examples in loaded.items()
         }
     return FmriPool(tuple(betas), loaded["train"], loaded["val"])
 
 
 def mismatched(fmri: SubjectFmri, seed: int, split: str) -> SubjectFmri:
-    """Return the same responses, each with the image of another example: one random cycle."""
+    """Return the same betas, each with the image of another example: one random cycle."""
     order = numpy_generator(seed, "mismatched_trials", fmri.subject, split).permutation(
         len(fmri.nsd_id)
     )

@@ -1,7 +1,7 @@
-"""NSD's stimuli and COCO's archive turned into shards of square images of one size (paper 5.1, D).
+"""Turn NSD's stimuli and COCO's archive into shards of square images of one size (paper 5.1, D).
 
-Differs from the paper: how the released code made 256-pixel images from COCO is not documented;
-here the short side's centre square is taken and resized with PIL's antialiased bicubic filter.
+Differs from the paper: the released code does not document how it made 256-pixel images from COCO;
+here the centre square is resized with PIL's antialiased bicubic filter.
 """
 
 import zipfile
@@ -25,7 +25,7 @@ STIMULI_DATASET = "imgBrick"
 EXTERNAL_FOLDER = "unlabeled2017"
 _IMAGES_PER_READ = 64
 _LARGEST_MEMBER_BYTES = 64 << 20
-_MEMBER_FAULTS = (
+_MEMBER_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
@@ -35,8 +35,8 @@ _MEMBER_FAULTS = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
 )
-"""What a damaged, encrypted or otherwise packed member gives, or one that is no image."""
-_FIX = "delete it and rerun download"
+"""Exceptions of zipfile and PIL for a corrupt or encrypted member, or one that is no image."""
+_FIX = "delete it and rerun download_images"
 
 
 def prepare_images(
@@ -44,7 +44,7 @@ def prepare_images(
 ) -> None:
     """Write both sharded arrays: stimuli (row = nsd_id) and external (row = sorted member).
 
-    Raises `PipelineError` for a truncated or foreign file and for members of unexpected names.
+    Raises `PipelineError` for a truncated or other kind of file and for unexpected member names.
     """
     attributes = {"side": settings.stored_size}
     for folder, path, rows in (
@@ -55,7 +55,7 @@ def prepare_images(
 
 
 def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
-    """Return the centre square of an RGB image at `side` pixels; the same size stays untouched."""
+    """Return the centre square of an RGB image, resized to `side` pixels unless it has them."""
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
     box = (left, top, left + short, top + short)
@@ -69,20 +69,22 @@ def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
 def stimulus_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.uint8]]:
     """Yield the stimuli one by one, at the stored size.
 
-    Raises `PipelineError` for a truncated file or one without `imgBrick` of uint8 (n, h, w, 3).
+    Raises `PipelineError` for a truncated file or without `imgBrick`, uint8 (n, h, w, 3).
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
     try:
         with h5py.File(path, "r") as handle:
             dataset = handle.get(STIMULI_DATASET)
             if not isinstance(dataset, h5py.Dataset):
-                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX)
+                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
             if dataset.dtype != np.uint8 or dataset.ndim != 4 or dataset.shape[3] != 3:
-                raise PipelineError(path, expected, f"{dataset.dtype} {dataset.shape}", _FIX)
+                raise PipelineError(
+                    path, expected, f"{dataset.dtype} {dataset.shape}", _FIX, code="wrong-shape"
+                )
             images = progress(_each_image(dataset), "stimuli", len(dataset), "image")
             yield from (square(Image.fromarray(image), settings.stored_size) for image in images)
     except OSError as error:
-        raise PipelineError(path, expected, str(error), _FIX) from error
+        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
 
 
 def _each_image(dataset: Any) -> Iterator[NDArray[np.uint8]]:
@@ -91,10 +93,10 @@ def _each_image(dataset: Any) -> Iterator[NDArray[np.uint8]]:
 
 
 def external_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.uint8]]:
-    """Yield the archive's images one by one, in the order of sorted names, never unpacked.
+    """Yield the images of the archive one by one, sorted by name, without unpacking it to disk.
 
-    `settings.n_external` takes the first ones. Raises `PipelineError` for a broken archive or
-    image, and for an archive with fewer images.
+    `settings.n_external` limits their number (None: all). Raises `PipelineError` for a corrupt
+    archive or image, and for an archive with fewer images.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -104,19 +106,22 @@ def external_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.ui
                     path,
                     f"{settings.n_external} images (images.n_external)",
                     f"{len(members)}",
-                    "lower images.n_external or set it to null for all",
+                    f"set images.n_external to at most {len(members)}, or to null for all",
+                    code="missing-data",
                 )
             for member in progress(members, "external images", unit="image"):
                 yield _read_member(path, archive, member, settings.stored_size)
     except (OSError, zipfile.BadZipFile) as error:
-        raise PipelineError(path, "a readable zip archive", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable zip archive", str(error), _FIX, code="damaged-file"
+        ) from error
 
 
 def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the archive's images, sorted by name.
+    """Return the images of the archive, sorted by name.
 
-    Raises `PipelineError` where a member is not a plain .jpg directly under `unlabeled2017/`, is
-    larger than 64 MiB or there twice, or where there is none.
+    Raises `PipelineError` where a member is not a .jpg directly under `unlabeled2017/`, exceeds
+    64 MiB or occurs twice, and for an archive without images.
     """
     members = [member for member in archive.infolist() if not member.is_dir()]
     for member in members:
@@ -125,12 +130,16 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
         if not is_plain or member.file_size > _LARGEST_MEMBER_BYTES:
             expected = f"{EXTERNAL_FOLDER}/<name>.jpg of at most {_LARGEST_MEMBER_BYTES} bytes"
             found = f"{member.filename!r} of {member.file_size} bytes"
-            raise PipelineError(path, expected, found, _FIX)
+            raise PipelineError(path, expected, found, _FIX, code="wrong-kind")
     if not members:
-        raise PipelineError(path, f"images under {EXTERNAL_FOLDER}/", "none", _FIX)
-    often, n_times = Counter(member.filename for member in members).most_common(1)[0]
+        raise PipelineError(
+            path, f"images under {EXTERNAL_FOLDER}/", "none", _FIX, code="missing-data"
+        )
+    name_of_most, n_times = Counter(member.filename for member in members).most_common(1)[0]
     if n_times > 1:
-        raise PipelineError(path, "each image once", f"{often} {n_times} times", _FIX)
+        raise PipelineError(
+            path, "each image once", f"{name_of_most} {n_times} times", _FIX, code="duplicate-data"
+        )
     return sorted(members, key=lambda member: member.filename)
 
 
@@ -140,6 +149,8 @@ def _read_member(
     try:
         with archive.open(member) as handle, Image.open(handle) as image:
             return square(image.convert("RGB"), side)
-    except _MEMBER_FAULTS as error:
+    except _MEMBER_ERRORS as error:
         where = f"{path}:{member.filename}"
-        raise PipelineError(where, "a readable image", str(error), _FIX) from error
+        raise PipelineError(
+            where, "a readable image", str(error), _FIX, code="damaged-file"
+        ) from error

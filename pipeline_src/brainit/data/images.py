@@ -1,4 +1,7 @@
-"""Images as the networks see them: float32 in [0, 1], channels first (paper 5.1, D)."""
+"""Stored images as input of networks: float32 in [0, 1], channels first (paper 5.1, D).
+
+A file apart from `data.pixels`, because it needs torch.
+"""
 
 import numpy as np
 import torch
@@ -10,7 +13,7 @@ from brainit.data.pixels import PixelStore
 
 
 class ImageStore(PixelStore):
-    """A store of images that gives them as a network's input."""
+    """Stored images that are read as torch tensors."""
 
     def images(self, index: NDArray[np.int64]) -> Float[Tensor, "images 3 side side"]:
         """Return the images `index` as float32 in [0, 1]."""
@@ -19,6 +22,6 @@ class ImageStore(PixelStore):
 
 
 def to_uint8(images: Float[Tensor, "images 3 height width"]) -> NDArray[np.uint8]:
-    """Turn images in [0, 1] into 0..255, rounded, (images, height, width, 3)."""
+    """Clip images to [0, 1] and round them to 0..255, of axes (images, height, width, rgb)."""
     pixels = (images.clamp(0.0, 1.0) * 255.0).round().permute(0, 2, 3, 1).contiguous()
     return pixels.cpu().numpy().astype(np.uint8)

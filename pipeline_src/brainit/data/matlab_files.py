@@ -1,4 +1,4 @@
-"""MATLAB files (version 5): read whole, every fault that a damaged one gives told alike."""
+"""Read MATLAB files (version 5), for NSD's designs and lab recordings alike."""
 
 import zlib
 from pathlib import Path
@@ -9,7 +9,7 @@ from scipy.io.matlab import MatReadError
 
 from brainit.core.errors import PipelineError
 
-_FAULTS = (
+_SCIPY_ERRORS = (
     OSError,
     ValueError,
     TypeError,
@@ -18,13 +18,13 @@ _FAULTS = (
     MatReadError,
     zlib.error,
 )
-"""What SciPy raises for truncated, foreign, damaged and version 7.3 files."""
+"""Exceptions that SciPy raises on corrupt files, other kinds of files and version 7.3."""
 
 
 def read_mat(path: Path, fix: str, expected: str = "a readable MATLAB file") -> dict[str, Any]:
-    """Return the arrays of a file by name; raises `PipelineError` where it cannot be read."""
+    """Return the arrays of a file by name; raises `PipelineError` for an unreadable file."""
     try:
         content: dict[str, Any] = loadmat(path)
-    except _FAULTS as error:
-        raise PipelineError(path, expected, str(error), fix) from error
+    except _SCIPY_ERRORS as error:
+        raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
     return content

@@ -1,4 +1,7 @@
-"""Stimuli and external images as they are kept: uint8 shards, read by row (paper 5.1, D)."""
+"""Read stored stimuli and external images: uint8 shards, by row (paper 5.1, D).
+
+A file apart from `data.images`, so that steps without networks need no torch.
+"""
 
 from pathlib import Path
 
@@ -10,9 +13,9 @@ from brainit.core.shards import ShardedArray
 
 
 class PixelStore:
-    """Square RGB images kept as uint8 shards; a row is an nsd_id or an external image's number.
+    """Square RGB images in uint8 shards; a row is an nsd_id or the number of an external image.
 
-    Raises `PipelineError` for a folder that holds something else, and for row numbers out of range.
+    Raises `PipelineError` for shards of other arrays, and for row numbers out of range.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -24,6 +27,7 @@ class PixelStore:
                 "uint8 images of axes (images, side, side, 3)",
                 f"{self._rows.dtype} rows of shape {shape}",
                 "delete the folder and rerun prepare_images",
+                code="wrong-kind",
             )
         self.image_size: int = int(shape[0])
         """Side in pixels."""

@@ -1,10 +1,10 @@
-"""The folder of a run's reconstructions: written whole, read only with a provenance that agrees.
+"""Write and read the folder of a run's reconstructions; its provenance lists every checksum.
 
-`images/<nsd_id>.png` (of the last kind that there is), `recons.h5` (datasets nsd_id, lowlevel,
-semantic, fused; uint8, (images, height, width, rgb); where a refiner made the fused images also
-unrefined, what it was given), `montage.png`, and last `provenance.json`, which holds the SHA-256 of
-every other file and the kinds that there are: an ablation has no semantic-only images, one of the
-low-level branch and a run without a generator no fused ones.
+`recons.h5`: datasets nsd_id, lowlevel, semantic and fused, uint8 (images, height, width, rgb). With
+a refiner, `fused` is the refined image; its input is kept as `unrefined`. `images/<nsd_id>.png`:
+the last kind of the run. `montage.png`. `provenance.json`, written last: the SHA-256 of the other
+files, and the kinds of the run. An ablation has no semantic images; a run of the low-level branch
+or without a generator has no fused ones.
 """
 
 import json
@@ -33,7 +33,7 @@ _FIX = "delete the folder and rerun gather_reconstructions"
 class Recons:
     """Reconstructions of a run: images of each kind, uint8 (images, height, width, rgb).
 
-    `unrefined` are the fused images before the refiner, None for a run without one.
+    `unrefined` are the fused images before refinement, None for a run without a refiner.
     """
 
     nsd_id: NDArray[np.int64]
@@ -52,7 +52,8 @@ def write_recons(
 ) -> None:
     """Write the folder, whole or not at all; equal contents give equal bytes.
 
-    `images` has the low-level ones, perhaps the others of `KINDS`; the last is written as PNG too.
+    `images` holds low-level images and optionally the other `KINDS`; the last kind is also written
+    as PNG.
     """
     kinds = [kind for kind in KINDS if kind in images]
     with atomic_path(folder) as partial:
@@ -74,29 +75,41 @@ def write_recons(
 
 
 def read_recons(folder: Path, every: int = 1) -> Recons:
-    """Read a run's reconstructions, or of its images only each `every`-th.
+    """Read the reconstructions of a run, or only every `every`-th image.
 
-    Raises `PipelineError` for a folder without provenance (an unfinished one) and for files that
-    differ from it.
+    Raises `PipelineError` for a folder without provenance (an unfinished run) and for files that
+    differ from the provenance.
     """
     folder = Path(folder)
     path = folder / PROVENANCE_NAME
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         digests = provenance["sha256"]
+    except FileNotFoundError as error:
+        raise PipelineError(
+            path, "the provenance of a finished run", "no file", _FIX, code="missing-file"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
-        raise PipelineError(path, "the provenance of a finished run", repr(error), _FIX) from error
+        raise PipelineError(
+            path, "the provenance of a finished run", repr(error), _FIX, code="damaged-file"
+        ) from error
     for name, digest in digests.items():
         found = sha256_of(folder / name) if (folder / name).is_file() else "no file"
         if found != digest:
-            raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX)
+            raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX, code="checksum")
     if FILE_NAME not in digests:
-        raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX)
+        raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX, code="missing-data")
     kinds = provenance.get("kinds", KINDS)
     with h5py.File(folder / FILE_NAME, "r") as handle:
         missing = [name for name in ("nsd_id", *kinds) if name not in handle]
         if missing:
-            raise PipelineError(folder / FILE_NAME, "the data sets of a run", f"no {missing}", _FIX)
+            raise PipelineError(
+                folder / FILE_NAME,
+                f"the datasets {('nsd_id', *kinds)}",
+                f"no {missing}",
+                _FIX,
+                code="missing-data",
+            )
         has_both = UNREFINED in handle
         known = ("nsd_id", *kinds, *([UNREFINED] if has_both else []))
         lengths = {len(handle[name]) for name in known}
@@ -105,5 +118,11 @@ def read_recons(folder: Path, every: int = 1) -> Recons:
         unrefined = handle[UNREFINED][::every] if has_both else None
     counts = {provenance.get("n_images"), *lengths}
     if len(counts) != 1:
-        raise PipelineError(folder / FILE_NAME, "one number of images", f"{counts}", _FIX)
+        raise PipelineError(
+            folder / FILE_NAME,
+            "one number of images",
+            f"{counts}",
+            _FIX,
+            code="inconsistent-inputs",
+        )
     return Recons(nsd_id, images, provenance, unrefined)

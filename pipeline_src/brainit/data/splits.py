@@ -1,10 +1,10 @@
-"""Which images train, validate and test (paper 5.1, D.1, D.5).
+"""Split images into training, validation and test images (paper 5.1, D.1, D.5).
 
-A subject's own images are for training, a share of them for validation; the shared images are never
-trained on, and those of the chosen test set are the test.
+A subject's own images train, except a share for validation. Shared images never train; those of the
+chosen test set are test images.
 
-Differs from the paper: the paper does not say which shared images; `nsd.test_set` makes it
-explicit. All sets follow from the order of presentation, which is the same for every subject.
+Differs from the paper: the paper does not name its shared images; `nsd.test_set` does. Each test
+set follows from the order of presentation, which is the same for every subject.
 """
 
 from typing import Any
@@ -26,15 +26,15 @@ _TEST_SETS: dict[str, tuple[int | None, bool]] = {
     "shared907": (FEWEST_SESSIONS, False),
     "shared515": (FEWEST_SESSIONS, True),
 }
-"""Sessions looked at (None: all) and whether every presentation must lie inside them."""
+"""Number of sessions (None: all), and whether all presentations must lie within them."""
 
 
 def test_images(planned: pd.DataFrame, test_set: str) -> NDArray[np.int64]:
     """Return the nsd_ids of a test set, ascending, from the planned trials of any subject.
 
-    shared1000 all; shared982 those shown in the first 37 sessions; shared907 those shown at least
-    once, shared515 those with all presentations, in the 30 sessions that every subject completed.
-    Raises `PipelineError` where no image is left.
+    shared1000: all shared images; shared982: those shown in the first 37 sessions; shared907: those
+    shown in the 30 sessions that every subject completed; shared515: those with all presentations
+    in these 30 sessions. Raises `PipelineError` for an empty test set.
     """
     n_sessions, must_be_complete = _TEST_SETS[test_set]
     shared = planned[planned["is_shared"]]
@@ -46,7 +46,11 @@ def test_images(planned: pd.DataFrame, test_set: str) -> NDArray[np.int64]:
         shown = shown[shown == n_planned.loc[shown.index]]
     if shown.empty:
         raise PipelineError(
-            "nsd.test_set", f"images of {test_set}", "none", "use nsd.test_set: shared1000"
+            "nsd.test_set",
+            f"images of {test_set}",
+            "none",
+            "use nsd.test_set: shared1000",
+            code="missing-data",
         )
     return np.sort(shown.index.to_numpy(dtype=np.int64))
 
@@ -54,7 +58,7 @@ def test_images(planned: pd.DataFrame, test_set: str) -> NDArray[np.int64]:
 def validation_images(
     own_images: NDArray[np.int64], share: float, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw the nearest whole number of `share` x images without replacement, ascending."""
+    """Draw a share of the images without replacement, rounded to whole images, ascending."""
     n_images = round(share * len(own_images))
     return np.sort(generator.choice(np.sort(own_images), size=n_images, replace=False))
 

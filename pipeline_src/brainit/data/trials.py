@@ -1,6 +1,6 @@
 """The trial table of a subject: one row per presentation, in the order of the betas (paper 5.1).
 
-Every later step reads trials from here; nothing else knows NSD's design files or index bases.
+All later steps use this table, with 0-based image ids; only `data.nsd.design` reads NSD's designs.
 """
 
 import re
@@ -28,27 +28,31 @@ TRIAL_COLUMNS = (
 SPLITS = ("train", "val", "test", "unused")
 
 DURATION_RUNS = {"30min": 6, "15min": 3}
-"""Runs of the first session that make up a duration (NSD: of 12)."""
+"""Runs of the first session in a duration; a session of NSD has 12 runs."""
 SHARE_OF_SESSION = {"450trials": 450 / 750}
-"""The first trials of the first session, as a share of it: the paper's "450 fMRI samples" (B)."""
+"""First trials of the first session as a share of it: the paper's "450 fMRI samples" (B)."""
 _SESSIONS = re.compile(r"([1-9]|[123][0-9])h")
 
 
 def read_trials(path: Path) -> pd.DataFrame:
-    """Read a trial table and check it.
+    """Read and check a trial table.
 
-    Raises `PipelineError` where a column is missing, trials are not numbered 0, 1, 2, ..., or a
-    split is unknown.
+    Raises `PipelineError` for a missing column, trials not numbered 0, 1, 2, ..., an unknown split,
+    and negative image ids or sessions below 1.
     """
     table = read_table(path, TRIAL_COLUMNS, "prepare_design")
     fix = "delete it and rerun prepare_design"
     if not np.array_equal(table["trial"].to_numpy(), np.arange(len(table))):
-        raise PipelineError(path, "trials numbered 0, 1, 2, ...", "other numbers", fix)
+        raise PipelineError(
+            path, "trials numbered 0, 1, 2, ...", "other numbers", fix, code="bad-values"
+        )
     unknown = sorted(set(table["split"]) - set(SPLITS))
     if unknown:
-        raise PipelineError(path, f"splits {SPLITS}", f"{unknown}", fix)
+        raise PipelineError(path, f"splits {SPLITS}", f"{unknown}", fix, code="bad-values")
     if len(table) and (table["nsd_id"].min() < 0 or table["session"].min() < 1):
-        raise PipelineError(path, "nsd_id from 0 and session from 1", "smaller numbers", fix)
+        raise PipelineError(
+            path, "nsd_id from 0 and session from 1", "smaller numbers", fix, code="bad-values"
+        )
     return table
 
 
@@ -58,10 +62,11 @@ def write_trials(path: Path, trials: pd.DataFrame) -> None:
 
 
 def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
-    """Mark the trials of `duration`: 40h all, 1h session 1, 2h sessions 1 and 2, and so on.
+    """Mark the trials of `duration` (paper 5.3).
 
-    30min and 15min are runs 1-6 and 1-3 of session 1, 450trials its first 450 of 750 trials, or the
-    same share of a shorter one. Raises `PipelineError` for another duration (paper 5.3).
+    40h: all; 1h: session 1; 2h: sessions 1 and 2, and so on; 30min and 15min: runs 1-6 and 1-3 of
+    session 1; 450trials: the first 450 of its 750 trials, or the same share of a shorter session.
+    Raises `PipelineError` for another duration.
     """
     if duration == "40h":
         return np.ones(len(trials), dtype=bool)
@@ -74,4 +79,10 @@ def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
         n_trials = round(SHARE_OF_SESSION[duration] * is_first.sum())
         return is_first & (trials["trial_in_session"] < n_trials).to_numpy(dtype=bool)
     known = ["15min", "30min", "450trials", "1h", "2h", "...", "40h"]
-    raise PipelineError("duration", f"one of {known}", duration, "correct transfer.durations")
+    raise PipelineError(
+        "duration",
+        f"one of {known}",
+        duration,
+        f"name {', '.join(known)} in transfer.durations",
+        code="invalid-setting",
+    )

@@ -1,4 +1,4 @@
-"""Normalisation of one session: a z-score per voxel, float16 (released code; NSD section 3)."""
+"""Z-score one session of betas per voxel, as float16 (released code; NSD section 3)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,10 @@ _VOXELS_PER_BLOCK = 4096
 def zscore_session(
     values: NDArray[np.float32], is_reference: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    """Return z-scores of axes (trials, voxels), and which voxels have a value that is not finite.
+    """Return z-scores (trials, voxels), and a mark for each voxel with NaN or infinite values.
 
-    Mean and deviation (ddof 0) are those of the trials in `is_reference`, in float64. A voxel
-    without variance and a voxel that is not finite throughout become 0.
+    Mean and deviation (ddof 0) are those of the trials in `is_reference`, in float64. Voxels
+    without variance and marked voxels become 0.
     """
     n_voxels = values.shape[1]
     scores = np.zeros(values.shape, dtype=np.float16)

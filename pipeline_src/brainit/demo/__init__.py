@@ -1,1 +1,1 @@
-"""Training of the tiny networks that the demo ships with; no part of the method."""
+"""Training of the demo's small networks (`make backbones`); not part of the method."""

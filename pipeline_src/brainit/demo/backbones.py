@@ -1,8 +1,9 @@
-"""The demo's own networks and how each is trained (never part of the demo; `make backbones`).
+"""Architectures and training of the demo's networks (by `make backbones`, not by the demo itself).
 
-Each function trains one network for a fixed number of steps on `SceneSet`s and returns it with its
-curve. Objectives differ on purpose: content maps and colours for the VGG, contrast with captions
-for OpenCLIP, masked patches for the encoder's backbone, scene contents for the metric network.
+Each function trains one network for a fixed number of steps on a `SceneSet` and returns it with its
+training curve. Objectives differ on purpose: content maps and colours for the VGG, contrastive loss
+with captions for OpenCLIP, masked patches for the encoder's backbone, scene contents for the metric
+network.
 """
 
 import logging
@@ -76,7 +77,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast a network is trained."""
+    """Number of steps, batch size, peak learning rate and seed of a training."""
 
     steps: int
     batch: int
@@ -104,7 +105,7 @@ def build(name: str, seed: int) -> nn.Module:
 def optimise(
     parameters: list[nn.Parameter], loss_of: Loss, recipe: Recipe, n_examples: int, name: str
 ) -> Curve:
-    """Run AdamW with a short warm-up and a cosine decay; return the running mean of the loss."""
+    """Run AdamW with a short warm-up and a cosine decay; return the curve of the mean loss."""
     optimiser = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.lr, total_steps=recipe.steps, pct_start=0.08
@@ -133,13 +134,13 @@ def optimise(
 
 
 def train_vgg(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the VGG to name the content and colour of each place from every one of its taps.
+    """Train the VGG to predict content and colour at each position from each of its taps.
 
     Heads (1x1 convolutions on the five taps, upsampled to 16 px) predict the content map by
-    cross-entropy and the 16 px thumbnail by L2; they are dropped afterwards. Each tap keeps both.
-    A second copy of the batch, of foreign colours and textures, has only its thumbnail predicted:
-    else images far from all scenes share the features of a scene, and inverting features finds
-    those (a published VGG has seen a million photographs).
+    cross-entropy and the 16 px thumbnail by L2, so that each tap keeps both; they are dropped
+    afterwards. A second copy of the batch, with foreign colours and textures, trains only the
+    thumbnails: otherwise images unlike any scene share the features of a scene, and inverting
+    features finds those images (a published VGG has seen a million photographs).
     """
     network = build("demo_vgg_bn", recipe.seed)
     assert isinstance(network, VggFeatures)
@@ -169,10 +170,10 @@ def train_vgg(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
 def foreign_images(
     images: Float[Tensor, "batch 3 height width"], draws: torch.Generator
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the images with their colours mixed at random, under noise of many scales.
+    """Return the images with randomly mixed colours, blended with noise of many scales.
 
-    Mixing is affine in RGB, one matrix per image; the noise is a sum of Gaussian fields of 2 to 32
-    px grids, of a weight drawn per image from 0 to 1. Values stay in [0, 1].
+    Mixing is affine in RGB, one matrix per image. The noise is a sum of Gaussian fields on grids of
+    2 to 32 px; its weight is uniform in [0, 1] per image. Values stay in [0, 1].
     """
     n, _, height, width = images.shape
     mixing = torch.eye(3) + 0.6 * torch.randn(n, 3, 3, generator=draws)
@@ -187,7 +188,7 @@ def foreign_images(
 
 
 def train_openclip(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the CLIP towers with open_clip's own contrastive loss on images and captions."""
+    """Train the CLIP towers with open_clip's contrastive loss on images and captions."""
     from open_clip.loss import ClipLoss
 
     network = build("demo_openclip", recipe.seed)
@@ -209,7 +210,7 @@ def train_openclip(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
 
 
 def train_vit(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the transformer to fill in masked patches and to name what each patch shows.
+    """Train the transformer to fill in masked patches and to predict the content of each patch.
 
     Half of the patches are replaced by a learned mask; a linear head predicts the pixels of every
     patch (L2) and another the content map at the patches (cross-entropy).
@@ -247,7 +248,7 @@ def train_vit(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
 
 
 def train_resnet(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the metric network to say which contents and which place a scene shows."""
+    """Train the metric network to predict which contents and which place a scene shows."""
     network = build("demo_resnet", recipe.seed)
     assert isinstance(network, MetricNetwork)
     present = torch.from_numpy(scenes.contents > 0).float()

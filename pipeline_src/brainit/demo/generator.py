@@ -1,9 +1,9 @@
-"""The demo's generator: an AutoencoderKL, then a U-Net conditioned on semantic tokens.
+"""Train the demo's generator: an AutoencoderKL, then a U-Net conditioned on semantic tokens.
 
-Both are `diffusers`' own models. The U-Net learns to predict the noise of the VAE's latents; one
-condition in ten is replaced by the unconditional tokens, so that classifier-free guidance works.
-The later parts of its training blur most of the conditions, as published unCLIP models are trained
-with noise on their condition: what a brain decoder predicts is such a blurred condition.
+Both are models of `diffusers`. The U-Net learns to predict the noise in the VAE's latents; one
+condition in ten is replaced by the unconditional tokens, for classifier-free guidance. The later
+parts of its training blur most conditions, as published unCLIP models add noise to theirs: a brain
+decoder predicts such blurred conditions.
 """
 
 import itertools
@@ -68,10 +68,10 @@ ARCHITECTURE: dict[str, Any] = {
 }
 
 
-def untrained(seed: int) -> Generator:
-    """Return the generator before training, initialised from `seed`.
+def build_untrained(seed: int) -> Generator:
+    """Return the untrained generator, initialised from `seed`.
 
-    The posterior starts narrow, for noise as wide as the latents lets channels die at once.
+    The posterior starts narrow, because noise as wide as the latents makes channels die at once.
     """
     with seeded_init(seed, "demo_unclip"):
         generator = build_generator(ARCHITECTURE)
@@ -82,9 +82,9 @@ def untrained(seed: int) -> Generator:
 
 
 def train_vae(generator: Generator, scenes: SceneSet, recipe: Recipe) -> Curve:
-    """Train the autoencoder: L1 and L2 of pixels, L1 of their differences, and a small KL term.
+    """Train the VAE on L1 and L2 of pixels, L1 of pixel differences and a small KL term.
 
-    Afterwards the scaling factor is set so that the latents of scenes have unit variance.
+    Then set the scaling factor so that the latents of scenes have unit variance.
     """
     vae: Any = generator.vae
     draws = torch_generator(recipe.seed, "vae_posterior")
@@ -129,12 +129,12 @@ def cache_inputs(
 
 
 class TokenBlur:
-    """Conditions as a linear decoder sees them through noise: principal components, shrunk.
+    """Blur tokens as a linear decoder of noisy data does: by shrinking principal components.
 
-    Component k of variance v_k is measured with noise of variance q v_1^(1-g) v_k^g and answered by
-    its posterior mean. Each example draws its own q, log-uniform over `NOISE_RANGE`, and g, uniform
-    in [0, 1]: from noise that is the same in all components, which hides what is fine, to noise in
-    proportion to each. Fitted on the first 4,096 of `tokens`.
+    Component k, of variance v_k, is measured with noise of variance q v_1^(1-g) v_k^g and replaced
+    by its posterior mean. Each example draws its q, log-uniform over `NOISE_RANGE`, and its g,
+    uniform in [0, 1]: from equal noise in all components (g = 0), which hides fine detail, to noise
+    in proportion to each component (g = 1). Fitted on the first 4,096 of `tokens`.
     """
 
     def __init__(self, tokens: Float[Tensor, "scenes tokens width"]) -> None:
@@ -147,16 +147,16 @@ class TokenBlur:
     def blur(
         self, tokens: Float[Tensor, "batch tokens width"], draws: torch.Generator
     ) -> Float[Tensor, "batch tokens width"]:
-        """Return the tokens, each example blurred by its own draw."""
+        """Return the tokens, each example blurred with its own q and g."""
         low, high = (math.log(bound) for bound in NOISE_RANGE)
         share = torch.exp(low + (high - low) * torch.rand(len(tokens), 1, generator=draws))
         evenness = torch.rand(len(tokens), 1, generator=draws)
         relative = self.variance / self.variance[0]
         noise_variance = self.variance[0] * share * relative**evenness
-        found = (tokens.flatten(1) - self.mean) @ self.basis.T
-        measured = found + noise_variance.sqrt() * torch.randn(found.shape, generator=draws)
-        answered = measured * self.variance / (self.variance + noise_variance)
-        return (self.mean + answered @ self.basis).view_as(tokens)
+        scores = (tokens.flatten(1) - self.mean) @ self.basis.T
+        measured = scores + noise_variance.sqrt() * torch.randn(scores.shape, generator=draws)
+        posterior_mean = measured * self.variance / (self.variance + noise_variance)
+        return (self.mean + posterior_mean @ self.basis).view_as(tokens)
 
 
 def train_unet(
@@ -169,8 +169,7 @@ def train_unet(
 ) -> tuple[dict[str, Tensor], Curve]:
     """Train the U-Net to predict noise; return the moving average of its weights and the curve.
 
-    `part` names the random streams. With `blur` the share `BLURRED_SHARE` of the conditions is
-    blurred.
+    `part` names the random streams. `blur` blurs the share `BLURRED_SHARE` of the conditions.
     """
     draws = torch_generator(recipe.seed, f"{part}_noise")
     unconditional = generator.unconditional_tokens()
@@ -201,7 +200,7 @@ def train_unet(
 
 @torch.no_grad()
 def _follow(average: dict[str, Tensor], network: nn.Module, n_done: int) -> None:
-    """Move the average towards the weights; the first steps, far from the end, count for less."""
+    """Update the moving average of the weights; its decay rises to `EMA_DECAY` with the steps."""
     decay = min(EMA_DECAY, (1 + n_done) / (10 + n_done))
     for name, value in network.state_dict().items():
         average[name].lerp_(value, 1 - decay)

@@ -1,6 +1,6 @@
-"""Recipes of the demo's networks, and how each is trained and shipped.
+"""Recipes of the demo's networks; train them and write the files to ship.
 
-Beside `<name>.safetensors` (float16) stand `<name>.json` (architecture, recipe, minutes) and
+Each network has `<name>.safetensors` (float16), `<name>.json` (architecture, recipe, minutes) and
 `<name>.curve.csv` (training curve).
 """
 
@@ -61,9 +61,9 @@ _TRAINERS: dict[str, Callable[[SceneSet, Recipe], tuple[nn.Module, Curve]]] = {
 
 
 def train_networks(out: Path, seed: int, names: Sequence[str]) -> None:
-    """Train the networks `names` on the same scenes and write them below `out`.
+    """Train the networks `names` on the same scenes and write them to `out`.
 
-    The generator is conditioned on the shipped `demo_openclip`: train that first.
+    The generator is conditioned on the shipped `demo_openclip`, so train that first.
     """
     scenes = backbone_scenes(N_SCENES, seed)
     for name in names:
@@ -79,18 +79,18 @@ def train_networks(out: Path, seed: int, names: Sequence[str]) -> None:
 
 
 def backbone_scenes(n_scenes: int, seed: int) -> SceneSet:
-    """Return the scenes of the networks' training, from their own random streams."""
+    """Return the scenes on which the networks are trained, from their own random streams."""
     parts = [make_scenes(n_scenes // _N_STREAMS, seed, f"train_{k}") for k in range(_N_STREAMS)]
     fields = [asdict(part) for part in parts]
     return SceneSet(**{key: np.concatenate([f[key] for f in fields]) for key in fields[0]})
 
 
 def train_generator(scenes: SceneSet, seed: int) -> tuple[nn.Module, Curve]:
-    """Train autoencoder, then U-Net (its moving average is kept); return both curves joined."""
+    """Train VAE, then U-Net, and keep the U-Net's moving average; return all curves joined."""
     recipe = RECIPES["demo_unclip"]
     network = load_backbone("semantic_tokens", "demo_openclip")
     assert isinstance(network, SemanticTokens)
-    generator = demo_generator.untrained(seed)
+    generator = demo_generator.build_untrained(seed)
     curve = demo_generator.train_vae(generator, scenes, Recipe(**recipe["vae"], seed=seed))
     freeze(generator.vae)
     latents, tokens = demo_generator.cache_inputs(generator, network, scenes)
@@ -116,7 +116,7 @@ def ship(
     seed: int,
     minutes: float,
 ) -> None:
-    """Write weights, recipe and curve of one network."""
+    """Write weights, card and training curve of one network to `out`."""
     vae = getattr(network, "vae", None)
     if vae is not None:
         scale = float(vae.config.scaling_factor)
@@ -133,4 +133,4 @@ def ship(
         "trained_on": "simulated scenes, disjoint from every subject's stimuli",
     }
     write_text(out / f"{name}.json", json.dumps(card, indent=2) + "\n")
-    logger.info("%s shipped after %.1f min", name, minutes)
+    logger.info("%s: written after %.1f min", name, minutes)

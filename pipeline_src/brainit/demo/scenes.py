@@ -1,6 +1,6 @@
 """Scenes on which the demo's networks are trained: images, content maps, captions, attributes.
 
-Drawn from streams of their own names, so that they are disjoint from every subject's stimuli.
+Their random streams have their own names, so the scenes differ from every subject's stimuli.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class SceneSet:
     """Scenes as arrays.
 
     `images` (n, 64, 64, 3) uint8; `maps` (n, 16, 16) content labels; `captions` (n, 32) word ids;
-    `contents` (n, 6) share of the image that each content covers; `places` (n,) place numbers.
+    `contents` (n, 6) fraction of the image that each content covers; `places` (n,) place labels.
     """
 
     images: NDArray[np.uint8]
@@ -48,9 +48,9 @@ class SceneSet:
 
 
 def tokenize(text: str) -> NDArray[np.int64]:
-    """Return the word ids of a caption between start and end marks, padded with 0.
+    """Return the word ids of a caption between start and end token, padded with 0.
 
-    The end mark is the largest id, where open_clip's text tower reads the caption's embedding.
+    The end token has the largest id: open_clip's text tower reads the embedding at that position.
     """
     words = [_START, *(_WORD_IDS[word] for word in text.split())][: CAPTION_LENGTH - 1]
     ids = np.zeros(CAPTION_LENGTH, dtype=np.int64)
@@ -86,14 +86,14 @@ def _places(scenes: list[Scene]) -> NDArray[np.int64]:
 
 
 def as_images(pixels: NDArray[np.uint8]) -> Tensor:
-    """Return (n, 3, side, side) float32 in [0, 1] of (n, side, side, 3) uint8."""
+    """Convert (n, side, side, 3) uint8 pixels to (n, 3, side, side) float32 in [0, 1]."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 def random_batches(
     n_examples: int, batch: int, n_steps: int, generator: torch.Generator
 ) -> list[Int[Tensor, "batch"]]:
-    """Return `n_steps` batches of example numbers: shuffled epochs, one after the other."""
+    """Return `n_steps` batches of example numbers from consecutive shuffled epochs."""
     per_epoch = n_examples // batch
     order: list[Tensor] = []
     while len(order) < n_steps:

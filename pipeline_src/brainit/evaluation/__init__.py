@@ -1,1 +1,1 @@
-"""Metrics by the field's definitions, tables beside the paper's, checks against the truth."""
+"""Scores of reconstructions and of the encoder, tables of them, and checks."""

@@ -1,13 +1,12 @@
-"""How well the encoder predicts responses to held-out shared images (arXiv 2406.12179; 4.4).
+"""Score the encoder on held-out shared images, by part of cortex (arXiv 2406.12179; section 4.4).
 
-Per voxel, the correlation over test images of prediction and measured response, beside what the
-noise allows: the root of the noise ceiling.
+Per voxel: the correlation over test images of predicted and measured responses, beside its limit,
+the root of the noise ceiling. Intervals resample images for all voxels at once: neighbouring voxels
+respond alike and see the same images, so resampling voxels would give intervals that are too
+narrow.
 
-Intervals resample images, for all voxels at once: neighbours respond alike and are measured on the
-same images, so resampling voxels would give intervals that are too narrow.
-
-Parts of cortex are all voxels, the hemispheres, the labels whose union is the mask, ranges of the
-noise ceiling and, in a simulation, true areas. The table `encoder` is made of these numbers alone.
+Parts of cortex: all voxels, hemispheres, the labels whose union is the mask, ranges of the noise
+ceiling and, in a simulation, true areas. The table `encoder` shows these numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,8 +29,8 @@ from brainit.data.fmri import SubjectFmri, load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.nsd.masks import voxels_of_labels
 from brainit.data.voxels import read_voxels
+from brainit.evaluation.metrics.names import ENCODER_COLUMNS
 from brainit.evaluation.metrics.two_way import row_correlations, standardised
-from brainit.evaluation.tables.encoder import ENCODER_COLUMNS
 from brainit.evaluation.truth import read_voxel_truth
 from brainit.models.voxel_encoder import VoxelEncoder, load_encoder
 
@@ -62,7 +61,7 @@ def predict_test_responses(
 ) -> list[EncoderPredictions]:
     """Predict the responses of each subject to its test images.
 
-    Raises `PipelineError` where the encoder does not know a subject or its voxels.
+    Raises `PipelineError` if the encoder was trained without a subject or on other voxels.
     """
     device = run_device(settings)
     model = load_encoder(encoder, settings.features, weights_dir).to(device).eval()
@@ -83,7 +82,9 @@ def _require_subject(path: Path, model: VoxelEncoder, fmri: SubjectFmri) -> None
     counts = {s: voxels.stop - voxels.start for s, voxels in known.items()}
     if counts.get(fmri.subject) != fmri.n_voxels:
         expected = f"an encoder of {fmri.subject} with {fmri.n_voxels} voxels"
-        raise PipelineError(path, expected, f"one of {counts}", "rerun train_encoder")
+        found = f"voxels by subject {counts}"
+        fix = f"give the encoder of a pool that holds {fmri.subject}, or rerun train_encoder"
+        raise PipelineError(path, expected, found, fix, code="inconsistent-inputs")
 
 
 @torch.inference_mode()
@@ -101,7 +102,7 @@ def _predict(
 def shuffled_correlations(
     predictions: EncoderPredictions, n_permutations: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return each voxel's correlation with images shuffled, (permutations, voxels)."""
+    """Return each voxel's correlation with shuffled images, (permutations, voxels)."""
     first, second = (
         standardised(values.T) for values in (predictions.predicted, predictions.measured)
     )
@@ -115,7 +116,7 @@ def share_of_attainable(
 ) -> NDArray[np.float64]:
     """Return the median over voxels of correlation / sqrt(ceiling / 100).
 
-    Only voxels whose ceiling (percent) is above `least_ceiling` count; voxels are the last axis of
+    Only voxels with a ceiling (percent) above `least_ceiling` count. Voxels are the last axis of
     `correlation`.
     """
     is_responsive = noise_ceiling > least_ceiling
@@ -125,7 +126,7 @@ def share_of_attainable(
 
 _VOXELS_PER_BLOCK = 512
 _ROUNDING = 1.0e-12
-"""Share of a resample's mean square below which a voxel does not vary in it."""
+"""A variance below this share of the mean square counts as none."""
 
 
 def resampled_mean_correlations(
@@ -136,7 +137,7 @@ def resampled_mean_correlations(
 ) -> NDArray[np.float64]:
     """Return the mean correlation of each part in each resample of images, (resamples, parts).
 
-    A voxel that does not vary in a resample has correlation 0 there; each part has a voxel.
+    A voxel without variance in a resample has correlation 0 there. Each part needs a voxel.
     """
     n_images, n_voxels = found.predicted.shape
     draws = (generator.integers(n_images, size=n_images) for _ in range(n_resamples))
@@ -155,7 +156,7 @@ def _weighted_correlations(
     predicted: Float[Tensor, "images voxels"],
     measured: Float[Tensor, "images voxels"],
 ) -> Float[Tensor, "resamples voxels"]:
-    """Return (E[xy] - E[x] E[y]) / sqrt(var[x] var[y]), expectations by rows of `weights`."""
+    """Return (E[xy] - E[x] E[y]) / sqrt(var[x] var[y]); rows of `weights` are distributions."""
     x, y = (standardised(values.T).T for values in (predicted, measured))
     mean_x, mean_y = weights @ x, weights @ y
     square_x, square_y = weights @ x.square(), weights @ y.square()
@@ -171,7 +172,7 @@ CEILING_EDGES = (0.0, 10.0, 30.0, 50.0, 100.0)
 
 @dataclass(frozen=True)
 class EncoderFiles:
-    """The files of one subject; `nsd` is the fetched tree, `truth` a simulation's or None."""
+    """The files of one subject; `nsd` is the fetched tree, `truth` that of a simulation or None."""
 
     encoder: Path
     nsd: Path
@@ -186,7 +187,7 @@ class EncoderFiles:
 def evaluate_encoder(subject: str, files: EncoderFiles, settings: Settings) -> pd.DataFrame:
     """Return the encoder's accuracy on the test images of `subject`, a row for each part.
 
-    Raises `PipelineError` where the encoder does not know the subject or its voxels.
+    Raises `PipelineError` if the encoder was trained without the subject or on other voxels.
     """
     betas, trials = {subject: files.betas}, {subject: files.trials}
     (found,) = predict_test_responses(
@@ -223,7 +224,7 @@ def accuracy_by_part(
     parts: Mapping[str, NDArray[np.bool_]],
     settings: Settings,
 ) -> pd.DataFrame:
-    """Return `ENCODER_COLUMNS` for each part that has voxels; `ceiling` in percent, by voxel."""
+    """Return `ENCODER_COLUMNS` for each part with voxels; `ceiling` in percent, by voxel."""
     known = {name: inside for name, inside in parts.items() if inside.any()}
     generator = numpy_generator(settings.run.seed, "encoder_accuracy", found.subject)
     n_resamples = settings.evaluation.n_bootstrap

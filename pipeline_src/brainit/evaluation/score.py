@@ -1,11 +1,12 @@
-"""All metrics of one run: a table per image, and means with intervals and chance (section 5.2).
+"""Score one run on all metrics: a table per image, and means with intervals and chance levels.
 
-Differs from the paper: intervals, chance levels and `unit_distance` are our own additions.
+Metrics of paper section 5.2. Differs from the paper: intervals, chance levels and `unit_distance`
+are our additions.
 """
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,25 +23,32 @@ from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.core.streams import numpy_generator
 from brainit.data.images import ImageStore
-from brainit.data.recons import KINDS, read_recons
-from brainit.evaluation.metrics.bootstrap import bootstrap_interval
+from brainit.data.recons import KINDS, Recons, read_recons
 from brainit.evaluation.metrics.features import (
     correlation_distances,
+    cosine_similarities,
+    load_metric_networks,
+    pair_distances,
+    retrieval_scores,
+    tap_features,
     unit_distance_of_others,
     unit_distances,
 )
-from brainit.evaluation.metrics.names import LPIPS_NAME, direction_of, metric_name
-from brainit.evaluation.metrics.networks import load_metric_networks, pair_distances, tap_features
-from brainit.evaluation.metrics.null import mean_of_others, permutation_two_way, shuffled_pairing
+from brainit.evaluation.metrics.names import LPIPS_NAME, SUMMARY_COLUMNS, direction_of, metric_name
 from brainit.evaluation.metrics.pixels import (
     PixCorrOfOthers,
     pixel_correlations,
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.metrics.retrieval import cosine_similarities, retrieval_scores
-from brainit.evaluation.metrics.two_way import correlation_matrix, two_way_scores
-from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS
+from brainit.evaluation.metrics.statistics import mean_interval
+from brainit.evaluation.metrics.two_way import (
+    correlation_matrix,
+    mean_of_others,
+    permutation_two_way,
+    shuffled_pairing,
+    two_way_scores,
+)
 from brainit.features.lpips import Lpips
 
 logger = logging.getLogger(__name__)
@@ -50,9 +58,9 @@ _IMAGES_PER_BLOCK = 16
 
 @dataclass(frozen=True)
 class Chance:
-    """A mean score with shuffled reconstructions: its mean, 99.9th percentile and deviation.
+    """Chance level of a mean score: its mean, 99.9th percentile and standard deviation.
 
-    NaN where not known.
+    The score of reconstructions shuffled against images; NaN if unknown.
     """
 
     mean: float = float("nan")
@@ -62,7 +70,7 @@ class Chance:
 
 @dataclass(frozen=True)
 class Scores:
-    """`per_image` has nsd_id and a column per metric; `chance` what each metric's mean is then."""
+    """`per_image` has nsd_id and a column per metric; `chance` is by metric."""
 
     per_image: pd.DataFrame
     chance: dict[str, Chance]
@@ -73,26 +81,14 @@ def evaluate_run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the reconstructions of `kind` in a run's folder; return per-image and summary tables.
 
-    Raises `PipelineError` for an unknown kind, for one that the run was made without, and for fewer
-    than two images.
+    Raises `PipelineError` if the kind is unknown, if the run has no images of it, and if it has
+    fewer than two images.
     """
     if kind not in KINDS:
-        raise PipelineError("--kind", f"one of {KINDS}", repr(kind), "name one of them")
+        fix = "give --kind lowlevel, --kind semantic or --kind fused"
+        raise PipelineError("--kind", f"one of {KINDS}", repr(kind), fix, code="invalid-argument")
     recons = read_recons(recon)
-    if kind not in recons.images:
-        there = ", ".join(recons.images)
-        fix = (
-            "score another kind, or ask for the run's folder without _lowlevel: its images need a"
-            " generator"
-        )
-        raise PipelineError(recon, f"{kind} images", f"{there} alone", fix)
-    if len(recons.nsd_id) < 2:
-        raise PipelineError(
-            recon,
-            "at least two images",
-            f"{len(recons.nsd_id)}",
-            "raise recon.max_images: identification needs rivals",
-        )
+    _require_images(recon, recons, kind)
     networks = load_metric_networks(settings.features.metrics, weights_dir, run_device(settings))
     scores = score_images(
         as_images(recons.images[kind]),
@@ -104,8 +100,22 @@ def evaluate_run(
     return scores.per_image, summarise(scores, settings)
 
 
+def _require_images(folder: Path, recons: Recons, kind: str) -> None:
+    if kind not in recons.images:
+        found = f"only {', '.join(recons.images)} images"
+        fix = (
+            f"score one of these kinds; {kind} images need a generator: reconstruct the run whose"
+            " folder does not end in _lowlevel"
+        )
+        raise PipelineError(folder, f"{kind} images", found, fix, code="missing-data")
+    if (n_images := len(recons.nsd_id)) < 2:
+        fix = "set recon.max_images to 2 or more, or to null for all test images"
+        expected = "at least two images: identification compares each with the others"
+        raise PipelineError(folder, expected, f"{n_images}", fix, code="missing-data")
+
+
 def as_images(pixels: NDArray[np.uint8]) -> Float[Tensor, "images 3 height width"]:
-    """Turn (images, height, width, rgb) pixels into float32 images in [0, 1]."""
+    """Convert uint8 pixels (images, height, width, rgb) to float32 images in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float().div_(255.0)
 
 
@@ -115,7 +125,7 @@ def score_images(
     networks: Mapping[str, nn.Module],
     settings: Settings,
 ) -> Scores:
-    """Score reconstructions against their targets, images in [0, 1], on every metric."""
+    """Score reconstructions against their targets on every metric; images in [0, 1]."""
     columns, chance = _pixel_scores(recons, targets, settings)
     size, device = settings.evaluation.eval_size, run_device(settings)
     for name, network in networks.items():
@@ -163,9 +173,9 @@ def score_features(
     targets: Float[Tensor, "images features"],
     settings: Settings,
 ) -> Scores:
-    """Score the features of one tap: two-way, distances, retrieval, each with its chance.
+    """Score the features of one tap: two-way, distances and retrieval, each with its chance level.
 
-    Retrieval is among `evaluation.retrieval_pool` images (MindEye2) and among all of them (T6).
+    Retrieval is among `evaluation.retrieval_pool` images (MindEye2) and among all images (T6).
     """
     seed, options = settings.run.seed, settings.evaluation
     names = {q: metric_name(network, tap, q) for q in ("two_way", "distance", "unit_distance")}
@@ -182,7 +192,8 @@ def score_features(
         names["unit_distance"]: Chance(unit_distance_of_others(recons, targets)),
     }
     if len(recons) < options.retrieval_pool:
-        logger.info("retrieval: %d images, fewer than settings ask for", len(recons))
+        pool, n_images = options.retrieval_pool, len(recons)
+        logger.info("retrieval among %d images; evaluation.retrieval_pool is %d", n_images, pool)
     similarity = cosine_similarities(recons, targets)
     for pool in sorted({min(options.retrieval_pool, len(recons)), len(recons)}):
         found = retrieval_scores(similarity, pool, numpy_generator(seed, "retrieval"))
@@ -193,21 +204,16 @@ def score_features(
 
 
 def _chance_of(means: NDArray[np.float64]) -> Chance:
-    """Return mean, percentile and deviation of the means that permutations gave."""
+    """Return the chance level from the mean score of each permutation."""
     return Chance(float(means.mean()), float(np.percentile(means, 99.9)), float(means.std()))
 
 
 def summarise(scores: Scores, settings: Settings) -> pd.DataFrame:
-    """Return mean, bootstrap 95 % interval over images and chance of each metric."""
+    """Return mean, bootstrap 95 % interval over images and chance level of each metric."""
     rows = []
-    for name in scores.per_image.columns.drop("nsd_id", errors="ignore"):
+    for name in scores.per_image.columns.drop("nsd_id", errors="ignore").astype(str):
         values = scores.per_image[name].to_numpy(dtype=np.float64)
-        generator = numpy_generator(settings.run.seed, "bootstrap", str(name))
-        low, high = bootstrap_interval(values, settings.evaluation.n_bootstrap, generator)
-        known = values[np.isfinite(values)]
-        mean = float(known.mean()) if len(known) else float("nan")
-        chance = scores.chance.get(str(name), Chance())
-        direction = direction_of(str(name))
-        null = (chance.mean, chance.p999, chance.sd)
-        rows.append((name, mean, low, high, len(known), direction, *null))
+        interval = astuple(mean_interval(values, name, settings))
+        chance = astuple(scores.chance.get(name, Chance()))
+        rows.append((name, *interval, direction_of(name), *chance))
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))

@@ -1,4 +1,4 @@
-"""The ground truth of a simulation, read by checks, figures and the encoder's scores alone."""
+"""Read the ground truth of a simulation: only checks, figures and the encoder's scores use it."""
 
 import json
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from brainit.core.errors import PipelineError
 from brainit.data.voxels import read_voxels
 from brainit.simulation.scenes import Scene, scene_from_dict
 
-_FIX = "delete the simulation's folder and rerun simulate_nsd"
+_FIX = "delete the folder of the simulation and rerun simulate_nsd"
 
 
 @dataclass(frozen=True)
 class VoxelTruth:
-    """What is true of each voxel of one subject, in the order of its betas.
+    """The truth of each voxel of one subject, in the order of its betas.
 
-    `area` indexes `areas`; `prf` is (x, y, sigma) of the receptive field, NaN where a voxel has
-    none; `noise_ceiling` is in percent of variance for 3 repeats.
+    `area` indexes `areas`; `prf` is (x, y, sigma) of the receptive field, NaN for voxels without
+    one; `noise_ceiling` is in percent of variance for 3 repeats.
     """
 
     subject: str
@@ -34,7 +34,7 @@ class VoxelTruth:
 def read_voxel_truth(folder: Path, subject: str, voxels: Path) -> VoxelTruth:
     """Read the truth of a subject's voxels, matched to its voxel table by hemisphere and vertex.
 
-    Raises `PipelineError` where a voxel has no truth or the file is not one.
+    Raises `PipelineError` if a voxel has no truth, and for another file.
     """
     path = folder / f"{subject}.safetensors"
     truth = read_artifact(path, "truth")
@@ -44,8 +44,9 @@ def read_voxel_truth(folder: Path, subject: str, voxels: Path) -> VoxelTruth:
     keys = list(zip(table["hemisphere"].tolist(), table["vertex"].tolist(), strict=True))
     unknown = [key for key in keys if key not in row_of]
     if unknown:
-        found = f"{len(unknown)} voxels without truth, the first {unknown[0]}"
-        raise PipelineError(path, f"the {len(keys)} voxels of {voxels}", found, _FIX)
+        found = f"{len(unknown)} voxels without truth, the first (hemisphere, vertex) {unknown[0]}"
+        expected = f"the {len(keys)} voxels of {voxels}"
+        raise PipelineError(path, expected, found, _FIX, code="inconsistent-inputs")
     rows = np.array([row_of[key] for key in keys], dtype=np.int64)
     prf = np.stack([truth[name] for name in ("prf_x", "prf_y", "prf_sigma")], axis=1)
     return VoxelTruth(
@@ -58,27 +59,32 @@ def read_voxel_truth(folder: Path, subject: str, voxels: Path) -> VoxelTruth:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Read the card that states the simulation's difficulty; raises `PipelineError`."""
+    """Read the card with the simulation's difficulty; raises `PipelineError` for another file."""
     card = _read_json(path)
     if not isinstance(card, dict) or not {"silent_share", "subjects"} <= set(card):
+        keys = sorted(card) if isinstance(card, dict) else type(card).__name__
         expected = "a simulation's card with silent_share and subjects"
-        raise PipelineError(path, expected, "another file", _FIX)
+        raise PipelineError(path, expected, f"{keys}", _FIX, code="wrong-kind")
     return card
 
 
 def read_scenes(folder: Path) -> dict[int, Scene]:
-    """Read the scene behind each stimulus, by nsd_id; raises `PipelineError`."""
+    """Read the scene of each stimulus, by nsd_id; raises `PipelineError` for another file."""
     path = folder / "scenes.json"
     found = _read_json(path)
     entries = found.items() if isinstance(found, dict) else enumerate(found)
     try:
         return {int(nsd_id): scene_from_dict(entry) for nsd_id, entry in entries}
     except (KeyError, TypeError, ValueError) as error:
-        raise PipelineError(path, "a scene for each nsd_id", repr(error), _FIX) from error
+        expected, found = "a scene for each nsd_id", repr(error)
+        raise PipelineError(path, expected, found, _FIX, code="wrong-kind") from error
 
 
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PipelineError(path, "a JSON file of the simulation", str(error), _FIX) from error
+    except OSError as error:
+        expected = "a JSON file of the simulation"
+        raise PipelineError(path, expected, str(error), _FIX, code="missing-file") from error
+    except ValueError as error:
+        raise PipelineError(path, "valid JSON", str(error), _FIX, code="damaged-file") from error

@@ -1,1 +1,1 @@
-"""Pretrained image networks behind one registry, and the features made with them."""
+"""Pretrained image networks, loaded through one registry, and the features they compute."""

@@ -1,7 +1,7 @@
-"""Read the tensors of a published checkpoint, whatever its form, and run nothing that it holds.
+"""Read the tensors of a published checkpoint in any format without running code from the file.
 
-Forms: safetensors; torch's archives (state dicts, Lightning checkpoints, whole pickled modules and
-TorchScript); torch's older stream (by `torch.load(weights_only=True)`).
+Formats: safetensors; torch's zip archives (state dicts, Lightning checkpoints, pickled modules and
+TorchScript); torch's older stream format (by `torch.load(weights_only=True)`).
 """
 
 import io
@@ -19,7 +19,7 @@ from torch import Tensor
 from brainit.core.errors import PipelineError
 from brainit.features.tensor_pickle import RefusedCallError, TensorUnpickler, named_tensors
 
-_FIX = "fetch it anew from its publisher and compare its checksum; do not load it elsewhere"
+_FIX = "fetch it again from its publisher and compare its SHA-256; do not load it with other tools"
 
 _UNREADABLE = (
     SafetensorError,
@@ -34,14 +34,15 @@ _UNREADABLE = (
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return every named tensor of a checkpoint, on the CPU, mapped from the file where it can be.
+    """Return the tensors of a checkpoint by name, on the CPU, memory-mapped where possible.
 
     Names are those of a state dict: qualified parameter names. A Lightning checkpoint gives its
-    `state_dict`. Raises `PipelineError` for a missing or unreadable file, and names what a pickle
-    tries to call.
+    `state_dict`. Raises `PipelineError` for a missing or unreadable file and for a pickle that
+    calls a function, whose name is in the message.
     """
     if not path.is_file():
-        raise PipelineError(path, "a checkpoint", "no file", "fetch it, or give its folder")
+        fix = f"put {path.name} into {path.parent}, or correct the folder in the command"
+        raise PipelineError(path, "a checkpoint", "no file", fix, code="missing-file")
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
@@ -51,16 +52,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             return named_tensors(torch.load(path, map_location="cpu", weights_only=True))
     except RefusedCallError as refused:
-        raise PipelineError(path, "tensors", f"a pickle that calls {refused}", _FIX) from refused
+        found = f"a pickle that calls {refused}"
+        raise PipelineError(path, "tensors", found, _FIX, code="unsafe-file") from refused
     except pickle.UnpicklingError as error:
-        found = f"a pickle that is refused: {_reason(error)}"
-        raise PipelineError(path, "tensors", found, _FIX) from error
+        found = f"a pickle that torch refuses: {_reason(error)}"
+        raise PipelineError(path, "tensors", found, _FIX, code="unsafe-file") from error
     except _UNREADABLE as error:
-        raise PipelineError(path, "a readable checkpoint", str(error), _FIX) from error
+        expected = "a readable checkpoint"
+        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
 
 
 def _reason(error: pickle.UnpicklingError) -> str:
-    """Return the sentence of torch's long message that says what it refused."""
+    """Return the sentence of torch's long message that names what it refused."""
     text = str(error)
     for head in ("WeightsUnpickler error:", "trusted source."):
         text = text.rpartition(head)[2]
@@ -68,7 +71,7 @@ def _reason(error: pickle.UnpicklingError) -> str:
 
 
 def _read_archive(path: Path) -> Any:
-    """Unpickle `data.pkl` of a torch archive; storages are mapped from the file."""
+    """Unpickle `data.pkl` of a torch archive; storages are memory-mapped from the file."""
     with zipfile.ZipFile(path) as archive, path.open("rb") as handle:
         pickles = [name for name in archive.namelist() if name.count("/") == 1]
         main = next((name for name in pickles if name.endswith("/data.pkl")), None)
@@ -84,7 +87,8 @@ def _read_archive(path: Path) -> Any:
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"compressed entry {entry.filename}")
                 handle.seek(entry.header_offset)
-                head = handle.read(30)  # the local header repeats name and extra with own lengths
+                # The local header repeats name and extra field, with lengths of its own.
+                head = handle.read(30)
                 n_names = int.from_bytes(head[26:28], "little")
                 n_extra = int.from_bytes(head[28:30], "little")
                 start = entry.header_offset + 30 + n_names + n_extra

@@ -1,11 +1,10 @@
-"""DINOv2 with registers from its published checkpoint (the encoder's backbone, arXiv 2406.12179).
+"""Load DINOv2 with registers, the encoder's backbone (arXiv 2406.12179), from its checkpoint.
 
-Published weights are for 518 px (37 x 37 patches); the encoder sees 224 px (16 x 16). The position
-embeddings are resized as DINOv2 does it for its models with registers: bicubic, antialiased. The
-final norm and the mask token take no part in the tapped layers.
+The published weights are for 518 px (37 x 37 patches); the encoder uses 224 px (16 x 16). Position
+embeddings are resized as DINOv2 resizes them for its models with registers: bicubic, antialiased.
+The final norm and the mask token are dropped, since the tapped layers do not use them.
 """
 
-import re
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from brainit.features.encoder_backbone import EncoderBackbone
-from brainit.features.weights_file import REFETCH, load_state
+from brainit.features.weights_file import REFETCH, load_state, renamed
 
 _UNUSED = ("mask_token", "norm.weight", "norm.bias")
 
@@ -35,7 +34,7 @@ _PATTERNS = (
 
 @dataclass(frozen=True)
 class DinoSize:
-    """Size of a DINOv2 model and the layers (from 1) that the encoder taps."""
+    """Size of a DINOv2 model and the blocks (from 1) after which the encoder taps its tokens."""
 
     width: int = 1024
     n_blocks: int = 24
@@ -47,7 +46,7 @@ class DinoSize:
 
 
 def build_dinov2(size: DinoSize) -> EncoderBackbone:
-    """Return DINOv2 of that size as it is initialised, on the device in force."""
+    """Return an untrained DINOv2 of this size on torch's default device."""
     return EncoderBackbone(
         image_size=size.image_size,
         patch=size.patch,
@@ -64,9 +63,9 @@ def build_dinov2(size: DinoSize) -> EncoderBackbone:
 def load_dinov2(
     path: Path, published: dict[str, Tensor], size: DinoSize | None = None
 ) -> EncoderBackbone:
-    """Return the backbone from DINOv2's published names (ViT-L/14 where `size` is None).
+    """Return the backbone with DINOv2's published weights (ViT-L/14 if `size` is None).
 
-    Raises `PipelineError` that lists missing and unknown names.
+    Raises `PipelineError` that lists missing and unknown parameters.
     """
     size = size or DinoSize()
     network = build_dinov2(size)
@@ -78,21 +77,17 @@ def load_dinov2(
 
 
 def dinov2_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename DINOv2's parameters to ours; names that are not known stay as they are."""
-    return {_our_name(name): value for name, value in published.items() if name not in _UNUSED}
-
-
-def _our_name(name: str) -> str:
-    for pattern, ours in _PATTERNS:
-        if re.fullmatch(pattern, name):
-            return re.sub(pattern, ours, name)
-    return name
+    """Rename DINOv2's parameters to those of `EncoderBackbone`; keep unknown names."""
+    return {
+        renamed(name, _PATTERNS): value for name, value in published.items() if name not in _UNUSED
+    }
 
 
 def resize_positions(position: Tensor, side: int) -> Tensor:
-    """Return position embeddings (1, 1 + n * n, width) for `side` x `side` patches.
+    """Resize position embeddings (1, 1 + n * n, width) to `side` x `side` patches.
 
-    The class token's own stays as it is, and so do embeddings of no square.
+    The class token's embedding is kept. Embeddings of a grid that is not square are returned
+    unchanged.
     """
     n_patches = position.shape[1] - 1
     old = isqrt(n_patches)

@@ -1,8 +1,8 @@
-"""The encoder's backbone: a vision transformer with register tokens, open between its blocks.
+"""Vision transformer with register tokens: the backbone of the voxel encoder.
 
-In the paper it is DINOv2 ViT-L/14 with registers, tapped after blocks 1, 6, 12, 18 and 24. The
-voxel encoder runs the blocks itself, with its low-rank adapters between them. Token order: class
-token, register tokens, patches.
+The paper uses DINOv2 ViT-L/14 with registers and taps it after blocks 1, 6, 12, 18 and 24. The
+voxel encoder runs the blocks one by one and puts its low-rank adapters between them. Token order:
+class token, register tokens, patches.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from brainit.features.weights_file import sizes_of
 
 
 class LayerScale(nn.Module):
-    """A learned factor per channel on the output of a residual branch (DINOv2)."""
+    """Learned factor per channel on the output of a residual branch (DINOv2)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -31,9 +31,9 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block: self-attention, then an MLP of four times the width.
+    """Pre-norm transformer block: self-attention, then an MLP of four times the width.
 
-    `layer_scale` puts a `LayerScale` on both branches.
+    With `layer_scale`, both branches end in a `LayerScale`.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class EncoderBackbone(nn.Module):
     Parameters
     ----------
     image_size, patch, width, n_blocks, n_heads, n_registers
-        Sizes; the image is cut into (image_size / patch) ** 2 patches.
+        Sizes; an image has (image_size / patch) ** 2 patches.
     layers
         Numbers (from 1) of the blocks after which the encoder taps the tokens.
     layer_scale, norm_eps
-        Of each block; DINOv2 has layer scale and 1e-6.
+        Options of each block; DINOv2 uses layer scale and 1e-6.
     """
 
     mean: Tensor

@@ -1,12 +1,12 @@
-"""The unCLIP generator: a U-Net conditioned on semantic tokens, over a VAE's latents (section 3.2).
+"""The unCLIP generator: a U-Net conditioned on semantic tokens, in a VAE's latents (section 3.2).
 
-In the paper it is MindEye2's SDXL unCLIP. Whatever takes its seat must accept tokens of shape
-(n_tokens, token_width) and start from a latent. Noise schedule: SDXL's scaled-linear one of 1,000
-steps, noise prediction.
+The paper uses MindEye2's SDXL unCLIP. Any generator must accept tokens of shape (n_tokens,
+token_width) and start from a latent. Noise schedule: SDXL's scaled-linear one of 1,000 steps, noise
+prediction.
 
-Differs from the paper: the demo's U-Net is told where each latent and each token stands (sines and
-cosines of its coordinates, as further channels), so that a short training finds which token is
-where; and its VAE takes an image as 4 x 4 pixel patches (48 channels) instead of convolving pixels.
+Differs from the paper: the demo's U-Net gets the position of each latent and each token (sines and
+cosines of its coordinates, as extra channels), so that a short training learns which token belongs
+where; its VAE takes an image as 4 x 4 pixel patches (48 channels) instead of convolving pixels.
 """
 
 import math
@@ -36,7 +36,7 @@ def cumulative_alphas() -> Float[Tensor, "steps"]:
 
 
 def position_channels(side: int, n_frequencies: int) -> Float[Tensor, "channels side side"]:
-    """Return sin and cos of pi 2**f u for u = x, y and f below `n_frequencies`, pixel centres."""
+    """Return sin and cos of pi 2**f u at pixel centres, for u = x, y and f < `n_frequencies`."""
     centres = (torch.arange(side) + 0.5) / side
     down, across = torch.meshgrid(centres, centres, indexing="ij")
     angles = [math.pi * 2**f * axis for f in range(n_frequencies) for axis in (across, down)]
@@ -45,22 +45,22 @@ def position_channels(side: int, n_frequencies: int) -> Float[Tensor, "channels 
 
 
 class Generator(nn.Module):
-    """U-Net and VAE of `diffusers`, in image units of [0, 1].
+    """U-Net and VAE of `diffusers`; images are in [0, 1].
 
     Parameters
     ----------
     unet, vae
         `UNet2DConditionModel` and `AutoencoderKL`.
     image_size
-        Side in pixels of the images that it makes (paper: 256).
+        Side in pixels of the generated images (paper: 256).
     n_tokens, token_width
         Shape of the conditioning (paper: 256 x 1664).
     n_frequencies
-        Position channels that the U-Net gets beside latents and tokens, 4 a frequency (0: none).
+        Frequencies of the position channels added to latents and tokens, 4 channels each (0: none).
     patch
         Side in pixels of the patches whose pixels are the VAE's channels (1: plain images).
     size_condition
-        (height, width, top, left) in pixels that the U-Net is told, as SDXL's are; () for none.
+        SDXL's condition (height, width, top, left) in pixels for the U-Net; () for none.
     """
 
     alphas_cumprod: Tensor
@@ -98,11 +98,11 @@ class Generator(nn.Module):
         self.register_buffer("size_condition", sizes, persistent=False)
 
     def use_precision(self, dtype: torch.dtype) -> None:
-        """Keep and run the U-Net in `dtype`; the VAE, which overflows float16, stays float32."""
-        nn.Module.to(self.unet, dtype)  # diffusers' own warns of layers to keep, and has none here
+        """Convert the U-Net to `dtype`; the VAE, which overflows float16, stays float32."""
+        nn.Module.to(self.unet, dtype)  # diffusers' own `to` warns about layers kept in float32
 
     def unconditional_tokens(self, seed: int = 0) -> Float[Tensor, "1 tokens width"]:
-        """Return the fixed random-Gaussian tokens that stand for 'no condition' (MindEye2)."""
+        """Return the fixed random Gaussian tokens that mean 'no condition' (MindEye2)."""
         generator = torch_generator(seed, "unconditional_tokens")
         tokens = torch.randn(1, self.n_tokens, self.token_width, generator=generator)
         return tokens.to(self.alphas_cumprod.device)
@@ -110,7 +110,7 @@ class Generator(nn.Module):
     def encode(
         self, images: Float[Tensor, "batch rgb height width"]
     ) -> Float[Tensor, "batch latent_channels latent_height latent_width"]:
-        """Return the scaled mode of the VAE's posterior for images in [0, 1]."""
+        """Return the mode of the VAE's posterior times the scaling factor, for images in [0, 1]."""
         vae: Any = self.vae
         x = resize_images(images, self.image_size) * 2 - 1
         return vae.encode(F.pixel_unshuffle(x, self.patch)).latent_dist.mode() * self.scaling_factor
@@ -145,26 +145,26 @@ class Generator(nn.Module):
             positions = self.latent_position.expand(batch, -1, -1, -1)
             noisy_latents = torch.cat([noisy_latents, positions], dim=1)
             tokens = torch.cat([tokens, self.token_position.expand(batch, -1, -1)], dim=2)
-        told: dict[str, Any] = {}
-        if self.size_condition.numel():  # no pooled text: a vector without entries
+        options: dict[str, Any] = {}
+        if self.size_condition.numel():  # no pooled text: an empty vector
             sizes = self.size_condition.expand(batch, -1)
-            told = {"added_cond_kwargs": {"text_embeds": tokens[:, 0, :0], "time_ids": sizes}}
-        return self._run_unet(noisy_latents, timesteps, tokens, told)
+            options = {"added_cond_kwargs": {"text_embeds": tokens[:, 0, :0], "time_ids": sizes}}
+        return self._run_unet(noisy_latents, timesteps, tokens, options)
 
     def _run_unet(
-        self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor, told: dict[str, Any]
+        self, noisy_latents: Tensor, timesteps: Tensor, tokens: Tensor, options: dict[str, Any]
     ) -> Tensor:
-        """Return the U-Net's output, computed in its weights' type, given in the latents'."""
+        """Run the U-Net in the dtype of its weights; return its output in that of the latents."""
         unet: Any = self.unet
         dtype = next(unet.parameters()).dtype
         predicted = unet(
-            noisy_latents.to(dtype), timesteps, encoder_hidden_states=tokens.to(dtype), **told
+            noisy_latents.to(dtype), timesteps, encoder_hidden_states=tokens.to(dtype), **options
         ).sample
         return predicted.to(noisy_latents.dtype)
 
 
 def build_generator(architecture: dict[str, Any]) -> Generator:
-    """Return a generator of the given architecture (`unet`, `vae`, sizes), untrained."""
+    """Return an untrained generator of the given architecture (`unet`, `vae`, sizes)."""
     import_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
 

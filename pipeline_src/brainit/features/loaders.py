@@ -1,7 +1,8 @@
-"""How the networks of each role are built, as "module:function".
+"""The loader of each network, as "module:function", by role.
 
-`demo` builds a shipped network from the sizes kept beside its weights; the others take the tensors
-of a published file, by their published names. A module is imported when a network of it is loaded.
+`demo` builds a shipped network from the architecture in its weights file; the other loaders take
+the tensors of a published file by their published names. A module is imported only when one of its
+networks is loaded.
 """
 
 LOADERS: dict[str, dict[str, str]] = {
@@ -34,4 +35,4 @@ LOADERS: dict[str, dict[str, str]] = {
         "lpips_alex": "brainit.features.lpips:load_lpips",
     },
 }
-"""Role -> network -> its loader. A literal: the digest of the code reads it from the source."""
+"""Role -> network -> loader. Keep it a literal: the code digest reads it from the source."""

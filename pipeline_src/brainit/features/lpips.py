@@ -1,7 +1,8 @@
 """LPIPS, the learned perceptual distance (Zhang et al. 2018), on AlexNet (paper table T6).
 
-At the five ReLU outputs of AlexNet, features are scaled to norm 1 over the channels; the squared
-differences are weighted per channel by a learned head, averaged over positions and added:
+Features at AlexNet's five ReLU outputs are scaled to norm 1 over the channels. Their squared
+differences are weighted per channel by a learned head, averaged over positions and summed over
+layers:
 
     d(a, b) = sum_l mean_hw sum_c w_lc (a_lchw - b_lchw)^2
 
@@ -26,7 +27,7 @@ _TINY = 1.0e-10
 
 
 class Lpips(nn.Module):
-    """Distances between images in [0, 1]; `features` are AlexNet's layers."""
+    """Distance between images in [0, 1]; `features` are AlexNet's layers."""
 
     taps: tuple[str, ...] = ()
     shift: Tensor
@@ -44,7 +45,7 @@ class Lpips(nn.Module):
         first: Float[Tensor, "images 3 height width"],
         second: Float[Tensor, "images 3 height width"],
     ) -> Float[Tensor, "images"]:
-        """Return the distance of each pair, at least 0; 0 for equal images."""
+        """Return the distance of each pair, >= 0, and 0 for equal images."""
         total = torch.zeros(len(first), device=first.device, dtype=first.dtype)
         pairs = zip(self._units(first), self._units(second), strict=True)
         for head, (one, other) in zip(self.heads, pairs, strict=True):
@@ -63,9 +64,9 @@ class Lpips(nn.Module):
 
 
 def load_lpips(path: Path, published: dict[str, Tensor]) -> Lpips:
-    """Return LPIPS from the two published layouts in one dictionary.
+    """Return LPIPS from the parameters of both published files in one dictionary.
 
-    Raises `PipelineError` that lists missing and unknown names.
+    Raises `PipelineError` that lists missing and unknown parameters.
     """
     heads = {name: value for name, value in published.items() if name.startswith("lin")}
     rest = {name: value for name, value in published.items() if name not in heads}

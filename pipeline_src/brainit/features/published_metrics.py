@@ -1,6 +1,6 @@
-"""The published networks that score (paper section 5.2; MindEye2's protocol).
+"""The published networks that score reconstructions (paper section 5.2; MindEye2's protocol).
 
-| network | side in px | normalised as | tap |
+| network | side in px | normalisation | tap |
 | --- | --- | --- | --- |
 | AlexNet | 256 | ImageNet | `features.4`, `features.11` |
 | Inception v3 | 342 | ImageNet | `avgpool` |
@@ -8,8 +8,8 @@
 | EfficientNet-B1 (V2 weights) | 255 | ImageNet | `avgpool` |
 | SwAV ResNet-50 | 224 | ImageNet | `avgpool` |
 
-The models are torchvision's and open_clip's; classifiers are left out. Differs from MindEye2: CLIP
-runs in float32, not in the float16 of its file.
+The models come from torchvision and open_clip, without their classifiers. Differs from MindEye2:
+CLIP runs in float32 instead of the float16 of its file.
 """
 
 from collections.abc import Sequence
@@ -29,20 +29,20 @@ from brainit.features.weights_file import REFETCH, load_state
 OPENAI_CLIP = "ViT-L-14-quickgelu"
 
 EMBEDDING = "embedding"
-"""The tap that is a network's output."""
+"""Tap name of the network's output."""
 
 
 class TappedNetwork(nn.Module):
-    """A network whose inner outputs are features.
+    """A network whose intermediate outputs are features.
 
     Parameters
     ----------
     model
-        Takes normalised images of `image_size` pixels a side.
+        Network for normalised images of `image_size` pixels a side.
     taps
-        Names of inner modules whose outputs are the features; `EMBEDDING` is the model's own.
+        Names of the submodules whose outputs are the features; `EMBEDDING` is the model's output.
     image_size, mean, std
-        Side in pixels to which images in [0, 1] are resized, and their normalisation.
+        Side in pixels to which images in [0, 1] are resized, and how they are normalised.
     """
 
     mean: Tensor
@@ -64,7 +64,7 @@ class TappedNetwork(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
     ) -> dict[str, Float[Tensor, "batch _features"]]:
-        """Return the flattened features at each tap, of images in [0, 1]."""
+        """Return the flattened features of images in [0, 1] at each tap."""
         seen: dict[str, Tensor] = {}
         hooks = [
             self.model.get_submodule(tap).register_forward_hook(
@@ -86,7 +86,7 @@ def _without(published: dict[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
 
 
 def _torchvision_model(name: str, head: str, **options: Any) -> nn.Module:
-    """Return torchvision's model on `meta`, with nothing in the place of its classifier."""
+    """Return torchvision's model on `meta`, its classifier `head` replaced by the identity."""
     import_torchvision()
     from torchvision.models import get_model
 
@@ -102,14 +102,14 @@ def _load(path: Path, model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
 
 
 def load_alexnet(path: Path, published: dict[str, Tensor]) -> TappedNetwork:
-    """Return AlexNet with its taps after the second and the fifth convolution's ReLU."""
+    """Return AlexNet, tapped at the ReLUs of its second and fifth convolution."""
     model = _torchvision_model("alexnet", "classifier")
     model = _load(path, model, _without(published, "classifier."))
     return TappedNetwork(model, ("features.4", "features.11"), 256)
 
 
 def load_inception_v3(path: Path, published: dict[str, Tensor]) -> TappedNetwork:
-    """Return Inception v3; it rescales ImageNet's normalisation to [-1, 1] itself."""
+    """Return Inception v3; its `transform_input` turns ImageNet's normalisation into [-1, 1]."""
     options = {"transform_input": True, "aux_logits": False, "init_weights": False}
     model = _torchvision_model("inception_v3", "fc", **options)
     model = _load(path, model, _without(published, "fc.", "AuxLogits."))
@@ -124,7 +124,7 @@ def load_efficientnet_b1(path: Path, published: dict[str, Tensor]) -> TappedNetw
 
 
 def load_swav_resnet50(path: Path, published: dict[str, Tensor]) -> TappedNetwork:
-    """Return SwAV's ResNet-50; its file has `module.` before each name, and SwAV's own heads."""
+    """Return SwAV's ResNet-50; its file prefixes each name with `module.` and has SwAV's heads."""
     state = {name.removeprefix("module."): value for name, value in published.items()}
     model = _torchvision_model("resnet50", "fc")
     model = _load(path, model, _without(state, "projection_head.", "prototypes."))
@@ -134,7 +134,7 @@ def load_swav_resnet50(path: Path, published: dict[str, Tensor]) -> TappedNetwor
 def load_clip_vit_l14(
     path: Path, published: dict[str, Tensor], architecture: dict[str, Any] | None = None
 ) -> TappedNetwork:
-    """Return the image tower of OpenAI's CLIP ViT-L/14 from its names, which are open_clip's."""
+    """Return the image tower of OpenAI's CLIP ViT-L/14, whose names are also open_clip's."""
     with torch.device("meta"):
         clip: Any = build_clip(architecture or openclip_config(OPENAI_CLIP))
     tower = nn.ModuleDict({"visual": clip.visual})

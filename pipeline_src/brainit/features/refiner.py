@@ -1,9 +1,9 @@
 """SDXL as the refiner after the unCLIP: image-to-image under constant prompts (section 3.2, A.4).
 
-The paper says "without any text prompt"; the released code gives an empty prompt and MindEye2's
-negative prompt, at 768 px. SDXL is told the original size 768, crop 0 and target size 1,024, as in
-MindEye2's code. The prompts are constants: they are encoded once, when the weights are read, and
-the text encoders are not kept.
+The paper says "without any text prompt"; the released code uses an empty prompt and MindEye2's
+negative prompt, at 768 px. SDXL's size condition is original size 768, crop 0 and target size
+1,024, as in MindEye2's code. The constant prompts are encoded once, when the weights are loaded,
+and the text encoders are then dropped.
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ class SdxlRefiner(Generator):
     image_size
         Side in pixels at which images are refined (released code: 768).
     texts, pooled
-        Text tokens and pooled vectors of the prompt and of the negative prompt, in this order.
+        Text tokens and pooled vectors of the prompt and the negative prompt, in this order.
     """
 
     texts: Tensor
@@ -69,12 +69,12 @@ class SdxlRefiner(Generator):
         noisy_latents: Float[Tensor, "batch c h w"],
         timesteps: Int[Tensor, "batch"],
     ) -> Float[Tensor, "batch c h w"]:
-        """Return the noise in latents: the first half under the prompt, the second the negative."""
+        """Predict noise: the first half of the batch under the prompt, the second the negative."""
         half = len(noisy_latents) // 2
         sizes = self.size_condition.expand(len(noisy_latents), -1)
-        told = {"text_embeds": self.pooled.repeat_interleave(half, 0), "time_ids": sizes}
+        added = {"text_embeds": self.pooled.repeat_interleave(half, 0), "time_ids": sizes}
         texts = self.texts.repeat_interleave(half, 0)
-        return self._run_unet(noisy_latents, timesteps, texts, {"added_cond_kwargs": told})
+        return self._run_unet(noisy_latents, timesteps, texts, {"added_cond_kwargs": added})
 
 
 def load_sdxl_refiner(
@@ -85,8 +85,8 @@ def load_sdxl_refiner(
 ) -> SdxlRefiner:
     """Return the refiner from an SDXL checkpoint in `sgm`'s layout.
 
-    `texts` are the sizes of the two text encoders where they are not SDXL's. Raises `PipelineError`
-    that lists missing and unknown names.
+    `texts` gives the sizes of the two text encoders (None: SDXL's). Raises `PipelineError` that
+    lists missing and unknown parameters.
     """
     unet, vae = load_parts(path, published, size)
     small, big = texts or (None, None)

@@ -1,7 +1,7 @@
-"""The one way networks are loaded, by role and name.
+"""Load any pretrained network by role and name.
 
 The demo's networks ship with the package; the published ones are files `<name>.safetensors` in a
-weights folder. Whatever its size, a network of a role answers the same calls:
+weights folder. All networks of a role have the same interface:
 
 encoder_backbone  `embed`, `blocks`, `layers`, `n_registers`, `n_tokens`, `width`
 semantic_tokens   `forward(images) -> (batch, n_tokens, width)`
@@ -11,7 +11,7 @@ refiner           `encode`, `decode`, `predict_guided_pair`
 metric            `taps`, `forward(images) -> {tap: (batch, features)}`; LPIPS, which has no taps:
                   `forward(images, images) -> (batch,)`
 
-Images are float32 (batch, 3, side, side) in [0, 1]; each network resizes to its own size.
+Images are float32 (batch, 3, side, side) in [0, 1]; each network resizes them to its input size.
 """
 
 import importlib
@@ -31,34 +31,36 @@ DEMO_FOLDER = Path(__file__).parent / "demo"
 
 
 def find_entry(name: str, role: str | None = None) -> BackboneEntry:
-    """Return the entry of this name (and role); raises `PipelineError` that lists what there is."""
+    """Return the entry of this name (and role); raise `PipelineError` that lists known names."""
     for entry in ENTRIES:
         if entry.name == name and role in (None, entry.role):
             return entry
     known = [entry.name for entry in ENTRIES if role in (None, entry.role)]
     where = f"features.{role}" if role else "features"
-    raise PipelineError(where, f"one of {known}", repr(name), "name a network of the registry")
+    fix = f"set {where} to one of these names" if role else "use one of these names"
+    raise PipelineError(where, f"one of {known}", repr(name), fix, code="unknown-name")
 
 
 def require_weights(entry: BackboneEntry, folder: Path | None) -> Path:
-    """Return the weights file of a network; raises `PipelineError` that names its source."""
+    """Return the weights file of a network; raise `PipelineError` that names its source."""
     path = DEMO_FOLDER / entry.file if entry.is_demo else (folder or Path("weights")) / entry.file
     if not path.is_file():
         fix = f"brainit weights fetch {entry.name}; source: {entry.source} ({entry.size_mb:g} MB)"
-        raise PipelineError(path, f"the weights of {entry.description}", "no file", fix)
+        expected = f"the weights of {entry.description}"
+        raise PipelineError(path, expected, "no file", fix, code="missing-file")
     return path
 
 
 def weights_path(role: str, name: str, folder: Path | None) -> Path:
-    """Return the weights file of the network `name`; raises `PipelineError` where it is absent."""
+    """Return the weights file of the network `name`; raise `PipelineError` if it is missing."""
     return require_weights(find_entry(name, role), folder)
 
 
 def load_backbone(role: str, name: str, weights_dir: Path | None = None) -> nn.Module:
-    """Return a network in evaluation mode whose parameters need no gradient.
+    """Return a network in evaluation mode, without gradients for its parameters.
 
-    Raises `PipelineError` for an unknown name, and for a missing, truncated or foreign file, whose
-    missing and unknown names it lists.
+    Raises `PipelineError` for an unknown name, for a missing or truncated file, and for a file of
+    another network, whose missing and unknown parameters it lists.
     """
     entry = find_entry(name, role)
     path = require_weights(entry, weights_dir)
@@ -73,15 +75,15 @@ def load_backbone(role: str, name: str, weights_dir: Path | None = None) -> nn.M
 
 
 def load_published(entry: BackboneEntry, path: Path, published: dict[str, Tensor]) -> Any:
-    """Return a published network from the tensors of its file at `path`, by their published names.
+    """Build a published network from the tensors of its file at `path`, by published name.
 
-    Raises `PipelineError` that lists missing and unknown names.
+    Raises `PipelineError` that lists missing and unknown parameters.
     """
     return _loader(entry.role, entry.name)(path, published)
 
 
 def _loader(role: str, name: str) -> Callable[..., Any]:
-    """Import the module that builds a network, so that no other network's is imported."""
+    """Return the loader of a network; import only the module that defines it."""
     module, _, function = LOADERS[role][name].partition(":")
     loader: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return loader

@@ -1,8 +1,8 @@
-"""The table of networks: what each is for, where its weights come from, under which licence.
+"""The table of networks: role, source of the weights, licence, users.
 
-Checksums are as many hexadecimal digits of the SHA-256 as the publisher states (torchvision's and
-CLIP's stand in their addresses; LPIPS's is of the package's release 0.1.4). Where a hub repository
-states none, revision `main` is asked for and what came is recorded in the weights file.
+Checksums have as many hexadecimal digits of the SHA-256 as the publisher gives (torchvision and
+CLIP put them into URLs; LPIPS's is of the package's release 0.1.4). Where a hub repository gives
+none, revision `main` is fetched and its SHA-256 is recorded in the weights file.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ _FACEBOOK = "https://dl.fbaipublicfiles.com/"
 
 @dataclass(frozen=True)
 class Source:
-    """A published file: at an address, or in a repository of the Hugging Face hub.
+    """A published file: at a URL, or in a repository of the Hugging Face hub.
 
-    `keep` are the beginnings of the names that are used; () keeps all.
+    `keep` lists prefixes of the parameters in use; () keeps all.
     """
 
     file: str
@@ -28,7 +28,7 @@ class Source:
     keep: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return the address, or the repository with revision and file."""
+        """Return the URL, or the repository with revision and file."""
         if self.url:
             return self.url
         return f"hub {self.repository_type} {self.repository}@{self.revision}: {self.file}"
@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class BackboneEntry:
-    """A network: its role, where its weights come from, who uses it and under which licence."""
+    """A network: role, name, licence, sources of its weights, and the steps that use it."""
 
     role: str
     name: str
@@ -48,12 +48,12 @@ class BackboneEntry:
 
     @property
     def is_demo(self) -> bool:
-        """Say whether it is trained by this project and shipped with it."""
+        """Return whether the network was trained by this project and ships with it."""
         return not self.sources
 
     @property
     def file(self) -> str:
-        """Name of its weights file."""
+        """Return the name of the weights file."""
         return f"{self.name}.safetensors"
 
     @property

@@ -1,7 +1,7 @@
-"""The demo's metric network: a residual classifier, seen by the evaluation alone.
+"""The demo's metric network: a residual classifier that only the evaluation uses.
 
-Another architecture, objective and seed than every network that the decoder uses. Two taps: `mid`
-(after the second stage, pooled to 8 x 8) and `final` (pooled features before the classifier).
+Its architecture, objective and seed differ from those of every network that the decoder uses. Two
+taps: `mid` (after the second stage, pooled to 8 x 8) and `final` (pooled, before the classifier).
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class MetricNetwork(nn.Module):
-    """A small residual network with `n_outputs` classification outputs."""
+    """Small residual network with `n_outputs` classification outputs."""
 
     taps = ("mid", "final")
     mean: Tensor
@@ -59,7 +59,7 @@ class MetricNetwork(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
     ) -> dict[str, Float[Tensor, "batch _features"]]:
-        """Return the flattened features at each tap, of images in [0, 1]."""
+        """Return the flattened features of images in [0, 1] at each tap."""
         x = (resize_images(images, self.image_size) - self.mean) / self.std
         x = F.relu(self.stem(x))
         features = {}

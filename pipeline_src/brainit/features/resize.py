@@ -1,4 +1,4 @@
-"""The one way images are resized on their way into a network: bilinear, antialiased."""
+"""Resize images for networks: bilinear (or bicubic), antialiased, everywhere the same."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,9 +8,9 @@ from torch.nn import functional as F
 def resize_images(
     images: Float[Tensor, "batch rgb height width"], size: int, mode: str = "bilinear"
 ) -> Float[Tensor, "batch rgb size size"]:
-    """Resize square images to `size` pixels a side; images of that size are returned as they are.
+    """Resize square images to `size` pixels a side; images of that size are returned unchanged.
 
-    `mode` is bilinear or bicubic, both antialiased; bicubic may leave [0, 1] slightly.
+    `mode` is bilinear or bicubic, both antialiased; bicubic may slightly exceed [0, 1].
     """
     if images.shape[-2:] == (size, size):
         return images

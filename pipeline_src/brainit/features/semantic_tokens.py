@@ -1,10 +1,9 @@
 """Semantic tokens: the patch tokens of an OpenCLIP vision tower (paper section 3.2).
 
 Tokens are taken after the final LayerNorm (`ln_post`), without the class token and before the
-projection, as open_clip returns them with `output_tokens` since 2.24; an older one, which returns
-them before it, is refused. Images in [0, 1] pass through
-(x + 1) / 2 before CLIP's normalisation where `halve_contrast` is true, as in MindEye2 and the
-released code.
+projection. open_clip returns them so with `output_tokens` since 2.24; older versions, which return
+them before the LayerNorm, are refused. If `halve_contrast` is true, images in [0, 1] are mapped to
+(x + 1) / 2 before CLIP's normalisation, as in MindEye2 and the released code.
 """
 
 from importlib import metadata
@@ -25,18 +24,19 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 BIGG14 = "ViT-bigG-14"
 _OPEN_CLIP = (2, 24)
-"""The first version whose tokens have passed `ln_post`."""
+"""First version that returns tokens after `ln_post`."""
 
 
 def build_clip(architecture: dict[str, Any]) -> nn.Module:
-    """Return open_clip's own CLIP model of the given `embed_dim`, `vision_cfg` and `text_cfg`.
+    """Return open_clip's CLIP model of the given `embed_dim`, `vision_cfg` and `text_cfg`.
 
     Raises `PipelineError` where open_clip is older than 2.24.
     """
     found = metadata.version("open_clip_torch")
     if tuple(int(number) for number in found.split(".")[:2]) < _OPEN_CLIP:
-        fix = "make setup (pyproject.toml pins it)"
-        raise PipelineError("open_clip_torch", "version 2.24 or later", found, fix)
+        fix = "run `make setup`, which installs the pinned version"
+        expected = "version 2.24 or later"
+        raise PipelineError("open_clip_torch", expected, found, fix, code="not-installed")
     import_torchvision()
     from open_clip.model import CLIP
 
@@ -50,7 +50,7 @@ def build_clip(architecture: dict[str, Any]) -> nn.Module:
 
 
 def openclip_config(model: str) -> dict[str, Any]:
-    """Return open_clip's own architecture of a model that it names."""
+    """Return open_clip's architecture of the model of this name."""
     import_torchvision()
     import open_clip
 
@@ -63,9 +63,9 @@ class SemanticTokens(nn.Module):
     Parameters
     ----------
     clip
-        An open_clip `CLIP`; its vision tower must have been built with `output_tokens`.
+        An open_clip `CLIP` whose vision tower was built with `output_tokens`.
     halve_contrast
-        Rescale images by (x + 1) / 2 first (the switch of MindEye2's embedder).
+        Map images to (x + 1) / 2 first (a switch of MindEye2's embedder).
     """
 
     mean: Tensor
@@ -85,7 +85,7 @@ class SemanticTokens(nn.Module):
         self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
 
     def use_precision(self, dtype: torch.dtype) -> None:
-        """Keep and run the tower in `dtype`; images are prepared and tokens given in float32."""
+        """Convert the tower to `dtype`; images are prepared and tokens returned in float32."""
         self.clip.to(dtype)
 
     def prepare(
@@ -115,10 +115,10 @@ def build_semantic_tokens(architecture: dict[str, Any]) -> SemanticTokens:
 def load_openclip(
     path: Path, published: dict[str, Tensor], architecture: dict[str, Any] | None = None
 ) -> SemanticTokens:
-    """Return the tokens' network from an open_clip state dict (ViT-bigG/14 where None).
+    """Return the token network from an open_clip state dict (`architecture` None: ViT-bigG/14).
 
-    Only the image tower is kept. It is built without memory of its own, so that the weights are in
-    memory once. Raises `PipelineError` that lists missing and unknown keys.
+    Keeps only the image tower, built on `meta` so that the weights are in memory only once. Raises
+    `PipelineError` that lists missing and unknown parameters.
     """
     architecture = architecture or openclip_config(BIGG14)
     vision = {**architecture["vision_cfg"], "output_tokens": True}

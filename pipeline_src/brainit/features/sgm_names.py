@@ -1,8 +1,8 @@
-"""Names of a diffusion model's parameters in Stability's `sgm` checkpoints and in diffusers.
+"""Convert parameter names of SDXL models between Stability's `sgm` checkpoints and diffusers.
 
-Both layouts hold the same tensors (SDXL and what is fine-tuned from it): `sgm` counts the U-Net's
-blocks through, diffusers by level; the VAE's attention is a 1 x 1 convolution in `sgm` and a linear
-layer in diffusers, and its decoder's levels are counted from the other end.
+Both layouts hold the same tensors. `sgm` numbers the U-Net's blocks consecutively, diffusers by
+level. The VAE's attention is a 1 x 1 convolution in `sgm` and a linear layer in diffusers, and the
+two number the levels of its decoder from opposite ends.
 """
 
 import re
@@ -45,8 +45,8 @@ _VAE_ATTENTION = (
 def unet_to_sgm(name: str, has_attention: Mapping[int, bool], n_resnets: int = 2) -> str:
     """Return the `sgm` name (without prefix) of a parameter of diffusers' U-Net.
 
-    `has_attention` says for each level of the way up whether it has transformers, and `n_resnets`
-    how many residual blocks a level of the way down has (SDXL: 2).
+    `has_attention` tells which levels of the up path have transformers; `n_resnets` is the number
+    of residual blocks per level of the down path (SDXL: 2).
     """
     for ours, theirs in _ENDS:
         if name.startswith(f"{ours}."):
@@ -72,7 +72,7 @@ def unet_to_sgm(name: str, has_attention: Mapping[int, bool], n_resnets: int = 2
 
 
 def _resnet(rest: str, is_resnet: bool) -> str:
-    """Rename the inside of a residual block; `rest` begins with a dot."""
+    """Rename a parameter within a residual block; `rest` begins with a dot."""
     if is_resnet:
         for ours, theirs in _RESNET:
             if rest.startswith(f".{ours}."):
@@ -98,7 +98,7 @@ def vae_to_sgm(name: str, n_levels: int = 4) -> str:
 
 
 def names_of_unet(own: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return diffusers' names of a U-Net's state dict with their `sgm` names."""
+    """Map the names of a diffusers U-Net's state dict to their `sgm` names."""
     levels = {int(found[1]) for n in own if (found := re.match(r"up_blocks\.(\d+)\.", n))}
     attended = {lv: any(n.startswith(f"up_blocks.{lv}.attentions.") for n in own) for lv in levels}
     resnets = [n for n in own if re.match(r"down_blocks\.0\.resnets\.\d+\.conv1\.weight", n)]
@@ -106,7 +106,7 @@ def names_of_unet(own: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def names_of_vae(own: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return diffusers' names of a VAE's state dict with their `sgm` names."""
+    """Map the names of a diffusers VAE's state dict to their `sgm` names."""
     levels = {found[1] for n in own if (found := re.match(r"encoder\.down_blocks\.(\d)\.", n))}
     return {name: VAE_PREFIX + vae_to_sgm(name, len(levels)) for name in own}
 
@@ -114,10 +114,10 @@ def names_of_vae(own: Mapping[str, Tensor]) -> dict[str, str]:
 def from_sgm(
     published: Mapping[str, Tensor], names: Mapping[str, str], own: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return the tensors of `published` by diffusers' names; others keep their `sgm` names.
+    """Rename the tensors of `published` to diffusers' names; unknown ones keep their `sgm` names.
 
-    `names` maps diffusers' names to `sgm`'s, `own` holds the model's own tensors, whose number of
-    axes is taken.
+    `names` maps diffusers' names to `sgm`'s; tensors get the number of axes that they have in
+    `own`, the model's state dict.
     """
     back = {theirs: ours for ours, theirs in names.items()}
     state = {}
@@ -129,7 +129,7 @@ def from_sgm(
 
 
 def to_sgm(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return a diffusers state dict by `sgm`'s names and shapes: `from_sgm` the other way."""
+    """Convert a diffusers state dict to `sgm`'s names and shapes: the inverse of `from_sgm`."""
     published = {}
     for name, value in state.items():
         theirs = names[name]

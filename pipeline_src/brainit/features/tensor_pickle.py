@@ -1,8 +1,8 @@
-"""A pickle machine that builds tensors and runs nothing.
+"""A restricted unpickler that builds tensors and runs no code from the file.
 
-A pickle is a program. Here its classes are never imported: they become inert objects that keep
-their state, so that a whole pickled module gives its parameters, and a call of anything that is not
-known to be harmless is refused by name.
+A pickle is a program. This unpickler never imports its classes: they become inert objects that keep
+their state, so that a pickled module still yields its parameters. It refuses, by name, every call
+that is not known to be harmless.
 """
 
 import io
@@ -27,10 +27,10 @@ _HARMLESS = (
     "operator.getitem",
     "builtins.type",
 )
-"""Calls that checkpoints of modules are known to hold; they give inert objects too."""
+"""Prefixes of calls that checkpoints of modules contain; they too yield inert objects."""
 
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-"""Modules by the names that pickles of protocol 2 have for them."""
+"""Today's names of modules that pickles of protocol 2 call by their Python 2 names."""
 
 _STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
@@ -47,11 +47,11 @@ _STORAGE_DTYPES = {
 
 
 class RefusedCallError(Exception):
-    """A pickle calls something that is not known to be harmless; the argument is its name."""
+    """A pickle calls something not known to be harmless; the argument is its name."""
 
 
 class _InertType(type):
-    """Makes classes whose instances come only from unpickling, never from a call."""
+    """Metaclass of inert classes: calling one runs nothing, and is refused unless harmless."""
 
     called: str
 
@@ -62,7 +62,7 @@ class _InertType(type):
 
 
 class _Inert(metaclass=_InertType):
-    """What stands for an object of a class that is not imported: its state, nothing else."""
+    """Placeholder of an object whose class is not imported; it keeps only the object's state."""
 
     called = ""
     state: Any
@@ -79,14 +79,14 @@ class _Inert(metaclass=_InertType):
         pass
 
     def append(self, value: Any) -> None:
-        """Take no notice: lists hold no named parameters."""
+        """Ignore the value: lists hold no named parameters."""
 
     def extend(self, values: Any) -> None:
-        """Take no notice, as `append`."""
+        """Ignore the values, as `append` does."""
 
 
 class _State(dict[Any, Any]):
-    """A dictionary that may carry attributes, which are dropped (state dicts carry versions)."""
+    """A dictionary that drops the attributes a pickle sets on it (state dicts have versions)."""
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -94,8 +94,8 @@ class _State(dict[Any, Any]):
 
 def _tensor(storage: tuple[Any, torch.dtype], offset: int, size: Any, stride: Any, *_: Any) -> Any:
     bytes_, dtype = storage
-    place: Any = torch.empty(0, dtype=dtype)
-    return place.set_(bytes_, offset, tuple(size), tuple(stride))
+    tensor: Any = torch.empty(0, dtype=dtype)
+    return tensor.set_(bytes_, offset, tuple(size), tuple(stride))
 
 
 def _first(value: Any, *_: Any) -> Any:
@@ -120,9 +120,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 
 
 class TensorUnpickler(pickle.Unpickler):
-    """Builds tensors, containers and inert objects.
+    """Unpickler that builds tensors, containers and inert objects.
 
-    `storage` returns the bytes of the storage of a key.
+    `storage` returns the bytes of the storage with a given key.
     """
 
     def __init__(self, file: io.BytesIO, storage: Callable[[str], Any]) -> None:
@@ -130,7 +130,7 @@ class TensorUnpickler(pickle.Unpickler):
         self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a global of the pickle; nothing is imported."""
+        """Return the replacement of a global that the pickle names; nothing is imported."""
         called = f"{_PYTHON_2.get(module, module)}.{name}"
         if called in _BUILDERS:
             return _BUILDERS[called]
@@ -139,13 +139,13 @@ class TensorUnpickler(pickle.Unpickler):
         return _InertType(name, (_Inert,), {"called": called})
 
     def persistent_load(self, pid: Any) -> tuple[Any, torch.dtype]:
-        """Return the bytes and the type of a storage."""
+        """Return the bytes and the dtype of a storage."""
         _, dtype, key, *_ = pid
         return self._storage(str(key)), dtype
 
 
 def named_tensors(root: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict or of an inert module tree by their qualified names."""
+    """Return the tensors of a state dict or of an inert module tree by qualified name."""
     if isinstance(root, Mapping) and isinstance(root.get("state_dict"), Mapping):
         root = root["state_dict"]
     found: dict[str, Tensor] = {}

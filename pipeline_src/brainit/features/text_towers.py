@@ -1,8 +1,8 @@
 """SDXL's two text encoders, for the refiner's constant prompts (section 3.2).
 
-CLIP ViT-L's text tower (by transformers' names) and OpenCLIP ViT-bigG's (by open_clip's), both as
-open_clip's own blocks. SDXL takes each tower's tokens before its last block, without the final
-norm, side by side, and the pooled output of the second tower.
+CLIP ViT-L's text tower (transformers' parameter names) and OpenCLIP ViT-bigG's (open_clip's names),
+both built of open_clip's blocks. SDXL concatenates both towers' tokens before their last block,
+without the final norm, and uses the pooled output of the second tower.
 """
 
 import re
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from brainit.core.compat import import_torchvision
 from brainit.features.semantic_tokens import build_clip
-from brainit.features.weights_file import REFETCH, load_state
+from brainit.features.weights_file import REFETCH, load_state, renamed
 
 CLIP_L_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 768, "heads": 12, "layers": 12}
 BIGG_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 1280, "heads": 20, "layers": 32}
@@ -52,7 +52,7 @@ class TextTower(nn.Module):
     def forward(
         self, tokens: Int[Tensor, "prompts tokens"]
     ) -> tuple[Float[Tensor, "prompts tokens width"], Float[Tensor, "prompts pooled"]]:
-        """Return the tokens before the last block and the end token's pooled, projected output."""
+        """Return the tokens before the last block and the projected output of the end token."""
         x = self.token_embedding(tokens) + self.positional_embedding
         n_tokens = tokens.shape[1]
         mask = torch.full((n_tokens, n_tokens), float("-inf")).triu(1)  # no token sees a later one
@@ -64,12 +64,10 @@ class TextTower(nn.Module):
         return x, pooled if self.text_projection is None else pooled @ self.text_projection
 
 
-def build_tower(
-    text: dict[str, int], *, quick_gelu: bool, has_projection: bool, embed_dim: int
-) -> TextTower:
-    """Return a text tower on `meta`."""
+def build_tower(text: dict[str, int], *, quick_gelu: bool, has_projection: bool) -> TextTower:
+    """Return an untrained text tower on `meta`."""
     architecture = {
-        "embed_dim": embed_dim,
+        "embed_dim": text["width"],
         "vision_cfg": _NO_IMAGES,
         "text_cfg": text,
         "quick_gelu": quick_gelu,
@@ -83,21 +81,20 @@ def load_clip_l_tower(
 ) -> TextTower:
     """Return CLIP ViT-L's text tower from transformers' names (without `text_model.`).
 
-    Raises `PipelineError` that lists missing and unknown names.
+    Raises `PipelineError` that lists missing and unknown parameters.
     """
-    text = text or CLIP_L_TEXT
-    tower = build_tower(text, quick_gelu=True, has_projection=False, embed_dim=text["width"])
+    tower = build_tower(text or CLIP_L_TEXT, quick_gelu=True, has_projection=False)
     load_state(path, tower, clip_l_state(published), assign=True, fix=REFETCH)
     return tower
 
 
 def clip_l_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename transformers' CLIP text parameters to open_clip's; query, key and value are joined."""
+    """Rename transformers' CLIP text parameters to open_clip's, which joins query, key, value."""
     state: dict[str, Tensor] = {}
     for name, value in published.items():
         found = re.fullmatch(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)", name)
         if not found:
-            state[_our_name(name)] = value.float()
+            state[renamed(name, _CLIP_L_NAMES)] = value.float()
         elif found[2] == "q":
             names = [name.replace("q_proj", f"{part}_proj") for part in "qkv"]
             if all(part in published for part in names):
@@ -107,31 +104,23 @@ def clip_l_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _our_name(name: str) -> str:
-    for pattern, ours in _CLIP_L_NAMES:
-        if re.fullmatch(pattern, name):
-            return re.sub(pattern, ours, name)
-    return name
-
-
 def load_bigg_tower(
     path: Path, published: dict[str, Tensor], text: dict[str, int] | None = None
 ) -> TextTower:
     """Return OpenCLIP ViT-bigG's text tower from open_clip's names.
 
-    Raises `PipelineError` that lists missing and unknown names.
+    Raises `PipelineError` that lists missing and unknown parameters.
     """
-    text = text or BIGG_TEXT
-    tower = build_tower(text, quick_gelu=False, has_projection=True, embed_dim=text["width"])
+    tower = build_tower(text or BIGG_TEXT, quick_gelu=False, has_projection=True)
     state = {n: v.float() for n, v in published.items() if n != "logit_scale"}
     load_state(path, tower, state, assign=True, fix=REFETCH)
     return tower
 
 
 def tokenise(prompts: Sequence[str], pad_with_end: bool) -> Int[Tensor, "prompts 77"]:
-    """Return CLIP's tokens of each prompt, 77 each.
+    """Return CLIP's 77 tokens of each prompt.
 
-    What follows the end token is 0 (open_clip), or the end token itself (transformers' ViT-L).
+    Padding after the end token is 0 (open_clip), or the end token (transformers' ViT-L).
     """
     import_torchvision()
     from open_clip import SimpleTokenizer
@@ -147,7 +136,7 @@ def tokenise(prompts: Sequence[str], pad_with_end: bool) -> Int[Tensor, "prompts
 def encode_prompts(
     clip_l: TextTower, bigg: TextTower, prompts: Sequence[str]
 ) -> tuple[Float[Tensor, "prompts 77 width"], Float[Tensor, "prompts pooled"]]:
-    """Return SDXL's text tokens and pooled vector of each prompt."""
+    """Return SDXL's text tokens and pooled vector for each prompt."""
     first, _ = clip_l(tokenise(prompts, pad_with_end=True))
     second, pooled = bigg(tokenise(prompts, pad_with_end=False))
     return torch.cat([first, second], dim=-1), pooled

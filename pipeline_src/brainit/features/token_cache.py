@@ -1,4 +1,4 @@
-"""Semantic tokens of all images, kept in shards where the settings ask for it (section D.2)."""
+"""Cache the semantic tokens of all images in shards, if `features.cache_tokens` is set (D.2)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ _BATCH = 64
 def extract_tokens(
     images: ImageStore, network: nn.Module, out: Path, rows_per_shard: int, device: torch.device
 ) -> None:
-    """Write the tokens of all images as float16 shards (images, tokens, width), one at a time."""
+    """Write the tokens of all images as float16 shards (images, tokens, width), one by one."""
     network = network.to(device)
     ranges = shard_ranges(len(images), rows_per_shard)
     blocks = (

@@ -1,8 +1,8 @@
-"""MindEye2's SDXL unCLIP, the paper's generator (section 3.2), from its `sgm` checkpoint.
+"""Load MindEye2's SDXL unCLIP, the paper's generator (section 3.2), from its `sgm` checkpoint.
 
-SDXL's U-Net and VAE, except that the cross-attention takes 1,664-wide tokens (256 OpenCLIP
-ViT-bigG/14 patch tokens) and the vector condition is original size and crop alone: (height, width,
-top, left), each as 256 sines and cosines. Brain-IT runs it at 256 x 256 with crop 0.
+SDXL's U-Net and VAE, with two changes: the cross-attention takes 1,664-wide tokens (256 OpenCLIP
+ViT-bigG/14 patch tokens), and the vector condition is only the original size and the crop: (height,
+width, top, left), each as 256 sines and cosines. Brain-IT runs it at 256 x 256 with crop 0.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from brainit.features.sgm_names import (
 from brainit.features.weights_file import REFETCH, load_state
 
 SDXL_SCALING = 0.13025
-"""SDXL's factor from the VAE's latents to those that the U-Net sees."""
+"""SDXL's factor from the VAE's latents to those of the U-Net."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class SdxlSize:
 
 UNCLIP6 = SdxlSize()
 SDXL = replace(UNCLIP6, image_size=768, token_width=2048, n_tokens=77, pooled_width=1280, n_sizes=6)
-"""SDXL itself: text tokens, a pooled text vector, and target size as a third pair."""
+"""SDXL itself: text tokens, a pooled text vector, and the target size as a third pair."""
 
 
 def unet_config(size: SdxlSize) -> dict[str, Any]:
-    """Return the settings of diffusers' `UNet2DConditionModel`.
+    """Return the arguments of diffusers' `UNet2DConditionModel`.
 
-    The first level has no attention; diffusers' `attention_head_dim` is the number of heads.
+    The first level has no attention. diffusers' `attention_head_dim` means the number of heads.
     """
     down = ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (len(size.channels) - 1)
     up = ("CrossAttnUpBlock2D",) * (len(size.channels) - 1) + ("UpBlock2D",)
@@ -76,7 +76,7 @@ def unet_config(size: SdxlSize) -> dict[str, Any]:
 
 
 def vae_config(size: SdxlSize) -> dict[str, Any]:
-    """Return the settings of diffusers' `AutoencoderKL`."""
+    """Return the arguments of diffusers' `AutoencoderKL`."""
     n_levels = len(size.vae_channels)
     return {
         "block_out_channels": size.vae_channels,
@@ -91,7 +91,7 @@ def vae_config(size: SdxlSize) -> dict[str, Any]:
 
 
 def build_parts(size: SdxlSize) -> tuple[nn.Module, nn.Module]:
-    """Return U-Net and VAE, untrained, on the default device."""
+    """Return an untrained U-Net and VAE on torch's default device."""
     import_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -101,9 +101,9 @@ def build_parts(size: SdxlSize) -> tuple[nn.Module, nn.Module]:
 def load_parts(
     path: Path, published: dict[str, Tensor], size: SdxlSize
 ) -> tuple[nn.Module, nn.Module]:
-    """Return U-Net and VAE, float32, from the names of an `sgm` checkpoint.
+    """Return U-Net and VAE in float32 from the parameters of an `sgm` checkpoint.
 
-    Raises `PipelineError` that lists missing and unknown names of either.
+    Raises `PipelineError` that lists missing and unknown parameters of either.
     """
     with torch.device("meta"):
         unet, vae = build_parts(size)
@@ -121,7 +121,7 @@ def load_parts(
 def load_unclip6(path: Path, published: dict[str, Tensor], size: SdxlSize = UNCLIP6) -> Generator:
     """Return MindEye2's unCLIP as a generator of images of `size.image_size` pixels.
 
-    Raises `PipelineError` that lists missing and unknown names.
+    Raises `PipelineError` that lists missing and unknown parameters.
     """
     unet, vae = load_parts(path, published, size)
     return Generator(

@@ -1,8 +1,8 @@
-"""VGG with batch norm and its five taps (paper section 3.2, D.2).
+"""VGG-16 with batch norm and five taps: the low-level features (paper section 3.2, D.2).
 
-The taps are the ReLU outputs 1_2, 2_2, 3_3, 4_3, 5_3: for VGG-16 the indices 5, 12, 22, 32, 42 of
-torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same shape, fewer
-channels and 32 px; its heads exist only while it is trained.
+The taps are the ReLU outputs 1_2, 2_2, 3_3, 4_3, 5_3, which are the layers 5, 12, 22, 32, 42 of
+torchvision's `vgg16_bn().features`, at 112 px. The demo's network has the same layers with fewer
+channels, at 32 px; its training heads are not shipped.
 """
 
 import re
@@ -33,7 +33,7 @@ class VggFeatures(nn.Module):
     channels
         Output channels of the five stages (VGG-16: 64, 128, 256, 512, 512).
     image_size
-        Side in pixels at which images enter (paper: 112).
+        Side in pixels to which images are resized (paper: 112).
     """
 
     mean: Tensor
@@ -59,7 +59,7 @@ class VggFeatures(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch rgb height width"]
     ) -> list[Float[Tensor, "batch _channels _map_height _map_width"]]:
-        """Return the five maps of images in [0, 1] of any size; differentiable in the images."""
+        """Return the five maps of images in [0, 1] of any size; differentiable."""
         x = (resize_images(images, self.image_size) - self.mean) / self.std
         maps = []
         for number, stage in enumerate(self.stages):
@@ -70,10 +70,10 @@ class VggFeatures(nn.Module):
         return maps
 
     def folded(self) -> "VggFeatures":
-        """Return this network for use alone: each batch norm folded into its convolution.
+        """Fold each batch norm into its convolution, for inference only; return this network.
 
-        The maps are the same to rounding. In memory channels come last, the faster order on a CPU
-        and, in half precision, on a GPU. The network must be in evaluation mode and is changed.
+        The maps are equal up to rounding. Weights become channels-last, which is faster on a CPU
+        and, in half precision, on a GPU. Changes the network, which must be in evaluation mode.
         """
         for number, stage in enumerate(self.stages):
             modules = list(stage.children())
@@ -92,7 +92,7 @@ def build_vgg(architecture: dict[str, Any]) -> VggFeatures:
 def load_vgg16_bn(path: Path, published: dict[str, Tensor]) -> VggFeatures:
     """Return VGG-16 with batch norm from torchvision's state dict.
 
-    The classifier's weights are ignored. Raises `PipelineError` that lists missing keys.
+    Ignores the classifier's weights. Raises `PipelineError` that lists missing parameters.
     """
     network = VggFeatures(VGG16_CHANNELS, VGG16_IMAGE_SIZE)
     load_state(path, network, vgg16_bn_state(published), fix=REFETCH)
@@ -102,7 +102,7 @@ def load_vgg16_bn(path: Path, published: dict[str, Tensor]) -> VggFeatures:
 def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename torchvision's `features.<n>.*` to our `stages.<stage>.<layer>.*`.
 
-    Layers that VGG-16 has not keep their names; all else is left out.
+    Drops all other parameters. Layers that VGG-16 does not have keep their names.
     """
     names: dict[int, str] = {}
     number = 0

@@ -1,8 +1,8 @@
-"""VGG maps as tokens and back (section D.2): the targets of the low-level BIT.
+"""Convert VGG maps to tokens, the targets of the low-level BIT, and back (section D.2).
 
-Map 1: 2x2 neighbours joined without overlap; map 2: 2x2 neighbours joined, overlapping (stride 1);
+Map 1: 2x2 neighbours joined without overlap; map 2: 2x2 neighbours joined with overlap (stride 1);
 maps 3-5: one token per position. A joined token holds, channel by channel, its four pixels row by
-row. Narrower tokens are repeated to the common width. Back: repeats are averaged, then overlaps.
+row. Narrower tokens are repeated to the common width. Back: average the repeats, then the overlaps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from torch.nn.functional import fold, unfold
 from brainit.core.errors import PipelineError
 
 JOIN_STRIDES = (2, 1, None, None, None)
-"""Stride of the 2x2 joins of each of the five maps; None joins nothing (D.2)."""
+"""Stride of the 2x2 joins in each of the five maps; None: one token per position (D.2)."""
 
 
 class VggTokenLayout:
-    """Where the tokens of each map lie, for maps of any size.
+    """Number, width and order of the tokens of five maps of any size.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class VggTokenLayout:
     Raises
     ------
     PipelineError
-        There are not five maps, the first map's side is odd, the second's below 2, or a token does
-        not fit the common width a whole number of times.
+        The number of maps is not five, the first map's side is odd, the second's is below 2, or a
+        token width does not divide the common width.
     """
 
     def __init__(self, channels: Sequence[int], sizes: Sequence[int]) -> None:
@@ -41,7 +41,7 @@ class VggTokenLayout:
         self.sizes = tuple(sizes)
         is_five = len(self.channels) == len(self.sizes) == len(JOIN_STRIDES)
         if not is_five or self.sizes[0] % 2 or min(self.sizes) < 1 or self.sizes[1] < 2:
-            raise self._error("five maps, the first of even side, the second of side 2 or more")
+            raise self._layout_error("five maps, of even side (first) and of side >= 2 (second)")
         self.grids = tuple(
             size if stride is None else (size - 2) // stride + 1
             for size, stride in zip(self.sizes, JOIN_STRIDES, strict=True)
@@ -52,7 +52,7 @@ class VggTokenLayout:
         )
         self.width = max(self.joined_widths)
         if any(self.width % joined for joined in self.joined_widths):
-            raise self._error(f"token widths that divide {self.width}")
+            raise self._layout_error(f"token widths that divide {self.width}")
         self.tokens_per_layer = tuple(grid**2 for grid in self.grids)
         self.n_tokens = sum(self.tokens_per_layer)
         stops = tuple(accumulate(self.tokens_per_layer))
@@ -61,17 +61,18 @@ class VggTokenLayout:
             for stop, count in zip(stops, self.tokens_per_layer, strict=True)
         )
 
-    def _error(self, expected: str) -> PipelineError:
+    def _layout_error(self, expected: str) -> PipelineError:
         found = f"channels {self.channels}, sides {self.sizes}"
-        return PipelineError("VGG maps", expected, found, "choose another VGG in features.vgg")
+        fix = "set features.vgg to a network with five such maps, e.g. vgg16_bn"
+        return PipelineError("VGG maps", expected, found, fix, code="wrong-shape")
 
 
 def maps_to_tokens(
     maps: Sequence[Float[Tensor, "images _channels _height _width"]],
 ) -> list[Float[Tensor, "images _tokens _width"]]:
-    """Turn the five maps into one token table each, all of one width (D.2).
+    """Convert each of the five maps to a table of tokens, all of one width (D.2).
 
-    Positions go row by row. Raises `PipelineError` as `VggTokenLayout` does.
+    Positions are in row-major order. Raises `PipelineError` as `VggTokenLayout` does.
     """
     layout = VggTokenLayout([m.shape[1] for m in maps], [m.shape[-1] for m in maps])
     return [_widened(table, layout.width) for table in _joined(maps)]
@@ -81,7 +82,7 @@ def tokens_at(
     maps: Sequence[Float[Tensor, "images _channels _height _width"]],
     positions: Sequence[Int[Tensor, "images _queries"]],
 ) -> list[Float[Tensor, "images _queries _width"]]:
-    """Return the tokens of `maps_to_tokens` at some positions of each layer, no others being made.
+    """Return the tokens of `maps_to_tokens` at the given positions of each layer only.
 
     Raises `PipelineError` as `VggTokenLayout` does.
     """
@@ -94,7 +95,7 @@ def tokens_at(
 
 
 def _joined(maps: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield each layer's tokens (images, tokens, joined width), not yet of the common width."""
+    """Yield the tokens of each layer (images, tokens, joined width), before widening."""
     for layer, stride in zip(maps, JOIN_STRIDES, strict=True):
         columns = layer.flatten(2) if stride is None else unfold(layer, 2, stride=stride)
         yield columns.transpose(1, 2)
@@ -107,17 +108,18 @@ def _widened(tokens: Tensor, width: int) -> Tensor:
 def tokens_to_maps(
     tokens: Float[Tensor, "images all_tokens width"], layout: VggTokenLayout
 ) -> list[Float[Tensor, "images _channels _height _width"]]:
-    """Put tokens, the five layers one after the other, back into the five maps (D.2).
+    """Convert the tokens of all five layers, concatenated in order, back to the five maps (D.2).
 
-    Repeats within a token are averaged, then the values that overlapping tokens give one pixel.
-    Raises `PipelineError` where the tokens are not of this layout.
+    Averages the repeats within each token, then the overlapping tokens at each pixel. Raises
+    `PipelineError` where the tokens do not have this layout.
     """
     if tuple(tokens.shape[1:]) != (layout.n_tokens, layout.width):
         raise PipelineError(
             "VGG tokens",
             f"{layout.n_tokens} tokens of width {layout.width} (maps of sides {layout.sizes})",
             f"{tokens.shape[1]} tokens of width {tokens.shape[2]}",
-            "use the BIT that was trained with this VGG",
+            "set features.vgg to the network with which the low-level BIT was trained",
+            code="wrong-shape",
         )
     maps = []
     for layer, stride in enumerate(JOIN_STRIDES):

@@ -1,9 +1,9 @@
-"""Find or fetch a published network's files, check them, keep the tensors that are used.
+"""Find or download the files of a published network, check them and keep the tensors in use.
 
-Looked for in this order: a folder of one's own (`BRAINIT_WEIGHTS`), which holds the published files
-or `<name>.safetensors`; the caches of torch.hub, of OpenAI's clip package and of the Hugging Face
-hub (whose own settings hold: HF_HOME, HF_HUB_OFFLINE, HF_TOKEN); then the network. What is kept is
-a safetensors file by the published names that notes its source and the source's checksum.
+Search order: the folder that `BRAINIT_WEIGHTS` names, with the published files or
+`<name>.safetensors`; the caches of torch.hub, OpenAI's clip package and the Hugging Face hub (which
+heeds HF_HOME, HF_HUB_OFFLINE, HF_TOKEN); then the internet. The result is a safetensors file with
+the published parameter names, its source and the source's SHA-256.
 """
 
 import json
@@ -31,16 +31,16 @@ OFFLINE_VARIABLE = "BRAINIT_WEIGHTS"
 
 
 def offline_folder() -> Path | None:
-    """Return the folder that the environment variable BRAINIT_WEIGHTS names, or None."""
+    """Return the folder in the environment variable BRAINIT_WEIGHTS, or None."""
     name = os.environ.get(OFFLINE_VARIABLE)
     return Path(name) if name else None
 
 
 def fetch_weights(entry: BackboneEntry, target: Path) -> None:
-    """Put the weights of a published network at `target`, checked, whole or not at all.
+    """Write the checked weights of a published network to `target`, atomically.
 
-    Raises `PipelineError` where a file is not to be had, its checksum is not the published one, it
-    is no checkpoint, or its parameters are not the network's.
+    Raises `PipelineError` where a file cannot be fetched, its checksum is not the published one, it
+    is not a checkpoint, or its parameters are not those of the network.
     """
     own = (offline_folder() or target.parent) / entry.file
     if own.is_file():
@@ -65,10 +65,10 @@ def fetch_weights(entry: BackboneEntry, target: Path) -> None:
 
 
 def find_source(source: Source, downloads: Path) -> Path:
-    """Return where a published file is on this machine; fetches it where it is nowhere.
+    """Return the path of a published file on this machine; download it if it is not there.
 
-    A file from an address is put into `downloads`, one from the hub into the hub's cache. Raises
-    `PipelineError` where it cannot be had.
+    A file with a URL goes into `downloads`, one from the hub into the hub's cache. Raises
+    `PipelineError` where it cannot be fetched.
     """
     caches = [Path(torch.hub.get_dir()) / "checkpoints", Path.home() / ".cache" / "clip"]
     folders = [folder for folder in (offline_folder(),) if folder] + (caches if source.url else [])
@@ -98,41 +98,44 @@ def _from_hub(source: Source) -> Path:
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         fix = (
-            f"put {source.file} into the folder that {OFFLINE_VARIABLE} names, or log in (HF_TOKEN)"
+            f"set HF_TOKEN, or put {source.file} into a folder and set {OFFLINE_VARIABLE} to that"
+            " folder"
         )
         found = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise PipelineError(str(source), "a file of the hub", found, fix) from error
+        raise PipelineError(
+            str(source), "a file on the Hugging Face hub", found, fix, code="network"
+        ) from error
 
 
 def check_digest(path: Path, source: Source) -> str:
-    """Return a file's SHA-256; raises `PipelineError` where it is not the published one."""
+    """Return the SHA-256 of a file; raise `PipelineError` where it is not the published one."""
     digest = sha256_of(path)
     if not digest.startswith(source.sha256):
-        fix = f"delete it; it is not what {source} held: fetch it anew"
-        raise PipelineError(path, f"SHA-256 {source.sha256}", digest, fix)
+        fix = f"delete it and fetch it again from {source}"
+        raise PipelineError(path, f"SHA-256 {source.sha256}", digest, fix, code="checksum")
     return digest
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that share no memory with each other, as safetensors wants them."""
+    """Return the tensors, copied where two share memory, as safetensors requires."""
     seen: set[int] = set()
     separate = {}
     for name, tensor in tensors.items():
-        place = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.clone() if place in seen else tensor.contiguous()
-        seen.add(place)
+        address = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if address in seen else tensor.contiguous()
+        seen.add(address)
     return separate
 
 
 def verify_weights(entry: BackboneEntry, folder: Path) -> str:
-    """Load the weights of a published network from `folder`; return what they are, in words.
+    """Load the weights of a published network from `folder`; return a line that describes them.
 
-    Raises `PipelineError` where they are missing, unreadable or not the network's.
+    Raises `PipelineError` where they are missing, unreadable or those of another network.
     """
     path = require_weights(entry, folder)
     network = load_published(entry, path, read_tensors(path))
     with safe_open(path, framework="pt") as handle:
-        noted = json.loads((handle.metadata() or {}).get("brainit_source", "{}"))
-    origin = ", ".join(f"{source} (SHA-256 {digest})" for source, digest in noted.items())
+        digests = json.loads((handle.metadata() or {}).get("brainit_source", "{}"))
+    origin = ", ".join(f"{source} (SHA-256 {digest})" for source, digest in digests.items())
     n_parameters = count_parameters(network)
-    return f"{n_parameters / 1e6:,.1f} M parameters, from {origin or 'a file that names no source'}"
+    return f"{n_parameters / 1e6:,.1f} M parameters, from {origin or 'a file without a source'}"

@@ -1,13 +1,14 @@
-"""Read and write the shipped networks: safetensors with their architecture in the header.
+"""Read and write the networks shipped with the demo: safetensors with the architecture as header.
 
-Weights are kept as float16 and used as float32. Nothing is unpickled.
+Weights are stored as float16 and used as float32. Nothing is unpickled.
 """
 
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 
-_FIX = "restore the shipped file (git checkout) or train it anew (make backbones)"
-REFETCH = "fetch it anew (brainit weights fetch), from the source in brainit weights list"
-"""What to do with a published file that does not fit."""
+_FIX = "restore the shipped file (`git checkout`) or train the network again (`make backbones`)"
+REFETCH = "delete it and run `brainit weights fetch`; `brainit weights list` shows the source"
+"""Fix for a published file whose parameters do not fit the network."""
 
 
 def save_network(path: Path, network: nn.Module, architecture: dict[str, Any]) -> None:
-    """Write the state of `network` as float16 (integers as they are) with its architecture."""
+    """Write the state of `network` as float16 (integers unchanged) with its architecture."""
     state = {
         name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for name, value in network.state_dict().items()
@@ -33,18 +34,21 @@ def save_network(path: Path, network: nn.Module, architecture: dict[str, Any]) -
 def read_network(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return architecture and float32 state of a shipped network of this kind.
 
-    Raises `PipelineError` where the file is missing, truncated or another kind of network.
+    Raises `PipelineError` where the file is missing, truncated or of another kind of network.
     """
     if not path.is_file():
-        raise PipelineError(path, f"the weights of a '{kind}' network", "no file", _FIX)
+        expected = f"the weights of a '{kind}' network"
+        raise PipelineError(path, expected, "no file", _FIX, code="missing-file")
     try:
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {}).get("brainit_network", "{}"))
             state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise PipelineError(path, f"a readable '{kind}' network", str(error), _FIX) from error
+        expected = f"a readable '{kind}' network"
+        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
     if header.get("kind") != kind:
-        raise PipelineError(path, f"a '{kind}' network", f"'{header.get('kind')}'", _FIX)
+        found = f"'{header.get('kind')}'"
+        raise PipelineError(path, f"a '{kind}' network", found, _FIX, code="wrong-kind")
     return header, {
         name: value.float() if value.is_floating_point() else value for name, value in state.items()
     }
@@ -57,10 +61,11 @@ def load_state(
     assign: bool = False,
     fix: str = _FIX,
 ) -> None:
-    """Load `state` strictly; raises `PipelineError` that lists what is missing, unknown, misshapen.
+    """Load `state` strictly into `network`.
 
-    `assign` puts the tensors in the place of the network's own, which may then be on `meta`. Batch
-    norm's count of batches may be missing: files from before 2018 lack it, and scoring ignores it.
+    With `assign` the tensors replace the network's own, which may then be on `meta`. The batch
+    counts of batch norms may be missing: files from before 2018 lack them, and inference does not
+    use them. Raises `PipelineError` that lists missing, unknown and misshapen parameters.
     """
     own = network.state_dict()
     faults = {
@@ -74,12 +79,24 @@ def load_state(
     }
     if any(faults.values()):
         found = ", ".join(f"{kind} {sorted(names)}" for kind, names in faults.items() if names)
-        raise PipelineError(path, "exactly the network's parameters", found, fix)
+        expected = "exactly the parameters of the network"
+        raise PipelineError(path, expected, found, fix, code="wrong-kind")
     network.load_state_dict(state, assign=assign)
 
 
+def renamed(name: str, patterns: Iterable[tuple[str, str]]) -> str:
+    """Rename a parameter by the first (pattern, replacement) that matches its whole name.
+
+    A name that no pattern matches is returned unchanged.
+    """
+    for pattern, replacement in patterns:
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, replacement, name)
+    return name
+
+
 def freeze(network: nn.Module) -> nn.Module:
-    """Return the network in evaluation mode, without gradients for its parameters."""
+    """Switch the network to evaluation mode, without gradients, and return it."""
     network.eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -87,15 +104,10 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return how many numbers the network's parameters hold."""
+    """Return the number of scalars in the network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def is_finite(state: dict[str, Tensor]) -> bool:
-    """Say whether every number of a state dict is finite."""
-    return all(bool(torch.isfinite(value).all()) for value in state.values())
-
-
 def sizes_of(architecture: dict[str, Any]) -> dict[str, Any]:
-    """Return the sizes kept beside a shipped network's weights, less its `kind`."""
+    """Return the architecture of a shipped network without its `kind`."""
     return {key: value for key, value in architecture.items() if key != "kind"}

@@ -118,6 +118,6 @@ def load_mlp(path: Path) -> LoadedMlp:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        fix = "delete it and rerun train_bit"
+        fix = "delete it and rerun train_bit_lowlevel"
         raise PipelineError(path, "weights that fit its attributes", str(error), fix) from error
     return LoadedMlp(model, subject_slices(counts), calibration)

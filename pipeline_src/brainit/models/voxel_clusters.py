@@ -25,7 +25,7 @@ from brainit.core.artifacts import read_artifact, write_artifact, write_table
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ClusterSettings, Settings
 from brainit.core.streams import derived_seed, numpy_generator
-from brainit.data.nsd.parcellation import parcels_of_voxels
+from brainit.data.nsd.masks import parcels_of_voxels
 from brainit.data.voxels import read_voxels
 from brainit.models.subject_voxels import require_same_subjects, voxel_counts
 

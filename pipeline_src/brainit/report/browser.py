@@ -1,7 +1,7 @@
-"""The image browser of the report: small pictures of seen and reconstructed images, and scores.
+"""The report's image browser: small pictures of seen and reconstructed images, and their scores.
 
-A full run has a thousand test images of several subjects, more than one file should hold. Then each
-n-th image by NSD id is shown, whatever its scores.
+A full run has a thousand test images per subject: too many for one file. Then every n-th image by
+NSD id is shown, whatever its scores.
 """
 
 import base64
@@ -21,8 +21,10 @@ from brainit.core.artifacts import read_table
 from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons, read_recons
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.tables.summaries import run_key
-from brainit.report.ranking import KIND_LABELS, ranking_metric, run_label
+from brainit.evaluation.tables.run_scores import run_key
+from brainit.report.captions import KIND_LABELS, run_label
+from brainit.report.ranking import ranking_metric
+from brainit.workflow.runs import FULL
 
 SIDE_PX = 96
 MOST_PICTURES = 5000
@@ -32,7 +34,7 @@ _QUALITY = 80
 
 @dataclass(frozen=True)
 class Picture:
-    """One small picture: `key` is subject/run/kind, or "seen"; `url` holds the picture itself."""
+    """One small picture: `key` is subject/run/kind, or "seen"; `url` is a data URL."""
 
     key: str
     label: str
@@ -42,7 +44,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """A test image of one subject: the seen one, then all its reconstructions."""
+    """A test image of one subject: the seen image, then all its reconstructions."""
 
     subject: str
     nsd_id: int
@@ -51,9 +53,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Browser:
-    """`choices` are the scored kinds of images (key, label); `metrics` names and directions.
+    """The content of the browser.
 
-    `scores` is JSON: key, then `nsd_id` and each metric as lists.
+    `choices` are (key, label) of the scored kinds of images, `metrics` (name, direction). Every
+    `every`-th image is shown. `scores` is JSON: by key, `nsd_id` and each metric as lists.
     """
 
     cards: tuple[Card, ...]
@@ -67,9 +70,9 @@ class Browser:
 def image_browser(
     recons: Mapping[str, Path], metrics: Mapping[str, Path], stimuli: Path
 ) -> Browser:
-    """Return what the browser shows: `recons` by subject/run, `metrics` by subject/run/kind.
+    """Return the browser of `recons`, by subject/run, and `metrics`, by subject/run/kind.
 
-    Kinds without scores are left out. Raises `PipelineError` for an unfinished folder or table.
+    Kinds without scores are left out. Raises `PipelineError` for an incomplete folder or table.
     """
     keys = [key for key in metrics if key.rpartition("/")[0] in recons]
     tables = {key: read_table(metrics[key], ("nsd_id",), "evaluate") for key in keys}
@@ -88,17 +91,17 @@ def image_browser(
     return Browser(
         tuple(cards[::thinner]),
         every * thinner,
-        tuple((key, _choice(key)) for key in sorted(keys, key=_by_worth)),
+        tuple((key, _choice(key)) for key in sorted(keys, key=_choice_order)),
         tuple((name, direction_of(name)) for name in names),
         ranking_metric(names) if names else "",
         _scores(tables),
     )
 
 
-def _by_worth(key: str) -> tuple[str, bool, bool]:
-    """Put of each subject the fused images first, those of all data before the others."""
+def _choice_order(key: str) -> tuple[str, bool, bool]:
+    """Return a sort key: by subject, fused images first, then runs with all data."""
     subject, run, kind = run_key(key)
-    return subject, kind != "fused", run != "40h"
+    return subject, kind != "fused", run != FULL.name
 
 
 def _choice(key: str) -> str:
@@ -135,7 +138,7 @@ def _cards(
 
 
 def data_url(pixels: NDArray[np.uint8]) -> str:
-    """Return uint8 pixels (height, width, rgb) as a small WebP picture in a data URL."""
+    """Return uint8 pixels (height, width, rgb) as a data URL of a small WebP picture."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
@@ -144,7 +147,7 @@ def data_url(pixels: NDArray[np.uint8]) -> str:
 
 
 def _scores(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the scores as JSON that is safe inside a script element."""
+    """Return the scores as JSON, safe inside a script element."""
     found = {
         key: {
             "nsd_id": [int(value) for value in table["nsd_id"]],

@@ -1,4 +1,4 @@
-"""Noise ceilings of a subject: recomputed against NSD's voxel by voxel, and session by session."""
+"""Draw a subject's noise ceilings: recomputed against NSD's by voxel, and by session."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ def draw_noise_ceiling(
     path: Path,
     simulated: bool,
 ) -> None:
-    """Draw both panels; `tensors`, `summary` (one row) and `sessions` of `data.nsd.quality`."""
+    """Draw both panels from the outputs of `data.nsd.quality`; `summary` has one row."""
     subject = summary.iloc[0]
     figure, (by_voxel, by_session) = new_figure(1, 2, 8.4, 3.6)
     by_voxel.plot(

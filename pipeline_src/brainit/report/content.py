@@ -1,8 +1,8 @@
-"""What stands in the sections of the report, as plain text and rows."""
+"""The content of the report's parts, as plain text and rows."""
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,9 +18,10 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.recons import PROVENANCE_NAME
 from brainit.data.trials import SPLITS, read_trials
-from brainit.evaluation.checks.check import CHECK_COLUMNS, HOLDS
-from brainit.report.captions import CAPTIONS, Caption, caption_of
-from brainit.report.ranking import run_label
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS, HOLDS
+from brainit.evaluation.tables.notes import NotRun, missing_rows
+from brainit.evaluation.tables.rows import EVERY_TABLE, command_of, rows_of, title_of
+from brainit.report.captions import CAPTIONS, Caption, caption_of, run_label
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure in the file itself: `data` is base64 of its PNG."""
+    """A figure that the report embeds: `data` is its PNG in base64."""
 
     name: str
     caption: Caption
@@ -46,7 +47,7 @@ class Figure:
 
 
 def summary_of(settings: Settings, runs: Iterable[str]) -> list[tuple[str, str]]:
-    """Return what was run on what, as names and values; `runs` are subject/run."""
+    """Return (name, value) pairs that describe data, runs and networks; `runs` are subject/run."""
     nsd, features, simulated = settings.nsd, settings.features, settings.run.simulation
     of_subject: dict[str, list[str]] = {}
     for name in runs:
@@ -79,7 +80,7 @@ def summary_of(settings: Settings, runs: Iterable[str]) -> list[tuple[str, str]]
 
 
 def data_grid(trials: Mapping[str, Path], ceilings: Mapping[str, Path]) -> Grid:
-    """Return voxels, sessions and trials by split of each subject."""
+    """Return each subject's voxels, sessions, trials by split, and test images."""
     rows = []
     for subject, path in trials.items():
         table = read_trials(path)
@@ -120,13 +121,14 @@ def ceiling_grid(ceilings: Mapping[str, Path]) -> Grid:
 
 
 def read_figures(folder: Path) -> list[Figure]:
-    """Return the figures, known ones in the order of their captions.
+    """Return the figures of `folder`; those with captions come first, in the captions' order.
 
-    Raises `PipelineError` where there is none.
+    Raises `PipelineError` if there is none.
     """
     paths = {path.stem: path for path in sorted(folder.glob("*.png"))}
     if not paths:
-        raise PipelineError(folder, "figures (.png)", "none", "run make_figures")
+        expected, fix = "figures (.png)", "delete the folder and rerun make_figures"
+        raise PipelineError(folder, expected, "none", fix, code="missing-file")
     names = [*(n for n in CAPTIONS if n in paths), *(n for n in paths if n not in CAPTIONS)]
     return [_read_figure(paths[name]) for name in names]
 
@@ -139,13 +141,13 @@ def _read_figure(path: Path) -> Figure:
 
 
 def verdict_of(checks: pd.DataFrame) -> str:
-    """Return how many of the claims hold."""
+    """Return how many of the checks with a threshold hold, as text."""
     claims = checks[checks["threshold"].notna()]
     return f"{int((claims['verdict'] == HOLDS).sum())} of {len(claims)} checks hold"
 
 
 def check_rows(checks: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the checks as text."""
+    """Return the checks as rows of text, by column."""
     numbers = ("value", "null", "threshold")
     return [
         {
@@ -161,7 +163,7 @@ def _number(value: float) -> str:
 
 
 def run_grid(recons: Mapping[str, Path]) -> Grid:
-    """Return the provenance of each run; raises `PipelineError` for an unfinished one."""
+    """Return the provenance of each run; raises `PipelineError` for an incomplete run."""
     settings = "reconstruction settings"
     head = ("run", "images", "seed", "threads", settings, "models", "recons.h5", "versions")
     return Grid(head, tuple(_run_row(name, folder) for name, folder in recons.items()))
@@ -172,8 +174,9 @@ def _run_row(name: str, folder: Path) -> tuple[str, ...]:
     try:
         record = json.loads(read_text(path, "gather_reconstructions"))
     except ValueError as error:
-        fix = "delete the folder and rerun gather_reconstructions"
-        raise PipelineError(path, "a run's provenance", str(error), fix) from error
+        fix = "delete the folder of the run and rerun gather_reconstructions"
+        expected, code = "a run's provenance (JSON)", "damaged-file"
+        raise PipelineError(path, expected, str(error), fix, code=code) from error
     versions, models = record.get("versions", {}), sorted(record.get("models", {}).items())
     return (
         name,
@@ -188,15 +191,42 @@ def _run_row(name: str, folder: Path) -> tuple[str, ...]:
 
 
 def read_text(path: Path, made_by: str) -> str:
-    """Read a file that the report shows; raises `PipelineError`."""
+    """Read a file that the report shows; raises `PipelineError` if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise PipelineError(path, "a file of the report", str(error), f"run {made_by}") from error
+        expected, fix = "a readable file for the report", f"run {made_by}"
+        raise PipelineError(path, expected, str(error), fix, code="missing-file") from error
 
 
 def citations() -> Sequence[Mapping[str, Any]]:
-    """Return the works to cite."""
+    """Return the works to cite, from `citations.yaml`."""
     text = resources.files("brainit.report").joinpath("citations.yaml").read_text(encoding="utf-8")
     found: list[dict[str, Any]] = yaml.safe_load(text)
     return found
+
+
+def missing_entries(
+    folders: Iterable[Path], figures: Collection[str], settings: Settings
+) -> tuple[NotRun, ...]:
+    """Return the tables, rows and figures that were not run, each with its command.
+
+    `folders` hold the tables that were run, `figures` are the names of those drawn. Raises
+    `PipelineError` if a table's numbers cannot be read.
+    """
+    there = {folder.name: folder for folder in folders}
+    simulated = settings.run.simulation
+    found: list[NotRun] = []
+    for name in EVERY_TABLE:
+        if name not in there:
+            found.append(NotRun(title_of(name), (), command_of(name, simulated)))
+        elif rows_of(name).conditions:
+            path = there[name] / f"{name}.csv"
+            records = read_table(path, ("condition", "n_seeds"), "make_table")
+            found += missing_rows(name, title_of(name), records, settings)
+    command = "make demo" if simulated else "snakemake --profile slurm figures"
+    for name, caption in CAPTIONS.items():
+        if name not in figures:
+            how = f"{command}; needs {caption.needs}" if caption.needs else command
+            found.append(NotRun(f"Figure: {caption.title}", (), how))
+    return tuple(found)

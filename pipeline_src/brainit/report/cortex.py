@@ -1,7 +1,7 @@
-"""Values of voxels on the inflated cortex, seen from behind (fsaverage5, shipped with nilearn).
+"""Maps of voxels on the inflated cortex, seen from behind (fsaverage5, shipped with nilearn).
 
-The first 10,242 vertices of fsaverage are those of fsaverage5, so that voxels on either are drawn
-with what is shipped, and nothing is fetched.
+The first 10,242 vertices of fsaverage are those of fsaverage5, so voxels on either surface are
+drawn without fetching anything.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ _MARGIN_MM = 18.0
 
 @dataclass(frozen=True)
 class Surface:
-    """The faces that are seen, far ones first: their corners on the page (mm) and their grey."""
+    """The visible faces, far ones first: their corners on the page (mm) and their grey level."""
 
     faces: NDArray[np.int64]
     corners: NDArray[np.float64]
@@ -43,7 +43,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Scale:
-    """Lowest and highest value, matplotlib's name of the colours, and what is shown."""
+    """Lowest and highest value, name of matplotlib's colour map, and label of the colour bar."""
 
     low: float
     high: float
@@ -81,8 +81,8 @@ def draw_cortex(
 ) -> None:
     """Draw both hemispheres; `colour` (voxels, rgb) in [0, 1] of the voxels at `vertex`.
 
-    A face has the colour of its first corner that is a voxel, else the grey of the cortex. What is
-    drawn ends a little outside the voxels.
+    A face takes the colour of its first corner that is a voxel, else the grey of the cortex. The
+    axes are cut to the voxels plus a margin.
     """
     places = []
     for side in (0, 1):
@@ -115,7 +115,7 @@ def draw_cortex(
 
 
 def is_on_surface(tables: Mapping[str, Artifact]) -> bool:
-    """Return whether the voxels of all tables are vertices of fsaverage."""
+    """Return whether the voxels of all tables are vertices of fsaverage or fsaverage5."""
     return all(table.attributes["space"] in SPACES for table in tables.values())
 
 
@@ -127,7 +127,7 @@ def draw_scalar_maps(
     title: str,
     simulated: bool,
 ) -> None:
-    """Draw a value of each voxel, a panel per subject; voxels without one (NaN) stay grey."""
+    """Draw the values of voxels, a panel per subject; voxels with NaN stay grey."""
     norm, colour_map = Normalize(scale.low, scale.high), colormaps[scale.colours]
     figure, axes = new_figure(1, len(values), 3.6 * len(values) + 0.7, 2.8)
     for ax, (subject, found) in zip(axes, values.items(), strict=True):
@@ -158,7 +158,7 @@ def draw_cluster_maps(
 ) -> None:
     """Draw each responsive voxel in the colour of its cluster.
 
-    Both arrays run over `tables`, in order.
+    `voxel_cluster` and `embedding` concatenate the subjects of `tables`.
     """
     colour = cluster_colours(voxel_cluster, embedding)[voxel_cluster]
     ends = np.cumsum([len(table["vertex"]) for table in tables.values()])
@@ -176,10 +176,10 @@ def draw_cluster_maps(
 def cluster_colours(
     voxel_cluster: NDArray[np.int64], embedding: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Return a colour (clusters, rgb) for each cluster; like mean embeddings have like hues.
+    """Return a colour (clusters, rgb) for each cluster: similar mean embeddings, similar hues.
 
-    The hue is the angle in the plane of the centres' first two principal components; lightness
-    alternates, to tell neighbours apart.
+    The hue is the rank of the angle in the plane of the centres' first two principal components;
+    lightness alternates so that neighbours differ.
     """
     n_clusters = int(voxel_cluster.max()) + 1
     counts = np.maximum(np.bincount(voxel_cluster, minlength=n_clusters), 1)

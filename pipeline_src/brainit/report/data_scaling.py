@@ -1,49 +1,62 @@
-"""How the scores of the fused images grow with the amount of data (tables 1 and T7)."""
+"""Scores of the fused images against the amount of the subject's data (tables 1 and T7)."""
 
 from collections import Counter
 from pathlib import Path
 
-from brainit.evaluation.checks.scores import two_way_metrics
-from brainit.evaluation.tables.summaries import Summaries
+import numpy as np
+
+from brainit.core.settings import Settings
+from brainit.evaluation.metrics.names import is_two_way
+from brainit.evaluation.metrics.statistics import MeanInterval, mean_interval
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.report.style import COLOURS, new_figure, save_figure
+from brainit.workflow.runs import Run
 
-RUNS = {
-    "1h_scratch": "1 h,\nscratch",
-    "15min": "15 min",
-    "30min": "30 min",
-    "1h": "1 h",
-    "40h": "40 h",
-}
+RUNS = ("1h_scratch", "15min", "30min", "1h", "40h")
 
 
-def draw_data_scaling(summaries: Summaries, path: Path, simulated: bool) -> None:
-    """Draw bars with 95 % intervals by run, of the same subjects; dashed: chance."""
-    metrics = ["PixCorr", "SSIM", *two_way_metrics(summaries)]
-    metrics = [metric for metric in metrics if metric in summaries.metrics()]
-    subjects = _subjects(summaries)
+def draw_data_scaling(
+    images: ImageScores, summaries: Summaries, path: Path, settings: Settings
+) -> None:
+    """Draw a bar with its 95 % interval per run, for the same subjects; dashed: chance."""
+    metrics = [m for m in images.metrics() if m in ("PixCorr", "SSIM") or is_two_way(m)]
+    subjects = _subjects_with_most_runs(images)
     figure, axes = new_figure(1, len(metrics), 2.7 * len(metrics), 3.0)
     for ax, metric in zip(axes, metrics, strict=True):
-        found = [
-            (label, score)
-            for run, label in RUNS.items()
-            if (score := summaries.mean(run, "fused", metric, subjects)) is not None
-        ]
-        for place, (_, score) in enumerate(found):
-            colour = COLOURS[5] if place == 0 and found[0][0].endswith("scratch") else COLOURS[0]
+        found = interval_by_run(images, subjects, metric, settings)
+        for place, (run, score) in enumerate(found.items()):
+            colour = COLOURS[5] if Run.parse(run).is_scratch else COLOURS[0]
             ax.bar(place, score.mean, color=colour, width=0.65)
             error = [[score.mean - score.ci_low], [score.ci_high - score.mean]]
             ax.errorbar(place, score.mean, yerr=error, color="black", capsize=3, linewidth=1)
-        if found and found[0][1].null_mean == found[0][1].null_mean:
-            ax.axhline(found[0][1].null_mean, color="black", linestyle="--", linewidth=0.8)
-        if metric in two_way_metrics(summaries):
+        chance = summaries.mean(next(iter(found), ""), "fused", metric, subjects)
+        if chance is not None and np.isfinite(chance.null_mean):
+            ax.axhline(chance.null_mean, color="black", linestyle="--", linewidth=0.8)
+        if is_two_way(metric):
             ax.set_ylim(40, 101)
-        ax.set_xticks(range(len(found)), [label for label, _ in found])
+        ax.set_xticks(range(len(found)), [_label(Run.parse(run)) for run in found])
         ax.set_title(metric)
     title = f"Amount of data, {', '.join(subjects)}; dashed: chance"
-    save_figure(figure, path, title, simulated)
+    save_figure(figure, path, title, settings.run.simulation)
 
 
-def _subjects(summaries: Summaries) -> tuple[str, ...]:
-    """Return the subjects with the most runs: bars of different subjects cannot be compared."""
-    n_runs = Counter(subject for run in RUNS for subject in summaries.subjects(run))
+def interval_by_run(
+    images: ImageScores, subjects: tuple[str, ...], metric: str, settings: Settings
+) -> dict[str, MeanInterval]:
+    """Return the fused images' mean and interval of each of `RUNS` that all `subjects` have."""
+    scores = {run: images.values(subjects, run, "fused", metric) for run in RUNS}
+    return {
+        run: mean_interval(np.asarray(values, dtype=np.float64), metric, settings)
+        for run, values in scores.items()
+        if values is not None
+    }
+
+
+def _subjects_with_most_runs(images: ImageScores) -> tuple[str, ...]:
+    """Return the subjects with the most runs: bars of different subjects are not comparable."""
+    n_runs = Counter(subject for run in RUNS for subject in images.subjects(run, "fused"))
     return tuple(sorted(s for s, n in n_runs.items() if n == max(n_runs.values())))
+
+
+def _label(run: Run) -> str:
+    return run.duration.label + (",\nscratch" if run.is_scratch else "")

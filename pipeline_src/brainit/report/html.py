@@ -1,4 +1,4 @@
-"""One HTML file with tables, checks, figures, images, costs and provenance, and no other file."""
+"""Write the report: one HTML file with tables, checks, figures, images, costs and provenance."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import jinja2
 from brainit.core.artifacts import read_table
 from brainit.core.files import write_text
 from brainit.core.settings import Settings
-from brainit.evaluation.checks.check import CHECK_COLUMNS
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS
 from brainit.report.browser import image_browser
 from brainit.report.content import (
     Grid,
@@ -18,24 +18,24 @@ from brainit.report.content import (
     check_rows,
     citations,
     data_grid,
+    missing_entries,
     read_figures,
     read_text,
     run_grid,
     summary_of,
     verdict_of,
 )
-from brainit.report.missing import not_run
 from brainit.report.timing import cost_rows, read_costs
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What the report shows.
+    """The files that the report shows.
 
-    `tables` are folders of tables or files in them. `recons` by subject/run are those whose images
-    can be looked at, `other_runs` stand in tables alone; `metrics` per image are by
-    subject/run/kind, `trials` and `ceilings` by subject. `checks` is None for a report without
-    them; `benchmarks` is the folder of Snakemake's benchmark files.
+    `tables` are folders of tables or files in them. `recons`, by subject/run, are the runs in the
+    image browser, `other_runs` those in tables only. `metrics` per image are by subject/run/kind,
+    `trials` and `ceilings` by subject. `checks` is None for a report without checks; `benchmarks`
+    is the folder of Snakemake's benchmark files.
     """
 
     tables: tuple[Path, ...]
@@ -51,9 +51,9 @@ class ReportInputs:
 
 
 def make_report(inputs: ReportInputs, settings: Settings) -> str:
-    """Return the report as HTML; tables, rows and figures that were not run are named as such.
+    """Return the report as HTML; it lists tables, rows and figures that were not run.
 
-    Raises `PipelineError` where a file is missing.
+    Raises `PipelineError` if a file is missing.
     """
     folders = dict.fromkeys(path if path.is_dir() else path.parent for path in inputs.tables)
     environment = jinja2.Environment(
@@ -77,7 +77,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         checks=None if checks is None else check_rows(checks),
         verdict=None if checks is None else verdict_of(checks),
         tables=[read_text(folder / f"{folder.name}.html", "make_table") for folder in folders],
-        not_run=not_run(folders, {figure.name for figure in figures}, settings),
+        not_run=missing_entries(folders, {figure.name for figure in figures}, settings),
         figures=figures,
         browser=image_browser(inputs.recons, inputs.metrics, inputs.stimuli),
         ceilings=ceiling_grid(inputs.ceilings),
@@ -88,13 +88,13 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
 
 
 def _settings_text(settings: Settings) -> str:
-    """Return as JSON what the step was told; what it was not told may have been another value."""
-    told = settings.model_dump(mode="json", exclude={"paths", "lab"}, exclude_unset=True)
-    return json.dumps(told, indent=1)
+    """Return as JSON the settings that the step was given; others may have had any value."""
+    given = settings.model_dump(mode="json", exclude={"paths", "lab"}, exclude_unset=True)
+    return json.dumps(given, indent=1)
 
 
 def _cost_grid(folder: Path | None) -> Grid:
-    head = ("step", "jobs", "time in all", "longest job", "CPU time", "peak memory")
+    head = ("step", "jobs", "total time", "longest job", "CPU time", "peak memory")
     return Grid(head, tuple(tuple(row) for row in cost_rows(read_costs(folder))))
 
 

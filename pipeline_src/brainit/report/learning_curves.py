@@ -1,4 +1,4 @@
-"""Learning curves of everything that was trained, by stage."""
+"""Draw the learning curves of every model that was trained, a panel per stage."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +16,8 @@ _PANELS_PER_ROW = 4
 def draw_learning_curves(histories: Mapping[str, Path], path: Path, simulated: bool) -> None:
     """Draw `histories`, named "<model>/<stage>", a panel per stage and measured quantity.
 
-    Lines are what validation measures, or the training loss where nothing was validated; dotted
-    lines are the training loss beside a validation loss.
+    Solid lines are the validation measure, or the training loss without validation; dotted lines
+    are the training loss beside a validation loss.
     """
     panels: dict[tuple[str, str], list[tuple[str, pd.DataFrame]]] = {}
     for name, file in histories.items():

@@ -1,4 +1,4 @@
-"""How every figure looks and is saved: one size of type, few colours, equal bytes every time."""
+"""Style and saving of every figure: one font size, few colours, equal bytes every time."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def new_figure(
 
 
 def save_figure(figure: Figure, path: Path, title: str, simulated: bool) -> None:
-    """Save as PNG under `title`, which says so where the data are simulated, and close."""
+    """Save as PNG with `title`, marked "(simulation)" for simulated data, and close."""
     figure.suptitle(f"{title} (simulation)" if simulated else title)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})

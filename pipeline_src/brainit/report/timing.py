@@ -1,4 +1,4 @@
-"""Time and memory of each step, from the benchmark files that Snakemake writes."""
+"""Time and memory of each step, from Snakemake's benchmark files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ _COLUMNS = ("s", "max_rss", "cpu_time")
 
 @dataclass(frozen=True)
 class StepCost:
-    """The jobs of one step: seconds in all and of the longest, CPU seconds, MB of the largest.
+    """The jobs of one step: seconds in total and of the longest, CPU seconds, peak MB of any job.
 
-    NaN where Snakemake measured nothing (a job shorter than its interval).
+    NaN if Snakemake measured nothing (a job shorter than its sampling interval).
     """
 
     step: str
@@ -27,9 +27,9 @@ class StepCost:
 
 
 def read_costs(folder: Path | None) -> list[StepCost]:
-    """Return what each step below `folder` has cost, the dearest first; none where none was kept.
+    """Return the cost of each step below `folder`, longest first; empty for None.
 
-    The step is the first part of a file's path. Raises `PipelineError` for a file of another kind.
+    The step is the first part of a file's path. Raises `PipelineError` for another kind of file.
     """
     if folder is None:
         return []
@@ -60,7 +60,7 @@ def _cost(step: str, table: pd.DataFrame) -> StepCost:
 
 
 def cost_rows(costs: Sequence[StepCost]) -> list[list[str]]:
-    """Return the table's rows as text, with a last row for all steps."""
+    """Return the rows of the table as text; the last row is the total."""
     rows = [
         [
             cost.step,
@@ -88,7 +88,7 @@ def cost_rows(costs: Sequence[StepCost]) -> list[list[str]]:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as `3.2 s`, `4:05 min` or `2:10 h`; a dash where not known."""
+    """Return seconds as `3.2 s`, `4:05 min` or `2:10 h`; a dash for NaN."""
     if seconds != seconds:
         return "–"
     if seconds < 60:

@@ -1,8 +1,8 @@
-"""The simulated brain: what each voxel answers to an image, before noise.
+"""The simulated brain: the noiseless response of each voxel to an image.
 
 Retinotopic voxels pool a filter bank through a contralateral receptive field. Category voxels
-answer to how much of their content lies in a coarser field, and weakly to the rest. A share of
-voxels carries nothing. The noise of a voxel follows from its drawn noise ceiling.
+respond to the amount of their content in a coarser field, and weakly to other contents. A share of
+the voxels does not respond. The noise of a voxel follows from its drawn noise ceiling.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _MEDIAN_CEILINGS = (52.0, 49.0, 46.0, 43.0)
 
 @dataclass(frozen=True)
 class Brain:
-    """A subject's voxels, left hemisphere first, and all that fixes their answers.
+    """A subject's voxels, left hemisphere first, and the parameters of their responses.
 
     `field` (voxels, 24 x 24) sums to one; `channel_weight` (voxels, channels); `content_weight`
     (voxels, contents); `place_weight` (voxels, places); `ceiling` in percent for three repeats.
@@ -116,7 +116,7 @@ def gaussian_fields(prf: NDArray[np.float64]) -> NDArray[np.float32]:
 def _tuning(
     area: NDArray[np.int64], generator: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Draw weights of channels, contents and places, area-typical with individual spread."""
+    """Draw weights of channels, contents and places: typical of the area, with a spread."""
     n_voxels = len(area)
     n_energies = N_CHANNELS - 6
     energy = generator.dirichlet(np.full(n_energies, 0.25), n_voxels)
@@ -146,21 +146,21 @@ def signals(
     contents: NDArray[np.float32],
     places: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """Return the noiseless answers (images, voxels), not yet standardised.
+    """Return the noiseless responses (images, voxels), not yet standardised.
 
     `maps` (images, channels, 24, 24), `contents` (images, contents, 24, 24) in 0..1, `places`
     (images,) place numbers, -1 for none.
     """
-    answers = np.zeros((len(maps), len(brain)), dtype=np.float32)
+    responses = np.zeros((len(maps), len(brain)), dtype=np.float32)
     for channel in range(N_CHANNELS):
         pooled = maps[:, channel].reshape(len(maps), -1) @ brain.field.T
-        answers += brain.channel_weight[:, channel] * _compress(pooled) * _CHANNEL_GAIN[channel]
+        responses += brain.channel_weight[:, channel] * _compress(pooled) * _CHANNEL_GAIN[channel]
     for content in range(len(CONTENTS)):
         covered = contents[:, content].reshape(len(maps), -1) @ brain.field.T
-        answers += brain.content_weight[:, content] * np.tanh(3.0 * covered)
+        responses += brain.content_weight[:, content] * np.tanh(3.0 * covered)
     one_hot = (places[:, None] == np.arange(len(PLACES))).astype(np.float32)
-    answers += one_hot @ brain.place_weight.T
-    return np.where(brain.is_silent, np.float32(0), answers)
+    responses += one_hot @ brain.place_weight.T
+    return np.where(brain.is_silent, np.float32(0), responses)
 
 
 _CHANNEL_GAIN = np.array([6.0] * (N_CHANNELS - 6) + [1.6] * 6, dtype=np.float32)
@@ -171,7 +171,7 @@ def _compress(pooled: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def signal_share(ceiling: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the signal's share of a single trial's variance, from the ceiling in percent.
+    """Return the share of signal in the variance of a single trial, from the ceiling in percent.
 
     NC = 100 s / (s + (1 - s) / 3) for a share s, hence s = NC / (3 (100 - NC) + NC).
     """

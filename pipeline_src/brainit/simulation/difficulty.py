@@ -1,4 +1,4 @@
-"""How hard the simulated stimuli are: how near a test scene's nearest training scene is."""
+"""Measure the difficulty of the simulated stimuli: similarity of test and training scenes."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def difficulty(design: Design, scenes: list[Scene], pixels: NDArray[np.uint8]) -> dict[str, Any]:
-    """Return figures of the nearest training scene, of any subject, of each test scene."""
+    """Return statistics of each test scene's most similar training scene of any subject."""
     small = thumbnails(pixels)
     own = design.own.ravel()
     nearest = (small[design.shared] @ small[own].T).max(axis=1)

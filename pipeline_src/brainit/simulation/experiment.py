@@ -1,7 +1,7 @@
-"""The simulated experiment: who sees which image when, in NSD's own structure, scaled.
+"""The design of the simulated experiment: which subject sees which image when, as in NSD.
 
-Own images of each subject and shared images of all; each shown three times in an order that all
-subjects share (as indices into their own lists); sessions of twelve runs.
+Each subject has its own images and the shared images, each shown three times. The order is the same
+for all subjects, as indices into their lists. A session has twelve runs.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ TRIALS_OF_RUN = 75
 class Design:
     """NSD's design arrays; image ids and list places are 0-based here, 1-based in the files.
 
-    `shared` ascending ids; `own` (subjects, images) ids; `order` places in a subject's list (shared
-    images first) in time order; `trials_of_run` (12,) trials of each run of a session.
+    `shared`: ascending ids; `own` (subjects, images): ids; `order` (trials,): index into a
+    subject's list (shared images first); `trials_of_run` (12,): trials of each run of a session.
     """
 
     shared: NDArray[np.int64]
@@ -54,7 +54,7 @@ class Design:
 def draw_design(
     sizes: SimulationSettings, n_subjects: int, generator: np.random.Generator
 ) -> Design:
-    """Draw ids, lists and order; raises `PipelineError` where trials do not fill the sessions."""
+    """Draw ids, lists and order; raises `PipelineError` where trials do not fill whole sessions."""
     n_list = sizes.n_own_images + sizes.n_shared_images
     n_trials = n_list * sizes.n_repeats
     if n_trials % sizes.trials_per_session:
@@ -62,13 +62,20 @@ def draw_design(
             "simulation.trials_per_session",
             f"a divisor of the {n_trials} trials of a subject",
             str(sizes.trials_per_session),
-            "change it, or the number of images or repeats",
+            f"set simulation.trials_per_session to a divisor of {n_trials}",
+            code="invalid-setting",
         )
     per_run, rest = divmod(sizes.trials_per_session, N_RUNS)
     if per_run + (rest > 0) > TRIALS_OF_RUN:
         found = str(sizes.trials_per_session)
-        raise PipelineError("simulation.trials_per_session", "at most 900", found, "lower it")
-    # Runs alternate between one trial more and one less, as NSD's 63 and 62 do.
+        raise PipelineError(
+            "simulation.trials_per_session",
+            "at most 900",
+            found,
+            f"set simulation.trials_per_session to at most {N_RUNS * TRIALS_OF_RUN}",
+            code="invalid-setting",
+        )
+    # Runs alternate between one trial more and one less, as NSD's runs of 63 and 62 trials.
     longer = np.argsort(np.arange(N_RUNS) % 2, kind="stable")[:rest]
     trials_of_run = np.full(N_RUNS, per_run)
     trials_of_run[longer] += 1

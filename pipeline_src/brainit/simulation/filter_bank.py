@@ -1,7 +1,7 @@
-"""What the simulated early visual areas see: oriented energies and opponent colours.
+"""The filter bank of the simulated early visual areas: oriented energies and opponent colours.
 
-A plain filter bank in NumPy, so that the problem is not circular: no network that the decoder uses
-takes part in the brain's responses.
+It is plain NumPy, so that the problem is not circular: the simulated responses use no network of
+the decoder.
 """
 
 from functools import lru_cache
@@ -47,9 +47,9 @@ def gabor(side: int, cycles: float, angle: float) -> NDArray[np.complex128]:
 
 
 def _energies(luminance: NDArray[np.float64], cycles: float) -> list[NDArray[np.float64]]:
-    """Return the energy at each orientation, the image continued by its edge pixels.
+    """Return the energy at each orientation; edge pixels pad the image.
 
-    The transform is as long as the continued image: what wraps around stays outside the image.
+    The transform covers the padded image, so that no wrap-around reaches the image itself.
     """
     side = luminance.shape[0]
     radius, length, kernels = _spectra(side, cycles)
@@ -60,7 +60,7 @@ def _energies(luminance: NDArray[np.float64], cycles: float) -> list[NDArray[np.
 
 @lru_cache(maxsize=8)
 def _spectra(side: int, cycles: float) -> tuple[int, int, NDArray[np.complex128]]:
-    """Return the Gabors' radius, the transform's length and their spectra, for all orientations."""
+    """Return the radius of the Gabors, the length of the transform and the spectra."""
     kernels = [gabor(side, cycles, angle) for angle in ORIENTATIONS]
     radius = kernels[0].shape[0] // 2
     length: int = fft.next_fast_len(side + 2 * radius)

@@ -1,9 +1,9 @@
-"""Where the simulated voxels lie: visual areas on fsaverage5-like hemispheres.
+"""The geometry of the simulated brains: visual areas on the hemispheres of fsaverage5.
 
-Each hemisphere is fsaverage5's (10,242 vertices, shipped with nilearn). The visual cortex is a disc
-about the occipital pole: V1 inside, V2 and V3 as rings around it, and eight sectors outside (V4 and
-the category areas). Every subject's disc is shifted, stretched and bent, so that one vertex belongs
-to different areas in different subjects.
+The surface has 10,242 vertices per hemisphere and ships with nilearn. The visual cortex is a disc
+around the occipital pole: V1 in the centre, V2 and V3 as rings around it, and sectors outside (V4
+and the category areas). Each subject's disc is shifted, stretched and bent, so that a vertex
+belongs to different areas in different subjects.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _POLE = np.array([0.0, -1.0, -0.1])
 
 @dataclass(frozen=True)
 class Hemisphere:
-    """A surface: pial positions in mm, faces, and flat coordinates about the occipital pole."""
+    """A surface: pial positions in mm, faces, and flat coordinates around the occipital pole."""
 
     position_mm: NDArray[np.float32]
     faces: NDArray[np.int64]
@@ -64,16 +64,16 @@ def visual_vertices(side: int, n_vertices: int) -> NDArray[np.int64]:
 
 
 def parcels(side: int, n_parcels: int) -> NDArray[np.int64]:
-    """Return a parcel (0 ...) of each vertex: that of the nearest of `n_parcels` spread places."""
+    """Return the parcel (from 0) of each vertex: the nearest of `n_parcels` random vertices."""
     position = hemisphere(side).position_mm.astype(np.float64)
     generator = numpy_generator(0, "parcels", side, n_parcels)
-    places = position[generator.permutation(len(position))[:n_parcels]]
-    return np.asarray(cKDTree(places).query(position)[1], dtype=np.int64)
+    centres = position[generator.permutation(len(position))[:n_parcels]]
+    return np.asarray(cKDTree(centres).query(position)[1], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class VoxelMap:
-    """Area and place within it of each voxel: polar angle and eccentricity parameters."""
+    """Area of each voxel, and its position within: polar angle and eccentricity parameters."""
 
     area: NDArray[np.int64]
     around: NDArray[np.float64]
@@ -83,10 +83,10 @@ class VoxelMap:
 def individual_map(
     side: int, vertices: NDArray[np.int64], generator: np.random.Generator
 ) -> VoxelMap:
-    """Draw a subject's own areas over `vertices`.
+    """Draw a subject's areas over `vertices`.
 
-    `around` in [-1, 1] runs around the disc, `outward` in [0, 1) from an area's inner edge to its
-    outer one.
+    `around` in [-1, 1] runs around the disc, `outward` in [0, 1) from the inner to the outer edge
+    of an area.
     """
     flat = hemisphere(side).flat[vertices]
     flat = flat / np.linalg.norm(flat, axis=1).max()

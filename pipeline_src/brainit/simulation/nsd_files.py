@@ -1,4 +1,4 @@
-"""Writers of NSD's formats, by NSD's own names (`data.nsd.paths`): what the readers will meet."""
+"""Write files in NSD's formats (names: `data.nsd.paths`)."""
 
 import io
 import zipfile
@@ -37,7 +37,7 @@ def write_surface(path: Path, position_mm: NDArray[np.float32], faces: NDArray[n
 
 
 def write_annotation(path: Path, labels: NDArray[np.int64]) -> None:
-    """Write a FreeSurfer annotation of parcels numbered 0, 1, 2, ..., each of its own colour."""
+    """Write a FreeSurfer annotation of parcels 0, 1, 2, ..., each with a different colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     number = np.arange(labels.max() + 1)
     colours = np.stack([number % 256, number // 256, 255 - number % 256, 0 * number], axis=1)
@@ -46,7 +46,7 @@ def write_annotation(path: Path, labels: NDArray[np.int64]) -> None:
 
 
 def write_mat(path: Path, values: dict[str, NDArray[Any]]) -> None:
-    """Write a MATLAB 5 file whose header names no date, so that its bytes repeat."""
+    """Write a MATLAB 5 file without a date in its header, so that its bytes repeat."""
     savemat(path, values)
     with path.open("r+b") as handle:
         handle.write(b"MATLAB 5.0 MAT-file, simulation".ljust(_MAT_HEADER_BYTES))
@@ -69,7 +69,7 @@ def write_expdesign(path: Path, design: Design) -> None:
 
 
 def trial_numbers(design: Design, number: int, n_repeats: int) -> NDArray[np.int64]:
-    """Return (images, repeats): the 1-based trial of each showing to a subject, 0 for none."""
+    """Return (images, repeats): the 1-based trial of each presentation to a subject, 0 for none."""
     numbers = np.zeros((design.n_images, n_repeats), dtype=np.int64)
     seen = np.zeros(design.n_images, dtype=np.int64)
     for trial, image in enumerate(design.nsd_ids(number), start=1):
@@ -95,10 +95,10 @@ def write_stim_info(path: Path, design: Design, n_repeats: int) -> None:
         }
     )
     columns: dict[str, NDArray[np.int64]] = {}
-    nobody = np.zeros((design.n_images, n_repeats), dtype=np.int64)
+    not_shown = np.zeros((design.n_images, n_repeats), dtype=np.int64)
     for number in range(_N_SUBJECTS):
         is_real = number < len(design.own)
-        shown = trial_numbers(design, number, n_repeats) if is_real else nobody
+        shown = trial_numbers(design, number, n_repeats) if is_real else not_shown
         columns[f"subject{number + 1}"] = np.asarray(np.any(shown > 0, axis=1), dtype=np.int64)
         for repeat in range(n_repeats):
             columns[f"subject{number + 1}_rep{repeat}"] = shown[:, repeat]

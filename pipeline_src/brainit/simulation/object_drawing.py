@@ -1,4 +1,4 @@
-"""How each content is drawn: a stylised figure with shape variants."""
+"""Draw each content as a stylised figure with shape variants."""
 
 import colorsys
 from collections.abc import Callable, Sequence
@@ -27,14 +27,14 @@ def _font(pixels: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
 
 @dataclass(frozen=True)
 class Pen:
-    """Draws in the object's own frame: x and y from -1 to 1 within its box."""
+    """Draw in the frame of the object: x and y from -1 to 1 within its box."""
 
     draw: ImageDraw.ImageDraw
     item: SceneObject
     side: int
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Return pixels of a point of the object's frame."""
+        """Return the pixel coordinates of a point in the object's frame."""
         half = self.item.size * self.side / 2
         return self.item.x * self.side + x * half, self.item.y * self.side + y * half
 

@@ -1,4 +1,4 @@
-"""The simulated recording: trials with noise, drift and missing vertices, and their ncsnr."""
+"""Simulate the recording: trials with noise, drift and missing vertices, and their ncsnr."""
 
 from dataclasses import dataclass
 
@@ -19,27 +19,27 @@ class Recording:
     is_missing: NDArray[np.bool_]
 
 
-def standardise(answers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return answers with zero mean and unit deviation over images; silent voxels stay zero."""
-    centred = answers - answers.mean(axis=0)
+def standardise(responses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return responses with zero mean and unit deviation over images; silent voxels stay zero."""
+    centred = responses - responses.mean(axis=0)
     deviation = centred.std(axis=0)
     return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-6)
 
 
 def record(
     brain: Brain,
-    answers: NDArray[np.float32],
+    responses: NDArray[np.float32],
     trials_per_session: int,
     number: int,
     generator: np.random.Generator,
 ) -> Recording:
-    """Turn standardised answers (trials, voxels) into betas.
+    """Turn standardised responses (trials, voxels) into betas.
 
     beta = mean + amplitude x gain (sqrt(s) signal + sqrt(1 - s) noise) + drift, for a signal share
     s of the variance, a gain and offset per session and a slow drift within it. Some vertices are
-    missing (NaN), as where a volume does not reach them: more in later subjects.
+    missing (NaN), as outside the scanned volume; later subjects miss more.
     """
-    n_trials, n_voxels = answers.shape
+    n_trials, n_voxels = responses.shape
     share = signal_share(brain.ceiling).astype(np.float32)
     mean = generator.normal(0.6, 0.5, (n_voxels,)).astype(np.float32)
     amplitude = np.exp(generator.normal(0.4, 0.4, (n_voxels,))).astype(np.float32)
@@ -47,7 +47,7 @@ def record(
     for start in range(0, n_trials, trials_per_session):
         rows = slice(start, start + trials_per_session)
         noise = generator.standard_normal((trials_per_session, n_voxels), dtype=np.float32)
-        mixed = np.sqrt(share) * answers[rows] + np.sqrt(1 - share) * noise
+        mixed = np.sqrt(share) * responses[rows] + np.sqrt(1 - share) * noise
         gain = np.float32(np.exp(generator.normal(0, 0.1)))
         offset = generator.normal(0, 0.3, (n_voxels,)).astype(np.float32)
         time = np.linspace(-1, 1, trials_per_session, dtype=np.float32)[:, None]
@@ -61,10 +61,10 @@ def record(
 def ncsnr(
     betas: NDArray[np.float32], nsd_ids: NDArray[np.int64], trials_per_session: int
 ) -> NDArray[np.float32]:
-    """Return NSD's noise-ceiling SNR of each voxel, estimated from the trials as NSD does.
+    """Return the ncsnr of each voxel, estimated from the trials as NSD does.
 
-    Trials are z-scored within the session; the variance over the repeats of an image, averaged over
-    images, is the noise variance; the signal's is the rest of one, at least zero.
+    Trials are z-scored within the session. The noise variance is the variance over the repeats of
+    an image, averaged over images; the signal variance is the rest of 1, at least 0.
     """
     z = np.concatenate(
         [

@@ -1,4 +1,4 @@
-"""Scenes as pixels, and as maps of where which content is."""
+"""Render scenes as pixels and as maps of their contents."""
 
 import colorsys
 from functools import lru_cache
@@ -14,7 +14,7 @@ _SUPERSAMPLING = 3
 
 
 def render_scene(scene: Scene, size: int) -> NDArray[np.uint8]:
-    """Return the scene as (size, size, 3) pixels, 0..255, drawn three times as large, averaged."""
+    """Return (size, size, 3) pixels, 0..255: the scene drawn at three times the size, averaged."""
     side = size * _SUPERSAMPLING
     image = Image.fromarray(_background(scene, side))
     _draw_place(scene, image)
@@ -24,7 +24,7 @@ def render_scene(scene: Scene, size: int) -> NDArray[np.uint8]:
 
 
 def content_map(scene: Scene, size: int) -> NDArray[np.uint8]:
-    """Return (size, size) labels: 0 background, else 1 + the content's place in `CONTENTS`."""
+    """Return (size, size) labels: 0 background, else 1 + the index of the content in `CONTENTS`."""
     side = size * _SUPERSAMPLING
     labels = np.zeros((side, side), dtype=np.uint8)
     for item in scene.objects:
@@ -53,7 +53,7 @@ _SKY_AND_GROUND: dict[str, tuple[tuple[float, float, float], tuple[float, float,
 
 
 def _background(scene: Scene, side: int) -> NDArray[np.uint8]:
-    """Return sky and ground with the scene's grating, as pixels."""
+    """Return the pixels of sky and ground with the texture of the scene."""
     x, y = _grid(side)
     shift = 0.10 * (scene.hue - 0.5)
     value = 0.55 + 0.45 * scene.light
@@ -72,7 +72,7 @@ def _background(scene: Scene, side: int) -> NDArray[np.uint8]:
 
 
 def _draw_place(scene: Scene, image: Image.Image) -> None:
-    """Draw what marks the place: waves, grass, buildings, a window, stars, trunks."""
+    """Draw the details of the place: waves, grass, buildings, a window, stars or trunks."""
     generator = np.random.default_rng(scene.noise_seed)
     draw = ImageDraw.Draw(image)
     side = image.width

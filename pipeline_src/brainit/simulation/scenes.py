@@ -1,8 +1,7 @@
-"""Simulated stimuli: scenes with the contents that cortex is known to care about.
+"""Simulated stimuli: scenes with contents to which human visual cortex is selective.
 
 A scene is a background place with one to three objects (face, body, house, word, food, tool), each
-with a position, size, colour and shape variant. Everything is drawn from the `Scene` alone, so the
-same scene gives the same pixels at any time.
+with a position, size, colour and shape variant. The pixels depend only on the `Scene`.
 """
 
 from dataclasses import asdict, dataclass
@@ -45,7 +44,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects, back to front, before a background.
+    """Objects, from back to front, in front of a background.
 
     `horizon` is a fraction of the height; `texture_angle` is in radians, `texture_cycles` per
     image, `texture_contrast` in [0, 1]; `noise_seed` fixes the scattered details of the place.
@@ -86,7 +85,7 @@ def draw_scene(generator: np.random.Generator) -> Scene:
 def _place_object(
     generator: np.random.Generator, others: list[SceneObject], n_objects: int
 ) -> SceneObject | None:
-    """Draw an object that overlaps the others by at most a third; None if no place is found."""
+    """Draw an object that overlaps the others by at most a third; None if no position fits."""
     largest = _LARGEST_SIZE if n_objects == 1 else 0.55
     for _ in range(_PLACEMENT_TRIALS):
         size = float(generator.uniform(_LEAST_SIZE, largest))
@@ -124,12 +123,12 @@ def _describe(item: SceneObject) -> str:
 
 
 def scene_to_dict(scene: Scene) -> dict[str, Any]:
-    """Return a dictionary that JSON can hold."""
+    """Return the scene as a dictionary for JSON."""
     return asdict(scene)
 
 
 def scene_from_dict(values: dict[str, Any]) -> Scene:
-    """Return the scene of a dictionary made by `scene_to_dict`."""
+    """Return the scene of a dictionary from `scene_to_dict`."""
     objects = tuple(
         SceneObject(**{**item, "detail": tuple(item["detail"])}) for item in values["objects"]
     )

@@ -1,6 +1,6 @@
-"""Write a whole simulated NSD: files in NSD's formats, a COCO-style archive, truth and card.
+"""Write a complete simulated NSD: files in NSD's formats, a COCO-style archive, truth and card.
 
-Images and subjects are made by several processes; the bytes do not depend on how many.
+Several processes make images and subjects; the bytes do not depend on their number.
 """
 
 import json
@@ -37,28 +37,31 @@ logger = logging.getLogger(__name__)
 
 _RSC_SHARE = 0.05
 PARCELS = (400, 1000)
-"""Parcels of the simulated atlases over both hemispheres, as many as Schaefer's."""
+"""Parcels of the simulated atlases over both hemispheres, as in Schaefer's."""
 _ATLASES = "nsddata/freesurfer/fsaverage/label"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the brains see of the stimuli: filter bank, content maps (0 or 1) and places."""
+class StimulusFeatures:
+    """Features of the stimuli that drive the brains: filter bank, content maps and places.
+
+    `maps` (images, channels, 24, 24), `contents` (images, contents, 24, 24), `places` (images,).
+    """
 
     maps: NDArray[np.float32]
     contents: NDArray[np.bool_]
     places: NDArray[np.int64]
 
-    def answers(self, brain: Brain, index: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a brain's noiseless answers to the images `index`."""
+    def responses(self, brain: Brain, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the noiseless responses of a brain to the images `index` (images, voxels)."""
         contents = self.contents[index].astype(np.float32)
         return signals(brain, self.maps[index], contents, self.places[index])
 
 
 def simulate(settings: Settings, out: Path, workers: int = 1) -> None:
-    """Write `nsd/`, `coco/`, `truth/` and `card.json` below `out`; every draw follows the seed.
+    """Write `nsd/`, `coco/`, `truth/` and `card.json` below `out` with `workers` processes.
 
-    `workers` processes share the work.
+    All random draws follow `run.seed`.
     """
     n_threads = settings.run.threads
     with (
@@ -74,14 +77,14 @@ def _simulate(settings: Settings, out: Path, run: Parallel) -> None:
     design = draw_design(sizes, len(subjects), numpy_generator(seed, "design"))
     generator = numpy_generator(seed, "stimuli")
     scenes = [draw_scene(generator) for _ in range(design.n_images)]
-    seen, pixels = see(scenes, sizes.image_size, run)
+    features, pixels = stimulus_features(scenes, sizes.image_size, run)
     root = out / "nsd"
     nsd_files.write_expdesign(root / nsd_paths.EXPDESIGN, design)
     nsd_files.write_stim_info(root / nsd_paths.STIM_INFO, design, sizes.n_repeats)
     nsd_files.write_stimuli(root / nsd_paths.STIMULI, pixels)
     vertices = _write_anatomy(root, sizes.voxels_per_hemisphere)
     jobs = [
-        delayed(_write_subject)(out, settings, design, vertices, seen, number)
+        delayed(_write_subject)(out, settings, design, vertices, features, number)
         for number in range(len(subjects))
     ]
     cards = list(progress(run(jobs), "subjects", total=len(jobs)))
@@ -92,20 +95,22 @@ def _simulate(settings: Settings, out: Path, run: Parallel) -> None:
     write_text(out / "card.json", json.dumps(card, indent=2) + "\n")
 
 
-def see(scenes: list[Scene], image_size: int, run: Parallel) -> tuple[Seen, NDArray[np.uint8]]:
-    """Return what the brains see of scenes, and the (images, side, side, 3) pixels, 0..255."""
+def stimulus_features(
+    scenes: list[Scene], image_size: int, run: Parallel
+) -> tuple[StimulusFeatures, NDArray[np.uint8]]:
+    """Return the features of the scenes and their pixels, (images, side, side, 3) in 0..255."""
     jobs = map(delayed(_view), scenes, repeat(image_size))
     views = list(progress(run(jobs), "stimuli", total=len(scenes)))
     pixels, maps, labels = (np.stack(part) for part in zip(*views, strict=True))
     kinds = np.arange(1, len(CONTENTS) + 1, dtype=np.uint8)
     places = np.array([PLACES.index(scene.place) for scene in scenes])
-    return Seen(maps, labels[:, None] == kinds[:, None, None], places), pixels
+    return StimulusFeatures(maps, labels[:, None] == kinds[:, None, None], places), pixels
 
 
 def _view(
     scene: Scene, image_size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
-    """Return a scene's pixels, its filter bank and its map of contents."""
+    """Return the pixels, the filter bank maps and the content map of a scene."""
     pixels = render_scene(scene, image_size)
     return pixels, channel_maps(pixels), content_map(scene, MAP_SIZE)
 
@@ -118,8 +123,11 @@ def _external(settings: Settings, run: Parallel) -> Iterator[NDArray[np.uint8]]:
 
 
 def _write_anatomy(root: Path, n_voxels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Write surfaces and masks (values -1, 0, 1); return the masked vertices of each hemisphere."""
-    found = []
+    """Write surfaces, labels and atlases; return the masked vertices of each hemisphere.
+
+    `nsdgeneral` has the values -1, 0 and 1.
+    """
+    masked = []
     for side, name in enumerate(nsd_paths.HEMISPHERES):
         surface = hemisphere(side)
         vertices = visual_vertices(side, n_voxels)
@@ -138,8 +146,8 @@ def _write_anatomy(root: Path, n_voxels: int) -> tuple[NDArray[np.int64], NDArra
         for n_parcels in PARCELS:
             path = root / f"{_ATLASES}/{name}.parcels{n_parcels}.annot"
             nsd_files.write_annotation(path, parcels(side, n_parcels // 2))
-        found.append(vertices)
-    return found[0], found[1]
+        masked.append(vertices)
+    return masked[0], masked[1]
 
 
 def _write_subject(
@@ -147,18 +155,18 @@ def _write_subject(
     settings: Settings,
     design: Design,
     vertices: tuple[NDArray[np.int64], NDArray[np.int64]],
-    seen: Seen,
+    features: StimulusFeatures,
     number: int,
 ) -> dict[str, Any]:
-    """Write a subject's files in NSD's formats and its truth; return its card."""
+    """Write a subject's files in NSD's formats and its truth; return its entry of the card."""
     root, subject = out / "nsd", settings.nsd.subjects[number]
     brain = draw_brain(vertices, number, numpy_generator(settings.run.seed, "brain", subject))
     _write_truth(out / "truth" / f"{subject}.safetensors", brain, subject)
     nsd_files.write_responses(root / nsd_paths.responses(subject), design, number)
     draw = numpy_generator(settings.run.seed, "recording", subject)
     listed = design.lists[number]
-    answers = standardise(seen.answers(brain, listed))
-    recording = record(brain, answers[design.order], design.trials_per_session, number, draw)
+    responses = standardise(features.responses(brain, listed))
+    recording = record(brain, responses[design.order], design.trials_per_session, number, draw)
     version = settings.nsd.betas_version
     n_trials = design.trials_per_session
     for session in range(1, design.n_sessions + 1):
@@ -190,7 +198,7 @@ def _write_subject(
 
 
 def _single_trial_r(brain: Brain) -> float:
-    """Return the median expected correlation of two trials of one image, responsive voxels."""
+    """Return the median over responsive voxels of the expected correlation between two trials."""
     ceiling = brain.ceiling[~brain.is_silent]
     return float(np.median(ceiling / (3 * (100 - ceiling) + ceiling)))
 
@@ -198,7 +206,7 @@ def _single_trial_r(brain: Brain) -> float:
 def _on_surface(
     brain: Brain, betas: NDArray[np.float32], side: int, draw: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Place masked betas on all vertices of a hemisphere; the rest is noise."""
+    """Return betas at all vertices of a hemisphere; vertices outside the mask are noise."""
     n_vertices = len(hemisphere(side).flat)
     frames = draw.standard_normal((len(betas), n_vertices), dtype=np.float32)
     mine = brain.hemisphere == side

@@ -1,4 +1,4 @@
-"""An NSD-synthetic-style session: gratings, noise and colour fields, outside the natural scenes."""
+"""Simulate a session like NSD-synthetic's: gratings, noise, colour fields and checkerboards."""
 
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,9 @@ def synthetic_stimuli(side: int, generator: np.random.Generator) -> NDArray[np.u
 def write_synthetic_session(
     root: Path, settings: Settings, brain: Brain, number: int, subject: str
 ) -> None:
-    """Write betas, and with the first subject design, classes and stimuli, of the session.
+    """Write the betas of the session; for the first subject also design, classes and stimuli.
 
-    Stimuli are stored as luminance, the square of what was seen, as NSD-synthetic's are.
+    Stimuli are stored as luminance, the square of pixel values, as in NSD-synthetic.
     """
     generator = numpy_generator(settings.run.seed, "nsdsynthetic")
     pixels = synthetic_stimuli(settings.simulation.image_size, generator)
@@ -59,9 +59,9 @@ def write_synthetic_session(
         _write_design(root, pixels, order)
     maps = np.stack([channel_maps(image) for image in pixels])
     none = np.zeros((len(pixels), len(CONTENTS), MAP_SIZE, MAP_SIZE), dtype=np.float32)
-    answers = standardise(signals(brain, maps, none, np.full(len(pixels), -1)))
+    responses = standardise(signals(brain, maps, none, np.full(len(pixels), -1)))
     draw = numpy_generator(settings.run.seed, "nsdsynthetic", subject)
-    recording = record(brain, answers[order], len(order), number, draw)
+    recording = record(brain, responses[order], len(order), number, draw)
     version = f"nsdsynthetic{settings.nsd.betas_version}"
     for side, name in enumerate(nsd_paths.HEMISPHERES):
         frames = np.zeros((len(order), len(hemisphere(side).flat)), dtype=np.float32)

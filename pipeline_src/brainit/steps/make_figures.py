@@ -6,8 +6,7 @@ from pathlib import Path
 
 from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.core.seeds import use_threads
-from brainit.report.figure_inputs import FigureInputs
-from brainit.report.figures import make_figures
+from brainit.report.figures import FigureInputs, make_figures
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from brainit.core.cli import from_args, read_settings, run_step, step_parser
 from brainit.data.nsd.nsdsynthetic import read_classes
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.files import write_table_files
-from brainit.evaluation.tables.image_scores import ImageScores
 from brainit.evaluation.tables.records import Results, count_training_trials
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     args = step_parser("make_table", __doc__, Files).parse_args(argv)
     files = from_args(Files, args)
+    images = ImageScores(files.metrics)
     results = Results(
-        ImageScores(files.metrics),
+        images,
         Summaries(files.summaries),
-        count_training_trials(files.trials),
+        count_training_trials(files.trials, images.runs()),
         read_classes(files.classes) if files.classes else {},
         files.encoder,
     )

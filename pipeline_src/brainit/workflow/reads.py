@@ -230,7 +230,13 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "check_claims": ("run.simulation", "evaluation.n_permutations"),
     "make_table": _TABLES,
-    "make_figures": (*_COMPUTE, "run.simulation", "nsd.evaluated", *_ENCODER),
+    "make_figures": (
+        *_COMPUTE,
+        "run.simulation",
+        "nsd.evaluated",
+        "evaluation.n_bootstrap",
+        *_ENCODER,
+    ),
     "make_report": ("run", "models", "simulation", "ablations", "seeds", *_TABLES),
 }
 """Step -> names of sections, or of single keys as `section.key`.

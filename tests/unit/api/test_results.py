@@ -12,7 +12,7 @@ from brainit.api.reconstructor import ModelFiles
 from brainit.api.results import model_files
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
-from brainit.evaluation.checks.check import CHECK_COLUMNS, HOLDS
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS, HOLDS
 
 
 def touch(root: Path, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""Exported models: what was trained, settings and card, read again as they were."""
+"""Exported models: model files, settings and card are read back as they were."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_the_export_is_read_again_as_it_was(tmp_path: Path) -> None:
     assert bit.kind == "semantic" and list(bit.subjects) == ["subj01", "subj02"]
 
 
-def test_settings_are_those_that_decoding_shares_and_name_no_place_or_terms(tmp_path: Path) -> None:
+def test_settings_are_those_that_decoding_shares_without_paths_or_terms(tmp_path: Path) -> None:
     settings = parse_sections(
         {
             "nsd": {"accept_terms": True, "space": "func1pt8mm", "mask": "nsdgeneral"},
@@ -41,7 +41,7 @@ def test_settings_are_those_that_decoding_shares_and_name_no_place_or_terms(tmp_
     assert shared_settings(again) == shared_settings(settings)
 
 
-def test_the_card_says_what_where_from_and_on_which_terms(tmp_path: Path) -> None:
+def test_the_card_has_content_origin_and_terms(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
     export_models(models, tmp_path / "real", Settings())
     card = (tmp_path / "real" / "README.md").read_text()
@@ -54,15 +54,22 @@ def test_the_card_says_what_where_from_and_on_which_terms(tmp_path: Path) -> Non
     assert "**simulation**" in card and "Allen" not in card
 
 
-def test_models_that_misfit_are_not_exported(tmp_path: Path) -> None:
+def test_inconsistent_models_are_not_exported(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
     other = write_models(tmp_path / "other", {"subj01": 6, "subj02": 5})
     (models / "joint/bit.safetensors").write_bytes((other / "joint/bit.safetensors").read_bytes())
-    with pytest.raises(PipelineError, match="joint/bit.safetensors: expected n_voxels"):
+    with pytest.raises(PipelineError) as error:
         export_models(models, tmp_path / "out", Settings())
+    assert error.value.code == "inconsistent-inputs"
+    assert error.value.where == str(models / "joint/bit.safetensors")
+    assert "n_voxels" in error.value.expected and "'subj01': 6" in error.value.found
     (models / "joint/bit.safetensors").unlink()
-    with pytest.raises(PipelineError, match="joint/bit.safetensors: expected a 'bit' artifact"):
+    with pytest.raises(PipelineError) as error:
         export_models(models, tmp_path / "out", Settings())
+    assert error.value.code == "missing-file"
+    assert error.value.where == str(models / "joint/bit.safetensors")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(PipelineError, match="name another one"):
+    with pytest.raises(PipelineError) as error:
         export_models(other, tmp_path / "models", Settings())
+    assert error.value.code == "invalid-argument"
+    assert error.value.where == str(tmp_path / "models")

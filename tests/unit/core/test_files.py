@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files are written atomically; mapped pages can be released."""
 
 import errno
 import hashlib
@@ -21,25 +21,29 @@ def test_error_in_the_block_leaves_nothing(tmp_path: Path) -> None:
 
 def test_full_disk_is_a_pipeline_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     write_text(tmp_path / "x.txt", "old")
-    with pytest.raises(PipelineError, match="room on the disk"), atomic_path(tmp_path / "x.txt"):
+    with pytest.raises(PipelineError) as error, atomic_path(tmp_path / "x.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.code == "machine" and "full disk" in error.value.found
+    assert error.value.where == str(tmp_path / "x.txt") and str(tmp_path) in error.value.fix
     assert (tmp_path / "x.txt").read_text() == "old"
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, number: int) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path, number: int) -> None:
     write_text(tmp_path / "x.txt", "old")
-    said = "x.txt: expected a place that can be written.*make the folder writable"
-    with pytest.raises(PipelineError, match=said), atomic_path(tmp_path / "x.txt") as partial:
+    with pytest.raises(PipelineError) as error, atomic_path(tmp_path / "x.txt") as partial:
         raise OSError(number, os.strerror(number), str(partial))
+    assert error.value.code == "machine" and os.strerror(number) in error.value.found
+    assert error.value.where == str(tmp_path / "x.txt") and str(tmp_path) in error.value.fix
     assert (tmp_path / "x.txt").read_text() == "old"
 
 
-def test_a_file_where_a_folder_should_be_is_said(tmp_path: Path) -> None:
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "a file")
-    for place in (tmp_path / "a/x.txt", tmp_path / "a/b/x.txt"):
-        with pytest.raises(PipelineError, match="a place that can be written"):
-            write_text(place, "text")
+    for path in (tmp_path / "a/x.txt", tmp_path / "a/b/x.txt"):
+        with pytest.raises(PipelineError) as error:
+            write_text(path, "text")
+        assert error.value.code == "machine" and error.value.where == str(path)
 
 
 def test_other_os_errors_pass(tmp_path: Path) -> None:

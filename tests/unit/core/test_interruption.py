@@ -1,4 +1,4 @@
-"""Signals: at once outside a training loop, noted inside one, and the handlers put back."""
+"""Signals end a step outside a training loop, are recorded inside one; handlers are restored."""
 
 import signal
 import threading
@@ -36,7 +36,7 @@ def test_signal_ends_a_step_with_its_own_status(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_signal_is_only_noted_within_the_block(number: signal.Signals) -> None:
+def test_signal_is_only_recorded_within_the_block(number: signal.Signals) -> None:
     stop_on_signals()
     with deferred_signals() as seen:
         assert seen() is None

@@ -1,4 +1,4 @@
-"""Streams are derived by name, repeat, and leave the global state alone."""
+"""Random streams are derived by name, repeat, and leave the global state alone."""
 
 import os
 
@@ -21,7 +21,7 @@ def test_streams_repeat_and_differ() -> None:
     )
 
 
-def test_seed_is_fixed_for_ever() -> None:
+def test_derived_seed_never_changes() -> None:
     assert derived_seed(42, "encoder", "subj01") == 2964944765987875813
 
 

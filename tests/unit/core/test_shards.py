@@ -1,4 +1,4 @@
-"""Sharded arrays read back by row and refuse what is not whole."""
+"""Sharded arrays are read by row; incomplete ones are refused."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_rows_that_end_in_an_error_leave_no_half_shard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_shards, lambda *words: write_rows(*words, 4)])
-def test_an_earlier_array_goes_before_its_shards_do(
+def test_the_index_of_an_earlier_array_is_removed_before_its_shards(
     folder: Path, write: Callable[[Path, Iterator[np.ndarray]], None]
 ) -> None:
     def failing() -> Iterator[np.ndarray]:
@@ -59,8 +59,9 @@ def test_an_earlier_array_goes_before_its_shards_do(
 
     with pytest.raises(OSError, match="unreadable"):
         write(folder, failing())
-    with pytest.raises(PipelineError, match=r"shards\.json"):
+    with pytest.raises(PipelineError) as error:
         ShardedArray(folder)
+    assert error.value.code == "missing-file" and error.value.where.endswith("shards.json")
 
 
 def test_no_rows(folder: Path) -> None:
@@ -69,24 +70,31 @@ def test_no_rows(folder: Path) -> None:
 
 @pytest.mark.parametrize("index", [-1, 10])
 def test_row_out_of_range(folder: Path, index: int) -> None:
-    with pytest.raises(PipelineError, match="0..9"):
+    with pytest.raises(PipelineError) as error:
         ShardedArray(folder).rows(np.array([index]))
+    assert error.value.code == "inconsistent-inputs"
+    assert "0..9" in error.value.expected and error.value.found == f"{index}..{index}"
 
 
 def test_truncated_shard(folder: Path) -> None:
     path = folder / "shard_001.npy"
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(PipelineError, match="shard_001"):
+    with pytest.raises(PipelineError) as error:
         ShardedArray(folder)
+    assert error.value.code == "damaged-file" and error.value.where == str(path)
+    assert str(folder) in error.value.fix
 
 
 def test_shard_of_other_shape(folder: Path) -> None:
     np.save(folder / "shard_000.npy", np.zeros((4, 6), dtype=np.float16))
-    with pytest.raises(PipelineError, match=r"expected shape \(4, 7\)"):
+    with pytest.raises(PipelineError) as error:
         ShardedArray(folder)
+    assert error.value.code == "wrong-shape"
+    assert "(4, 7)" in error.value.expected and "(4, 6)" in error.value.found
 
 
 def test_unfinished_array(folder: Path) -> None:
     (folder / "shards.json").unlink()
-    with pytest.raises(PipelineError, match="index of a sharded array"):
+    with pytest.raises(PipelineError) as error:
         ShardedArray(folder)
+    assert error.value.code == "missing-file" and error.value.where.endswith("shards.json")

@@ -1,4 +1,4 @@
-"""A web server of a folder, with HTTP ranges and ETags, that fails as it is told."""
+"""A web server of a folder, with HTTP ranges and ETags, that fails on demand."""
 
 import threading
 import time
@@ -15,28 +15,28 @@ from zlib import crc32
 
 @dataclass
 class Faults:
-    """What goes wrong, by file name; counts say how often, then it goes right."""
+    """Faults by file name; a counted fault ends when its count is used up."""
 
     status: dict[str, int] = field(default_factory=dict)
-    """Always answered with this status."""
+    """Status of every response."""
     unavailable: Counter[str] = field(default_factory=Counter)
-    """Answered with 503 so many times."""
+    """Number of responses with status 503."""
     cut_after: dict[str, int] = field(default_factory=dict)
-    """The connection breaks after so many bytes of each of the `cuts` next answers."""
+    """Bytes after which the connection breaks, in each of the next `cuts` responses."""
     cuts: Counter[str] = field(default_factory=Counter)
     ignores_ranges: set[str] = field(default_factory=set)
     changes_after_first: dict[str, bytes] = field(default_factory=dict)
-    """From the second request on the file has this content."""
+    """Content of the file from the second request on."""
     block_wait_s: float = 0.0
-    """Waited after each 4 KiB."""
+    """Delay after each 4 KiB."""
     asked: list[tuple[str, str]] = field(default_factory=list)
     """File name and Range of each request, in order."""
     n_sent: int = 0
-    """Bytes of content sent in all."""
+    """Bytes of content sent in total."""
     open_now: Counter[str] = field(default_factory=Counter)
-    """Answers under way, by file name."""
+    """Current concurrent responses, by file name."""
     most_open: Counter[str] = field(default_factory=Counter)
-    """Most answers at the same time, by file name."""
+    """Highest number of concurrent responses, by file name."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
             faults.open_now[name] -= 1
 
     def _span(self, name: str, etag: str, n_bytes: int) -> tuple[int, int]:
-        """Return first byte and end of what is answered."""
+        """Return the byte range [first, end) of the response."""
         wish = self.headers.get("Range")
         if wish is None or name in self.faults.ignores_ranges:
             return 0, n_bytes
@@ -113,7 +113,7 @@ class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that go away in the middle are part of the tests."""
+        """Print nothing: tests interrupt their own clients."""
 
 
 @contextmanager

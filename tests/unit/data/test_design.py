@@ -104,8 +104,10 @@ def test_durations(tiny_nsd: Any) -> None:
         inside = (table["session"] <= n_sessions).to_numpy()
         assert np.array_equal(in_duration(table, f"{n_sessions}h"), inside)
     for unknown in ("0h", "45min", "2hours", "100h"):
-        with pytest.raises(PipelineError, match=r"correct transfer\.durations"):
+        with pytest.raises(PipelineError) as error:
             in_duration(table, unknown)
+        assert (error.value.code, error.value.found) == ("invalid-setting", unknown)
+        assert "transfer.durations" in error.value.fix and "450trials" in error.value.fix
 
 
 def test_shared_images_outside_the_test_set_are_unused() -> None:

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 import requests
-from tests.step_settings import all_settings
 from tests.unit.data.fault_server import Faults, serving
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
 from brainit.core.progress import ByteProgress
-from brainit.core.settings import NsdSettings
+from brainit.core.settings import NsdSettings, parse_sections
 from brainit.data.fetch import transfers
-from brainit.data.fetch.sources import fetch, opened
+from brainit.data.fetch.sources import fetch, source_files
 from brainit.data.images import ImageStore
 from brainit.data.nsd import download as download_module
 from brainit.data.nsd.betas import prepare_betas
@@ -46,7 +45,7 @@ def test_download_from_a_folder(tiny_nsd: Any, tmp_path: Path, form: str) -> Non
 
 
 def test_steps_from_download_to_images(tiny_nsd: Any, tmp_path: Path) -> None:
-    settings = all_settings({"nsd": SUBJECTS, "images": {"stored_size": 8}})
+    settings = parse_sections({"nsd": SUBJECTS, "images": {"stored_size": 8}}).model_dump_json()
     source = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
     source += ["--manifest", str(tmp_path / "m.json"), "--settings", settings]
     download_step.main([*source, "--out", str(tmp_path / "nsd")])
@@ -71,14 +70,17 @@ def test_nothing_is_requested_before_the_terms_are_accepted(
     monkeypatch.setattr(requests, "get", refuse)
     monkeypatch.setattr("brainit.data.fetch.remote._s3_client", refuse)
     a, b, c, d = (tmp_path / name for name in "abcd")
-    with pytest.raises(PipelineError) as caught:
+    with pytest.raises(PipelineError) as error:
         download(source, NSD, a, b, c)
+    assert error.value.code == "terms" and "nsd.accept_terms: true" in error.value.fix
     for text in ("forms.gle/xue2bCdM9LaFNMeb7", "Terms-and-Conditions", "Allen et al. 2022"):
-        assert text in str(caught.value)
-    with pytest.raises(PipelineError, match="nsd.accept_terms"):
+        assert text in error.value.fix
+    with pytest.raises(PipelineError) as error:
         download_images(source, "https://coco.example", NSD, a, b, c, d)
-    with pytest.raises(PipelineError, match="nsd.accept_terms"):
+    assert error.value.code == "terms"
+    with pytest.raises(PipelineError) as error:
         prepare_betas("subj01", tmp_path, source, tmp_path / "t", tmp_path, NSD)
+    assert error.value.code == "terms"
     assert not list(tmp_path.iterdir())
 
 
@@ -111,8 +113,11 @@ def test_an_rsc_label_of_another_sum_is_refused(
 ) -> None:
     with serving(tiny_nsd.root, Faults()) as root:
         _without_rsc(monkeypatch, root)
-        with pytest.raises(PipelineError, match="set nsd.mask: nsdgeneral"):
+        with pytest.raises(PipelineError) as error:
             download(root, ACCEPTED, tmp_path / "nsd", tmp_path / "w", tmp_path / "m.json")
+    label = tiny_nsd.label_path(error.value.where.rpartition("/")[2][:2], "nsdgeneralRSC")
+    assert error.value.code == "checksum" and error.value.found == sha256_of(label)
+    assert "nsd.mask: nsdgeneral" in error.value.fix
     assert not (tmp_path / "m.json").exists()
 
 
@@ -121,8 +126,9 @@ def test_files_are_fetched_at_the_same_time_and_once(tiny_nsd: Any, tmp_path: Pa
     faults = Faults(status={"rh.pial": 404})
     places = tmp_path / "nsd", tmp_path / "work", tmp_path / "m.json"
     with serving(tiny_nsd.root, faults) as root:
-        with pytest.raises(PipelineError, match="no such file"):
+        with pytest.raises(PipelineError) as error:
             download(root, nsd.model_copy(update={"connections": 1}), *places)
+        assert error.value.code == "network" and "HTTP 404" in error.value.found
         whole = [path.name for path in (tmp_path / "work").rglob("*") if path.is_file()]
         assert "lh.pial" in whole and not (tmp_path / "nsd").exists()
         faults.status.clear()
@@ -140,7 +146,8 @@ def test_another_coco_archive_is_a_warning(
         download_images(root, f"{root}/coco", ACCEPTED, *places)
     assert places[0].read_bytes() == tiny_nsd.stimuli_path.read_bytes()
     assert places[1].read_bytes() == tiny_nsd.zip_path.read_bytes()
-    assert "one source states 7ebc5628" in caplog.text
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1 and "7ebc562819fdb32847aab79530457326" in warnings[0]
     files = [entry["file"] for entry in json.loads(places[3].read_text())["files"]]
     assert files == [STIMULI, COCO_ARCHIVE]
 
@@ -163,8 +170,9 @@ def test_the_progress_of_the_images_knows_its_end(
     with serving(tiny_nsd.root, faults) as url:
         root = url if is_served else str(tiny_nsd.root)
         if is_served:  # the stimuli come, the archive does not: a rerun counts what is there
-            with pytest.raises(PipelineError, match="a whole transfer"):
+            with pytest.raises(PipelineError) as error:
                 download_images(root, f"{root}/coco", ACCEPTED, *places)
+            assert error.value.code == "network" and "HTTP 500" in error.value.found
             faults.status.clear()
         download_images(root, f"{root}/coco", ACCEPTED, *places)
     assert made[0].n_total == (None if is_served else n_bytes)
@@ -173,12 +181,17 @@ def test_the_progress_of_the_images_knows_its_end(
 
 def test_a_file_opened_at_its_source_goes_again(tiny_nsd: Any, tmp_path: Path) -> None:
     key = "nsddata/experiments/nsd/nsd_expdesign.mat"
-    with serving(tiny_nsd.root, Faults()) as root, opened(root, [key], tmp_path / "w") as files:
+    with (
+        serving(tiny_nsd.root, Faults()) as root,
+        source_files(root, [key], tmp_path / "w") as files,
+    ):
         assert files[0].path.read_bytes() == tiny_nsd.expdesign_path.read_bytes()
         assert files[0].fetched is not None and files[0].fetched.url == f"{root}/{key}"
     assert not files[0].path.exists()
 
 
 def test_missing_local_file(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="check paths.source"):
+    with pytest.raises(PipelineError) as error:
         fetch(str(tmp_path), "absent", tmp_path / "out")
+    assert (error.value.code, error.value.where) == ("missing-file", str(tmp_path / "absent"))
+    assert "paths.source" in error.value.fix

@@ -104,5 +104,7 @@ def test_pool(tmp_path: Path) -> None:
         assert not (mixed.nsd_id == plain.nsd_id).any()
     other = load_pool(betas, trials, NsdSettings(pairing="shuffled"), "40h", 4)
     assert not np.array_equal(other.train["subj01"].nsd_id, shuffled.train["subj01"].nsd_id)
-    with pytest.raises(PipelineError, match="the same subjects"):
+    with pytest.raises(PipelineError) as error:
         load_pool(betas, {"subj01": trials["subj01"]}, NsdSettings())
+    assert error.value.code == "inconsistent-inputs"
+    assert error.value.found == "['subj01', 'subj02'] and ['subj01']"

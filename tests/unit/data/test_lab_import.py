@@ -13,9 +13,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings, Settings
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
-from brainit.data.lab.ceiling import lab_ceiling
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
-from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials
+from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials, pooled_ceiling
 from brainit.data.trials import read_trials
 
 KEPT = [0, 1, 3, 4, 5, 6]
@@ -114,7 +113,7 @@ def test_ceiling_of_unequal_repeats() -> None:
     signal = np.array([1.0, -1.0, 0.5, 0.2])[nsd_id]
     betas = (signal[:, None] + 0.4 * rng.normal(size=(8, 3))).astype(np.float16)
     trials = pd.DataFrame({"trial": range(8), "nsd_id": nsd_id})
-    found = lab_ceiling(betas, trials)
+    found = pooled_ceiling(betas, trials)
     for voxel in range(3):
         squares, freedom = 0.0, 0
         for image in (0, 1, 3):
@@ -174,14 +173,18 @@ def test_session_without_training_trials_has_no_training_statistics(tmp_path: Pa
     split[table["image"].str.endswith("jpg") & (table["session"] == 1)] = "unused"
     table.assign(split=split).to_csv(folder / "trials.csv", index=False)
     settings = Settings(nsd=NsdSettings(zscore="training_trials"), images=SETTINGS.images)
-    with pytest.raises(PipelineError, match="session 2: expected at least 2 training trials"):
+    with pytest.raises(PipelineError) as error:
         imported(folder, tmp_path, settings)
+    assert error.value.code == "missing-data" and "session 2" in error.value.where
+    assert (error.value.found, "nsd.zscore" in error.value.fix) == ("0", True)
     assert not outputs(tmp_path).betas.exists()
 
 
 def test_invalid_folder_writes_nothing(tmp_path: Path) -> None:
     folder = write_lab_folder(tmp_path / "lab")
     (folder / "images" / "a.png").unlink()
-    with pytest.raises(PipelineError, match="1 fault"):
+    with pytest.raises(PipelineError) as error:
         imported(folder, tmp_path / "made")
+    assert error.value.code == "wrong-kind"
+    assert "1 fault" in error.value.found and "a.png" in error.value.found
     assert not (tmp_path / "made").exists()

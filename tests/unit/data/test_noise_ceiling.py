@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.step_settings import all_settings
 
 from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings, parse_sections
 from brainit.data import noise_ceiling
 from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials, session_noise
 from brainit.data.voxels import read_voxels
@@ -61,8 +61,9 @@ def test_recovers_a_known_ceiling() -> None:
 
 
 def test_no_image_with_three_repeats() -> None:
-    with pytest.raises(PipelineError, match="images with 3 trials"):
+    with pytest.raises(PipelineError) as error:
         ncsnr_from_trials(np.zeros((4, 2), dtype=np.float16), np.array([0, 0, 1, 1]))
+    assert error.value.code == "missing-data" and "3 trials" in error.value.expected
 
 
 def test_noise_of_sessions_equals_loops() -> None:
@@ -94,7 +95,8 @@ def test_noise_of_sessions_equals_loops() -> None:
 def prepared(tiny_nsd: Any, tmp_path: Path) -> Path:
     from brainit.steps import prepare_betas, prepare_design
 
-    common = ["--subject", "subj02", "--nsd", str(tiny_nsd.root), "--settings", all_settings({})]
+    settings = Settings().model_dump_json()
+    common = ["--subject", "subj02", "--nsd", str(tiny_nsd.root), "--settings", settings]
     trials = ["--trials", str(tmp_path / "trials.csv")]
     prepare_design.main([*common, *trials])
     places = ["--source", str(tiny_nsd.root), "--work", str(tmp_path / "work")]
@@ -117,7 +119,7 @@ def estimate(folder: Path, *more: str, **nsd: Any) -> None:
         "--figure": "n.png",
     }
     words = [word for flag, name in names.items() for word in (flag, str(folder / name))]
-    settings = all_settings({"nsd": nsd, "run": {"simulation": True}})
+    settings = parse_sections({"nsd": nsd, "run": {"simulation": True}}).model_dump_json()
     estimate_noise_ceiling.main([*words, "--subject", "subj02", "--settings", settings, *more])
 
 
@@ -180,25 +182,30 @@ def test_nsd_itself_is_held_against_the_paper(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "code", "fact"),
     [
-        ("{", "n_nan_voxels"),
-        ("{}", "KeyError"),
-        ('{"sessions": [{"session": 1}]}', "KeyError"),
+        ("{", "damaged-file", "n_nan_voxels"),
+        ("{}", "damaged-file", "KeyError('sessions')"),
+        ('{"sessions": [{"session": 1}]}', "damaged-file", "KeyError('n_nan_voxels')"),
         (
             '{"sessions": [{"session": 3, "n_nan_voxels": 0, "n_zero_variance": 0,'
             ' "max_abs_mean": 0.0}]}',
-            r"found \[3\]",
+            "inconsistent-inputs",
+            "found [3]",
         ),
     ],
 )
-def test_bad_summary_of_the_betas(prepared: Path, content: str, said: str) -> None:
+def test_bad_summary_of_the_betas(prepared: Path, content: str, code: str, fact: str) -> None:
     (prepared / "b.json").write_text(content)
-    with pytest.raises(PipelineError, match=said):
+    with pytest.raises(PipelineError) as error:
         estimate(prepared)
+    assert (error.value.code, error.value.where) == (code, str(prepared / "b.json"))
+    assert fact in str(error.value)
 
 
 def test_voxels_of_other_betas(prepared: Path) -> None:
     np.save(prepared / "b.npy", np.load(prepared / "b.npy")[:, 1:])
-    with pytest.raises(PipelineError, match="delete both and rerun prepare_betas"):
+    with pytest.raises(PipelineError) as error:
         estimate(prepared)
+    assert error.value.code == "inconsistent-inputs" and "prepare_betas" in error.value.fix
+    assert "b.npy" in error.value.expected and "v.safetensors" in error.value.where

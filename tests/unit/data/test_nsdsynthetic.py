@@ -81,8 +81,10 @@ def test_session_becomes_trials_betas_and_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.pixels(np.arange(6)), seen[truth["images"]])
     assert read_classes(made / "classes.csv") == {row: f"class{row % 3}" for row in range(6)}
     (made / "classes.csv").write_text("row,name\n0,a\n")
-    with pytest.raises(PipelineError, match="prepare_nsdsynthetic"):
+    with pytest.raises(PipelineError) as error:
         read_classes(made / "classes.csv")
+    assert error.value.where == str(made / "classes.csv")
+    assert "class" in error.value.found and "prepare_nsdsynthetic" in error.value.fix
 
 
 def test_disagreeing_files_are_named(tmp_path: Path) -> None:
@@ -92,28 +94,39 @@ def test_disagreeing_files_are_named(tmp_path: Path) -> None:
         root / nsd_paths.SYNTHETIC_DESIGN,
         {"masterordering": ORDER[None], "stimpattern": np.ones((1, 3))},
     )
-    with pytest.raises(PipelineError, match="expected 8 trials, found 3 in stimpattern"):
+    with pytest.raises(PipelineError) as error:
         prepare(root, tmp_path)
+    assert error.value.code == "inconsistent-inputs"
+    assert "8 trials" in error.value.expected and "3 in stimpattern" in error.value.found
     written(root)
     write_mgh(root / nsd_paths.synthetic_betas("subj01", VERSION, "rh"), np.zeros((7, N_VERTICES)))
-    with pytest.raises(PipelineError, match="8 frames"):
+    with pytest.raises(PipelineError) as error:
         prepare(root, tmp_path)
+    assert (error.value.code, error.value.found) == ("inconsistent-inputs", "7")
+    assert "8 frames" in error.value.expected and "rh." in error.value.where
     written(root)
     (root / nsd_paths.synthetic_colours("subj01")).write_bytes(b"none")
-    with pytest.raises(PipelineError, match="imgBrick"):
+    with pytest.raises(PipelineError) as error:
         prepare(root, tmp_path)
+    assert error.value.code == "damaged-file" and "imgBrick" in error.value.expected
     with h5py.File(root / nsd_paths.synthetic_colours("subj01"), "w") as handle:
         handle["imgBrick"] = np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)
-    with pytest.raises(PipelineError, match="6 images"):
+    with pytest.raises(PipelineError) as error:
         prepare(root, tmp_path)
+    assert error.value.code == "inconsistent-inputs"
+    assert (error.value.expected, error.value.found) == ("6 images", "5")
     assert not (tmp_path / "made").exists()
 
 
 def test_other_surface_and_volume_space_are_refused(tmp_path: Path) -> None:
     written(tmp_path / "nsd")
     other = replace(VOXELS, attributes={"space": "fsaverage5"})
-    with pytest.raises(PipelineError, match="10242 vertices"):
+    with pytest.raises(PipelineError) as error:
         prepare(tmp_path / "nsd", tmp_path, voxels=other)
+    assert error.value.code == "inconsistent-inputs"
+    assert "10242 vertices" in error.value.expected and error.value.found == str(N_VERTICES)
     volume = NSD.model_copy(update={"space": "func1pt8mm"})
-    with pytest.raises(PipelineError, match="leave NSD-synthetic out"):
+    with pytest.raises(PipelineError) as error:
         prepare(tmp_path / "nsd", tmp_path, nsd=volume)
+    assert (error.value.code, error.value.where) == ("invalid-setting", "nsd.space")
+    assert error.value.found == "func1pt8mm"

@@ -8,7 +8,7 @@ import pytest
 
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
-from brainit.data.nsd.parcellation import parcels_of_voxels
+from brainit.data.nsd.masks import parcels_of_voxels
 
 N_VERTICES = 10_242
 
@@ -50,15 +50,20 @@ def test_faulty_atlases(tmp_path: Path) -> None:
     voxels = {"subj01": voxels_at([0], [3])}
     good = annotation(tmp_path / "lh.annot", np.zeros(N_VERTICES, dtype=np.int64))
     volume = {"subj01": voxels_at([-1], [3])}
-    with pytest.raises(PipelineError, match="voxels of subj01 on fsaverage"):
+    with pytest.raises(PipelineError) as error:
         parcels_of_voxels([good, good], volume)
+    assert error.value.code == "invalid-setting" and "subj01" in error.value.expected
+    assert "nsd.space" in error.value.fix and "clusters.method" in error.value.fix
     small = annotation(tmp_path / "rh.annot", np.zeros(5, dtype=np.int64))
-    with pytest.raises(PipelineError, match="2 files"):
+    with pytest.raises(PipelineError) as error:
         parcels_of_voxels([good], voxels)
-    with pytest.raises(PipelineError, match="10242 vertices, as the voxels of subj01"):
+    assert (error.value.code, error.value.found) == ("invalid-argument", "1")
+    with pytest.raises(PipelineError) as error:
         parcels_of_voxels([good, small], voxels)
+    assert (error.value.code, error.value.where) == ("inconsistent-inputs", str(small))
+    assert "10242" in error.value.expected and error.value.found == "5"
     (tmp_path / "text.annot").write_text("no annotation at all")
-    with pytest.raises(PipelineError, match="annotation"):
-        parcels_of_voxels([good, tmp_path / "text.annot"], voxels)
-    with pytest.raises(PipelineError, match="annotation"):
-        parcels_of_voxels([good, tmp_path / "absent.annot"], voxels)
+    for name in ("text.annot", "absent.annot"):
+        with pytest.raises(PipelineError) as error:
+            parcels_of_voxels([good, tmp_path / name], voxels)
+        assert (error.value.code, error.value.where) == ("damaged-file", str(tmp_path / name))

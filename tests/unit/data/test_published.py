@@ -143,16 +143,18 @@ def test_labels_of_the_right_counts_alone_do_not_pass(
     real_shaped: RealShaped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known(monkeypatch, "subj06", sessions=N_SESSIONS)
-    with pytest.raises(PipelineError, match="SHA-256 of lh.all-vertices.*4a2e838b"):
+    with pytest.raises(PipelineError) as error:
         prepared(real_shaped, "subj06", tmp_path, ALWAYS)
+    assert error.value.code == "inconsistent-inputs" and error.value.where == "subj06"
+    assert "lh.all-vertices" in error.value.expected and "4a2e838b" in error.value.expected
 
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected", "found"),
     [
-        ({"algonauts_kept": (18978, 20221)}, r"\(18978, 20221\), found \(18978, 20220\)"),
-        ({"sessions": 32}, "published sessions: 32, found 2"),
+        ({"algonauts_kept": (18978, 20221)}, "(18978, 20221)", "(18978, 20220)"),
+        ({"sessions": 32}, "32", "2"),
     ],
 )
 def test_wrong_count_stops_the_step(
@@ -160,11 +162,14 @@ def test_wrong_count_stops_the_step(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: dict[str, Any],
-    said: str,
+    expected: str,
+    found: str,
 ) -> None:
     known(monkeypatch, "subj06", **{"sessions": N_SESSIONS, **change})
-    with pytest.raises(PipelineError, match=said):
+    with pytest.raises(PipelineError) as error:
         prepared(real_shaped, "subj06", tmp_path, ALWAYS)
+    assert (error.value.code, error.value.found) == ("inconsistent-inputs", found)
+    assert error.value.expected.endswith(expected)
 
 
 @pytest.mark.real
@@ -172,8 +177,10 @@ def test_label_with_one_vertex_more(real_shaped: RealShaped) -> None:
     mask = read_mask(real_shaped.root, "algonauts")
     published.check_mask("subj06", ALWAYS, mask)
     more = type(mask)(mask.name, np.r_[mask.vertex, 5], np.r_[mask.hemisphere, 1], mask.n_vertices)
-    with pytest.raises(PipelineError, match=r"\(19004, 20544\), found \(19004, 20545\)"):
+    with pytest.raises(PipelineError) as error:
         published.check_mask("subj06", ALWAYS, more)
+    assert (error.value.code, error.value.found) == ("inconsistent-inputs", "(19004, 20545)")
+    assert "(19004, 20544)" in error.value.expected
 
 
 @pytest.mark.real
@@ -192,35 +199,45 @@ def test_any_label_files(shared_dir: Path) -> None:
 
 def test_label_files_not_handed_over(tmp_path: Path) -> None:
     nsd = NsdSettings(mask="files", mask_files=("lh.x.mgz", "rh.x.mgz"))
-    with pytest.raises(PipelineError, match="expected 2 files, found 0"):
+    with pytest.raises(PipelineError) as error:
         subject_mask(tmp_path, "subj01", nsd)
+    assert (error.value.code, error.value.where) == ("invalid-argument", "--mask-files")
+    assert (error.value.expected, error.value.found) == ("2 files", "0")
 
 
 def test_empty_label_files(tiny_nsd: Any, tmp_path: Path) -> None:
     paths = [tmp_path / f"{side}.none.mgz" for side in ("lh", "rh")]
     for path in paths:
         nib.save(nib.MGHImage(np.zeros((40, 1, 1), np.float32), np.eye(4)), path)
-    with pytest.raises(PipelineError, match="vertices above 0"):
+    with pytest.raises(PipelineError) as error:
         read_mask_files(paths)
+    assert error.value.code == "missing-data"
+    assert all(str(path) in error.value.expected for path in paths)
 
 
 def test_tiny_tree_is_not_nsd(tiny_nsd: Any, tmp_path: Path) -> None:
     write_trials(tmp_path / "t.csv", pd.DataFrame(columns=list(TRIAL_COLUMNS)))
     source, trials = str(tiny_nsd.root), tmp_path / "t.csv"
-    with pytest.raises(PipelineError, match="published vertices of fsaverage.*found .40, 40."):
+    with pytest.raises(PipelineError) as error:
         prepare_betas("subj01", tiny_nsd.root, source, trials, tmp_path / "work", ALWAYS)
+    assert (error.value.code, error.value.found) == ("inconsistent-inputs", "(40, 40)")
+    assert "nsd.published_checks" in error.value.fix
 
 
 def test_volume_of_other_size() -> None:
     nsd = NsdSettings(space="func1pt8mm", mask="nsdgeneral")
     right = VolumeMask("nsdgeneral", np.arange(15724), (81, 104, 83), np.eye(4))
     published.check_mask("subj01", nsd, right)
-    with pytest.raises(PipelineError, match="published nsdgeneral voxels: 14278, found 15724"):
+    with pytest.raises(PipelineError) as error:
         published.check_mask(
             "subj02", nsd, VolumeMask("nsdgeneral", np.arange(15724), (82, 106, 84), np.eye(4))
         )
-    with pytest.raises(PipelineError, match="published volume"):
+    assert (error.value.code, error.value.found) == ("inconsistent-inputs", "15724")
+    assert "14278" in error.value.expected
+    with pytest.raises(PipelineError) as error:
         published.check_mask("subj02", nsd, right)
+    assert (error.value.code, error.value.found) == ("inconsistent-inputs", "(81, 104, 83)")
+    assert "(82, 106, 84)" in error.value.expected
 
 
 @pytest.mark.parametrize(

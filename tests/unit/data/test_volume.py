@@ -11,7 +11,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import stats
-from tests.step_settings import all_settings
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings, parse_sections
@@ -20,7 +19,6 @@ from brainit.data.nsd.betas import prepare_betas
 from brainit.data.nsd.design import prepare_design
 from brainit.data.nsd.volume import (
     VolumeMask,
-    read_volume,
     read_volume_betas,
     read_volume_mask,
     values_in_mask,
@@ -149,7 +147,8 @@ def run_step(root: Path, out: Path, **changes: Any) -> None:
     words = ["--subject", "subj01", "--nsd", str(root), "--source", root.as_uri()]
     words += ["--trials", str(out / "trials.csv"), "--work", str(out / "work")]
     words += ["--betas", str(out / "b.npy"), "--voxels", str(out / "v.safetensors")]
-    words += ["--summary", str(out / "b.json"), "--settings", all_settings({"nsd": nsd})]
+    settings = parse_sections({"nsd": nsd}).model_dump_json()
+    words += ["--summary", str(out / "b.json"), "--settings", settings]
     step.main([*words, "--mask-files", *nsd.get("mask_files", [])])
 
 
@@ -204,11 +203,20 @@ def test_keys_of_the_volume() -> None:
 # --- bad input ---------------------------------------------------------------------------------
 
 
-def fault(path: Path, mask: VolumeMask, n_trials: int = N_TRIALS) -> str:
-    with pytest.raises(PipelineError, match="expected .*found .*Fix: ") as caught:
+def fault(code: str, path: Path, mask: VolumeMask, n_trials: int = N_TRIALS) -> str:
+    """Return the text of the error, which has this code and names the file."""
+    with pytest.raises(PipelineError) as error:
         read_volume_betas(path, mask, n_trials)
-    assert str(path) in str(caught.value)
-    return str(caught.value)
+    assert (error.value.code, error.value.where) == (code, str(path))
+    return str(error.value)
+
+
+def volume_fault(code: str, path: Path) -> str:
+    """Return the text of the error of a volume or ROI file."""
+    with pytest.raises(PipelineError) as error:
+        read_volume_mask(path, "x")
+    assert (error.value.code, error.value.where) == (code, str(path))
+    return str(error.value)
 
 
 @pytest.mark.parametrize("volume_format", ["hdf5", "nifti"])
@@ -218,22 +226,22 @@ def test_truncated(
 ) -> None:
     path = write_betas(tmp_path, raw, volume_format)
     os.truncate(path, int(path.stat().st_size * share))
-    assert "a readable" in fault(path, mask)
+    fault("damaged-file", path, mask)
 
 
 @pytest.mark.parametrize("volume_format", ["hdf5", "nifti"])
 def test_foreign_or_missing(mask: VolumeMask, tmp_path: Path, volume_format: str) -> None:
     path = tmp_path / f"betas_session01.{SUFFIX[volume_format]}"
-    assert "No such file" in fault(path, mask)
+    assert "No such file" in fault("damaged-file", path, mask)
     path.write_bytes(b"<html>denied</html>" * 100)
-    assert "a readable" in fault(path, mask)
+    fault("damaged-file", path, mask)
 
 
 def test_gzip_of_something_else(mask: VolumeMask, tmp_path: Path) -> None:
     path = tmp_path / "betas_session01.nii.gz"
     with gzip.open(path, "wb") as handle:
         handle.write(b"no header" * 1000)
-    assert "a readable .nii.gz" in fault(path, mask)
+    assert ".nii.gz" in fault("damaged-file", path, mask)
 
 
 @pytest.mark.parametrize("volume_format", ["hdf5", "nifti"])
@@ -241,32 +249,37 @@ def test_gzip_of_something_else(mask: VolumeMask, tmp_path: Path) -> None:
 def test_wrong_dtype(
     mask: VolumeMask, raw: np.ndarray, tmp_path: Path, volume_format: str, dtype: type
 ) -> None:
-    text = fault(write_betas(tmp_path, raw.astype(dtype), volume_format), mask)
+    text = fault("wrong-shape", write_betas(tmp_path, raw.astype(dtype), volume_format), mask)
     assert "int16" in text and np.dtype(dtype).name in text
 
 
 @pytest.mark.parametrize("volume_format", ["hdf5", "nifti"])
 def test_wrong_axes(mask: VolumeMask, raw: np.ndarray, tmp_path: Path, volume_format: str) -> None:
-    assert "found int16 of" in fault(write_betas(tmp_path, raw.T, volume_format), mask)
+    text = fault("wrong-shape", write_betas(tmp_path, raw.T, volume_format), mask)
+    assert "int16" in text.partition("found")[2]
 
 
 @pytest.mark.parametrize("volume_format", ["hdf5", "nifti"])
 def test_another_shape_than_the_roi(
     mask: VolumeMask, raw: np.ndarray, tmp_path: Path, volume_format: str
 ) -> None:
-    assert "mask roi" in fault(write_betas(tmp_path, raw[:-1], volume_format), mask)
+    text = fault("wrong-shape", write_betas(tmp_path, raw[:-1], volume_format), mask)
+    assert "mask roi" in text
 
 
 @pytest.mark.parametrize("volume_format", ["hdf5", "nifti"])
 def test_another_trial_count(
     mask: VolumeMask, raw: np.ndarray, tmp_path: Path, volume_format: str
 ) -> None:
-    assert "trials" in fault(write_betas(tmp_path, raw, volume_format), mask, N_TRIALS + 1)
+    path = write_betas(tmp_path, raw, volume_format)
+    expected, _, found = fault("wrong-shape", path, mask, N_TRIALS + 1).partition("found")
+    assert str(N_TRIALS + 1) in expected and str(N_TRIALS) in found
 
 
 def test_hdf5_without_betas(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "betas_session01.hdf5", raw, "imgBrick")
-    assert "found ['imgBrick']" in fault(path, mask)
+    text = fault("missing-data", path, mask)
+    assert "'betas'" in text and "found ['imgBrick']" in text
 
 
 def test_nifti_with_a_scale(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
@@ -274,14 +287,14 @@ def test_nifti_with_a_scale(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -
     image.header.set_slope_inter(1 / 300, 0)
     path = tmp_path / "betas_session01.nii.gz"
     nib.save(image, path)
-    assert "without scaling" in fault(path, mask)
+    assert "slope 0.003" in fault("wrong-shape", path, mask)
 
 
 def test_nifti_with_bytes_to_spare(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
     path = write_betas(tmp_path, raw, "nifti")
     content = gzip.decompress(path.read_bytes()) + b"\0\0"
     path.write_bytes(gzip.compress(content))
-    assert "more than 12 trials" in fault(path, mask)
+    assert "12 trials" in fault("damaged-file", path, mask)
 
 
 def test_nifti_whose_checksum_differs(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
@@ -289,7 +302,7 @@ def test_nifti_whose_checksum_differs(mask: VolumeMask, raw: np.ndarray, tmp_pat
     content = bytearray(path.read_bytes())
     content[-8] ^= 255  # CRC-32 of the stream
     path.write_bytes(content)
-    assert "a readable .nii.gz" in fault(path, mask)
+    assert "CRC" in fault("damaged-file", path, mask)
 
 
 def test_constant_session(make_nsd: Callable[..., Any], roi: np.ndarray, tmp_path: Path) -> None:
@@ -299,36 +312,34 @@ def test_constant_session(make_nsd: Callable[..., Any], roi: np.ndarray, tmp_pat
     write_hdf5(tiny.root / key / "betas_session03.hdf5", np.zeros((*SHAPE, 12), np.int16))
     write_trials(tmp_path / "t.csv", prepare_design(tiny.root, "subj01", NsdSettings(), 42))
     source = str(tiny.root)
-    with pytest.raises(PipelineError, match="subj01 session 3.*betas that vary"):
+    with pytest.raises(PipelineError) as error:
         prepare_betas("subj01", tiny.root, source, tmp_path / "t.csv", tmp_path / "w", SETTINGS)
+    assert (error.value.code, error.value.where) == ("bad-values", "subj01 session 3")
+    assert "betas_session03.hdf5" in error.value.fix
 
 
 def test_bad_rois(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "x.nii.gz", np.full(SHAPE, -1, np.int16))
-    with pytest.raises(PipelineError, match="voxels above 0"):
-        read_volume_mask(path, "x")
-    with pytest.raises(PipelineError, match="axes \\(X, Y, Z\\)"):
-        read_volume(write_nifti(path, raw))
+    assert "nsd.mask_files" in volume_fault("missing-data", path)
+    assert str(raw.shape) in volume_fault("wrong-kind", write_nifti(path, raw))
     surface = tmp_path / "lh.x.mgz"
     nib.save(nib.MGHImage(np.ones((4, 1, 1), np.float32), np.eye(4)), surface)
-    with pytest.raises(PipelineError, match="found MGHImage"):
-        read_volume(surface)
+    assert "MGHImage" in volume_fault("wrong-kind", surface)
     os.truncate(path, 100)
-    with pytest.raises(PipelineError, match="a readable NIfTI volume"):
-        read_volume(path)
+    volume_fault("damaged-file", path)
     content = bytearray(gzip.decompress(write_nifti(path, np.ones(SHAPE)).read_bytes()))
     content[70:72] = (20).to_bytes(2, "little")  # no type of NIfTI's
     path.write_bytes(gzip.compress(content))
-    with pytest.raises(PipelineError, match="data code 20 not recognized"):
-        read_volume(path)
+    assert "data code 20" in volume_fault("damaged-file", path)
     content = bytearray(write_nifti(path, np.ones(SHAPE)).read_bytes())
     content[-8] ^= 1  # CRC-32 of the stream
     path.write_bytes(content)
-    with pytest.raises(PipelineError, match="CRC"):
-        read_volume(path)
+    assert "CRC" in volume_fault("damaged-file", path)
     other = write_nifti(tmp_path / "ncsnr.nii.gz", np.ones((7, 6, 4), np.float32))
-    with pytest.raises(PipelineError, match=r"\(7, 6, 5\) as the mask roi"):
+    with pytest.raises(PipelineError) as error:
         values_in_mask(other, mask)
+    assert (error.value.code, error.value.found) == ("inconsistent-inputs", "(7, 6, 4)")
+    assert "(7, 6, 5)" in error.value.expected and "roi" in error.value.expected
 
 
 @pytest.mark.parametrize(

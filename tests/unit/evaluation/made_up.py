@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brainit.evaluation.tables.image_scores import ImageScores
+from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
 from brainit.evaluation.tables.records import Results
-from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
 
 def write_summary(path: Path, means: dict[str, float]) -> Path:

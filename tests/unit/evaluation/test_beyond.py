@@ -12,9 +12,9 @@ from brainit.core.settings import parse_sections
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.failures import N_WORST, failure_cases
 from brainit.evaluation.tables.files import as_markdown
-from brainit.evaluation.tables.image_scores import ImageScores
-from brainit.evaluation.tables.not_run import NotRun, missing_rows
-from brainit.evaluation.tables.rows import BEYOND, Condition, duration_label
+from brainit.evaluation.tables.notes import NotRun, missing_rows
+from brainit.evaluation.tables.rows import BEYOND, Condition
+from brainit.evaluation.tables.run_scores import ImageScores
 
 TWO_WAY = "net.a.two_way"
 SIMULATED = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 20}})
@@ -54,7 +54,7 @@ def test_rows_beyond_the_paper_have_no_published_numbers(tmp_path: Path) -> None
     made = make_tables(names, results_of(tmp_path, scores, counts), SIMULATED)
     sessions, subjects, synthetic, retrieval = made
     assert "As published" not in "".join(as_markdown(table) for table in made[:3])
-    assert all("The paper has no numbers of this." in table.notes for table in made)
+    assert all("Not in the paper." in table.notes for table in made)
     first = sessions.records.iloc[0]
     assert first["condition"] == "transfer, 2 h (300 training trials)"
     assert first["paired_difference"] == pytest.approx(-0.15)
@@ -69,7 +69,7 @@ def test_rows_beyond_the_paper_have_no_published_numbers(tmp_path: Path) -> None
 
 
 def test_amounts_and_pools_of_the_settings_have_rows_in_order_of_size(tmp_path: Path) -> None:
-    runs = ("40h", "20h", "450trials", "3h", "30min", "first3", "first10", "first2")
+    runs = ("40h", "20h", "450trials", "3h", "30min", "first3", "first8", "first2")
     scores = {f"subj01/{run}/fused": {"PixCorr": [0.5, 0.7]} for run in runs}
     results = results_of(tmp_path, scores, {})
     sessions, subjects = make_tables(["sessions", "subjects"], results, SIMULATED)
@@ -83,7 +83,7 @@ def test_amounts_and_pools_of_the_settings_have_rows_in_order_of_size(tmp_path: 
     assert list(subjects.records["condition"]) == [
         "first 2 subjects, 40 h",
         "first 3 subjects, 40 h",
-        "first 10 subjects, 40 h",
+        "first 8 subjects, 40 h",
         "models of all subjects, 40 h",
     ]
     assert sessions.records["compared_with"].iloc[0] == "models of all subjects, 40 h"
@@ -150,9 +150,9 @@ def test_rows_by_image_class_are_means_over_the_images_of_each(tmp_path: Path) -
 def test_labels_and_durations_of_runs() -> None:
     runs = ("2h", "450trials", "1h_scratch", "nsdsynthetic", "first2", "40h_seed1")
     durations = ["2h", "450trials", "1h", "40h", "40h", "40h"]
-    assert [Condition("", run, "fused").duration for run in runs] == durations
-    labels = [duration_label(d) for d in ("2h", "450trials", "15min", "40h")]
-    assert labels == ["2 h", "450 trials", "15 min", "40 h"]
+    assert [Condition("", run, "fused").duration.name for run in runs] == durations
+    headings = [Condition("x", run, "fused").heading for run in ("2h", "450trials", "first2")]
+    assert headings == ["x, 2 h", "x, 450 trials", "x, 40 h"]
     tables = [rows for rows in BEYOND.values() if rows.conditions]
     assert all(0 <= rows.reference < len(rows.conditions) for rows in tables)
 

@@ -19,8 +19,11 @@ from torch.nn import functional as F
 from brainit.core.seeds import seeded_init
 from brainit.core.streams import numpy_generator
 from brainit.data.fmri import SubjectFmri, mismatched
-from brainit.evaluation.metrics.null import permutation_two_way
-from brainit.evaluation.metrics.two_way import correlation_matrix, two_way_scores
+from brainit.evaluation.metrics.two_way import (
+    correlation_matrix,
+    permutation_two_way,
+    two_way_scores,
+)
 from brainit.models.brain_transformer import BrainInteractionTransformer
 
 N_LATENT, N_VOXELS, N_TRAIN, N_TEST, N_STEPS = 16, 32, 300, 100, 60

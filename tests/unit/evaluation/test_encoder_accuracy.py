@@ -77,8 +77,11 @@ def test_only_test_images_with_repeats_averaged(files: Path) -> None:
 
 
 def test_an_encoder_of_other_voxels_is_refused(files: Path) -> None:
-    with pytest.raises(PipelineError, match="an encoder of subj02 with 3 voxels.*'subj02': 2"):
+    with pytest.raises(PipelineError) as error:
         predict(files, "subj02")
+    assert error.value.code == "inconsistent-inputs"
+    assert "subj02" in error.value.expected and "3 voxels" in error.value.expected
+    assert "'subj02': 2" in error.value.found
 
 
 def test_a_subject_s_accuracy_by_part_from_its_files(files: Path) -> None:

@@ -1,6 +1,10 @@
 """Pixel metrics, distances, retrieval and intervals against scipy, scikit-image and plain loops."""
 
+from dataclasses import astuple
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
@@ -8,15 +12,26 @@ from scipy.spatial.distance import correlation as scipy_correlation
 from scipy.stats import pearsonr
 
 from brainit.core.compat import import_torchvision
-from brainit.evaluation.metrics.bootstrap import bootstrap_interval
-from brainit.evaluation.metrics.features import correlation_distances, unit_distances
+from brainit.core.settings import parse_sections
+from brainit.core.streams import numpy_generator
+from brainit.evaluation import score
+from brainit.evaluation.metrics.features import (
+    correlation_distances,
+    cosine_similarities,
+    retrieval_scores,
+    unit_distances,
+)
 from brainit.evaluation.metrics.names import direction_of, metric_name
 from brainit.evaluation.metrics.pixels import (
     pixel_correlations,
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.metrics.retrieval import cosine_similarities, retrieval_scores
+from brainit.evaluation.metrics.statistics import bootstrap_interval, mean_interval
+from brainit.evaluation.tables.build import make_tables
+from brainit.evaluation.tables.records import Results
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
+from brainit.report.data_scaling import interval_by_run
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +160,32 @@ def test_bootstrap_by_loops_leaves_out_nan() -> None:
     found = bootstrap_interval(values, 50, np.random.default_rng(7))
     assert found == pytest.approx(tuple(np.percentile(means, (2.5, 97.5))), abs=1e-12)
     assert np.isnan(bootstrap_interval(np.array([np.nan]), 5, rng)).all()
+
+
+def test_summary_table_and_figure_have_one_interval(tmp_path: Path) -> None:
+    """Two subjects, one image apart: means over subjects of the images that both saw, resampled."""
+    rng = np.random.default_rng(8)
+    ids = {"subj01": np.arange(1, 8), "subj02": np.arange(2, 9)}
+    scores = {subject: rng.normal(size=7) for subject in ids}
+    paths = {f"{subject}/40h/fused": tmp_path / f"{subject}.csv" for subject in ids}
+    for (subject, values), path in zip(scores.items(), paths.values(), strict=True):
+        pd.DataFrame({"nsd_id": ids[subject], "PixCorr": values}).to_csv(path, index=False)
+    settings = parse_sections({"evaluation": {"n_bootstrap": 50}})
+    both = (scores["subj01"][1:] + scores["subj02"][:-1]) / 2
+    draws = numpy_generator(settings.run.seed, "bootstrap", "PixCorr")
+    means = [np.mean(both[draws.integers(6, size=6)]) for _ in range(50)]
+    expected = [both.mean(), *np.percentile(means, (2.5, 97.5)), 6]
+    found = mean_interval(both, "PixCorr", settings)
+    np.testing.assert_allclose(astuple(found), expected, atol=1e-12)
+    images = ImageScores(paths)
+    assert interval_by_run(images, ("subj01", "subj02"), "PixCorr", settings)["40h"] == found
+    (table,) = make_tables(["table1"], Results(images, Summaries({}), {}), settings)
+    row = table.records.query("metric == 'PixCorr' and subjects == 'subj01 subj02'").iloc[0]
+    assert (row["ours"], row["ci_low"], row["ci_high"]) == astuple(found)[:3]
+    own = score.Scores(pd.DataFrame({"PixCorr": scores["subj01"]}), {})
+    summary = score.summarise(own, settings).iloc[0]
+    row = table.records.query("metric == 'PixCorr' and subjects == 'subj01'").iloc[0]
+    assert list(summary[["mean", "ci_low", "ci_high"]]) == list(row[["ours", "ci_low", "ci_high"]])
 
 
 def test_names_and_directions() -> None:

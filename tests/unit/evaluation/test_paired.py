@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from brainit.evaluation.metrics.bootstrap import bootstrap_interval
-from brainit.evaluation.metrics.paired import compare_paired
+from brainit.evaluation.metrics.statistics import bootstrap_interval, compare_paired
 
 
 def test_p_value_is_the_share_of_sign_flips_at_least_as_extreme() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from brainit.evaluation.tables.paper import PaperTable, paper_table, paper_table_names
+from brainit.evaluation.tables.rows import PaperTable, paper_table, paper_table_names
 
 SECTIONS = {
     "table1": "### 3.1 Table 1",

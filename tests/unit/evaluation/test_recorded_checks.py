@@ -16,9 +16,9 @@ from brainit.core.settings import BitSettings, parse_sections
 from brainit.core.streams import numpy_generator
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.trials import TRIAL_COLUMNS
-from brainit.evaluation.checks.check import FAILS, HOLDS
 from brainit.evaluation.checks.cluster_attention import check_contralateral, cluster_attention
 from brainit.evaluation.checks.results import CheckInputs, check_results
+from brainit.evaluation.checks.verdict import FAILS, HOLDS
 from brainit.evaluation.metrics.names import direction_of
 from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
 
@@ -136,5 +136,9 @@ def test_a_cluster_without_voxels_of_one_subject_fails(inputs: CheckInputs, tmp_
 
 def test_a_simulation_is_not_checked_without_its_truth(inputs: CheckInputs) -> None:
     simulated = parse_sections({"nsd": NSD, "run": {"simulation": True}})
-    with pytest.raises(PipelineError, match="the truth of a simulation.*--truth and --card"):
-        check_results(inputs, simulated)
+    for card, absent in ((None, ("--truth", "--card")), (inputs.bit, ("--truth",))):
+        with pytest.raises(PipelineError) as error:
+            check_results(replace(inputs, card=card), simulated)
+        assert error.value.code == "invalid-argument"
+        assert all(flag in error.value.found for flag in absent)
+        assert ("--card" in error.value.found) == (card is None)

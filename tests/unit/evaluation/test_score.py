@@ -13,8 +13,8 @@ from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.recons import write_recons
 from brainit.evaluation import score
-from brainit.evaluation.metrics.null import permutation_two_way
 from brainit.evaluation.metrics.pixels import to_evaluation_size
+from brainit.evaluation.metrics.two_way import permutation_two_way
 from brainit.evaluation.score import evaluate_run, score_images, summarise
 from brainit.features.lpips import Lpips
 
@@ -152,11 +152,26 @@ def test_perfect_reconstructions(pair: tuple[np.ndarray, np.ndarray], settings: 
 def test_refuses_an_unknown_kind_and_a_folder_without_provenance(
     run_folder: Path, settings: Settings
 ) -> None:
-    with pytest.raises(PipelineError, match="expected one of .*found 'best'. Fix"):
+    with pytest.raises(PipelineError) as error:
         evaluate_run(run_folder / "recon", "best", run_folder / "stimuli", None, settings)
+    assert error.value.code == "invalid-argument" and "best" in error.value.found
+    assert all(kind in error.value.fix for kind in ("lowlevel", "semantic", "fused"))
     (run_folder / "recon" / "provenance.json").unlink()
-    with pytest.raises(PipelineError, match="provenance"):
+    with pytest.raises(PipelineError) as error:
         evaluate_run(run_folder / "recon", "fused", run_folder / "stimuli", None, settings)
+    assert "provenance.json" in str(error.value)
+
+
+def test_one_image_has_no_rivals(
+    tmp_path: Path, pair: tuple[np.ndarray, np.ndarray], settings: Settings
+) -> None:
+    images = {"lowlevel": pair[0][:1]}
+    one = np.array([3], dtype=np.int64)
+    write_recons(tmp_path / "recon", one, images, Image.new("RGB", (4, 4)), {"seed": 1})
+    with pytest.raises(PipelineError) as error:
+        evaluate_run(tmp_path / "recon", "lowlevel", tmp_path / "stimuli", None, settings)
+    assert error.value.code == "missing-data" and error.value.found == "1"
+    assert "recon.max_images" in error.value.fix
 
 
 def test_a_run_without_a_generator_has_low_level_scores_alone(
@@ -173,9 +188,11 @@ def test_a_run_without_a_generator_has_low_level_scores_alone(
     whole = evaluate_run(run_folder / "recon", "lowlevel", stimuli, None, settings)
     for own, wanted in zip(found, whole, strict=True):
         pd.testing.assert_frame_equal(own, wanted)
-    expected = "expected fused images, found lowlevel alone. Fix: .* without _lowlevel"
-    with pytest.raises(PipelineError, match=expected):
+    with pytest.raises(PipelineError) as error:
         evaluate_run(alone, "fused", stimuli, None, settings)
+    assert error.value.code == "missing-data" and error.value.where == str(alone)
+    assert "fused" in error.value.expected and "lowlevel" in error.value.found
+    assert "_lowlevel" in error.value.fix
 
 
 def test_perceptual_distance_has_a_column_of_its_own(

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainit.evaluation.checks.check import FAILS, HOLDS, Check, as_table, at_least, within
 from brainit.evaluation.checks.scores import check_scores
-from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
+from brainit.evaluation.checks.verdict import FAILS, HOLDS, Check, as_table, at_least, within
+from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
+from brainit.evaluation.tables.run_scores import Summaries
 
 MID, FINAL, DISTANCE = "net.mid.two_way", "net.final.two_way", "net.final.distance"
 GOOD = {
@@ -43,7 +44,7 @@ def checks_of(
         ]
         pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(path, index=False)
         paths[f"subj01/{name}"] = path
-    return {check.check: check for check in check_scores(Summaries(paths))}
+    return {check.name: check for check in check_scores(Summaries(paths))}
 
 
 def changed(name: str, metric: str, value: float) -> dict[str, dict[str, float]]:

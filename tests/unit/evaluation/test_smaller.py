@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from brainit.core.settings import Settings, parse_sections
-from brainit.evaluation.tables.smaller import other_than_paper, smaller_than_paper
+from brainit.evaluation.tables.notes import different_from_paper, smaller_than_paper
 
 
 def test_the_papers_values_differ_in_nothing() -> None:
-    assert smaller_than_paper(Settings()) == other_than_paper(Settings()) == ()
+    assert smaller_than_paper(Settings()) == different_from_paper(Settings()) == ()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_papers_values_differ_in_nothing() -> None:
 def test_a_smaller_count_is_told(section: str, key: str, value: object, phrase: str) -> None:
     settings = parse_sections({section: {key: value}})
     assert smaller_than_paper(settings) == (phrase,)
-    assert other_than_paper(settings) == ()
+    assert different_from_paper(settings) == ()
 
 
 def test_queries_are_smaller_where_one_layer_has_fewer() -> None:
@@ -53,7 +53,7 @@ def test_any_other_choice_is_told(
     section: str, key: str, value: object, phrase: str | None
 ) -> None:
     settings = parse_sections({section: {key: value}})
-    assert other_than_paper(settings) == (() if phrase is None else (phrase,))
+    assert different_from_paper(settings) == (() if phrase is None else (phrase,))
     assert smaller_than_paper(settings) == ()
 
 
@@ -68,7 +68,7 @@ def test_what_small_gpus_change_is_told(repository: Path, name: str, phrase: str
     base = yaml.safe_load((repository / "config" / "config.yaml").read_text())
     for section, keys in yaml.safe_load((repository / f"config/{name}.yaml").read_text()).items():
         base[section].update(keys)
-    assert other_than_paper(parse_sections(base)) == (phrase,)
+    assert different_from_paper(parse_sections(base)) == (phrase,)
 
 
 def test_a_simulation_is_held_against_nsd() -> None:

@@ -17,14 +17,13 @@ from brainit.evaluation.tables.files import (
     as_html,
     as_latex,
     as_markdown,
+    format_p,
+    format_score,
     write_table_files,
 )
-from brainit.evaluation.tables.image_scores import ImageScores
-from brainit.evaluation.tables.paper import paper_table
 from brainit.evaluation.tables.records import count_training_trials
-from brainit.evaluation.tables.rows import TABLES
-from brainit.evaluation.tables.summaries import Summaries
-from brainit.evaluation.tables.text import format_p, format_score
+from brainit.evaluation.tables.rows import TABLES, paper_table
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
 PAPER_METRICS = ("PixCorr", "SSIM", "Alex(2)", "Alex(5)", "Incep", "CLIP", "Eff", "SwAV")
 
@@ -88,7 +87,7 @@ def test_real_data_have_paper_ours_and_difference(tmp_path: Path) -> None:
     notes = "\n".join(table.notes)
     assert "Not run: Brain-IT, 1 h. Command: snakemake --profile slurm tables" in notes
     assert "Smaller than in the paper: test images 5 (paper: 1,000)." in notes
-    assert "left out" not in notes and "No difference" not in notes
+    assert "paper's subjects" not in notes and "No difference" not in notes
 
 
 def test_a_mean_of_fewer_subjects_than_the_papers_has_no_difference(tmp_path: Path) -> None:
@@ -102,10 +101,10 @@ def test_a_mean_of_fewer_subjects_than_the_papers_has_no_difference(tmp_path: Pa
     block = next(block for block in table.blocks if "mean of subj01, subj02" in block.heading)
     assert block.rows[0][:3] == ("PixCorr ↑", "0.331", "0.396") and block.rows[0][4] == "–"
     notes = "\n".join(table.notes)
-    assert "No difference for a mean that lacks one of the paper's subjects" in notes
+    assert "No difference computed for means that lack one of the paper's subjects" in notes
     assert "Smaller than in the paper: subjects 2 (paper: 4); test images 3" in notes
     row = of_one.records.query("metric == 'PixCorr'").iloc[0]
-    assert row["difference"] == pytest.approx(0.0) and "lacks" not in "\n".join(of_one.notes)
+    assert row["difference"] == pytest.approx(0.0) and "lack one" not in "\n".join(of_one.notes)
 
 
 def test_subjects_that_are_none_of_the_papers(tmp_path: Path) -> None:
@@ -114,13 +113,13 @@ def test_subjects_that_are_none_of_the_papers(tmp_path: Path) -> None:
     both = parse_sections({"nsd": {"evaluated": ["subj01", "subj03"]}})
     table = make_tables(["table1"], results_of(tmp_path, scores, {}), both)[0]
     assert set(table.records["subjects"]) == {"subj01"}
-    assert "Not among the paper's subjects and left out: subj03." in table.notes
+    assert "Left out, not among the paper's subjects: subj03." in table.notes
     alone = parse_sections({"nsd": {"evaluated": ["subj03"]}})
     results = results_of(tmp_path, {"subj03/40h/fused": {"PixCorr": [0.3, 0.4]}}, {})
     table, retrieval = make_tables(["table1", "seeds"], results, alone)
     row = table.records.set_index("metric").loc["PixCorr"]
     assert row["ours"] == pytest.approx(0.35) and np.isnan(row["paper"])
-    assert "Not among the paper's subjects, no difference computed: subj03." in table.notes
+    assert "No difference computed, not among the paper's subjects: subj03." in table.notes
     assert not any("Brain-IT, 40 h" in note for note in table.notes if "Not run" in note)
     assert set(retrieval.records["subjects"]) == {"subj03"}
 
@@ -132,11 +131,11 @@ def test_rows_of_other_subjects_than_the_reference_row_s_are_not_compared(tmp_pa
     }
     table = make_tables(["table1"], results_of(tmp_path, scores, {}), parse_sections({}))[0]
     assert "Brain-IT, 1 h, mean of subj01, subj02" in [block.heading for block in table.blocks]
-    assert not any(block.heading.startswith("Less") for block in table.blocks)
+    assert not any(block.heading.startswith("Difference from") for block in table.blocks)
     del scores["subj02/1h/fused"], scores["subj01/1h/fused"]["SSIM"]
     scores["subj01/15min/fused"] = scores["subj01/40h/fused"]
     table = make_tables(["sessions"], results_of(tmp_path, scores, {}), parse_sections({}))[0]
-    block = next(block for block in table.blocks if block.heading.startswith("Less"))
+    block = next(block for block in table.blocks if block.heading.startswith("Difference from"))
     assert block.columns == ("metric", "transfer, 15 min", "transfer, 1 h")
     cells = {row[0]: row[1:] for row in block.rows}
     assert cells["SSIM ↑"][1] == "–" != cells["PixCorr ↑"][1]
@@ -159,7 +158,7 @@ def test_rows_are_compared_image_by_image(tmp_path: Path) -> None:
         assert semantic[name] == pytest.approx(-0.02)
     assert semantic["p_value"] < 1e-4
     assert rows.loc["low-level only, 40 h", "p_value"] == 1.0
-    block = next(b for b in table.blocks if b.heading.startswith("Less combined, 40 h,"))
+    block = next(b for b in table.blocks if b.heading.startswith("Difference from combined, 40 h,"))
     assert ("PixCorr ↑", "+0.000 (p = 1.000)", "−0.020 (p < 0.001)") in block.rows
 
 
@@ -173,7 +172,7 @@ def test_further_metrics_hold_retrieval_as_the_paper_gives_it(tmp_path: Path) ->
     assert cells["SSIM_RGB ↑"][4] == "−0.072"
     assert "98.8" in as_markdown(table)  # MindEye2's retrieval stands below
     (note,) = [note for note in table.notes if note.startswith("Retrieval among 300 images")]
-    assert "mean of subj01, subj02, subj05, subj07" in note and "do not compare" in note
+    assert "mean of subj01, subj02, subj05, subj07" in note and "not comparable" in note
 
 
 def test_ablations_without_runs_say_what_makes_them(tmp_path: Path) -> None:
@@ -220,7 +219,7 @@ def test_simulation_says_so_and_computes_no_difference(tmp_path: Path) -> None:
         assert table.records[["paper", "difference"]].isna().all(axis=None)
         assert table.records["simulation"].all()
         for text in (as_markdown(table), as_html(table), as_latex(table)):
-            assert "No difference from the paper is" in text
+            assert "no difference is computed" in text.lower()
             assert "Simulation" in text
             assert "DIP iterations 130 (paper: 2,000)" in text
     table = make_tables(["table1"], results, settings)[0]
@@ -270,7 +269,10 @@ def test_training_trials_by_duration(tmp_path: Path) -> None:
         for part in (0, 1, 2)
     ]
     pd.DataFrame(rows, columns=list(TRIAL_COLUMNS)).to_csv(tmp_path / "trials.csv", index=False)
-    counts = count_training_trials({"subj01": tmp_path / "trials.csv"})
+    counts = count_training_trials(
+        {"subj01": tmp_path / "trials.csv"},
+        ("40h", "2h", "1h", "30min", "15min", "1h_scratch", "first2", "40h_k8"),
+    )
     assert {name: counts["subj01", name] for name in ("40h", "2h", "1h", "30min", "15min")} == {
         "40h": 13,
         "2h": 26,
@@ -289,12 +291,17 @@ def test_summaries_average_over_subjects_and_refuse_other_names(tmp_path: Path) 
     found = Summaries(paths)
     score = found.mean("1h", "fused", "PixCorr")
     assert score is not None and score.mean == pytest.approx(0.2)
-    assert score.ci_high == pytest.approx(0.3)
+    assert score.null_mean == pytest.approx(0.5) and score.n_images == 100
     assert found.mean("1h", "fused", "PixCorr", ("subj03",)).mean == pytest.approx(0.3)  # type: ignore[union-attr]
     assert found.mean("40h", "fused", "PixCorr") is None
     assert found.mean("1h", "fused", "Eff") is None
-    with pytest.raises(PipelineError, match="SUBJECT/RUN/KIND"):
-        Summaries({"subj01/1h": tmp_path / "1.csv"})
+    for name in ("subj01/1h", "subj01/1h/best"):
+        with pytest.raises(PipelineError) as error:
+            Summaries({name: tmp_path / "1.csv"})
+        assert error.value.code == "invalid-argument" and error.value.found == name
+    with pytest.raises(PipelineError) as error:
+        Summaries({"subj01/49h/fused": tmp_path / "1.csv"})
+    assert error.value.code == "unknown-name" and error.value.found == "49h"
 
 
 def test_image_scores_join_the_images_that_all_subjects_have(tmp_path: Path) -> None:
@@ -305,8 +312,10 @@ def test_image_scores_join_the_images_that_all_subjects_have(tmp_path: Path) -> 
     assert found is not None and found.to_dict() == {1: pytest.approx(0.3)}
     assert ImageScores(paths).values(("subj01", "subj03"), "1h", "fused", "PixCorr") is None
     assert ImageScores(paths).values(("subj01",), "1h", "fused", "Eff") is None
-    with pytest.raises(PipelineError, match="SUBJECT/RUN/KIND"):
+    with pytest.raises(PipelineError) as error:
         ImageScores({"subj01/1h": tmp_path / "1.csv"})
+    assert error.value.code == "invalid-argument"
     pd.DataFrame({"nsd_id": [3, 3], "PixCorr": [0.3, 0.1]}).to_csv(tmp_path / "1.csv", index=False)
-    with pytest.raises(PipelineError, match="repeated images"):
+    with pytest.raises(PipelineError) as error:
         ImageScores(paths)
+    assert error.value.code == "duplicate-data" and "3" in error.value.found

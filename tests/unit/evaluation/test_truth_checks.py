@@ -11,7 +11,6 @@ from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.streams import numpy_generator
-from brainit.evaluation.checks.check import FAILS, HOLDS
 from brainit.evaluation.checks.cluster_attention import ClusterAttention, check_contralateral
 from brainit.evaluation.checks.clusters import (
     area_agreement,
@@ -21,6 +20,7 @@ from brainit.evaluation.checks.clusters import (
 )
 from brainit.evaluation.checks.nearest_scene import nearest_scenes, scene_labels
 from brainit.evaluation.checks.results import check_difficulty
+from brainit.evaluation.checks.verdict import FAILS, HOLDS
 from brainit.evaluation.encoder import (
     EncoderPredictions,
     share_of_attainable,
@@ -73,8 +73,10 @@ def test_truth_is_matched_by_hemisphere_and_vertex(tmp_path: Path) -> None:
     assert found.prf[:, 0].tolist() == [3.0, 0.0, 2.0]
     assert found.areas == ("a", "b", "c", "d")
     write_voxels(tmp_path / "v.safetensors", np.array([1]), np.array([7]))
-    with pytest.raises(PipelineError, match="1 voxels without truth, the first .1, 7."):
+    with pytest.raises(PipelineError) as error:
         read_voxel_truth(tmp_path, "subj01", tmp_path / "v.safetensors")
+    assert error.value.code == "inconsistent-inputs"
+    assert "1 voxels" in error.value.found and "(1, 7)" in error.value.found
 
 
 def test_card_and_scenes(tmp_path: Path) -> None:
@@ -83,12 +85,17 @@ def test_card_and_scenes(tmp_path: Path) -> None:
     text = json.dumps({str(i): scene_to_dict(scene) for i, scene in enumerate(scenes)})
     (tmp_path / "scenes.json").write_text(text)
     assert read_scenes(tmp_path) == dict(enumerate(scenes))
-    (tmp_path / "card.json").write_text("{")
-    with pytest.raises(PipelineError, match="JSON"):
-        read_card(tmp_path / "card.json")
-    (tmp_path / "card.json").write_text("{}")
-    with pytest.raises(PipelineError, match="card with silent_share"):
-        read_card(tmp_path / "card.json")
+    for content, code in ((None, "missing-file"), ("{", "damaged-file"), ("{}", "wrong-kind")):
+        if content is not None:
+            (tmp_path / "card.json").write_text(content)
+        with pytest.raises(PipelineError) as error:
+            read_card(tmp_path / "card.json")
+        assert error.value.code == code and error.value.where.endswith("card.json")
+    assert "silent_share" in error.value.expected
+    (tmp_path / "scenes.json").write_text('{"0": {"place": "beach"}}')
+    with pytest.raises(PipelineError) as error:
+        read_scenes(tmp_path)
+    assert error.value.code == "wrong-kind"
 
 
 def test_difficulty_holds_and_fails() -> None:
@@ -138,7 +145,7 @@ def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good:
     attributes = {**shared, "n_clusters": N_AREAS, "method": "gmm"}
     write_artifact(clusters, "clusters", {"voxel_cluster": labels.astype(np.int64)}, attributes)
     checks = check_clusters(clusters, encoder, voxels, truths, settings)
-    found = {check.check: check for check in checks}
+    found = {check.name: check for check in checks}
     ami = found["clusters_vs_areas_ami"]
     assert ami.verdict == (HOLDS if is_good else FAILS)
     assert ami.value == pytest.approx(1.0 if is_good else 0.0, abs=0.05)
@@ -148,8 +155,9 @@ def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good:
     profile = found["clusters_area_profile_r"]
     assert profile.verdict == (HOLDS if is_good else FAILS)
     assert profile.null < 0.9
-    with pytest.raises(PipelineError, match="clusters of the voxels"):
+    with pytest.raises(PipelineError) as error:
         check_clusters(clusters, encoder, voxels, truths[::-1], settings)
+    assert error.value.code == "inconsistent-inputs" and "subj01, subj02" in error.value.fix
 
 
 def test_profile_correlation_by_loops() -> None:

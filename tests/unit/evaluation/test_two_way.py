@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from brainit.evaluation.metrics.null import permutation_two_way, shuffled_pairing
-from brainit.evaluation.metrics.two_way import correlation_matrix, row_correlations, two_way_scores
+from brainit.evaluation.metrics.two_way import (
+    correlation_matrix,
+    permutation_two_way,
+    row_correlations,
+    shuffled_pairing,
+    two_way_scores,
+)
 
 
 def by_loops(recons: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Checkpoints of every form give their tensors, and no pickle runs."""
+"""Checkpoints of every format yield their tensors, and no pickle runs."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ RAN: list[str] = []
 
 
 def leave_a_trace(text: str) -> str:
-    """Stand for what a malicious pickle would run."""
+    """Leave a trace, as the code of a malicious pickle would."""
     RAN.append(text)
     return text
 
@@ -131,8 +131,9 @@ def test_a_malicious_pickle_does_not_run_and_is_named(
     path = tmp_path / "bad.pth"
     state = OrderedDict(weight=torch.ones(2), bad=Malicious(call, command))
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(PipelineError, match=rf"{name}.*Fix: "):
+    with pytest.raises(PipelineError) as error:
         read_tensors(path)
+    assert error.value.code == "unsafe-file" and name in error.value.found
     assert not RAN
     assert not trace.exists()
 
@@ -140,8 +141,9 @@ def test_a_malicious_pickle_does_not_run_and_is_named(
 def test_a_call_hidden_in_a_state_is_refused(tmp_path: Path, tree: Tree) -> None:
     tree.blocks[0].kind = Malicious(leave_a_trace, "hidden")  # type: ignore[assignment]
     torch.save(tree, tmp_path / "bad.pth")
-    with pytest.raises(PipelineError, match="leave_a_trace"):
+    with pytest.raises(PipelineError) as error:
         read_tensors(tmp_path / "bad.pth")
+    assert error.value.code == "unsafe-file" and "leave_a_trace" in error.value.found
     assert not RAN
 
 
@@ -153,13 +155,22 @@ def test_harmless_calls_are_not_run_either(tmp_path: Path) -> None:
     assert torch.hub.get_dir() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"a": 1})[:-4]])
-def test_unreadable_files_are_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "damaged-file"),
+        (b"not a checkpoint", "unsafe-file"),
+        (pickle.dumps({"a": 1})[:-4], "unsafe-file"),
+    ],
+)
+def test_unreadable_files_are_refused(tmp_path: Path, content: bytes, code: str) -> None:
     (tmp_path / "x.pth").write_bytes(content)
-    with pytest.raises(PipelineError, match=r"expected .*found .*Fix: "):
+    with pytest.raises(PipelineError, match=r"expected .*found .*Fix: ") as error:
         read_tensors(tmp_path / "x.pth")
-    with pytest.raises(PipelineError, match="found no file"):
+    assert error.value.code == code
+    with pytest.raises(PipelineError) as error:
         read_tensors(tmp_path / "none.pth")
+    assert error.value.code == "missing-file" and error.value.where.endswith("none.pth")
 
 
 def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
@@ -169,5 +180,6 @@ def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
         for entry in old.infolist():
             data = old.read(entry)
             new.writestr(entry.filename, data[:40] if entry.filename.endswith("data/0") else data)
-    with pytest.raises(PipelineError, match="a readable checkpoint"):
+    with pytest.raises(PipelineError) as error:
         read_tensors(tmp_path / "cut.pth")
+    assert error.value.code == "damaged-file"

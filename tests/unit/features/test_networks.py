@@ -1,4 +1,4 @@
-"""The shipped networks: what they promise, against plain definitions."""
+"""The shipped networks against plain definitions."""
 
 from importlib import metadata
 from pathlib import Path
@@ -79,8 +79,10 @@ def test_an_open_clip_whose_tokens_are_before_the_norm_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(metadata, "version", lambda _: "2.23.0")
-    with pytest.raises(PipelineError, match=r"expected version 2.24 or later, found 2.23.0. Fix: "):
+    with pytest.raises(PipelineError) as error:
         load_backbone("semantic_tokens", "demo_openclip")
+    assert error.value.code == "not-installed"
+    assert "2.24" in error.value.expected and error.value.found == "2.23.0"
     monkeypatch.setattr(metadata, "version", lambda _: "10.0.0rc1")
     assert load_backbone("semantic_tokens", "demo_openclip").n_tokens == 64
 
@@ -222,25 +224,39 @@ def test_autoencoder_gives_scenes_back(images: torch.Tensor) -> None:
 
 
 def test_unknown_network_is_refused_with_the_list() -> None:
-    with pytest.raises(PipelineError, match="demo_vgg_bn"):
+    with pytest.raises(PipelineError) as error:
         load_backbone("vgg", "demo_vgg")
-    with pytest.raises(PipelineError, match=MESSAGE):
+    assert error.value.code == "unknown-name" and error.value.where == "features.vgg"
+    assert "demo_vgg_bn" in error.value.expected and "'demo_vgg'" in error.value.found
+    with pytest.raises(PipelineError, match=MESSAGE) as error:
         find_entry("demo_vit", "vgg")
+    assert error.value.code == "unknown-name" and "demo_vit" not in error.value.expected
 
 
 def test_missing_published_weights_name_their_source(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"download.pytorch.org.*527.9 MB"):
+    with pytest.raises(PipelineError) as error:
         load_backbone("vgg", "vgg16_bn", tmp_path)
+    assert error.value.code == "missing-file"
+    assert error.value.where == str(tmp_path / "vgg16_bn.safetensors")
+    for part in ("brainit weights fetch vgg16_bn", "download.pytorch.org", "527.9 MB"):
+        assert part in error.value.fix
 
 
 def test_truncated_and_foreign_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_network(path, nn.Linear(2, 2), {"kind": "vgg"})
-    with pytest.raises(PipelineError, match="'metric' network"):
+    with pytest.raises(PipelineError) as error:
         read_network(path, "metric")
+    assert error.value.code == "wrong-kind"
+    assert "'metric'" in error.value.expected and "'vgg'" in error.value.found
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(PipelineError, match=MESSAGE):
+    with pytest.raises(PipelineError, match=MESSAGE) as error:
         read_network(path, "vgg")
+    assert error.value.code == "damaged-file"
+    path.unlink()
+    with pytest.raises(PipelineError) as error:
+        read_network(path, "vgg")
+    assert error.value.code == "missing-file" and error.value.where == str(path)
 
 
 def test_metric_network_shares_nothing_with_the_decoders() -> None:

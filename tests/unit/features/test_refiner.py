@@ -1,10 +1,12 @@
 """SDXL as the refiner: its text encoders and noise, against golden values and plain functions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.small_sdxl import SMALL_SDXL
 from tests.unit.features.plain_sgm import GROUPS, PlainUnet
 from torch import Tensor
 
@@ -22,25 +24,15 @@ from brainit.features.text_towers import (
     load_clip_l_tower,
     tokenise,
 )
-from brainit.features.unclip import SdxlSize, build_parts
+from brainit.features.unclip import build_parts
 from brainit.features.weights_file import count_parameters
 
 PATH = Path("sdxl.safetensors")
 SMALL_L = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3}
 SMALL_G = {"context_length": 77, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 3}
-SIZE = SdxlSize(
-    image_size=32,
-    channels=(8, 16, 32),
-    transformers=(1, 1, 2),
-    head_width=8,
-    token_width=40,
-    n_tokens=77,
-    size_width=6,
-    pooled_width=24,
-    n_sizes=6,
-    vae_channels=(8, 8, 16, 16),
-    norm_groups=GROUPS,
-)
+WIDTHS = {"token_width": 40, "size_width": 6, "pooled_width": 24, "vae_channels": (8, 8, 16, 16)}
+COUNTS = {"transformers": (1, 1, 2), "n_tokens": 77, "n_sizes": 6, "norm_groups": GROUPS}
+SIZE = replace(SMALL_SDXL, **WIDTHS, **COUNTS)
 CLIP_L = "conditioner.embedders.0.transformer.text_model."
 BIGG = "conditioner.embedders.1.model."
 
@@ -159,16 +151,19 @@ def test_prompts_are_encoded_once_and_the_encoders_are_not_kept(
 
 
 def test_full_size_text_encoders_are_sdxls() -> None:
-    clip_l = build_tower(CLIP_L_TEXT, quick_gelu=True, has_projection=False, embed_dim=768)
-    bigg = build_tower(BIGG_TEXT, quick_gelu=False, has_projection=True, embed_dim=1280)
+    clip_l = build_tower(CLIP_L_TEXT, quick_gelu=True, has_projection=False)
+    bigg = build_tower(BIGG_TEXT, quick_gelu=False, has_projection=True)
     assert count_parameters(clip_l) == 123_060_480
     assert count_parameters(bigg) == 694_659_840
 
 
 def test_missing_names_are_listed(published: dict[str, Tensor]) -> None:
     file = {n: v for n, v in published.items() if "layers.1.self_attn.k_proj.bias" not in n}
-    with pytest.raises(PipelineError, match="resblocks.1.attn.in_proj_bias"):
+    with pytest.raises(PipelineError) as error:
         load_sdxl_refiner(PATH, file, SIZE, (SMALL_L, SMALL_G))
+    assert error.value.code == "wrong-kind"
+    assert "resblocks.1.attn.in_proj_bias" in error.value.found
     file = {n: v for n, v in published.items() if not n.endswith("text_projection")}
-    with pytest.raises(PipelineError, match=r"missing \['text_projection'\].*Fix: "):
+    with pytest.raises(PipelineError) as error:
         load_sdxl_refiner(PATH, file, SIZE, (SMALL_L, SMALL_G))
+    assert error.value.code == "wrong-kind" and "['text_projection']" in error.value.found

@@ -85,7 +85,7 @@ def test_maps_come_back_from_their_tokens() -> None:
 
 
 def test_repeats_and_overlaps_are_averaged() -> None:
-    """A pixel is the mean over every token place that stands for it, written as loops."""
+    """A pixel is the mean over all token entries that hold it, written as loops."""
     layout = VggTokenLayout(*DEMO)
     tokens = torch.randn(1, 565, 64, generator=torch_generator(2, "tokens"))
     found = tokens_to_maps(tokens, layout)
@@ -123,10 +123,15 @@ def test_gradient_flows_back_to_the_maps() -> None:
 def test_maps_that_give_no_tokens_are_refused(
     channels: tuple[int, ...], sizes: tuple[int, ...]
 ) -> None:
-    with pytest.raises(PipelineError, match=r"VGG maps: expected .* found channels"):
+    with pytest.raises(PipelineError) as error:
         VggTokenLayout(channels, sizes)
+    assert error.value.code == "wrong-shape" and "features.vgg" in error.value.fix
+    assert str(channels) in error.value.found and str(sizes) in error.value.found
 
 
 def test_tokens_of_another_network_are_refused() -> None:
-    with pytest.raises(PipelineError, match="expected 565 tokens of width 64"):
+    with pytest.raises(PipelineError) as error:
         tokens_to_maps(torch.zeros(1, 564, 64), VggTokenLayout(*DEMO))
+    assert error.value.code == "wrong-shape"
+    assert "565" in error.value.expected and "564" in error.value.found
+    assert "64" in error.value.expected and "features.vgg" in error.value.fix

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.small_sdxl import SMALL_SDXL as UNET
 from torch import Tensor, nn
 
 from brainit.commands.program import run
@@ -16,7 +17,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings, EncoderSettings
 from brainit.features.dinov2 import DinoSize
 from brainit.features.sgm_names import names_of_unet, to_sgm
-from brainit.features.unclip import SdxlSize, build_parts
+from brainit.features.unclip import build_parts
 from brainit.models.authors.convert import (
     CLUSTERS_FILE,
     ENCODER_FILE,
@@ -32,16 +33,6 @@ from brainit.models.brain_transformer import load_bit
 from brainit.models.voxel_encoder import encoder_from_artifact
 
 BIT_VOXELS = {"subj01": 140, "subj02": 160}
-UNET = SdxlSize(
-    image_size=32,
-    channels=(8, 16, 32),
-    transformers=(1, 1, 1),
-    head_width=8,
-    token_width=12,
-    size_width=4,
-    vae_channels=(4, 4, 4, 4),
-    norm_groups=4,
-)
 
 
 class StandIn(nn.Module):

@@ -82,5 +82,5 @@ def test_foreign_and_damaged_files_are_refused(mlp: BrainMlp, tmp_path: Path) ->
     found = read_artifact(path, "mlp")
     kept = {name: found[name] for name in found.tensors if name != "head.bias"}
     write_artifact(path, "mlp", kept, found.attributes)
-    with pytest.raises(PipelineError, match=r"(?s)weights that fit.*rerun train_bit"):
+    with pytest.raises(PipelineError, match=r"(?s)weights that fit.*rerun train_bit_lowlevel"):
         load_mlp(path)

@@ -14,17 +14,26 @@ from PIL import Image
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init
+from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
 from brainit.data.recons import Recons, read_recons, write_recons
 from brainit.evaluation.checks.cluster_attention import cluster_attention
 from brainit.evaluation.encoder import EncoderPredictions
-from brainit.evaluation.tables.summaries import SUMMARY_COLUMNS, Summaries
+from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.evaluation.truth import VoxelTruth
 from brainit.models.brain_transformer import BrainInteractionTransformer, LoadedBit
 from brainit.report import style
-from brainit.report.attention_figure import draw_attention
-from brainit.report.cluster_figure import draw_clusters_by_area
+from brainit.report.attention_figures import (
+    content_selectivity,
+    draw_attention,
+    draw_attention_cortex,
+    draw_query_attention,
+    draw_selectivity,
+    query_attention,
+)
+from brainit.report.cluster_figures import draw_clusters_by_area, draw_embedding_map
 from brainit.report.cortex import (
     cluster_colours,
     draw_cluster_maps,
@@ -33,17 +42,9 @@ from brainit.report.cortex import (
     surface,
 )
 from brainit.report.data_scaling import draw_data_scaling
-from brainit.report.embedding_figure import draw_embedding_map
-from brainit.report.encoder_figure import draw_encoder_accuracy
+from brainit.report.figures import draw_encoder_accuracy
+from brainit.report.image_grids import draw_first_images, draw_ranked_images, labelled_images
 from brainit.report.learning_curves import draw_learning_curves
-from brainit.report.query_attention import (
-    draw_attention_cortex,
-    draw_query_attention,
-    query_attention,
-)
-from brainit.report.ranked_montage import draw_ranked_montage
-from brainit.report.selectivity_figure import content_selectivity, draw_selectivity
-from brainit.report.subject_montage import draw_montage, labelled_images
 from brainit.simulation.scenes import CONTENTS, Scene, SceneObject
 
 
@@ -75,8 +76,9 @@ def made_up_recons(folder: Path) -> tuple[dict[str, Path], Path]:
     return paths, folder / "stimuli"
 
 
-def made_up_summaries(folder: Path) -> Summaries:
-    paths = {}
+def made_up_scores(folder: Path) -> tuple[ImageScores, Summaries]:
+    paths, images = {}, {}
+    rng = np.random.default_rng(3)
     for number, run in enumerate(("1h_scratch", "1h", "40h")):
         rows = [
             ("PixCorr", 0.3 + 0.2 * number, 0.2 + 0.2 * number, 0.4 + 0.2 * number, 0.05),
@@ -87,7 +89,11 @@ def made_up_summaries(folder: Path) -> Summaries:
         table = table.assign(null_p999=60.0, null_sd=3.0)
         paths[f"subj01/{run}/fused"] = folder / f"{run}.csv"
         table[list(SUMMARY_COLUMNS)].to_csv(folder / f"{run}.csv", index=False)
-    return Summaries(paths)
+        images[f"subj01/{run}/fused"] = folder / f"{run}_images.csv"
+        columns = {name: mean + rng.normal(size=9) for name, mean, *_ in rows}
+        table = pd.DataFrame({"nsd_id": np.arange(9), **columns})
+        table.to_csv(images[f"subj01/{run}/fused"], index=False)
+    return ImageScores(images), Summaries(paths)
 
 
 def made_up_histories(folder: Path) -> dict[str, Path]:
@@ -110,7 +116,8 @@ def draw_all(folder: Path) -> dict[str, Callable[[Path], None]]:
     """Return a function per figure that draws it into a file."""
     recon_paths, stimuli = made_up_recons(folder)
     recons = {name: read_recons(path) for name, path in recon_paths.items()}
-    summaries, histories = made_up_summaries(folder), made_up_histories(folder)
+    (images, summaries), histories = made_up_scores(folder), made_up_histories(folder)
+    settings = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 20}})
     rng = np.random.default_rng(1)
     measured = torch.from_numpy(rng.normal(size=(50, 300)).astype(np.float32))
     noise = torch.from_numpy(rng.normal(size=(50, 300)).astype(np.float32))
@@ -123,9 +130,9 @@ def draw_all(folder: Path) -> dict[str, Callable[[Path], None]]:
     ]
     clusters = 3 * area + rng.integers(0, 3, size=600)
     return {
-        "montage": lambda path: draw_montage(recons, stimuli, path, True),
+        "montage": lambda path: draw_first_images(recons, stimuli, path, True),
         "curves": lambda path: draw_learning_curves(histories, path, True),
-        "scaling": lambda path: draw_data_scaling(summaries, path, True),
+        "scaling": lambda path: draw_data_scaling(images, summaries, path, settings),
         "encoder": lambda path: draw_encoder_accuracy(predictions, ceiling, path, True),
         "clusters": lambda path: draw_clusters_by_area(clusters, truths, path),
         "attention": lambda path: draw_attention(made_up_attention(), "subj01", path, True),
@@ -158,7 +165,7 @@ def draw_maps(
             attention, queries.cluster, "subj01", tables["subj01"], path, True
         ),
         "selectivity": lambda path: draw_selectivity(selectivity, list("fedcba"), "subj01", path),
-        "ranked": lambda path: draw_ranked_montage(
+        "ranked": lambda path: draw_ranked_images(
             "subj01/40h", recons, folder / "scores.csv", stimuli, path, True
         ),
     }
@@ -173,13 +180,13 @@ def small_voxels(rng: np.random.Generator) -> Artifact:
     return Artifact(tensors, {"space": "fsaverage5"})
 
 
-def small_bit() -> tuple[LoadedBit, SubjectFmri, np.ndarray]:
+def small_bit(n_queries: int = 16) -> tuple[LoadedBit, SubjectFmri, np.ndarray]:
     rng = np.random.default_rng(2)
     with seeded_init(0, "bit"):
         model = BrainInteractionTransformer(
             voxel_cluster=torch.from_numpy(rng.integers(0, 6, size=50)),
             n_clusters=6,
-            n_queries=16,
+            n_queries=n_queries,
             out_width=8,
             width=8,
             n_heads=2,
@@ -213,6 +220,17 @@ def test_attention_maps_by_loops() -> None:
             assert found.right_share[c] == pytest.approx(hemisphere[cluster == c].mean())
         else:
             assert np.isnan(found.right_share[c])
+
+
+def test_attention_of_a_foreign_bit_is_refused() -> None:
+    """A subject that the BIT did not train on, and queries that form no square."""
+    bit, fmri, hemisphere = small_bit()
+    with pytest.raises(PipelineError) as error:
+        cluster_attention(bit, replace(fmri, subject="subj05"), hemisphere)
+    assert error.value.code == "inconsistent-inputs" and error.value.expected == "subj05"
+    with pytest.raises(PipelineError) as error:
+        cluster_attention(*small_bit(n_queries=7))
+    assert error.value.code == "wrong-kind" and "7" in error.value.found
 
 
 def test_side_of_a_map_is_left_or_right_of_the_mean() -> None:
@@ -329,21 +347,52 @@ def test_the_refined_row_comes_last_and_only_where_there_is_one(
     monkeypatch.setattr(style.Axes, "text", lambda self, x, y, label, **more: shown.append(label))
     for recons, rows in ((plain, ["low-level", "semantic", "fused"]), (refined, list(labels))):
         shown.clear()
-        draw_montage(recons, stimuli, tmp_path / "montage.png", True)
+        draw_first_images(recons, stimuli, tmp_path / "montage.png", True)
         assert shown == ["seen", *(f"{s}\n{row}" for s in ("subj01", "subj02") for row in rows)]
         shown.clear()
         first = recons["subj01/40h"]
         scores = pd.DataFrame({"nsd_id": first.nsd_id, "PixCorr": range(len(first.nsd_id))})
         scores.to_csv(tmp_path / "s.csv", index=False)
-        draw_ranked_montage(
+        draw_ranked_images(
             "subj01/40h", first, tmp_path / "s.csv", stimuli, tmp_path / "ranked.png", True
         )
         assert shown == ["seen", *rows] and f"of the {rows[-1]} images" in titles[-1]
+
+
+def test_data_scaling_shows_the_subjects_with_most_runs_alone(
+    tmp_path: Path, titles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """subj02 lacks 1 h: its 40 h scores would not be comparable, and are left out of the bars."""
+    scores = {"subj01/1h": 0.2, "subj01/40h": 0.4, "subj02/40h": 0.9, "subj01/40h_k8": 0.7}
+    paths, summaries = {}, {}
+    for number, (name, mean) in enumerate(scores.items()):
+        paths[f"{name}/fused"] = tmp_path / f"{number}.csv"
+        table = pd.DataFrame({"nsd_id": [1, 2], "PixCorr": [mean - 0.1, mean + 0.1]})
+        table.to_csv(paths[f"{name}/fused"], index=False)
+        summaries[f"{name}/fused"] = tmp_path / f"{number}_summary.csv"
+        row = ("PixCorr", mean, mean, mean, 2, "higher", 0.05, np.nan, np.nan)
+        table = pd.DataFrame([row], columns=list(SUMMARY_COLUMNS))
+        table.to_csv(summaries[f"{name}/fused"], index=False)
+    heights: list[float] = []
+    original = style.Axes.bar
+
+    def keep(self: style.Axes, place: float, height: float, **options: object) -> object:
+        heights.append(height)
+        return original(self, place, height, **options)
+
+    monkeypatch.setattr(style.Axes, "bar", keep)
+    settings = parse_sections({"evaluation": {"n_bootstrap": 20}})
+    images = ImageScores(paths)
+    draw_data_scaling(images, Summaries(summaries), tmp_path / "scaling.png", settings)
+    assert heights == pytest.approx([0.2, 0.4])
+    assert "subj01" in titles[0] and "subj02" not in titles[0]
 
 
 def test_scores_of_other_images_are_refused(tmp_path: Path) -> None:
     paths, stimuli = made_up_recons(tmp_path)
     pd.DataFrame({"nsd_id": [1], "PixCorr": [0.5]}).to_csv(tmp_path / "s.csv", index=False)
     recons = read_recons(paths["subj01/40h"])
-    with pytest.raises(PipelineError, match="scores of the 3 images"):
-        draw_ranked_montage("subj01/40h", recons, tmp_path / "s.csv", stimuli, tmp_path / "p", True)
+    with pytest.raises(PipelineError) as error:
+        draw_ranked_images("subj01/40h", recons, tmp_path / "s.csv", stimuli, tmp_path / "p", True)
+    assert error.value.code == "inconsistent-inputs" and error.value.where.endswith("s.csv")
+    assert "3 images of subj01/40h" in error.value.expected and "1 images" in error.value.found

@@ -16,11 +16,10 @@ from brainit.core.settings import parse_sections
 from brainit.evaluation.tables.rows import EVERY_TABLE, title_of
 from brainit.report import browser, html
 from brainit.report.browser import image_browser
-from brainit.report.captions import CAPTIONS
-from brainit.report.content import citations
+from brainit.report.captions import CAPTIONS, run_label
+from brainit.report.content import citations, missing_entries
 from brainit.report.html import ReportInputs, make_report
-from brainit.report.missing import not_run
-from brainit.report.ranking import best_median_worst, ranked, ranking_metric, run_label
+from brainit.report.ranking import best_median_worst, ranked, ranking_metric
 from brainit.report.timing import cost_rows, duration, read_costs
 
 REAL = parse_sections({})
@@ -40,7 +39,7 @@ def test_report_is_one_file_with_everything(inputs: ReportInputs) -> None:
     assert report.count("data:image/png;base64,iVBOR") == 2
     assert "Compare each column" in report and 'alt="Figure of_mine"' in report
     assert "31.25" in report and "1,400" in report and "77" in report
-    assert "may be compared" in report.replace("\n", " ")
+    assert '<p class="note"><strong>Simulation.</strong>' in report
     digest = json.loads((inputs.recons["subj01/40h"] / "provenance.json").read_text())["sha256"]
     assert digest["recons.h5"][:16] in report and "f" * 16 in report
     assert "2:10 min" in report and "700 MB" in report
@@ -63,7 +62,10 @@ def test_report_shows_the_settings_that_it_was_told(inputs: ReportInputs) -> Non
 
 
 def test_report_lists_all_that_was_not_run(inputs: ReportInputs) -> None:
-    found = {entry.title: entry for entry in not_run([inputs.stimuli.parent / "table1"], [], REAL)}
+    found = {
+        entry.title: entry
+        for entry in missing_entries([inputs.stimuli.parent / "table1"], [], REAL)
+    }
     titles = [title_of(name) for name in EVERY_TABLE]
     assert list(found) == [*titles, *(f"Figure: {c.title}" for c in CAPTIONS.values())]
     assert found[titles[0]].rows == ("Brain-IT, 1 h",), "the 40 h row was run"
@@ -75,7 +77,7 @@ def test_report_lists_all_that_was_not_run(inputs: ReportInputs) -> None:
     assert commands["Figure: Semantic selectivity of clusters"].endswith("truth of a simulation")
     report = make_report(inputs, SIMULATED)
     section = report.split('<section id="not-run">')[1].split("</section>")[0]
-    shown = not_run([inputs.stimuli.parent / "table1"], ["montage", "of_mine"], SIMULATED)
+    shown = missing_entries([inputs.stimuli.parent / "table1"], ["montage", "of_mine"], SIMULATED)
     assert section.count("<tr>") == 1 + len(shown) == len(found)
     assert "Seen and reconstructed" not in section
     assert section.count("<code>make demo-full</code>") == len(EVERY_TABLE) - 3
@@ -106,8 +108,25 @@ def test_figures_and_images_of_a_simulation_say_so(inputs: ReportInputs) -> None
 def test_report_refuses_missing_figures(inputs: ReportInputs) -> None:
     for path in inputs.figures.iterdir():
         path.unlink()
-    with pytest.raises(PipelineError, match="run make_figures"):
+    with pytest.raises(PipelineError) as error:
         make_report(inputs, SIMULATED)
+    assert error.value.code == "missing-file" and "make_figures" in error.value.fix
+
+
+def test_report_names_a_missing_table_and_a_damaged_provenance(inputs: ReportInputs) -> None:
+    record = inputs.recons["subj01/40h"] / "provenance.json"
+    table = inputs.tables[0]
+    text = table.read_text()
+    table.unlink()
+    with pytest.raises(PipelineError) as error:
+        make_report(inputs, SIMULATED)
+    assert error.value.code == "missing-file" and error.value.where == str(table)
+    assert "make_table" in error.value.fix
+    table.write_text(text)
+    record.write_text("{")
+    with pytest.raises(PipelineError) as error:
+        make_report(inputs, SIMULATED)
+    assert error.value.where == str(record) and "gather_reconstructions" in error.value.fix
 
 
 def test_browser_shows_every_scored_image(inputs: ReportInputs) -> None:
@@ -190,8 +209,9 @@ def test_costs_of_steps(inputs: ReportInputs) -> None:
 def test_a_foreign_benchmark_file_is_refused(inputs: ReportInputs) -> None:
     assert inputs.benchmarks is not None
     (inputs.benchmarks / "download.tsv").write_text("other\n1\n")
-    with pytest.raises(PipelineError, match="columns"):
+    with pytest.raises(PipelineError) as error:
         make_report(inputs, SIMULATED)
+    assert error.value.where.endswith("download.tsv") and "max_rss" in str(error.value)
 
 
 def test_citations_are_those_of_the_citation_file(repository: Path) -> None:

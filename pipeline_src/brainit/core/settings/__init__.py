@@ -18,8 +18,6 @@ from brainit.core.settings.data import (
     LabSettings,
     ModelsSettings,
     NsdSettings,
-    PathSettings,
-    RunSettings,
     SimulationSettings,
 )
 from brainit.core.settings.models import (
@@ -37,6 +35,7 @@ from brainit.core.settings.models import (
     SynthesisSettings,
     TransferSettings,
 )
+from brainit.core.settings.run import PathSettings, RunSettings
 
 __all__ = [
     "AblationSettings",

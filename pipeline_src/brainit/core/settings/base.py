@@ -1,4 +1,4 @@
-"""What the sections of the settings share: strictness, common types, and untold keys."""
+"""Base class of the settings' sections, which knows undeclared keys, and their common types."""
 
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,10 +15,10 @@ Kind = TypeVar("Kind", bound="Section")
 
 
 class Section(BaseModel):
-    """A section of the settings: frozen, strict, unknown keys refused.
+    """Base class of a section: frozen, strict, refuses unknown keys.
 
-    A section told to a step holds only the keys that its rule passes; to read another raises
-    `PipelineError`, so that no step takes the paper's value for one that the user changed.
+    In a step, a section holds only the keys that the step's rule passes. Reading another key raises
+    `PipelineError`, so that no step uses the paper's value of a key that the user changed.
     """
 
     model_config = ConfigDict(

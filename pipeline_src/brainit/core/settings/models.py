@@ -1,4 +1,4 @@
-"""Settings of what is trained, reconstructed and scored.
+"""Settings of the models, their training, the reconstruction and the evaluation.
 
 Sources: P = paper, C = released code.
 """
@@ -10,68 +10,68 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 from brainit.core.settings.base import Duration, Positive, Rate, Section, Share, can_check
 
 FiveCounts = Annotated[tuple[Positive, ...], Field(min_length=5, max_length=5)]
-"""One for each of VGG's five taps."""
+"""One number for each of VGG's five taps."""
 
 
 class EncoderSettings(Section):
     """The universal voxel encoder (arXiv 2406.12179)."""
 
     feature_width: Positive = 128
-    """Width of each tapped layer's projection."""
+    """Width to which the features of each tapped layer are projected."""
     voxel_width: Positive = 256
     """Width of a voxel embedding."""
     adapter_rank: Positive = 7
-    """Rank of the low-rank residual after every block."""
+    """Rank of the low-rank adapter after each block."""
     adapter_alpha: Rate = 0.01
-    """Scale of the adapters is alpha / rank."""
+    """The adapters are scaled by alpha / rank."""
     dropout: Share = 0.25
-    """Dropout after the spatial attention."""
+    """Dropout rate after the spatial attention."""
     loss: Literal["mse_minus_tenth_cosine", "tenth_mse_minus_cosine"] = "mse_minus_tenth_cosine"
-    """MSE - 0.1 cos (C) or 0.1 MSE - 0.9 cos (quoted from the encoder paper)."""
+    """MSE - 0.1 cos (C) or 0.1 MSE - 0.9 cos (from the encoder's paper)."""
     voxels_per_example: Positive = 5000
-    """Random voxels of the image's subject per example."""
+    """Voxels of the image's subject drawn per example."""
     batch: Positive = 32
-    """Images per step."""
+    """Images per optimiser step."""
     epochs: Positive = 30
-    """At most this many epochs."""
+    """Maximum number of epochs."""
     lr: Rate = 1.0e-3
-    """Adam (amsgrad) learning rate."""
+    """Learning rate of Adam (amsgrad)."""
     plateau_patience: int = Field(default=4, ge=0)
-    """Epochs without progress before the rate falls tenfold."""
+    """Epochs without improvement before the learning rate falls tenfold."""
     plateau_threshold: Rate = 3.0e-3
-    """Least absolute progress of the validation score."""
+    """Smallest change of the validation score that counts as improvement."""
     max_shift_px: int = Field(default=3, ge=0)
     """Largest random shift of a training image, in pixels of the backbone's input."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What it computes in, its weights in float32; auto: bfloat16 on a GPU, float32 on a CPU."""
+    """Autocast dtype, with float32 weights; auto: bfloat16 on a GPU, float32 on a CPU."""
     transfer_epochs: Positive = 30
-    """Epochs for a new subject's voxel embeddings, fixed, without validation (C)."""
+    """Epochs for the voxel embeddings of a new subject, without validation (C)."""
 
 
 class ClusterSettings(Section):
     """Voxel-to-cluster map (P 3.1)."""
 
     method: Literal["gmm", "coordinates", "atlas"] = "gmm"
-    """gmm on encoder embeddings; coordinates: on 3-D positions; atlas: a parcellation (T2)."""
+    """gmm: of voxel embeddings; coordinates: GMM of 3-D positions; atlas: a parcellation (T2)."""
     atlas: str = ""
-    """Annotation files on fsaverage for the method atlas, with {hemisphere} (lh, rh), {store}."""
+    """Annotation files (fsaverage) of the atlas; may contain {hemisphere} (lh, rh) and {store}."""
     n_clusters: Positive = 128
-    """Number of functional clusters."""
+    """Number of clusters."""
     covariance: Literal["full", "diag", "spherical", "tied"] = "full"
-    """Covariance of each Gaussian."""
+    """Form of the Gaussians' covariances."""
     max_fit_voxels: Positive | None = None
-    """Fit on a random subsample of this size and predict all; None fits on all voxels."""
+    """Fit on a random subsample of this many voxels; null means all."""
     max_iterations: Positive = 100
-    """EM iterations at most."""
+    """Maximum number of EM iterations."""
     new_voxel: Literal["nearest_voxel", "gmm"] = "nearest_voxel"
-    """Cluster of a new subject's voxel: that of its nearest base voxel (C), or the GMM's own."""
+    """Cluster of a new subject's voxel: of the nearest training voxel (C), or by the GMM."""
 
 
 class SynthesisSettings(Section):
     """Predicted fMRI for the external images (P 4, D.1)."""
 
     enabled: bool = True
-    """False trains without external images (T1)."""
+    """False: train without external images (T1)."""
     batch: Positive = 64
     """Images per forward pass."""
 
@@ -80,64 +80,64 @@ class BitSettings(Section):
     """Size of the Brain Interaction Transformer (P 4)."""
 
     width: Positive = 512
-    """Width of voxel and cluster embeddings and of the brain tokens."""
+    """Width of voxel embeddings, cluster embeddings and brain tokens."""
     n_heads: Positive = 8
-    """Heads of the self- and cross-attention."""
+    """Attention heads of self- and cross-attention."""
     n_blocks: Positive = 5
-    """Pairs of self- and cross-attention after the first cross-attention."""
+    """Blocks of self- and cross-attention after the first cross-attention."""
 
 
 class Stage1Settings(Section):
     """Training of the semantic BIT (P D.1, D.2).
 
-    The low-level one has these keys too.
+    The low-level BIT has these keys too.
     """
 
     batch: Positive = 128
-    """Examples per step."""
+    """Examples per optimiser step."""
     epochs: Positive = 60
-    """Epochs at most (P 60; C up to 75); the best on validation is kept."""
+    """Maximum number of epochs (P 60; C up to 75); the best on validation is kept."""
     lr: Rate = 5.0e-4
-    """AdamW learning rate."""
+    """Learning rate of AdamW."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW weight decay."""
+    """Weight decay of AdamW."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 15.0
-    """Epochs of the cubic ramp of the rate's factor from 1e-3 to 1."""
+    """Epochs of the cubic warm-up of the learning rate, from a factor of 1e-3 to 1."""
     plateau_patience: int = Field(default=5, ge=0)
-    """Epochs without progress before the rate falls tenfold."""
+    """Epochs without improvement before the learning rate falls tenfold."""
     plateau_threshold: Rate = 1.0e-3
-    """Least absolute progress of the validation loss."""
+    """Smallest change of the validation loss that counts as improvement."""
     min_lr: Rate = 1.0e-7
-    """Training stops below this rate."""
+    """Training stops when the learning rate falls below this."""
     voxels_per_example: Positive = 15000
     """Voxels drawn per example (P D.1)."""
     voxel_sampling: Literal["with_replacement", "without_replacement"] = "with_replacement"
-    """Draws with replacement are used as a set (C)."""
+    """Drawing of voxels; with replacement, duplicates are dropped (C)."""
     external_per_real: Annotated[float, Field(ge=0)] | None = None
-    """External examples per real one and epoch; None visits every external image once."""
+    """External examples per real example and epoch; null means each external image once."""
 
 
 class LowlevelSettings(Stage1Settings):
     """Training of the low-level BIT (P D.1, D.2)."""
 
     batch: Positive = 64
-    """Examples per step, the pool of the InfoNCE."""
+    """Examples per optimiser step; InfoNCE takes its negatives from them."""
     queries_per_layer: FiveCounts = (512, 512, 128, 64, 16)
-    """Positions drawn per VGG layer and image."""
+    """Positions drawn per image in each VGG layer."""
     decoder: Literal["bit", "mlp"] = "bit"
-    """mlp: one hidden layer of `mlp_width` in the BIT's place (T5)."""
+    """mlp: an MLP with one hidden layer instead of the BIT (T5)."""
     mlp_width: Positive = 1000
-    """Hidden width of that MLP (P T5)."""
+    """Hidden width of the MLP (P T5)."""
     loss: Literal["infonce", "mse"] = "infonce"
-    """Loss of the tokens (T5 has mse); the semantic BIT's is always L2."""
+    """Loss of the tokens (T5 also uses mse); the semantic BIT always uses L2."""
     similarity: Literal["dot", "cosine"] = "dot"
-    """InfoNCE logits: raw dot products (C), or cosine over `temperature`."""
+    """InfoNCE logits: dot products (C), or cosine similarities divided by `temperature`."""
     temperature: Rate = 0.07
-    """Temperature of the cosine variant."""
+    """Temperature of the cosine similarity."""
     calibration: Literal["none", "affine"] = "none"
-    """affine: per-layer map of predicted to true VGG tokens, by least squares on validation."""
+    """affine: map predicted to true VGG tokens per layer, by least squares on validation."""
     logit_rows: Positive = 2048
-    """Rows of logits held at a time by the streaming InfoNCE."""
+    """Rows of InfoNCE logits in memory at a time."""
 
 
 class JointSettings(Section):
@@ -148,25 +148,25 @@ class JointSettings(Section):
     accumulation: Positive = 4
     """Forward passes per optimiser step (effective batch 64)."""
     processes: Positive = 1
-    """Processes, a GPU each, that share the passes of a step; divides joint.accumulation."""
+    """Processes, one GPU each, that share the passes of a step; must divide joint.accumulation."""
     epochs: Positive = 10
-    """Epochs over the real data (with the external mix of stage 1)."""
+    """Epochs over the real data (with external images as in stage 1)."""
     max_steps: Positive | None = None
-    """Stop after this many optimiser steps; None means no bound."""
+    """Maximum number of optimiser steps; null means no limit."""
     lr: Rate = 1.0e-5
     """Learning rate."""
     warmup_steps: int = Field(default=1000, ge=0)
-    """Linear warm-up."""
+    """Optimiser steps of the linear warm-up of the learning rate."""
     offset_noise: Annotated[float, Field(ge=0)] = 0.04
-    """Standard deviation of the per-channel noise offset."""
+    """Standard deviation of the noise offset of each latent channel."""
     unconditional_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of examples whose tokens are the unconditional ones, for guidance (ours, not P)."""
+    """Share of examples with unconditional tokens, for classifier-free guidance (not in P)."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    """adafactor keeps a row and a column per matrix instead of AdamW's two moments (small GPUs)."""
+    """adafactor needs less memory: factored second moments, no first moments (small GPUs)."""
     unet_weights: Literal["all", "cross_attention"] = "all"
-    """cross_attention: only its keys and values of the tokens are trained (small GPUs, not P)."""
+    """cross_attention: train only the U-Net's token keys and values (small GPUs, not P)."""
     gradient_checkpointing: bool = True
-    """Compute the U-Net's activations again in backward instead of keeping them (C)."""
+    """Recompute the U-Net's activations in the backward pass instead of storing them (C)."""
 
     @model_validator(mode="after")
     def _check_processes(self, info: Any) -> "JointSettings":
@@ -174,34 +174,35 @@ class JointSettings(Section):
         if can_compare and self.accumulation % self.processes:
             raise ValueError(
                 f"joint.processes {self.processes} does not divide joint.accumulation"
-                f" {self.accumulation}: at a batch of {self.batch} each needs the same passes"
+                f" {self.accumulation}, so processes would run different numbers of passes of"
+                f" joint.batch {self.batch}"
             )
         return self
 
 
 class TransferSettings(Section):
-    """A new subject: only its voxel embeddings are trained (P 5.3, D.4)."""
+    """Transfer to a new subject, which trains only voxel embeddings (P 5.3, D.4)."""
 
     durations: tuple[Duration, ...] = ("1h",)
     """Amounts of the new subject's data: 15min, 30min, 450trials, or sessions: 1h, 2h, ... 39h."""
     short_durations: tuple[Duration, ...] = ("15min", "30min")
-    """Amounts that the first subject alone is also decoded from (T7)."""
+    """Further amounts for the first subject of nsd.transfer (T7)."""
     further_durations: tuple[Duration, ...] = ("450trials", "2h", "5h", "10h")
-    """The same, only for `everything`: the paper's count of trials, and sessions (data scaling)."""
+    """Further amounts for the data-scaling table (only for `everything`); 450trials is P's."""
     epochs: Positive = 50
     """Epochs of each BIT (C)."""
     lr: Rate = 5.0e-4
-    """AdamW learning rate of stage 1."""
+    """Learning rate of AdamW in stage 1."""
     external_per_real: Annotated[float, Field(ge=0)] = 3.0
-    """External examples per real one and epoch (C: 3)."""
+    """External examples per real example and epoch (C: 3)."""
     joint_epochs: int = Field(default=200, ge=0)
     """Epochs of stage 2 (C)."""
     joint_lr: Rate = 1.0e-5
     """Learning rate of stage 2."""
     joint_max_steps: Positive | None = None
-    """Stop stage 2 after this many optimiser steps; None means no bound."""
+    """Maximum number of optimiser steps of stage 2; null means no limit."""
     scratch: bool = False
-    """Also train everything on the new subject's hour alone, as a baseline."""
+    """Also train all models on the new subject's hour alone, as a baseline."""
 
 
 class DipSettings(Section):
@@ -210,13 +211,13 @@ class DipSettings(Section):
     iterations: Positive = 2000
     """Optimiser steps (P 2,000; C 1,800)."""
     lr: Rate = 1.0e-3
-    """Adam learning rate (C)."""
+    """Learning rate of Adam (C)."""
     size: Positive = 224
     """Side of the network's output in pixels (C 224; P 112)."""
     input_depth: Positive = 32
     """Channels of the input noise."""
     width: Positive = 128
-    """Channels of each scale."""
+    """Channels at each scale."""
     n_scales: Positive = 3
     """Scales of the U-Net."""
     skip_channels: Positive = 2
@@ -224,58 +225,58 @@ class DipSettings(Section):
     input_noise: Rate = 0.1
     """Scale of the uniform input noise."""
     noise_std: Annotated[float, Field(ge=0)] = 1.0 / 30.0
-    """Deviation of the regularising noise, new at each step."""
+    """Standard deviation of the regularising noise, drawn anew at each step."""
     ema: Share = 0.99
     """Decay of the moving average of the outputs."""
     chunk: Positive = 16
-    """Images optimised at once; results do not depend on how chunks are spread over jobs."""
+    """Images optimised at a time; how chunks are divided among jobs does not change results."""
 
 
 class ReconSettings(Section):
     """Diffusion sampling and fusion (P 3.3, D.3)."""
 
     n_steps: Positive = 50
-    """Steps of the schedule (C 50; P says 38)."""
+    """Sampling steps of the generator (C 50; P says 38)."""
     start_step: int = Field(default=14, ge=0)
-    """Schedule step at which the low-level image enters (P D.3)."""
+    """Sampling step that starts from the noised low-level image (P D.3)."""
     guidance: float = Field(default=5.0, ge=0)
-    """Classifier-free guidance scale (C)."""
+    """Scale of classifier-free guidance (C)."""
     contrast: Rate = 0.8
-    """Contrast about mid-grey after the unCLIP (C); 1 switches it off."""
+    """Factor of the contrast around mid-grey after the unCLIP (C); 1 leaves it unchanged."""
     refiner_steps: Positive = 25
-    """Steps of the refiner's schedule (C)."""
+    """Sampling steps of the refiner (C)."""
     refiner_start: int = Field(default=17, ge=0)
-    """Step at which an image enters the refiner: the last 9 of 26 noise levels, 8 steps (C)."""
+    """Sampling step that starts from the image: the last 9 of 26 noise levels, 8 steps (C)."""
     batch: Positive = 16
     """Images per sampler call."""
     n_shards: Positive = 1
-    """Jobs over which the test images are spread."""
+    """Jobs among which the test images are divided."""
     max_images: Positive | None = None
-    """Reconstruct only the first test images; None means all."""
+    """Reconstruct only this many test images, the first; null means all."""
 
 
 class EvaluationSettings(Section):
     """Metrics (P 5.2; MindEye2's protocol)."""
 
     eval_size: Positive = 224
-    """Side to which both images are resized first (C 224; MindEye2 256)."""
+    """Side in pixels to which both images are resized first (C 224; MindEye2 256)."""
     pixel_size: Positive = 425
-    """Side at which PixCorr and SSIM are computed."""
+    """Side in pixels at which PixCorr and SSIM are computed."""
     n_bootstrap: Positive = 1000
-    """Resamples of the 95 % interval."""
+    """Bootstrap resamples of the 95 % intervals."""
     n_permutations: Positive = 1000
-    """Permutations of the null distribution."""
+    """Permutations of the null distributions."""
     retrieval_pool: Positive = 300
-    """Images of each retrieval trial."""
+    """Candidate images of each retrieval trial."""
 
 
 class SeedSettings(Section):
-    """Rows that `everything` repeats with other seeds: mean and spread stand beside them."""
+    """Table rows that `everything` repeats with other seeds, to show mean and spread."""
 
     values: tuple[int, ...] = ()
-    """Seeds of BITs, stage 2 and sampling; encoder, clusters and data keep the run's one."""
+    """Seeds of BITs, stage 2 and sampling; encoder, clusters and data keep run.seed."""
     rows: tuple[str, ...] = ("main",)
-    """What is repeated: main, the full run, and names of ablations."""
+    """Rows to repeat: main (the full run) or names of ablations."""
 
 
 VARIANT_NAME = r"^(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
@@ -283,7 +284,7 @@ Overlay = dict[str, dict[str, Any]] | None
 
 
 class AblationSettings(RootModel[dict[str, Overlay]]):
-    """Ablations: name -> section -> the settings in which it differs; null: not run."""
+    """Ablations: name -> section -> changed settings; null skips the ablation."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -1,1 +1,1 @@
-"""Downloads: resumed, retried, checked, from a folder, a web server or an S3 bucket."""
+"""Fetch files from a folder, a web server or an S3 bucket: resumed, retried and checked."""

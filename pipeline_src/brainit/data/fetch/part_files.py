@@ -1,57 +1,73 @@
-"""A remote file that is not whole yet, and beside it a note of the version that it is of."""
+"""A partly downloaded file: its bytes, a note of the remote version, and its pieces.
+
+Several connections share a large file: each asks for one piece by its range. A file without pieces
+grows from its first byte on.
+"""
 
 import json
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from brainit.core.errors import PipelineError
 from brainit.core.files import write_text
-from brainit.data.fetch.threads import Stopped
+from brainit.data.fetch.remote import (
+    RangeError,
+    RemoteStream,
+    TransientError,
+    is_strong,
+    open_remote,
+)
+from brainit.data.fetch.threads import Stopped, run_all
 
 PIECE_BYTES = 32 << 20
-"""Bytes that one connection asks for at a time where several share a file."""
+"""Bytes of one request where several connections share a file."""
 
-Tell = Callable[[int], None]
-"""Is told how many bytes have come since it was last called; negative where they were given up."""
+ProgressCallback = Callable[[int], None]
+"""Called with the bytes received since its last call; negative where received bytes are lost."""
 
 
 class PartFile:
-    """The bytes that are there of one version of a file.
+    """The bytes of one version of a remote file that are on the disk so far.
 
-    They are its first ones, or so many of each piece where `pieces` has entries. Its transfer ends
-    when `stop` is set.
+    Without `pieces` these are its first bytes; otherwise `pieces` counts the first bytes of each
+    piece. The transfer ends when `stop` is set.
     """
 
-    def __init__(self, url: str, target: Path, tell: Tell, stop: threading.Event) -> None:
-        self.url, self.tell, self.stop = url, tell, stop
+    def __init__(
+        self, url: str, target: Path, on_bytes: ProgressCallback, stop: threading.Event
+    ) -> None:
+        self.url, self.on_bytes, self.stop = url, on_bytes, stop
         self.path = target.with_name(f".{target.name}.part")
         self.note = target.with_name(f".{target.name}.part.json")
         self.etag: str | None = None
         self.n_bytes: int | None = None
         self.pieces: list[int] = []
-        """Bytes that are there of each piece."""
+        """Received bytes of each piece."""
         self._lock = threading.Lock()
 
     @property
-    def n_there(self) -> int:
-        """Bytes that are there."""
+    def n_received(self) -> int:
+        """Bytes on the disk."""
         if self.pieces:
             return sum(self.pieces)
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def go_on(self) -> None:
-        """Raise `Stopped` where the transfer is to end."""
+    def raise_if_stopped(self) -> None:
+        """Raise `Stopped` once `stop` is set."""
         if self.stop.is_set():
             raise Stopped(self.url)
 
-    def length(self, number: int) -> int:
-        """Return the bytes of a whole piece."""
+    def piece_length(self, number: int) -> int:
+        """Return the number of bytes of a complete piece."""
         assert self.n_bytes is not None
         return min(PIECE_BYTES, self.n_bytes - number * PIECE_BYTES)
 
-    def find(self) -> None:
-        """Take over what an earlier run left; a part of unknown origin is given up."""
+    def load(self) -> None:
+        """Continue the part of an earlier run; delete a part without a matching note."""
         try:
             noted = json.loads(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -62,10 +78,10 @@ class PartFile:
             return
         self.etag, self.n_bytes = noted["etag"], noted.get("n_bytes")
         self.pieces = noted.get("pieces", [])
-        self.tell(self.n_there)
+        self.on_bytes(self.n_received)
 
     def begin(self, etag: str | None, n_bytes: int | None, is_split: bool) -> None:
-        """Note the version that is fetched; where it `is_split`, no byte of it is there yet."""
+        """Note the remote version; with `is_split` start with empty pieces."""
         self.etag, self.n_bytes = etag, n_bytes
         if is_split and n_bytes is not None:
             self.pieces = [0] * -(-n_bytes // PIECE_BYTES)
@@ -73,7 +89,7 @@ class PartFile:
         self.save()
 
     def save(self) -> None:
-        """Note what is there, once it is on the disk."""
+        """Flush the bytes to the disk, then write the note."""
         with self._lock:
             noted = {
                 "url": self.url,
@@ -86,12 +102,70 @@ class PartFile:
                 os.fsync(handle.fileno())
             write_text(self.note, json.dumps(noted))
 
-    def give_up(self) -> None:
-        """Delete what is there."""
-        self.tell(-self.n_there)
+    def discard(self) -> None:
+        """Delete the received bytes and report them as lost."""
+        self.on_bytes(-self.n_received)
         self._remove()
 
     def _remove(self) -> None:
         self.etag, self.n_bytes, self.pieces = None, None, []
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
+
+
+def is_worth_splitting(stream: RemoteStream) -> bool:
+    """Return whether a file is large and has a strong ETag, which identifies its version."""
+    n_bytes = stream.n_bytes or 0
+    return n_bytes >= 2 * PIECE_BYTES and is_strong(stream.etag)
+
+
+def fetch_pieces(part: PartFile, n_connections: int) -> None:
+    """Fetch the missing bytes of all pieces over `n_connections`; the first failure ends all.
+
+    Raises the errors of `open_remote`, `RangeError` where the server ignores ranges or the file
+    changed, and `Stopped` once `part.stop` is set. Received bytes stay and are noted.
+    """
+    is_over = threading.Event()
+    missing = [k for k, n_received in enumerate(part.pieces) if n_received < part.piece_length(k)]
+    calls = [partial(_fetch_unless_over, part, number, is_over) for number in missing]
+    try:
+        run_all(calls, n_connections, is_over, patience_s=None)
+    finally:
+        # On a full disk the note cannot be written: the next run repeats the pieces in flight.
+        with suppress(PipelineError, OSError):
+            part.save()
+
+
+def _fetch_unless_over(part: PartFile, number: int, is_over: threading.Event) -> None:
+    if is_over.is_set():
+        return
+    try:
+        _fetch_piece(part, number, is_over)
+    except BaseException:
+        is_over.set()
+        raise
+
+
+def _fetch_piece(part: PartFile, number: int, is_over: threading.Event) -> None:
+    first, length = number * PIECE_BYTES, part.piece_length(number)
+    start = first + part.pieces[number]
+    with open_remote(part.url, start, part.etag, first + length - 1) as stream:
+        if (stream.etag, stream.n_bytes) != (part.etag, part.n_bytes):
+            raise RangeError(f"the file changed between two requests (ETag {stream.etag})")
+        if stream.offset != start:
+            raise RangeError("the server ignores ranges")
+        with part.path.open("r+b") as handle:
+            handle.seek(start)
+            for block in stream.blocks:
+                wanted = block[: length - part.pieces[number]]
+                handle.write(wanted)
+                handle.flush()  # another thread may write the note now: count only written bytes
+                part.pieces[number] += len(wanted)
+                part.on_bytes(len(wanted))
+                part.raise_if_stopped()
+                if is_over.is_set() or part.pieces[number] == length:
+                    break
+    if part.pieces[number] == length:
+        part.save()
+    elif not is_over.is_set():
+        raise TransientError(f"the connection broke in piece {number} of {len(part.pieces)}")

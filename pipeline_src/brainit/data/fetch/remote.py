@@ -1,7 +1,7 @@
-"""Objects of a web server (http, https) or an S3 bucket (s3), any range of bytes, anonymously.
+"""Read any byte range of a file on a web server (http, https) or in an S3 bucket, anonymously.
 
-Both kinds are answered in one form, `RemoteStream`, and refuse in one form: `PipelineError` where
-asking again is of no use (403, 404), `TransientError` where it may be (5xx, broken connections).
+Both give a `RemoteStream`. Refusals (403, 404) raise `PipelineError`; failures that a retry may
+mend (5xx, broken connections) raise `TransientError`.
 """
 
 from collections.abc import Iterator
@@ -17,32 +17,33 @@ import requests
 from brainit.core.errors import PipelineError
 
 BLOCK_BYTES = 1 << 16
-"""Bytes read at a time: a slow transfer that is told to end looks up after so many."""
+"""Bytes read at a time; a transfer checks its `stop` event after each block."""
 _TIMEOUT_S = (10.0, 60.0)
 _FINAL: dict[int, tuple[str, str]] = {
-    HTTPStatus.UNAUTHORIZED: ("an open file", "use a source that needs no account"),
+    HTTPStatus.UNAUTHORIZED: (
+        "a public file",
+        "set paths.source to a server that needs no account",
+    ),
     HTTPStatus.FORBIDDEN: (
-        "a file that is open to you",
-        "the server denies it: the file is not public, or not to you; check paths.source",
+        "a file that you may read",
+        "set paths.source to a server that grants you access",
     ),
-    HTTPStatus.NOT_FOUND: (
-        "a file",
-        "there is no such file at this source; check paths.source and nsd.betas_version",
-    ),
-    HTTPStatus.GONE: ("a file", "it was removed from this source; check paths.source"),
+    HTTPStatus.NOT_FOUND: ("a file", "correct paths.source or nsd.betas_version"),
+    HTTPStatus.GONE: ("a file", "set paths.source to a server that still has the file"),
 }
+"""Expectation and fix of the refusals that a retry cannot mend, by status."""
 
 
 class TransientError(Exception):
-    """A transfer failed in a way that may pass: the caller tries again."""
+    """A transfer failed in a way that a retry may mend."""
 
 
 @dataclass(frozen=True)
 class RemoteStream:
-    """An answer: which bytes follow and of which version of the file.
+    """A response: blocks of bytes, and the version of the file (`etag`).
 
-    `offset` is the first byte that follows, 0 where the server ignored the wish or the file is
-    another one by now. `n_bytes` is the whole file's size, None where the server does not say.
+    `offset` is the position of the first byte, 0 where the server ignored the range or the file
+    changed. `n_bytes` is the size of the whole file, None where the server does not state it.
     """
 
     offset: int
@@ -55,11 +56,11 @@ class RemoteStream:
 def open_remote(
     url: str, offset: int = 0, etag: str | None = None, last: int | None = None
 ) -> Iterator[RemoteStream]:
-    """Open `url` from byte `offset` on if it is still of version `etag`, else from 0 on.
+    """Open `url` at byte `offset` if its version is still `etag`, else at byte 0.
 
-    `last` is the last byte wanted, None for all; a server that ignores ranges sends more. Raises
-    `PipelineError` for another scheme and for refusals, `RangeError` where the version or the range
-    is not to be had, `TransientError` for the rest.
+    `last` is the last byte to read, None for all; a server that ignores ranges sends more. Raises
+    `PipelineError` for another scheme and for refusals, `RangeError` where the server lacks this
+    version or range, `TransientError` for other failures.
     """
     span = None if not offset and last is None else f"bytes={offset}-{'' if last is None else last}"
     scheme = urlsplit(url).scheme
@@ -70,14 +71,20 @@ def open_remote(
         with _open_s3(url, span, etag) as stream:
             yield stream
     else:
-        raise PipelineError(url, "an https://, http:// or s3:// address", f"{scheme}://", "use one")
+        raise PipelineError(
+            url,
+            "an https://, http:// or s3:// address",
+            f"{scheme}://",
+            "begin paths.source with https://, http:// or s3://, or give a local folder",
+            code="invalid-setting",
+        )
 
 
 def _refusal(url: str, status: int, reason: str) -> Exception:
     if status not in _FINAL:
         return TransientError(f"HTTP {status} {reason}")
     expected, fix = _FINAL[status]
-    return PipelineError(url, expected, f"HTTP {status} {reason}", fix)
+    return PipelineError(url, expected, f"HTTP {status} {reason}", fix, code="network")
 
 
 @contextmanager
@@ -99,11 +106,11 @@ def _open_http(url: str, span: str | None, etag: str | None) -> Iterator[RemoteS
 
 
 class RangeError(TransientError):
-    """What the server has does not fit the part at hand: another version, or no such range."""
+    """The server has another version of the file, or not this range."""
 
 
 def is_strong(etag: str | None) -> TypeGuard[str]:
-    """Return whether equal tags mean equal bytes (RFC 9110, 8.8.1)."""
+    """Return whether equal ETags mean equal bytes (RFC 9110, 8.8.1)."""
     return etag is not None and not etag.startswith("W/")
 
 
@@ -111,23 +118,23 @@ def _http_stream(response: requests.Response) -> RemoteStream:
     length = response.headers.get("Content-Length")
     offset, n_bytes = 0, int(length) if length is not None else None
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
-        offset, n_bytes = _part_of(response.headers.get("Content-Range", ""))
+        offset, n_bytes = _parse_content_range(response.headers.get("Content-Range", ""))
     blocks = response.iter_content(BLOCK_BYTES)
     return RemoteStream(offset, n_bytes, response.headers.get("ETag"), blocks)
 
 
-def _part_of(content_range: str) -> tuple[int, int | None]:
-    """Return first byte and whole size that a header like `bytes 100-199/200` states."""
+def _parse_content_range(content_range: str) -> tuple[int, int | None]:
+    """Return first byte and whole size from a header such as `bytes 100-199/200`."""
     span, _, total = content_range.rpartition("/")
     first = span.removeprefix("bytes ").partition("-")[0]
     if not first.isdigit():
-        raise TransientError(f"a part whose Content-Range is {content_range!r}")
+        raise TransientError(f"a response with Content-Range {content_range!r}")
     return int(first), int(total) if total.isdigit() else None
 
 
 @lru_cache(maxsize=1)
 def _s3_client() -> Any:
-    """Return an anonymous client; AWS_ENDPOINT_URL names another server than Amazon's."""
+    """Return an anonymous client of Amazon's server or the one of AWS_ENDPOINT_URL."""
     import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -147,18 +154,19 @@ def _open_s3(url: str, span: str | None, etag: str | None) -> Iterator[RemoteStr
     from botocore.exceptions import BotoCoreError, ClientError
 
     parts = urlsplit(url)
-    wish: dict[str, str] = {} if span is None else {"Range": span}
-    if span is not None and etag is not None:
-        wish["IfMatch"] = etag
+    request: dict[str, str] = {"Bucket": parts.netloc, "Key": parts.path.lstrip("/")}
+    if span is not None:
+        request["Range"] = span
+        if etag is not None:
+            request["IfMatch"] = etag
     try:
-        answer = _s3_client().get_object(Bucket=parts.netloc, Key=parts.path.lstrip("/"), **wish)
-        is_part = "ContentRange" in answer
-        offset, n_bytes = (
-            _part_of(answer["ContentRange"]) if is_part else (0, answer["ContentLength"])
-        )
-        with closing(answer["Body"]) as body:
+        response = _s3_client().get_object(**request)
+        offset, n_bytes = 0, response["ContentLength"]
+        if "ContentRange" in response:
+            offset, n_bytes = _parse_content_range(response["ContentRange"])
+        with closing(response["Body"]) as body:
             blocks = body.iter_chunks(BLOCK_BYTES)
-            yield RemoteStream(offset, n_bytes, answer["ETag"], blocks)
+            yield RemoteStream(offset, n_bytes, response["ETag"], blocks)
     except ClientError as error:
         status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
         if status in (

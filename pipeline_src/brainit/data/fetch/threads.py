@@ -1,4 +1,4 @@
-"""Several transfers at a time: the first failure, or an interruption, ends them all at once."""
+"""Run several transfers at once; the first failure or an interruption ends all."""
 
 import time
 from collections import deque
@@ -10,11 +10,11 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 PATIENCE_S = 1.0
-"""Time for the others to end by themselves: a server that sends nothing must hold nobody up."""
+"""Wait for the other calls after a failure: a silent server must not delay the error."""
 
 
 class Stopped(Exception):
-    """A transfer was told to end. What has come by then stays."""
+    """A transfer ended because its `stop` event was set. Received bytes stay."""
 
 
 def run_all(
@@ -23,11 +23,11 @@ def run_all(
     stop: Event,
     patience_s: float | None = PATIENCE_S,
 ) -> list[Item]:
-    """Return what the calls return, so many at a time.
+    """Return the results of the calls, in their order; `n_threads` run at a time.
 
-    The first exception of a call, or one in the caller's own thread, sets `stop`, at which the
-    calls are to end. It is raised when they have, or after `patience_s` (None: however long it
-    takes): a call under way then ends with the program at the latest.
+    The first exception of a call, or one in the caller's thread, sets `stop`; the calls must watch
+    it. The exception is raised once all calls have ended, or after `patience_s` (None: no limit).
+    Calls that are still running then end with the program at the latest.
     """
     futures: list[Future[Item]] = [Future() for _ in calls]
     waiting = deque(zip(calls, futures, strict=True))
@@ -56,6 +56,7 @@ def _work(
     stop: Event,
     errors: list[BaseException],
 ) -> None:
+    """Run waiting calls until none is left or `stop` is set."""
     while waiting and not stop.is_set():
         try:
             call, future = waiting.popleft()

@@ -1,1 +1,1 @@
-"""Subjects of a lab: folder layout, checks, preparation, importers of published recordings."""
+"""A lab's own subjects: folder layout, check, preparation; importers of published recordings."""

@@ -1,7 +1,8 @@
-"""A lab's folder turned into the files that NSD's preparation makes for one of its subjects.
+"""Turn a lab's folder into the files that the NSD steps make for one of NSD's subjects.
 
-Betas are z-scored per session like NSD's and kept as float16 single trials; images go into a store
-of the subject's own, whose rows are its `nsd_id`.
+Betas are z-scored per session, as NSD's, and stored as single trials in float16. Images go into the
+subject's own store; their row there is their `nsd_id`. Validation images are drawn from the
+training images, unless the trial table names some.
 """
 
 import json
@@ -18,14 +19,17 @@ from brainit.core.artifacts import write_artifact, write_table
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, release_pages, write_text
 from brainit.core.progress import progress
-from brainit.core.settings import Settings
+from brainit.core.settings import NsdSettings, Settings
 from brainit.core.shards import write_rows
+from brainit.core.streams import numpy_generator
+from brainit.data import splits
 from brainit.data.image_files import square
-from brainit.data.lab import layout as layout
-from brainit.data.lab.ceiling import lab_ceiling, write_lab_ceiling
+from brainit.data.lab import layout
 from brainit.data.lab.check import require_valid, used_columns
-from brainit.data.lab.trials import image_names, pipeline_trials
+from brainit.data.lab.layout import image_names, split_of_trials
+from brainit.data.noise_ceiling import N_REPEATS, PooledCeiling, pooled_ceiling
 from brainit.data.trials import write_trials
+from brainit.data.voxels import write_voxels
 from brainit.data.zscore import zscore_session
 
 logger = logging.getLogger(__name__)
@@ -33,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabOutputs:
-    """Files to write: the NSD steps' files of a subject, its images and their names by row."""
+    """Output files of a subject: those of the NSD steps, its images and their names by row."""
 
     trials: Path
     images: Path
@@ -48,7 +52,7 @@ class LabOutputs:
 def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: LabOutputs) -> None:
     """Check the folder and write all files of `subject`, each whole or not at all.
 
-    Raises `PipelineError` that lists every fault of the folder.
+    Raises one `PipelineError` with every fault of the folder.
     """
     require_valid(folder)
     images = layout.LabImages(folder)
@@ -67,12 +71,36 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     betas, voxels = layout.open_betas(folder), layout.read_voxels(folder)
     columns = np.flatnonzero(used_columns(betas.shape[1], voxels))
     write_lab_betas(outputs.betas, betas, columns, trials, settings.nsd.zscore)
-    ceiling = lab_ceiling(np.load(outputs.betas, mmap_mode="r", allow_pickle=False), trials)
-    given = _column(voxels, "noise_ceiling", columns, np.nan).astype(np.float32)
-    write_lab_ceiling(outputs.ceiling, outputs.ceiling_summary, subject, given, ceiling)
-    known = np.where(np.isfinite(given), given, ceiling.percent).astype(np.float32)
-    write_lab_voxels(outputs.voxels, subject, voxels, columns, known)
+    ceiling = pooled_ceiling(np.load(outputs.betas, mmap_mode="r", allow_pickle=False), trials)
+    given = _voxel_column(voxels, "noise_ceiling", columns, np.nan).astype(np.float32)
+    _write_ceiling(outputs.ceiling, outputs.ceiling_summary, subject, given, ceiling)
+    percent = np.where(np.isfinite(given), given, ceiling.percent).astype(np.float32)
+    _write_voxels(outputs.voxels, subject, voxels, columns, percent)
     write_text(outputs.summary, _summary(subject, settings.nsd.zscore, trials, betas, columns))
+
+
+def pipeline_trials(
+    table: pd.DataFrame, names: list[str], subject: str, nsd: NsdSettings, seed: int
+) -> pd.DataFrame:
+    """Return the pipeline's trial table (`data.trials`); `nsd_id` is the index into `names`.
+
+    No image is shared with another subject. Where the table has no validation trials,
+    `nsd.validation_share` of the training images become validation images.
+    """
+    row_of = {name: row for row, name in enumerate(names)}
+    trials = table[["trial", "session", "run"]].astype(np.int64)
+    trials["trial_in_session"] = trials.groupby("session").cumcount()
+    trials["nsd_id"] = table["image"].map(row_of).astype(np.int64)
+    trials["repeat"] = trials.groupby("nsd_id").cumcount()
+    trials["is_shared"] = False
+    trials["split"] = split_of_trials(table)
+    is_train = trials["split"] == "train"
+    if not (trials["split"] == "val").any():
+        generator = numpy_generator(seed, "validation", subject)
+        own: NDArray[np.int64] = np.unique(trials.loc[is_train, "nsd_id"].to_numpy(np.int64))
+        validation = splits.validation_images(own, nsd.validation_share, generator)
+        trials.loc[is_train & trials["nsd_id"].isin(validation), "split"] = "val"
+    return trials
 
 
 def write_lab_betas(
@@ -82,10 +110,10 @@ def write_lab_betas(
     trials: pd.DataFrame,
     zscore: str,
 ) -> None:
-    """Write the z-scores (.npy, float16, trials x used columns), one session in memory at a time.
+    """Write z-scores (.npy, float16, trials x used columns), one session in memory at a time.
 
-    `zscore` is all_trials or training_trials, the trials whose mean and deviation (ddof 0) are
-    used. Raises `PipelineError` for a session with fewer than two of them.
+    `zscore` names the trials that give mean and deviation (ddof 0): all_trials or training_trials.
+    Raises `PipelineError` for a session with fewer than two of them.
     """
     shape = (len(betas), len(columns))
     with atomic_path(path) as partial:
@@ -100,6 +128,7 @@ def write_lab_betas(
                     "at least 2 training trials for the z-score",
                     f"{is_reference.sum()}",
                     "set nsd.zscore: all_trials",
+                    code="missing-data",
                 )
             index = rows["trial"].to_numpy()
             values = np.asarray(betas[index][:, columns], dtype=np.float32)
@@ -109,43 +138,61 @@ def write_lab_betas(
         out.flush()
 
 
-def write_lab_voxels(
+def _write_ceiling(
+    path: Path, summary: Path, subject: str, given: NDArray[np.float32], pooled: PooledCeiling
+) -> None:
+    """Write contract `noise_ceiling` and its table of one row; `given` is NaN where not given."""
+    tensors = {"published": given, "recomputed": pooled.percent}
+    write_artifact(path, "noise_ceiling", tensors, {"subject": subject, "n_repeats": N_REPEATS})
+    row = {
+        "subject": subject,
+        "median_published_pct": _finite_median(given),
+        "median_recomputed_pct": _finite_median(pooled.percent),
+        "n_voxels": len(given),
+        "n_images_repeated": pooled.n_images,
+    }
+    write_table(summary, pd.DataFrame([row]))
+
+
+def _finite_median(values: NDArray[np.float32]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else np.nan
+
+
+def _write_voxels(
     path: Path,
     subject: str,
     voxels: pd.DataFrame | None,
     columns: NDArray[np.int64],
     noise_ceiling: NDArray[np.float32],
 ) -> None:
-    """Write the voxel table (contract `voxels`) of the used columns.
+    """Write the voxel table of the used columns.
 
-    `vertex` is as given or the column of the betas, `hemisphere` -1 and the position NaN where not
-    given. The space is surface where vertices are given, else volume.
+    Without `voxels.csv`, or without one of its columns, `vertex` is the column of the betas,
+    `hemisphere` -1 and the position NaN. The space is a surface where vertices are given.
     """
     is_surface = voxels is not None and "vertex" in voxels
     number = np.arange(columns.max() + 1)[columns]
-    vertex = _column(voxels, "vertex", columns, 0) if is_surface else number
-    position = [_column(voxels, name, columns, np.nan) for name in layout.POSITION_COLUMNS]
-    write_artifact(
+    vertex = _voxel_column(voxels, "vertex", columns, 0) if is_surface else number
+    position = [_voxel_column(voxels, name, columns, np.nan) for name in layout.POSITION_COLUMNS]
+    write_voxels(
         path,
-        "voxels",
+        subject,
         {
             "vertex": vertex.astype(np.int64),
-            "hemisphere": _column(voxels, "hemisphere", columns, -1).astype(np.int64),
+            "hemisphere": _voxel_column(voxels, "hemisphere", columns, -1).astype(np.int64),
             "position_mm": np.stack(position, axis=1).astype(np.float32),
             "noise_ceiling": noise_ceiling,
         },
-        {
-            "subject": subject,
-            "space": "lab surface" if is_surface else "lab volume",
-            "mask": layout.VOXELS if voxels is not None and "in_mask" in voxels else "all",
-            "n_dropped_nan": 0,
-        },
+        space="lab surface" if is_surface else "lab volume",
+        mask=layout.VOXELS if voxels is not None and "in_mask" in voxels else "all",
     )
 
 
-def _column(
+def _voxel_column(
     voxels: pd.DataFrame | None, name: str, columns: NDArray[np.int64], default: float
 ) -> NDArray[Any]:
+    """Return a column of `voxels.csv` at the used columns of the betas, or the default."""
     if voxels is None or name not in voxels:
         return np.full(len(columns), default)
     return voxels[name].to_numpy()[columns]
@@ -158,6 +205,7 @@ def _summary(
     betas: NDArray[np.floating[Any]],
     columns: NDArray[np.int64],
 ) -> str:
+    """Return the JSON text of the summary."""
     content = {
         "subject": subject,
         "n_trials": len(trials),

@@ -1,1 +1,1 @@
-"""The Natural Scenes Dataset: paths, terms, download, design, betas, masks (paper section 5.1)."""
+"""The Natural Scenes Dataset: terms, download, design, masks and betas (paper section 5.1)."""

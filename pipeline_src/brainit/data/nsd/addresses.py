@@ -1,4 +1,7 @@
-"""Where NSD's terms and its data access agreement stand, and what users cite."""
+"""Addresses of NSD's terms and data access agreement, and the paper to cite.
+
+A file without imports: `brainit doctor` reads it before any package is installed.
+"""
 
 AGREEMENT_FORM = "https://forms.gle/xue2bCdM9LaFNMeb7"
 TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"  # codespell:ignore slite

@@ -1,4 +1,4 @@
-"""Where a subject's masked voxels lie and NSD's ncsnr there, on fsaverage or in its own volume."""
+"""Mask, positions and NSD's ncsnr of a subject's voxels, on fsaverage or in its own volume."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ from brainit.data.nsd.volume import VolumeMask, read_volume_mask
 Mask = VoxelMask | VolumeMask
 
 _FARTHEST_MM = 1000.0
-"""No vertex of a brain is farther from the origin."""
+"""Limit of plausible coordinates."""
 
 
 def anatomy_keys(nsd: NsdSettings, subjects: Sequence[str]) -> list[str]:
-    """Return the keys of NSD's files that give masks, positions and ncsnr of the subjects."""
+    """Return the keys of NSD's files with the masks, positions and ncsnr of the subjects."""
     if nsd.space == volume.SPACE:
         keys = [nsd_paths.volume_ncsnr(subject, nsd.betas_version) for subject in subjects]
         if nsd.mask != "files":
@@ -39,14 +39,18 @@ def anatomy_keys(nsd: NsdSettings, subjects: Sequence[str]) -> list[str]:
 def subject_mask(
     nsd_root: Path, subject: str, nsd: NsdSettings, mask_files: Sequence[Path] = ()
 ) -> Mask:
-    """Read the mask of the settings for `subject`; `mask_files` where it is `files`.
+    """Read the mask of `subject` that the settings name; `mask_files` for `nsd.mask: files`.
 
-    Raises `PipelineError` for unreadable or empty regions and for another number of files.
+    Raises `PipelineError` for unreadable or empty regions and for a wrong number of files.
     """
     n_files = len(nsd.mask_files)
     if len(mask_files) != n_files:
         raise PipelineError(
-            "--mask-files", f"{n_files} files", f"{len(mask_files)}", "give nsd.mask_files in order"
+            "--mask-files",
+            f"{n_files} files",
+            f"{len(mask_files)}",
+            "pass one --mask-files per entry of nsd.mask_files, in their order",
+            code="invalid-argument",
         )
     if nsd.space == volume.SPACE:
         path = mask_files[0] if n_files else nsd_root / nsd_paths.volume_roi(subject, nsd.mask)
@@ -57,9 +61,9 @@ def subject_mask(
 
 
 def published_ncsnr(nsd_root: Path, subject: str, version: str, mask: Mask) -> NDArray[np.float32]:
-    """Return NSD's ncsnr at the masked voxels (NaN where NSD has none).
+    """Return NSD's ncsnr at the masked voxels, NaN where NSD has none.
 
-    Raises `PipelineError` for an unreadable file or one of another surface or volume.
+    Raises `PipelineError` for an unreadable file or another surface or volume than the mask's.
     """
     if isinstance(mask, VolumeMask):
         path = nsd_root / nsd_paths.volume_ncsnr(subject, version)
@@ -73,10 +77,11 @@ def published_ncsnr(nsd_root: Path, subject: str, version: str, mask: Mask) -> N
 
 
 def positions(nsd_root: Path, mask: Mask) -> NDArray[np.float32]:
-    """Return the place of each masked voxel in mm, of axes (voxels, xyz).
+    """Return the position of each masked voxel in mm, of axes (voxels, xyz).
 
-    On fsaverage its vertex of the pial surface, in a volume its centre by the ROI's affine. Raises
-    `PipelineError` for an unreadable surface or one of another number of vertices.
+    On fsaverage this is the vertex of the pial surface, in a volume the voxel's centre by the ROI's
+    affine. Raises `PipelineError` for an unreadable surface or another number of vertices than the
+    mask's.
     """
     if isinstance(mask, VolumeMask):
         return mask.position_mm
@@ -87,20 +92,29 @@ def positions(nsd_root: Path, mask: Mask) -> NDArray[np.float32]:
             vertices = nib.freesurfer.read_geometry(path)[0]
         except (OSError, ValueError, IndexError) as error:
             raise PipelineError(
-                path, "a FreeSurfer surface", str(error), "delete it and rerun download"
+                path,
+                "a FreeSurfer surface",
+                str(error),
+                "delete it and rerun download",
+                code="damaged-file",
             ) from error
         if len(vertices) != mask.n_vertices[hemisphere]:
             raise PipelineError(
                 path,
                 f"{mask.n_vertices[hemisphere]} vertices as the mask {mask.name}",
                 f"{len(vertices)}",
-                "use the surface and masks of the same fsaverage",
+                "delete the surface and the labels and rerun download, so that both are fsaverage",
+                code="inconsistent-inputs",
             )
-        places = vertices[mask.vertices_of(hemisphere)]
-        if not (np.abs(places) < _FARTHEST_MM).all():
-            found = "other numbers in the mask"
+        position_mm = vertices[mask.vertices_of(hemisphere)]
+        if not (np.abs(position_mm) < _FARTHEST_MM).all():
+            found = "larger or non-finite coordinates in the mask"
             raise PipelineError(
-                path, f"places within {_FARTHEST_MM} mm", found, "delete it and rerun download"
+                path,
+                f"coordinates within {_FARTHEST_MM} mm",
+                found,
+                "delete it and rerun download",
+                code="bad-values",
             )
-        parts.append(places.astype(np.float32))
+        parts.append(position_mm.astype(np.float32))
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Where a subject's betas are, and the values of one session at a mask's voxels."""
+"""Read one session of a subject's betas at the masked voxels, from any source."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.core.settings import NsdSettings
-from brainit.data.fetch.sources import local_file, opened
+from brainit.data.fetch.sources import local_file, source_files
 from brainit.data.nsd import masks, mgh
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd import volume as volume_betas
@@ -21,7 +21,7 @@ from brainit.data.nsd.volume import VolumeMask
 
 @dataclass(frozen=True)
 class BetaSource:
-    """Where the betas of a subject are and what is done with them."""
+    """The source, mask, settings and work folder of a subject's betas."""
 
     subject: str
     root: str
@@ -30,24 +30,24 @@ class BetaSource:
     work: Path
 
     def keys(self, session: int) -> list[str]:
-        """Return NSD's keys of a session's betas: both hemispheres, or one volume."""
+        """Return NSD's keys of a session: both hemispheres, or one volume."""
         return nsd_paths.session_betas(self.subject, self.nsd, session)
 
     def signature(self, session: int) -> list[list[str | int]]:
-        """Return what tells one version of a session's files from another."""
+        """Return what identifies the version of a session's files."""
         if is_remote(self.root):
             return [[self.root, key] for key in self.keys(session)]
         files = [(key, local_file(self.root, key).stat()) for key in self.keys(session)]
-        return [[self.root, key, found.st_size, found.st_mtime_ns] for key, found in files]
+        return [[self.root, key, stat.st_size, stat.st_mtime_ns] for key, stat in files]
 
     def read(self, session: int, n_trials: int) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Read the volume or both hemispheres at the mask's voxels, of axes (trials, voxels).
+        """Return the betas at the mask's voxels (trials, voxels), and a record of the files.
 
-        Returns also a digest of trials by file, and what was downloaded. Raises `PipelineError` as
-        the readers, and for a file of another surface or trial count.
+        The record holds a digest of trials by file (`trials_sha256`) and the downloads (`fetched`).
+        Raises the readers' `PipelineError`, and one for another surface or trial count.
         """
         mask, keys = self.mask, self.keys(session)
-        with opened(self.root, keys, self.work, self.nsd.connections) as files:
+        with source_files(self.root, keys, self.work, self.nsd.connections) as files:
             paths = [file.path for file in files]
             fetched = [asdict(file.fetched) for file in files if file.fetched is not None]
             if isinstance(mask, VolumeMask):
@@ -56,8 +56,8 @@ class BetaSource:
             else:
                 values = _read_surfaces(paths, mask, n_trials)
                 digests = [mgh.digest_of_trials(path) for path in paths]
-        seen: dict[str, Any] = {"trials_sha256": dict(zip(keys, digests, strict=True))}
-        return values, seen | ({"fetched": fetched} if fetched else {})
+        record: dict[str, Any] = {"trials_sha256": dict(zip(keys, digests, strict=True))}
+        return values, record | ({"fetched": fetched} if fetched else {})
 
 
 def _read_surfaces(paths: Sequence[Path], mask: VoxelMask, n_trials: int) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
-"""Betas of one subject: masked, z-scored within the session, single trials in float16 (paper 5.1).
+"""Prepare a subject's betas: masked, z-scored per session, single trials in float16 (paper 5.1).
 
-Voxels that are not finite in any session are dropped and counted, as for the Algonauts mask.
-Repeats stay apart; they are averaged at use (`data.fmri`).
+Voxels with a NaN or infinite value in any session are dropped and counted, as for the Algonauts
+mask. Repeats are kept; loaders average them (`data.fmri`).
 
-Differs from the paper: its code sets NaN to 0; here such voxels are left out.
+Differs from the paper: its code sets NaN to 0; here such voxels are dropped.
 """
 
 import json
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
 from brainit.core.settings import NsdSettings
@@ -26,6 +25,7 @@ from brainit.data.nsd.beta_source import BetaSource
 from brainit.data.nsd.sessions import SessionBetas, prepare_sessions
 from brainit.data.nsd.terms import require_terms
 from brainit.data.trials import read_trials
+from brainit.data.voxels import write_voxels
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,12 @@ def prepare_betas(
     nsd: NsdSettings,
     mask_files: Sequence[Path] = (),
 ) -> "PreparedBetas":
-    """Mask and normalise every session of `subject`, read from `source` one at a time.
+    """Mask and z-score every session of `subject`, read from `source` one at a time.
 
-    `work` keeps finished sessions, so that the same call continues after an interruption. Raises
+    `work` keeps finished sessions: after an interruption the same call continues. Raises
     `PipelineError` where NSD's terms are not accepted (before any request), where mask, trials,
-    surface or volume, noise ceiling and betas disagree, and where real NSD is not as published.
+    surface or volume, noise ceiling and betas disagree, and where real NSD differs from its
+    published counts.
     """
     require_terms(nsd, source, work)
     mask = subject_mask(nsd_root, subject, nsd, mask_files)
@@ -59,7 +60,11 @@ def prepare_betas(
     is_dropped = np.any([session.is_invalid for session in sessions], axis=0)
     if is_dropped.all():
         raise PipelineError(
-            f"{subject}", "voxels finite in every session", "none", "fetch its betas again"
+            subject,
+            "voxels that are finite in every session",
+            "none",
+            f"delete {work / subject} and, if local, download the betas in paths.source again",
+            code="bad-values",
         )
     if is_nsd:
         published.check_kept(subject, nsd, mask, ~is_dropped)
@@ -68,7 +73,7 @@ def prepare_betas(
 
 
 class PreparedBetas:
-    """Prepared sessions of one subject, ready to be written."""
+    """The prepared sessions of one subject, with its voxels."""
 
     def __init__(
         self,
@@ -96,7 +101,7 @@ class PreparedBetas:
             session.path.with_suffix(".json").unlink()
 
     def _write_betas(self, path: Path) -> None:
-        """Write the .npy session by session, so that one session is in memory at a time."""
+        """Write the .npy with one session in memory at a time."""
         shape = (self.n_trials, int(self.is_kept.sum()))
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         with atomic_path(path) as partial, partial.open("wb") as handle:
@@ -107,25 +112,23 @@ class PreparedBetas:
 
     def _write_voxels(self, path: Path) -> None:
         mask = self.source.mask
-        is_rated = np.isfinite(self.ncsnr)
-        if not is_rated.all():
-            logger.warning("%d kept voxels have no ncsnr: ceiling 0", (~is_rated).sum())
-        ceiling = ceiling_percent(np.where(is_rated, self.ncsnr, 0), {N_REPEATS: 1})
-        write_artifact(
+        has_ncsnr = np.isfinite(self.ncsnr)
+        if not has_ncsnr.all():
+            n_missing = (~has_ncsnr).sum()
+            logger.warning("%d kept voxels have no ncsnr; their ceiling is set to 0", n_missing)
+        ceiling = ceiling_percent(np.where(has_ncsnr, self.ncsnr, 0), {N_REPEATS: 1})
+        write_voxels(
             path,
-            "voxels",
+            self.source.subject,
             {
                 "vertex": mask.vertex[self.is_kept],
                 "hemisphere": mask.hemisphere[self.is_kept],
                 "position_mm": self.position_mm,
                 "noise_ceiling": ceiling,
             },
-            {
-                "subject": self.source.subject,
-                "space": mask.space,
-                "mask": mask.name,
-                "n_dropped_nan": int((~self.is_kept).sum()),
-            },
+            space=mask.space,
+            mask=mask.name,
+            n_dropped_nan=int((~self.is_kept).sum()),
         )
 
     def _write_summary(self, path: Path) -> None:

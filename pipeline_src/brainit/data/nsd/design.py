@@ -1,8 +1,8 @@
-"""NSD's design files turned into one trial table per subject (paper 5.1; NSD manual).
+"""Turn NSD's design files into one trial table per subject (paper 5.1; NSD manual).
 
-The design file, the table of stimuli and the behavioural table describe the same trials and must
-agree. NSD counts images from 1 in the first and the last and from 0 in the second: here, and only
-here, everything becomes 0-based.
+The design file, the stimulus table and the behavioural table describe the same trials and must
+agree. NSD counts images from 1 in the first and the last and from 0 in the second; only this module
+converts them, to 0-based ids.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,17 @@ from brainit.data.matlab_files import read_mat
 from brainit.data.nsd import paths as nsd_paths
 
 _MAT_KEYS = ("masterordering", "sharedix", "stimpattern", "subjectim")
-_FIX = "fetch the design files again (delete them and rerun download)"
+_RESPONSE_COLUMNS = ("SESSION", "RUN", "73KID")
+_FIX = "delete the design files and rerun download"
 
 
 @dataclass(frozen=True)
 class ExperimentDesign:
     """Content of nsd_expdesign.mat, indices 0-based.
 
-    `image_order`: per trial the place in a subject's list of images; `subject_images`: per subject
-    the nsd_id of each place; `shared`: shared nsd_ids; `is_stimulus`: (sessions, runs, slots).
+    `image_order` (trials,): index into a subject's list of images; `subject_images` (subjects,
+    images): the lists, as nsd_ids; `shared`: nsd_ids of the shared images; `is_stimulus` (sessions,
+    runs, slots): whether a slot shows an image.
     """
 
     image_order: NDArray[np.int64]
@@ -41,41 +43,54 @@ class ExperimentDesign:
 def read_experiment(path: Path) -> ExperimentDesign:
     """Read nsd_expdesign.mat.
 
-    Raises `PipelineError` for an unreadable file, an array that is missing or not of whole numbers,
-    or arrays of unequal trial count.
+    Raises `PipelineError` for an unreadable file, a missing array, values that are not whole
+    numbers, and arrays whose trial counts differ.
     """
     content = read_mat(path, _FIX)
     missing = [key for key in _MAT_KEYS if key not in content]
     if missing:
-        raise PipelineError(path, f"arrays {_MAT_KEYS}", f"no {missing}", _FIX)
-    others = [key for key in _MAT_KEYS if not _is_whole(content[key])]
-    if others:
-        raise PipelineError(path, "arrays of whole numbers", f"others in {others}", _FIX)
+        raise PipelineError(path, f"arrays {_MAT_KEYS}", f"no {missing}", _FIX, code="missing-data")
+    not_whole = [key for key in _MAT_KEYS if not _is_whole(content[key])]
+    if not_whole:
+        raise PipelineError(
+            path, "arrays of whole numbers", f"other values in {not_whole}", _FIX, code="bad-values"
+        )
     design = ExperimentDesign(
         image_order=content["masterordering"].ravel().astype(np.int64) - 1,
         subject_images=content["subjectim"].astype(np.int64) - 1,
         shared=content["sharedix"].ravel().astype(np.int64) - 1,
         is_stimulus=content["stimpattern"] > 0,
     )
-    n_trials, n_places = len(design.image_order), design.subject_images.shape[1]
+    n_trials, n_listed = len(design.image_order), design.subject_images.shape[1]
     if design.is_stimulus.ndim != 3 or design.is_stimulus.sum() != n_trials:
         found = f"{design.is_stimulus.sum()} in stimpattern {design.is_stimulus.shape}"
-        raise PipelineError(path, f"{n_trials} trials as masterordering", found, _FIX)
-    if design.image_order.min() < 0 or design.image_order.max() >= n_places:
+        raise PipelineError(
+            path,
+            f"{n_trials} trials, as in masterordering",
+            found,
+            _FIX,
+            code="inconsistent-inputs",
+        )
+    if design.image_order.min() < 0 or design.image_order.max() >= n_listed:
         found = f"{design.image_order.min() + 1}..{design.image_order.max() + 1}"
-        raise PipelineError(path, f"masterordering within 1..{n_places}", found, _FIX)
+        raise PipelineError(
+            path, f"masterordering within 1..{n_listed}", found, _FIX, code="bad-values"
+        )
     return design
 
 
 def _is_whole(array: object) -> bool:
-    """Return whether MATLAB's array holds whole numbers only, whatever their type."""
+    """Return whether a MATLAB array holds only whole numbers, of any type."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
         return False
     return bool(array.size and np.isfinite(array).all() and (array == np.floor(array)).all())
 
 
 def planned_trials(design: ExperimentDesign, subject: str) -> pd.DataFrame:
-    """Return all trials planned for `subject`, in time order, without splits."""
+    """Return all planned trials of `subject`, in time order, without splits.
+
+    Raises `PipelineError` where the design has no row for the subject.
+    """
     session, run, _ = np.nonzero(design.is_stimulus)
     row = nsd_paths.subject_number(subject) - 1
     if row >= len(design.subject_images):
@@ -83,7 +98,8 @@ def planned_trials(design: ExperimentDesign, subject: str) -> pd.DataFrame:
             nsd_paths.EXPDESIGN,
             f"a row of subjectim for {subject}",
             f"{len(design.subject_images)} rows",
-            "correct nsd.subjects",
+            "remove the subject from nsd.subjects",
+            code="missing-data",
         )
     nsd_id = design.subject_images[row, design.image_order]
     trials = pd.DataFrame({"trial": np.arange(len(nsd_id)), "session": session + 1, "run": run + 1})
@@ -95,9 +111,9 @@ def planned_trials(design: ExperimentDesign, subject: str) -> pd.DataFrame:
 
 
 def check_stimulus_table(path: Path, planned: pd.DataFrame, subject: str) -> int:
-    """Hold nsd_stim_info_merged.csv against the planned trials; return its number of images.
+    """Check nsd_stim_info_merged.csv against the planned trials; return its number of images.
 
-    Raises `PipelineError` for an image id out of range, another shared set, or other repeats.
+    Raises `PipelineError` for image ids out of range and for different shared images or trials.
     """
     number = nsd_paths.subject_number(subject)
     shown = [f"subject{number}_rep{k}" for k in range(int(planned["repeat"].max()) + 1)]
@@ -105,43 +121,80 @@ def check_stimulus_table(path: Path, planned: pd.DataFrame, subject: str) -> int
     n_images = len(table)
     nsd_id = planned["nsd_id"].to_numpy()
     if not np.array_equal(table["nsdId"].to_numpy(), np.arange(n_images)):
-        raise PipelineError(path, f"nsdId 0..{n_images - 1} in order", "other ids", _FIX)
+        raise PipelineError(
+            path, f"nsdId 0..{n_images - 1} in order", "other ids", _FIX, code="bad-values"
+        )
     if nsd_id.min() < 0 or nsd_id.max() >= n_images:
         found = f"{nsd_id.min() + 1}..{nsd_id.max() + 1} in nsd_expdesign.mat"
-        raise PipelineError(path, f"image ids within 1..{n_images}", found, _FIX)
+        raise PipelineError(path, f"image ids within 1..{n_images}", found, _FIX, code="bad-values")
     shared = table["shared1000"].to_numpy().astype(bool)
     if not np.array_equal(shared[nsd_id], planned["is_shared"].to_numpy()):
-        raise PipelineError(path, "the shared images of nsd_expdesign.mat", "others", _FIX)
+        raise PipelineError(
+            path,
+            "the shared images of nsd_expdesign.mat",
+            "other images in shared1000",
+            _FIX,
+            code="inconsistent-inputs",
+        )
     expected = np.zeros((n_images, len(shown)), dtype=np.int64)
     expected[nsd_id, planned["repeat"].to_numpy()] = planned["trial"].to_numpy() + 1
     differing = np.flatnonzero((table[shown].to_numpy() != expected).any(axis=1))
     if len(differing):
         found = f"{len(differing)} images with other trials, first nsdId {differing[0]}"
-        raise PipelineError(path, f"{subject}'s trials as nsd_expdesign.mat", found, _FIX)
+        raise PipelineError(
+            path,
+            f"the trials of {subject} in nsd_expdesign.mat",
+            found,
+            _FIX,
+            code="inconsistent-inputs",
+        )
     return n_images
 
 
-def check_responses(path: Path, planned: pd.DataFrame, n_images: int) -> int:
-    """Hold responses.tsv against the planned trials; return the number of sessions completed.
+def read_responses(path: Path, n_images: int) -> pd.DataFrame:
+    """Read responses.tsv: one row per completed trial, image ids (73KID) 1-based.
 
-    Raises `PipelineError` for an image id out of range, a trial that differs, or a session with
-    another trial count.
+    Raises `PipelineError` for an unreadable table, missing columns, values that are not whole
+    numbers, and image ids out of range.
     """
-    columns = ("SESSION", "RUN", "73KID")
+    columns = list(_RESPONSE_COLUMNS)
     try:
         table = pd.read_csv(path, sep="\t")
     except (OSError, ValueError) as error:
-        raise PipelineError(path, f"a table with columns {columns}", str(error), _FIX) from error
+        raise PipelineError(
+            path, f"a table with columns {columns}", str(error), _FIX, code="damaged-file"
+        ) from error
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
-        raise PipelineError(path, f"trials with columns {columns}", f"no {missing or 'rows'}", _FIX)
-    others = [name for name in columns if table[name].dtype != np.int64]
-    if others:
-        raise PipelineError(path, f"whole numbers in {columns}", f"others in {others}", _FIX)
+        raise PipelineError(
+            path,
+            f"trials with columns {columns}",
+            f"no {missing or 'rows'}",
+            _FIX,
+            code="missing-data",
+        )
+    not_whole = [name for name in columns if table[name].dtype != np.int64]
+    if not_whole:
+        raise PipelineError(
+            path,
+            f"whole numbers in {columns}",
+            f"other values in {not_whole}",
+            _FIX,
+            code="bad-values",
+        )
     image = table["73KID"].to_numpy()
     if image.min() < 1 or image.max() > n_images:
         found = f"{image.min()}..{image.max()}"
-        raise PipelineError(path, f"73KID within 1..{n_images}", found, _FIX)
+        raise PipelineError(path, f"73KID within 1..{n_images}", found, _FIX, code="bad-values")
+    return table
+
+
+def check_responses(path: Path, planned: pd.DataFrame, n_images: int) -> int:
+    """Check responses.tsv against the planned trials; return the number of completed sessions.
+
+    Raises `PipelineError` as `read_responses`, and for sessions or trials that differ.
+    """
+    table = read_responses(path, n_images)
     n_sessions = int(table["SESSION"].max())
     done = planned[planned["session"] <= n_sessions]
     expected_count = done.groupby("session").size()
@@ -149,25 +202,34 @@ def check_responses(path: Path, planned: pd.DataFrame, n_images: int) -> int:
     for session in expected_count.index[expected_count != count]:
         raise PipelineError(
             f"{path} session {session}",
-            f"{expected_count[session]} trials as nsd_expdesign.mat",
+            f"{expected_count[session]} trials, as in nsd_expdesign.mat",
             f"{count[session]}",
             _FIX,
+            code="inconsistent-inputs",
         )
-    found_rows = table[list(columns)].to_numpy()
+    found_rows = table[list(_RESPONSE_COLUMNS)].to_numpy()
     expected_rows = done[["session", "run", "nsd_id"]].to_numpy() + [0, 0, 1]
     if len(found_rows) != len(expected_rows):
-        raise PipelineError(path, f"{len(expected_rows)} trials", f"{len(found_rows)}", _FIX)
+        raise PipelineError(
+            path,
+            f"{len(expected_rows)} trials",
+            f"{len(found_rows)}",
+            _FIX,
+            code="inconsistent-inputs",
+        )
     differing = np.flatnonzero((found_rows != expected_rows).any(axis=1))
     if len(differing):
         row = differing[0]
-        expected = f"session, run, 73KID {expected_rows[row].tolist()} as nsd_expdesign.mat"
+        expected = f"session, run, 73KID {expected_rows[row].tolist()}, as in nsd_expdesign.mat"
         found = f"{found_rows[row].tolist()} ({len(differing)} rows differ)"
-        raise PipelineError(f"{path} trial {row + 1}", expected, found, _FIX)
+        raise PipelineError(
+            f"{path} trial {row + 1}", expected, found, _FIX, code="inconsistent-inputs"
+        )
     return n_sessions
 
 
 def prepare_design(nsd_root: Path, subject: str, nsd: NsdSettings, seed: int) -> pd.DataFrame:
-    """Return the trial table of `subject`: its completed sessions with their splits.
+    """Return the trial table of the completed sessions of `subject`, with splits.
 
     Raises `PipelineError` where the three design files disagree.
     """

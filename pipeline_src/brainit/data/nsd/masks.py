@@ -1,21 +1,43 @@
-"""Vertices that enter the analysis: nsdgeneral, with RSC the Algonauts mask (released code).
+"""Masks and atlases on fsaverage, from FreeSurfer's label and annotation files.
 
-Label values are -1 outside, 0, and 1 and up inside: only values above 0 count.
+The mask is nsdgeneral, or nsdgeneral and RSC as in Algonauts 2023 (released code). In a label file,
+values above 0 are inside; -1 and 0 are outside. Atlases give parcels instead of clusters (Table
+T2).
 """
 
+import gzip
 import hashlib
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd.mgh import read_mgh_header
-from brainit.data.nsd.nibabel_errors import FAULTS, unpacked
+
+NIBABEL_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    MGHError,
+)
+"""Exceptions that nibabel raises on corrupt files."""
+_GZIP = b"\x1f\x8b"
+_ATLAS_FIX = "name two annotation files on fsaverage in clusters.atlas: left, then right hemisphere"
 
 LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneralRSC")}
 """Labels whose union is the mask."""
@@ -25,7 +47,7 @@ _SPACES = {163842: "fsaverage", 40962: "fsaverage6", 10242: "fsaverage5", 2562: 
 
 @dataclass(frozen=True)
 class VoxelMask:
-    """Masked vertices, the left hemisphere's first, ascending within each hemisphere."""
+    """Masked vertices: left hemisphere first, ascending within each hemisphere."""
 
     name: str
     vertex: NDArray[np.int64]
@@ -52,7 +74,7 @@ class VoxelMask:
 
 
 def vertices_of_space(space: str) -> int:
-    """Return the vertices per hemisphere of a surface by the name that `VoxelMask.space` gives."""
+    """Return the vertices per hemisphere of a surface named as by `VoxelMask.space`."""
     known = {name: n_vertices for n_vertices, name in _SPACES.items()}
     return known[space] if space in known else int(space.split()[2])
 
@@ -70,7 +92,7 @@ def read_mask(nsd: Path, name: str) -> VoxelMask:
 
 
 def read_mask_files(paths: Sequence[Path]) -> VoxelMask:
-    """Read a mask from any label files of the left and the right hemisphere, as `read_mask`."""
+    """Read a mask from any two label files, left then right hemisphere; raises as `read_mask`."""
     left, right = paths
     return _union(f"{left.name} {right.name}", [[left], [right]])
 
@@ -78,74 +100,149 @@ def read_mask_files(paths: Sequence[Path]) -> VoxelMask:
 def voxels_of_labels(
     nsd: Path, name: str, vertex: NDArray[np.int64], hemisphere: NDArray[np.int64]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Tell for each label of the mask `name` which voxels lie in it.
+    """Mark the voxels inside each label of the mask `name`.
 
-    Empty for a mask that is no union of labels. Raises `PipelineError` for unreadable labels.
+    Empty for a mask of a single label or of files. Raises `PipelineError` for unreadable labels.
     """
     labels = LABELS.get(name, ())
-    found = {}
+    in_label = {}
     for label in labels if len(labels) > 1 else ():
         inside = np.zeros(len(vertex), dtype=bool)
         for number, side in enumerate(nsd_paths.HEMISPHERES):
             is_here = hemisphere == number
             values = read_label(nsd / nsd_paths.label(side, label))
             inside[is_here] = values[vertex[is_here]] > 0
-        found[label] = inside
-    return found
+        in_label[label] = inside
+    return in_label
 
 
 def _union(name: str, paths: Sequence[Sequence[Path]]) -> VoxelMask:
-    """Return the vertices above 0 in any of a hemisphere's labels."""
+    """Return the mask of vertices above 0 in any label of their hemisphere; `paths` by side."""
     vertices, sizes = [], []
-    for of_side in paths:
-        labels = [read_label(path) for path in of_side]
-        for path, label in zip(of_side, labels, strict=True):
+    for side_paths in paths:
+        labels = [read_label(path) for path in side_paths]
+        for path, label in zip(side_paths, labels, strict=True):
             if len(label) != len(labels[0]):
                 raise PipelineError(
                     path,
-                    f"{len(labels[0])} vertices as {of_side[0].name}",
+                    f"{len(labels[0])} vertices, as {side_paths[0].name}",
                     f"{len(label)}",
-                    "fetch both labels of the same surface",
+                    "delete both labels and rerun download, or correct nsd.mask_files",
+                    code="inconsistent-inputs",
                 )
         vertices.append(np.flatnonzero(np.any([label > 0 for label in labels], axis=0)))
         sizes.append(len(labels[0]))
     vertex = np.concatenate(vertices).astype(np.int64)
     if not len(vertex):
-        labels_of = [str(path) for of_side in paths for path in of_side]
-        raise PipelineError(name, f"vertices above 0 in {labels_of}", "none", "fetch the labels")
+        files = [str(path) for side_paths in paths for path in side_paths]
+        raise PipelineError(
+            name,
+            f"vertices above 0 in {files}",
+            "none",
+            "delete the labels and rerun download, or correct nsd.mask_files",
+            code="missing-data",
+        )
     hemisphere = np.repeat(np.arange(2, dtype=np.int64), [len(part) for part in vertices])
     return VoxelMask(name, vertex, hemisphere, (sizes[0], sizes[1]))
 
 
 def read_label(path: Path) -> NDArray[np.float32]:
-    """Return the value of every vertex of a label file (.mgz or .mgh)."""
+    """Return the value of every vertex of a label file (.mgz or .mgh).
+
+    Raises `PipelineError` for an unreadable file.
+    """
     try:
         image = nib.MGHImage.from_bytes(unpacked(path))
         values = np.asanyarray(image.dataobj, dtype=np.float32)
-    except FAULTS as error:
+    except NIBABEL_ERRORS as error:
         raise PipelineError(
-            path, "a readable label file", str(error), "fetch it again with download"
+            path,
+            "a readable label file",
+            str(error),
+            "delete it and rerun download, or correct nsd.mask_files",
+            code="damaged-file",
         ) from error
     return values.reshape(-1)
 
 
-def check_surface(path: Path, mask: VoxelMask, hemisphere: int, n_frames: int) -> None:
-    """Check that an MGH file has the mask's surface and `n_frames` frames, before it is read.
+def unpacked(path: Path) -> bytes:
+    """Return the content of a file, decompressed to the end, which verifies gzip's checksum."""
+    content = path.read_bytes()
+    return gzip.decompress(content) if content.startswith(_GZIP) else content
 
-    Raises `PipelineError` where it has not.
+
+def check_surface(path: Path, mask: VoxelMask, hemisphere: int, n_frames: int) -> None:
+    """Check the header of an MGH file: the surface of the mask, `n_frames` frames.
+
+    Raises `PipelineError` for another number of vertices or frames.
     """
     header = read_mgh_header(path)
     if header.n_vertices != mask.n_vertices[hemisphere]:
         raise PipelineError(
             path,
-            f"{mask.n_vertices[hemisphere]} vertices as the mask {mask.name}",
+            f"{mask.n_vertices[hemisphere]} vertices, as the mask {mask.name}",
             f"{header.n_vertices}",
-            "use betas and masks of the same surface",
+            "choose nsd.mask or nsd.mask_files on the surface of the betas",
+            code="inconsistent-inputs",
         )
     if header.n_frames != n_frames:
         raise PipelineError(
             path,
-            f"{n_frames} frames (trials of the trial table)",
+            f"{n_frames} frames, one per trial of the trial table",
             f"{header.n_frames}",
-            "fetch the file again, or rerun prepare_design if the design changed",
+            "download the file again, or rerun prepare_design if the design changed",
+            code="inconsistent-inputs",
         )
+
+
+def parcels_of_voxels(paths: Sequence[Path], voxels: Mapping[str, Artifact]) -> NDArray[np.int64]:
+    """Return the parcel of each voxel, subject after subject.
+
+    `paths` are the annotations of the left and the right hemisphere. The two hemispheres share no
+    parcel number; vertices without a parcel form one parcel per hemisphere. Raises `PipelineError`
+    for a wrong number of files, unreadable files, and another surface than the voxels'.
+    """
+    if len(paths) != len(nsd_paths.HEMISPHERES):
+        raise PipelineError(
+            "--atlas",
+            f"{len(nsd_paths.HEMISPHERES)} files",
+            f"{len(paths)}",
+            _ATLAS_FIX,
+            code="invalid-argument",
+        )
+    labels = [_annotation_labels(path) for path in paths]
+    start = int(max(side.max() for side in labels)) + 2
+    parts = []
+    for subject, table in voxels.items():
+        hemisphere, vertex = table["hemisphere"], table["vertex"]
+        if (hemisphere < 0).any():
+            expected = f"voxels of {subject} on fsaverage"
+            fix = "set nsd.space to fsaverage, or clusters.method to gmm"
+            raise PipelineError(
+                "clusters.method: atlas",
+                expected,
+                "voxels of a volume",
+                fix,
+                code="invalid-setting",
+            )
+        n_vertices = vertices_of_space(table.attributes["space"])
+        for path, side in zip(paths, labels, strict=True):
+            if len(side) != n_vertices:
+                expected = f"{n_vertices} vertices, as the voxels of {subject}"
+                raise PipelineError(
+                    path, expected, f"{len(side)}", _ATLAS_FIX, code="inconsistent-inputs"
+                )
+        both = np.stack(labels)[hemisphere, vertex]
+        parts.append(both + 1 + hemisphere * start)
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _annotation_labels(path: Path) -> NDArray[np.int64]:
+    """Return the label of each vertex of a hemisphere, -1 for none."""
+    try:
+        with np.errstate(over="ignore"):  # another kind of file may state huge counts
+            return np.asarray(nib.freesurfer.read_annot(path)[0], dtype=np.int64)
+    except (OSError, ValueError, IndexError, MemoryError) as error:
+        raise PipelineError(
+            path, "a FreeSurfer annotation", str(error), _ATLAS_FIX, code="damaged-file"
+        ) from error

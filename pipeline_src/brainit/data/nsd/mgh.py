@@ -1,7 +1,7 @@
-"""FreeSurfer's MGH files of vertices and frames, read without what the mask does not need.
+"""Read the masked vertices of FreeSurfer's MGH files (vertices, frames).
 
-A session of NSD's betas is 491 MB per hemisphere, of which the mask takes an eighth. Frames lie one
-after the other, so that per frame only the span of the mask's vertices is read.
+A session of NSD's betas has 491 MB per hemisphere; the mask needs an eighth. A file stores one
+frame after the other, so the reader reads only the span of the masked vertices in each frame.
 """
 
 import hashlib
@@ -25,42 +25,53 @@ _ITEM_BYTES = 4
 
 @dataclass(frozen=True)
 class MghHeader:
-    """Size of a surface MGH file of float32."""
+    """Dimensions of a float32 MGH file on a surface."""
 
     n_vertices: int
     n_frames: int
 
 
 def read_mgh_header(path: Path) -> MghHeader:
-    """Read the header and hold the size of the file against it.
+    """Read the header and check the size of the file against it.
 
-    Raises `PipelineError` for a missing, foreign or truncated file and for values that are not
+    Raises `PipelineError` for a missing, truncated or other kind of file, and for values other than
     float32 of dims (vertices, 1, 1, frames).
     """
-    fix = "delete it, fetch it again and rerun the step"
+    fix = "delete it, download it again and rerun the step"
     expected = "an MGH file, version 1, float32, of dims (vertices, 1, 1, frames)"
     try:
         with path.open("rb") as handle:
             raw = handle.read(_HEADER.size)
             n_bytes = os.fstat(handle.fileno()).st_size
+    except FileNotFoundError as error:
+        fix = "download it and rerun the step"
+        raise PipelineError(path, expected, "no file", fix, code="missing-file") from error
     except OSError as error:
-        raise PipelineError(path, expected, str(error), fix) from error
+        raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
     if len(raw) < _HEADER.size:
-        raise PipelineError(path, expected, f"a truncated file of {n_bytes} bytes", fix)
+        raise PipelineError(
+            path, expected, f"a truncated file of {n_bytes} bytes", fix, code="damaged-file"
+        )
     version, n_vertices, height, depth, n_frames, kind = _HEADER.unpack(raw)
     if (version, height, depth, kind) != (_VERSION, 1, 1, _TYPE_FLOAT):
         dims = (n_vertices, height, depth, n_frames)
-        raise PipelineError(path, expected, f"version {version}, type {kind}, dims {dims}", fix)
+        raise PipelineError(
+            path, expected, f"version {version}, type {kind}, dims {dims}", fix, code="wrong-kind"
+        )
     needed = DATA_OFFSET + n_vertices * n_frames * _ITEM_BYTES
     if n_bytes < needed:
         raise PipelineError(
-            path, f"at least {needed} bytes", f"a truncated file of {n_bytes} bytes", fix
+            path,
+            f"at least {needed} bytes",
+            f"a truncated file of {n_bytes} bytes",
+            fix,
+            code="damaged-file",
         )
     return MghHeader(n_vertices, n_frames)
 
 
 def digest_of_trials(path: Path) -> str:
-    """Return a digest of a file's first and last frame, which tells a copy from another file."""
+    """Return a digest of the first and last frame, which differs between sessions."""
     header = read_mgh_header(path)
     n_bytes = header.n_vertices * _ITEM_BYTES
     digest = hashlib.sha256()
@@ -74,7 +85,7 @@ def digest_of_trials(path: Path) -> str:
 def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the values at ascending `vertices`, of axes (frames, vertices).
 
-    Raises `PipelineError` as `read_mgh_header`, and for vertices that the file does not have.
+    Raises `PipelineError` as `read_mgh_header`, and for vertices out of range.
     """
     header = read_mgh_header(path)
     out = np.empty((header.n_frames, len(vertices)), dtype=">f4")
@@ -86,7 +97,8 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
             path,
             f"vertices up to {last}",
             f"{header.n_vertices} vertices",
-            "use betas and masks of the same surface",
+            "choose nsd.mask or nsd.mask_files on the surface of the betas",
+            code="inconsistent-inputs",
         )
     inside = vertices - first
     raw = np.empty((last - first + 1) * _ITEM_BYTES, dtype=np.uint8)
@@ -96,9 +108,13 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
             offset = DATA_OFFSET + (frame * header.n_vertices + first) * _ITEM_BYTES
             if os.preadv(handle.fileno(), [raw.data], offset) != raw.nbytes:
                 raise PipelineError(
-                    path, f"{header.n_frames} whole frames", f"frame {frame} cut", "fetch it again"
+                    path,
+                    f"{header.n_frames} whole frames",
+                    f"frame {frame} truncated",
+                    "delete it, download it again and rerun the step",
+                    code="damaged-file",
                 )
-            # All are inside the span; mode raise would gather into a buffer first.
+            # All indices are in range; the default mode "raise" would use an extra buffer.
             np.take(span, inside, out=out[frame], mode="clip")
     # One byte swap after the gather, in place, instead of one per frame.
     return out.byteswap(inplace=True).view(out.dtype.newbyteorder("="))

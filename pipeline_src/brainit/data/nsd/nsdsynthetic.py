@@ -1,8 +1,8 @@
-"""NSD-synthetic: one session per subject of images outside natural scenes (Gifford et al. 2025).
+"""Prepare NSD-synthetic: one session per subject of artificial images (Gifford et al. 2025).
 
-744 trials of 284 images: 220 that all subjects saw, in `nsdsynthetic_stimuli.hdf5`, and 64 coloured
-ones of each subject's own, in `nsdsynthetic_colorstimuli_subj0X.hdf5` (NSD manual). They are read
-from the source as they are needed, brought into the form of any other trials, and are all test.
+744 trials of 284 images: 220 shared by all subjects, in `nsdsynthetic_stimuli.hdf5`, and 64 colour
+images per subject, in `nsdsynthetic_colorstimuli_subj0X.hdf5` (NSD manual). Files are read from the
+source when needed. Outputs have the form of any subject's files; all trials are test trials.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.core.shards import write_shards
-from brainit.data.fetch.sources import opened
+from brainit.data.fetch.sources import source_files
 from brainit.data.image_files import STIMULI_DATASET, square
 from brainit.data.matlab_files import read_mat
 from brainit.data.nsd import paths as nsd_paths
@@ -29,7 +29,7 @@ from brainit.data.nsd.terms import require_terms
 from brainit.data.trials import write_trials
 from brainit.data.zscore import zscore_session
 
-_FIX = "fetch it again; for data without NSD-synthetic leave this target out"
+_FIX = "download it again; for a source without NSD-synthetic, do not run prepare_nsdsynthetic"
 _CLASS = "Image class"
 
 
@@ -44,14 +44,20 @@ def prepare_nsdsynthetic(
 ) -> None:
     """Write betas, trial table, images and classes of the session of `subject` to the folder `out`.
 
-    `betas.npy` float16 (trials, voxels), z-scored over all trials, the voxels those of `voxels` in
-    their order; `trials.csv` as any trial table, `nsd_id` a row of `images/`; `classes.csv` (row,
-    class). Raises `PipelineError` where NSD's terms are not accepted (before any request), in
-    volume space, and where design, images and betas disagree.
+    `betas.npy`: float16 (trials, voxels), z-scored over all trials, voxels in the order of
+    `voxels`; `trials.csv`: a trial table whose `nsd_id` is a row of `images/`; `classes.csv`: row,
+    class. Raises `PipelineError` where NSD's terms are not accepted (before any request), in volume
+    space, and where design, images and betas disagree.
     """
     require_terms(nsd, source, work)
     if nsd.space != "fsaverage":
-        raise PipelineError("nsd.space", "fsaverage", nsd.space, "leave NSD-synthetic out")
+        raise PipelineError(
+            "nsd.space",
+            "fsaverage",
+            nsd.space,
+            "set nsd.space: fsaverage, or do not run prepare_nsdsynthetic",
+            code="invalid-setting",
+        )
     trials = _trials(source, work)
     n_images = int(trials["nsd_id"].max()) + 1
     n_vertices = vertices_of_space(voxels.attributes["space"])
@@ -74,8 +80,8 @@ def read_classes(path: Path) -> dict[int, str]:
 
 
 def _trials(source: str, work: Path) -> pd.DataFrame:
-    """Return the trials, the same images in the same order for every subject."""
-    with opened(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
+    """Return the trial table, which is the same for every subject."""
+    with source_files(source, [nsd_paths.SYNTHETIC_DESIGN], work) as files:
         path = files[0].path
         expected = "a MATLAB file with masterordering and stimpattern"
         content = read_mat(path, _FIX, expected)
@@ -83,10 +89,16 @@ def _trials(source: str, work: Path) -> pd.DataFrame:
             order = content["masterordering"].ravel().astype(np.int64) - 1
             pattern = np.atleast_2d(np.squeeze(content["stimpattern"])) > 0
         except (ValueError, KeyError) as error:
-            raise PipelineError(path, expected, str(error), _FIX) from error
+            raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
     if pattern.sum() != len(order) or order.min() < 0:
         found = f"{int(pattern.sum())} in stimpattern, images from {order.min() + 1}"
-        raise PipelineError(nsd_paths.SYNTHETIC_DESIGN, f"{len(order)} trials", found, _FIX)
+        raise PipelineError(
+            nsd_paths.SYNTHETIC_DESIGN,
+            f"{len(order)} trials",
+            found,
+            _FIX,
+            code="inconsistent-inputs",
+        )
     run = np.nonzero(pattern.reshape(len(pattern), -1))[0] + 1
     trials = pd.DataFrame({"trial": np.arange(len(order)), "session": 1, "run": run})
     trials["trial_in_session"] = trials["trial"]
@@ -100,7 +112,7 @@ def _betas(
 ) -> NDArray[np.float16]:
     keys = [nsd_paths.synthetic_betas(subject, version, side) for side in nsd_paths.HEMISPHERES]
     parts = []
-    with opened(source, keys, work) as files:
+    with source_files(source, keys, work) as files:
         for hemisphere, file in enumerate(files):
             check_surface(file.path, mask, hemisphere, n_trials)
             parts.append(read_mgh_vertices(file.path, mask.vertices_of(hemisphere)))
@@ -108,32 +120,38 @@ def _betas(
         np.concatenate(parts, axis=1), np.ones(n_trials, dtype=bool)
     )
     if is_invalid.all():
-        raise PipelineError(keys[0], "finite betas in the mask", "NaN in every voxel", _FIX)
+        raise PipelineError(
+            keys[0], "finite betas in the mask", "NaN in every voxel", _FIX, code="bad-values"
+        )
     return scores
 
 
 def _image_blocks(
     subject: str, source: str, n_images: int, work: Path, side: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the shared images, then the subject's own colour images, as squares."""
+    """Yield the shared images, then the subject's colour images, as squares."""
     n_left = n_images
     for key in (nsd_paths.SYNTHETIC_STIMULI, nsd_paths.synthetic_colours(subject)):
         if n_left <= 0:
             return
-        with opened(source, [key], work) as files:
+        with source_files(source, [key], work) as files:
             block = _squares(files[0].path, side)[:n_left]
         n_left -= len(block)
         yield block
     if n_left > 0:
         raise PipelineError(
-            nsd_paths.SYNTHETIC_STIMULI, f"{n_images} images", f"{n_images - n_left}", _FIX
+            nsd_paths.SYNTHETIC_STIMULI,
+            f"{n_images} images",
+            f"{n_images - n_left}",
+            _FIX,
+            code="inconsistent-inputs",
         )
 
 
 def _squares(path: Path, side: int) -> NDArray[np.uint8]:
-    """Return the images as squares, as they looked.
+    """Return the images as squares, with the pixel values that subjects saw.
 
-    The file holds luminance, for a linear screen: the square root makes pixels as of any picture
+    The file stores luminance for a linear screen; the square root gives ordinary pixel values
     (gifale95/NSD-synthetic, for both files of images).
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
@@ -141,25 +159,29 @@ def _squares(path: Path, side: int) -> NDArray[np.uint8]:
         with h5py.File(path, "r") as handle:
             dataset = handle.get(STIMULI_DATASET)
             if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
-                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX)
-            pictures = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
-            found = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pictures)
-            images = [square(picture, side) for picture in found]
+                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
+            pixels = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
+            pictures = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pixels)
+            images = [square(picture, side) for picture in pictures]
     except (OSError, TypeError) as error:
-        raise PipelineError(path, expected, str(error), _FIX) from error
+        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
     return np.stack(images)
 
 
 def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:
-    """Return the class of each row of the images, as NSD's own table of them says, in order.
+    """Return the class of each image row, from NSD's table of image information.
 
-    It has a row for each image, the 64 of each subject's own last (gifale95/NSD-synthetic reads
-    its column 'Image class' so).
+    The table has one row per image, the 64 colour images last; gifale95/NSD-synthetic reads its
+    column 'Image class' in the same way.
     """
-    with opened(source, [nsd_paths.SYNTHETIC_CLASSES], work) as files:
+    with source_files(source, [nsd_paths.SYNTHETIC_CLASSES], work) as files:
         table = read_table(files[0].path, (_CLASS,), "prepare_nsdsynthetic")
     if len(table) < n_images:
         raise PipelineError(
-            nsd_paths.SYNTHETIC_CLASSES, f"{n_images} classes", f"{len(table)}", _FIX
+            nsd_paths.SYNTHETIC_CLASSES,
+            f"{n_images} classes",
+            f"{len(table)}",
+            _FIX,
+            code="inconsistent-inputs",
         )
     return pd.DataFrame({"row": np.arange(n_images), "class": table[_CLASS][:n_images]})

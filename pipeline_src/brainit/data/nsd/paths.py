@@ -1,4 +1,4 @@
-"""Keys of NSD's files below its root (NSD manual), in the bucket, on disk and as simulated."""
+"""Keys of NSD's files (NSD manual): paths below the root of a bucket, folder or simulation."""
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
@@ -18,18 +18,18 @@ SYNTHETIC_STIMULI = f"{_SYNTHETIC_IMAGES}/nsdsynthetic_stimuli.hdf5"
 
 
 def synthetic_colours(subject: str) -> str:
-    """Return the key of the coloured stimuli of NSD-synthetic that only `subject` saw."""
+    """Return the key of NSD-synthetic's colour stimuli of `subject`."""
     return f"{_SYNTHETIC_IMAGES}/nsdsynthetic_colorstimuli_{subject}.hdf5"
 
 
 def synthetic_betas(subject: str, version: str, hemisphere: str) -> str:
-    """Return the key of the betas of NSD-synthetic's one session, percent signal change."""
+    """Return the key of the betas of NSD-synthetic's session, percent signal change."""
     folder = f"nsddata_betas/ppdata/{subject}/fsaverage/nsdsynthetic{version}"
     return f"{folder}/{hemisphere}.betas_nsdsynthetic.mgh"
 
 
 def responses(subject: str) -> str:
-    """Return the key of the behavioural table, one row per trial that was run."""
+    """Return the key of the behavioural table, one row per completed trial."""
     return f"nsddata/ppdata/{subject}/behav/responses.tsv"
 
 
@@ -71,7 +71,7 @@ def volume_betas(subject: str, version: str, session: int, volume_format: str) -
 
 
 def session_betas(subject: str, nsd: NsdSettings, session: int) -> list[str]:
-    """Return the keys of one session in the space of the settings: two surfaces or one volume."""
+    """Return the keys of one session in `nsd.space`: two hemispheres or one volume."""
     if nsd.space == "func1pt8mm":
         return [volume_betas(subject, nsd.betas_version, session, nsd.volume_format)]
     return [betas(subject, nsd.betas_version, side, session) for side in HEMISPHERES]
@@ -84,9 +84,15 @@ def _betas_folder(subject: str, version: str, space: str = "fsaverage") -> str:
 def subject_number(subject: str) -> int:
     """Return the 1-based number of `subject`.
 
-    Raises `PipelineError` for another form than subj01 to subj08.
+    Raises `PipelineError` for any name but subj01 to subj08.
     """
     number = subject.removeprefix("subj0")
     if number not in set("12345678"):
-        raise PipelineError("subject", "subj01 to subj08", subject, "correct nsd.subjects")
+        raise PipelineError(
+            "subject",
+            "subj01 to subj08",
+            subject,
+            "name subj01 to subj08 in nsd.subjects",
+            code="unknown-name",
+        )
     return int(number)

@@ -1,6 +1,6 @@
-"""Published counts and checksums of NSD, asserted where the data are NSD itself.
+"""Check NSD itself against its published counts and checksums.
 
-The numbers and their sources stand in `nsd_published.yaml`.
+`nsd_published.yaml` lists the numbers and their sources.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from brainit.data.nsd.volume import VolumeMask
 
 BUCKET = "natural-scenes-dataset"
 _FIX = (
-    "delete the fetched labels and betas and run again; for other data than NSD itself set"
+    "delete the downloaded labels and betas and run again; for data other than NSD set"
     " nsd.published_checks: never"
 )
 
 
 class PublishedSubject(Section):
-    """Numbers of one subject; pairs are left, right."""
+    """Published numbers of one subject; pairs are (left, right)."""
 
     sessions: int
     volume: tuple[int, int, int]
@@ -41,7 +41,7 @@ class PublishedSubject(Section):
 
 
 class Published(Section):
-    """All published numbers."""
+    """All published numbers; pairs are (left, right)."""
 
     n_vertices: int
     masks: dict[str, tuple[int, int]]
@@ -50,13 +50,13 @@ class Published(Section):
 
 @cache
 def published() -> Published:
-    """Read the shipped numbers."""
+    """Read the published numbers from `nsd_published.yaml`."""
     path = Path(__file__).with_name("nsd_published.yaml")
     return Published.model_validate_json(json.dumps(yaml.safe_load(path.read_text("utf-8"))))
 
 
 def is_nsd(source: str, nsd: NsdSettings) -> bool:
-    """Say whether `source` holds NSD itself: its bucket, unless `nsd.published_checks` decides."""
+    """Return whether `source` is NSD's bucket, unless `nsd.published_checks` decides."""
     if nsd.published_checks != "nsd":
         return nsd.published_checks == "always"
     parts = urlsplit(source)
@@ -66,7 +66,7 @@ def is_nsd(source: str, nsd: NsdSettings) -> bool:
 
 
 def check_mask(subject: str, nsd: NsdSettings, mask: VoxelMask | VolumeMask) -> None:
-    """Hold a mask as read from NSD's files against its published size; own masks pass.
+    """Check a mask from NSD's files against its published size; masks from other files pass.
 
     Raises `PipelineError` where they differ.
     """
@@ -84,16 +84,16 @@ def check_mask(subject: str, nsd: NsdSettings, mask: VoxelMask | VolumeMask) -> 
 
 
 def check_sessions(subject: str, n_sessions: int) -> None:
-    """Hold the number of sessions against the published one; raises `PipelineError`."""
+    """Check the number of sessions against the published one; raises `PipelineError`."""
     _require(subject, "sessions", published().subjects[subject].sessions, n_sessions)
 
 
 def check_kept(
     subject: str, nsd: NsdSettings, mask: VoxelMask | VolumeMask, is_kept: NDArray[np.bool_]
 ) -> None:
-    """Hold the Algonauts vertices left without NaN against published counts and checksums.
+    """Check the Algonauts vertices without NaN against published counts and checksums.
 
-    Other masks have none published and pass. Raises `PipelineError` where they differ.
+    Other masks have no published counts and pass. Raises `PipelineError` where they differ.
     """
     if nsd.mask != "algonauts" or isinstance(mask, VolumeMask):
         return
@@ -122,4 +122,10 @@ def _counts(hemisphere: NDArray[np.int64]) -> tuple[int, int]:
 
 def _require(subject: str, what: str, expected: object, found: object) -> None:
     if expected != found:
-        raise PipelineError(subject, f"the published {what}: {expected}", f"{found}", _FIX)
+        raise PipelineError(
+            subject,
+            f"the published {what}: {expected}",
+            f"{found}",
+            _FIX,
+            code="inconsistent-inputs",
+        )

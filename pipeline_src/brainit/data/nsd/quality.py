@@ -1,7 +1,7 @@
-"""Quality control of a subject's betas: noise ceilings by subject and session, held against NSD's.
+"""Check the quality of a subject's betas by noise ceilings of the subject and each session.
 
-Three ceilings should agree over a region: recomputed from the trials, from the ncsnr that NSD
-ships, and the median published for nsdgeneral (only of NSD itself).
+Three ceilings of a region should agree: recomputed from the trials, from NSD's ncsnr, and the
+published median of nsdgeneral (only for NSD itself).
 """
 
 import json
@@ -31,12 +31,13 @@ from brainit.data.voxels import read_voxels
 
 logger = logging.getLogger(__name__)
 
-_SEEN = ("n_nan_voxels", "n_zero_variance", "max_abs_mean")
+_CHECKED = ("n_nan_voxels", "n_zero_variance", "max_abs_mean")
+"""Columns that `prepare_betas` records per session."""
 
 
 @dataclass(frozen=True)
 class NoiseCeilings:
-    """Tensors of contract `noise_ceiling` (percent), a row for the subject, a row per session."""
+    """Tensors of contract `noise_ceiling` (percent), a row of the subject, a row per session."""
 
     tensors: dict[str, NDArray[np.float32]]
     summary: pd.DataFrame
@@ -45,7 +46,7 @@ class NoiseCeilings:
 
 @dataclass(frozen=True)
 class PreparedFiles:
-    """What `prepare_design` and `prepare_betas` made of a subject."""
+    """Outputs of `prepare_design` and `prepare_betas` for a subject."""
 
     betas: Path
     voxels: Path
@@ -56,10 +57,10 @@ class PreparedFiles:
 def estimate_noise_ceiling(
     subject: str, files: PreparedFiles, nsd: NsdSettings, nsd_root: Path | None, source: str
 ) -> NoiseCeilings:
-    """Recompute the ceilings, compare them, and warn of what is beyond the tolerances.
+    """Recompute the ceilings, compare them, and warn where they differ beyond the tolerances.
 
-    `nsd_root` holds NSD's labels; None where the subject is not NSD's. Raises `PipelineError` where
-    betas, voxels, summary and trials disagree.
+    `nsd_root` is the folder of NSD's labels, None for a subject that is not NSD's. Raises
+    `PipelineError` where betas, voxels, summary and trials disagree.
     """
     trials = read_trials(files.trials)
     betas = open_betas(files.betas, len(trials))
@@ -67,9 +68,10 @@ def estimate_noise_ceiling(
     if betas.shape[1] != len(voxels["noise_ceiling"]):
         raise PipelineError(
             files.voxels,
-            f"{betas.shape[1]} voxels as {files.betas}",
+            f"{betas.shape[1]} voxels, as {files.betas}",
             f"{len(voxels['noise_ceiling'])}",
             "delete both and rerun prepare_betas",
+            code="inconsistent-inputs",
         )
     nsd_id = trials["nsd_id"].to_numpy(dtype=np.int64)
     session = trials["session"].to_numpy(dtype=np.int64)
@@ -86,14 +88,14 @@ def estimate_noise_ceiling(
         "n_voxels": betas.shape[1],
         "n_images_3_repeats": int((trials.groupby("nsd_id").size() == N_REPEATS).sum()),
     }
-    summary |= _verdict(subject, summary, nsd.ceiling_tolerance_pct)
-    sessions = _sessions(subject, files.summary, np.unique(session), n_trials, noise)
-    _judge_sessions(subject, sessions, float(np.median(recomputed)), nsd)
+    summary |= _largest_difference(subject, summary, nsd.ceiling_tolerance_pct)
+    sessions = _session_table(subject, files.summary, np.unique(session), n_trials, noise)
+    _compare_sessions(subject, sessions, float(np.median(recomputed)), nsd)
     return NoiseCeilings(tensors, pd.DataFrame([summary]), sessions)
 
 
 def in_nsdgeneral(voxels: Artifact, nsd: NsdSettings, nsd_root: Path) -> NDArray[np.bool_] | None:
-    """Mark the voxels of nsdgeneral; None where the mask is the user's own."""
+    """Mark the voxels in nsdgeneral; None for a mask from the user's files."""
     if nsd.mask == "files":
         return None
     if nsd.mask == "nsdgeneral":
@@ -108,7 +110,7 @@ def in_nsdgeneral(voxels: Artifact, nsd: NsdSettings, nsd_root: Path) -> NDArray
 
 
 def _paper_median(subject: str, nsd: NsdSettings) -> float:
-    """Return the published median ceiling in nsdgeneral; NaN for betas that have none."""
+    """Return the published median ceiling in nsdgeneral; NaN for betas without one."""
     if nsd.betas_version != NsdSettings().betas_version:
         return np.nan
     ncsnr = published.published().subjects[subject].median_ncsnr[nsd.space]
@@ -135,8 +137,10 @@ def _median(values: NDArray[np.float32]) -> float:
     return float(np.median(values)) if len(values) else np.nan
 
 
-def _verdict(subject: str, medians: dict[str, Any], tolerance_pct: float) -> dict[str, Any]:
-    """Return the largest difference of two medians of one region; warn beyond the tolerance."""
+def _largest_difference(
+    subject: str, medians: dict[str, Any], tolerance_pct: float
+) -> dict[str, Any]:
+    """Return the largest difference of two medians of a region; warn beyond the tolerance."""
     pairs = [
         ("median_recomputed_pct", "median_published_pct"),
         ("nsdgeneral_recomputed_pct", "nsdgeneral_paper_pct"),
@@ -156,20 +160,24 @@ def _verdict(subject: str, medians: dict[str, Any], tolerance_pct: float) -> dic
     }
 
 
-def _sessions(
+def _session_table(
     subject: str,
     path: Path,
     numbers: NDArray[np.int64],
     n_trials: NDArray[np.int64],
     noise: NDArray[np.float64],
 ) -> pd.DataFrame:
-    """Return a row per session: what `prepare_betas` saw, noise, and the ceiling it gives."""
+    """Return a row per session: the checks of `prepare_betas`, noise variance and ceiling."""
     try:
-        seen = json.loads(path.read_text(encoding="utf-8"))["sessions"]
-        rows = [{name: row[name] for name in ("session", *_SEEN)} for row in seen]
+        checks = json.loads(path.read_text(encoding="utf-8"))["sessions"]
+        rows = [{name: row[name] for name in ("session", *_CHECKED)} for row in checks]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PipelineError(
-            path, f"sessions with {_SEEN}", repr(error), "delete it and rerun prepare_betas"
+            path,
+            f"sessions with {_CHECKED}",
+            repr(error),
+            "delete it and rerun prepare_betas",
+            code="damaged-file",
         ) from error
     if [row["session"] for row in rows] != numbers.tolist():
         raise PipelineError(
@@ -177,6 +185,7 @@ def _sessions(
             f"the sessions {numbers.tolist()} of the trial table",
             f"{[row['session'] for row in rows]}",
             "delete it and rerun prepare_betas",
+            code="inconsistent-inputs",
         )
     table = pd.DataFrame(rows)
     table.insert(0, "subject", subject)
@@ -190,15 +199,15 @@ def _sessions(
     return table
 
 
-def _judge_sessions(
+def _compare_sessions(
     subject: str, sessions: pd.DataFrame, median_pct: float, nsd: NsdSettings
 ) -> None:
-    """Mark and warn of sessions whose ceiling is far from the subject's."""
+    """Mark sessions whose ceiling is far from the subject's, and warn of them."""
     difference = sessions["median_recomputed_pct"] - median_pct
     sessions["difference_pct"] = difference
     sessions["within_tolerance"] = ~(difference.abs() > nsd.session_tolerance_pct)
     for row in sessions[~sessions["within_tolerance"]].itertuples():
         logger.warning(
-            "%s session %d: ceiling %.1f %%, subject's %.1f %%: beyond nsd.session_tolerance_pct",
+            "%s session %d: ceiling %.1f %%, subject %.1f %%, beyond nsd.session_tolerance_pct",
             *(subject, row.session, row.median_recomputed_pct, median_pct),
         )

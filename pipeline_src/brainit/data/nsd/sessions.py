@@ -1,7 +1,7 @@
-"""One session of betas after the other, masked and normalised, kept as work files until all are.
+"""Mask and z-score one session of betas after the other; work files keep finished sessions.
 
-A work file is valid for exactly its inputs: a rerun after an interruption continues after the last
-finished session and gives the same bytes.
+A work file is valid only for its exact inputs: a rerun continues after the last finished session
+and gives the same bytes.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _CODE = ("brainit.data.nsd.sessions:prepare_session", "brainit.data.nsd.beta_sou
 
 @dataclass(frozen=True)
 class SessionBetas:
-    """A finished session: its work file of float16 (trials, masked vertices), and what was seen."""
+    """A finished session: its work file, float16 (trials, masked voxels), and its checks."""
 
     session: int
     path: Path
@@ -39,10 +39,10 @@ class SessionBetas:
 
 
 def prepare_sessions(source: BetaSource, trials: pd.DataFrame) -> list[SessionBetas]:
-    """Prepare every session of the trial table, or take it over from an interrupted run.
+    """Prepare every session of the trial table, or reuse it from an interrupted run.
 
-    Raises `PipelineError` for a session whose file has another surface or trial count than mask and
-    trial table (before it is read), is truncated, holds no finite voxel, or is a copy of another.
+    Raises `PipelineError` for a session whose file does not fit mask and trial table (before it is
+    read), is truncated, has no finite voxel, or is a copy of another file.
     """
     done: list[SessionBetas] = []
     groups = list(trials.groupby("session"))
@@ -57,11 +57,11 @@ def prepare_sessions(source: BetaSource, trials: pd.DataFrame) -> list[SessionBe
 
 
 def _refuse_copies(done: list[SessionBetas]) -> None:
-    """Stop where two files hold the same trials; their sessions are no longer taken over."""
-    owner: dict[str, str] = {}
-    for made in done:
-        for key, digest in made.checks["trials_sha256"].items():
-            other = owner.setdefault(digest, key)
+    """Raise `PipelineError` where two files hold the same trials; discard their sessions."""
+    key_of: dict[str, str] = {}
+    for newest in done:
+        for key, digest in newest.checks["trials_sha256"].items():
+            other = key_of.setdefault(digest, key)
             if other == key:
                 continue
             for session in done:
@@ -69,30 +69,36 @@ def _refuse_copies(done: list[SessionBetas]) -> None:
                     session.path.unlink()
             raise PipelineError(
                 key,
-                "trials of its own",
-                f"those of {other}: one file is a copy of the other",
-                "fetch both again, or correct the mirror",
+                "trials that no other file has",
+                f"the trials of {other}",
+                f"download {key} and {other} again, or set paths.source to a complete copy of NSD",
+                code="duplicate-data",
             )
 
 
 def prepare_session(
     source: BetaSource, session: int, is_reference: NDArray[np.bool_]
 ) -> SessionBetas:
-    """Prepare one session; `is_reference` marks the trials that give mean and deviation."""
+    """Prepare one session; `is_reference` marks the trials that give mean and deviation.
+
+    Raises `PipelineError` for fewer than two such trials, and for betas that are nowhere finite or
+    nowhere vary.
+    """
     path = source.work / f"session_{session:02d}.npy"
     digest = _digest(source, session, is_reference)
-    found = _finished(path, session, digest)
-    if found is not None:
-        logger.info("%s session %d: taken over from an earlier run", source.subject, session)
-        return found
+    finished = _finished(path, session, digest)
+    if finished is not None:
+        logger.info("%s session %d: reused from an earlier run", source.subject, session)
+        return finished
     if is_reference.sum() < 2:
         raise PipelineError(
             f"{source.subject} session {session}",
             "at least 2 training trials for the z-score",
             f"{is_reference.sum()}",
             "set nsd.zscore: all_trials",
+            code="missing-data",
         )
-    values, seen = source.read(session, len(is_reference))
+    values, record = source.read(session, len(is_reference))
     scores, is_invalid = zscore.zscore_session(values, is_reference)
     if is_invalid.all():
         raise PipelineError(
@@ -100,6 +106,7 @@ def prepare_session(
             "finite betas in the mask",
             "NaN in every voxel",
             f"fetch {' and '.join(source.keys(session))} again",
+            code="bad-values",
         )
     if not scores.any():
         raise PipelineError(
@@ -107,8 +114,9 @@ def prepare_session(
             "betas that vary over trials",
             "the same value in all trials of every voxel",
             f"fetch {' and '.join(source.keys(session))} again",
+            code="bad-values",
         )
-    checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum())) | seen
+    checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum())) | record
     with atomic_path(path) as partial:
         np.save(partial, scores)
     invalid = np.flatnonzero(is_invalid).tolist()
@@ -145,7 +153,7 @@ def _digest(source: BetaSource, session: int, is_reference: NDArray[np.bool_]) -
 
 
 def _finished(path: Path, session: int, digest: str) -> SessionBetas | None:
-    """Return the session where its work file is whole and of these inputs, else None."""
+    """Return the session if its work file is complete and has this digest, else None."""
     record = path.with_suffix(".json")
     if not (path.is_file() and record.is_file()):
         return None

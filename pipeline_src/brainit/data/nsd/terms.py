@@ -1,4 +1,4 @@
-"""NSD may be used only by those who have accepted its terms; nothing is requested before."""
+"""Require that the user has accepted NSD's terms, before any request."""
 
 import json
 import logging
@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 
 
 def is_remote(source: str) -> bool:
-    """Say whether `source` is an address on a network; a path or file:// is not."""
+    """Return whether `source` is a network address; a path or file:// is not."""
     return urlsplit(source).scheme not in ("", "file")
 
 
 def require_terms(nsd: NsdSettings, source: str, folder: Path) -> None:
-    """Stop unless NSD's terms are accepted or `source` is on this machine.
+    """Raise `PipelineError` unless NSD's terms are accepted or `source` is on this machine.
 
-    Accepted terms are recorded in `folder` (`nsd_terms_accepted.json`: terms, form, day). Raises
-    `PipelineError` that names the form, the terms and the citations. Call it before any request.
+    The error names the form, the terms and the papers to cite. The acceptance is recorded in
+    `folder` (`nsd_terms_accepted.json`: terms, form, day). Call it before any request.
     """
     if not is_remote(source):
         return
@@ -34,6 +34,7 @@ def require_terms(nsd: NsdSettings, source: str, folder: Path) -> None:
             "nsd.accept_terms: false",
             f"read the terms ({TERMS}), file the data access agreement ({AGREEMENT_FORM}), then set"
             f" nsd.accept_terms: true in your config; cite {'; '.join(CITATIONS)}",
+            code="terms",
         )
     logger.info("NSD's terms (%s) are accepted by nsd.accept_terms; cite %s", TERMS, CITATIONS[0])
     marker = folder / "nsd_terms_accepted.json"

@@ -1,11 +1,11 @@
-"""Regions and values in a subject's func1pt8mm volume (NSD manual), of axes (X, Y, Z) in NIfTI.
+"""Read regions and betas in a subject's func1pt8mm volume (NSD manual), axes (X, Y, Z) in NIfTI.
 
-A voxel's number is x + X (y + Y z), X fastest, as the bytes of NSD's files lie. ROI values are -1
-outside, 0, and 1 and up inside: only values above 0 count.
+A voxel's number is x + X (y + Y z), X fastest, the order of the bytes in NSD's files. In an ROI,
+values above 0 are inside; -1 and 0 are outside.
 
 Betas are int16, 300 times the percent signal change, in HDF5 or NIfTI. MATLAB wrote the HDF5 file,
-so h5py sees its axes reversed, (trials, Z, Y, X), with one chunk per voxel: it is read by runs of
-voxels that are neighbours in X. The NIfTI file is one compressed stream: it is read trial by trial.
+so h5py sees its axes reversed, (trials, Z, Y, X), with one chunk per voxel; the reader reads runs
+of voxels that are neighbours in X. The NIfTI file is one compressed stream, read trial by trial.
 """
 
 import gzip
@@ -25,7 +25,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
-from brainit.data.nsd.nibabel_errors import FAULTS, unpacked
+from brainit.data.nsd.masks import NIBABEL_ERRORS, unpacked
 
 SPACE = "func1pt8mm"
 
@@ -34,8 +34,8 @@ SPACE = "func1pt8mm"
 class VolumeMask:
     """Voxels of a region, ascending by number.
 
-    For the voxel table `vertex` is that number, and `hemisphere` is 0 where the voxel's centre has
-    x < 0 mm and 1 elsewhere (NSD's origin is the middle of the volume; x grows to the right).
+    In the voxel table `vertex` is that number, and `hemisphere` is 0 where the voxel's centre has
+    x < 0 mm, else 1 (NSD's origin is the middle of the volume; x grows to the right).
     """
 
     name: str
@@ -74,28 +74,40 @@ class VolumeMask:
 def read_volume_mask(path: Path, name: str) -> VolumeMask:
     """Read a region from an ROI file.
 
-    Raises `PipelineError` for an unreadable file, other than three axes, or an empty region.
+    Raises `PipelineError` for an unreadable file, a number of axes other than three, or an empty
+    region.
     """
     values, affine = read_volume(path)
     vertex = np.flatnonzero(values.ravel(order="F") > 0).astype(np.int64)
     if not len(vertex):
-        raise PipelineError(path, "voxels above 0", "none", "use another ROI file")
+        raise PipelineError(
+            path,
+            "voxels above 0",
+            "none",
+            "name an ROI file with voxels above 0 in nsd.mask_files",
+            code="missing-data",
+        )
     x, y, z = values.shape
     return VolumeMask(name, vertex, (x, y, z), affine)
 
 
 def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the values of a NIfTI file of axes (X, Y, Z) and its affine (voxel index to mm)."""
+    """Return the values of a NIfTI file (X, Y, Z) and its affine (voxel index to mm).
+
+    Raises `PipelineError` for an unreadable file, another kind of image or number of axes.
+    """
     fix = "delete it and rerun download, or correct nsd.mask_files"
     try:
         unpacked(path)
         image: Any = nib.load(path)
         values = np.asanyarray(image.dataobj, dtype=np.float32)
-    except FAULTS as error:
-        raise PipelineError(path, "a readable NIfTI volume", str(error), fix) from error
+    except NIBABEL_ERRORS as error:
+        raise PipelineError(
+            path, "a readable NIfTI volume", str(error), fix, code="damaged-file"
+        ) from error
     if values.ndim != 3 or not isinstance(image, nib.Nifti1Image):
         found = f"{type(image).__name__} of axes {values.shape}"
-        raise PipelineError(path, "a NIfTI volume of axes (X, Y, Z)", found, fix)
+        raise PipelineError(path, "a NIfTI volume of axes (X, Y, Z)", found, fix, code="wrong-kind")
     return values, np.asarray(image.affine, dtype=np.float64)
 
 
@@ -108,9 +120,10 @@ def values_in_mask(path: Path, mask: VolumeMask) -> NDArray[np.float32]:
     if values.shape != mask.shape:
         raise PipelineError(
             path,
-            f"a volume of {mask.shape} as the mask {mask.name}",
+            f"a volume of {mask.shape}, as the mask {mask.name}",
             f"{values.shape}",
-            "use volume and mask of the same subject",
+            "name a mask of this subject in nsd.mask or nsd.mask_files",
+            code="inconsistent-inputs",
         )
     return values.ravel(order="F")[mask.vertex]
 
@@ -118,22 +131,22 @@ def values_in_mask(path: Path, mask: VolumeMask) -> NDArray[np.float32]:
 DATASET = "betas"
 UNITS_PER_PERCENT = np.float32(300)
 """NSD stores percent signal change times 300."""
-_FIX = "delete it, fetch it again and rerun the step"
+_FIX = "delete it, download it again and rerun the step"
 _UNSCALED = (None, 0.0, 1.0)
 
 
 def read_volume_betas(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.float32]:
-    """Return percent signal change of axes (trials, voxels); the name says which format.
+    """Return percent signal change (trials, voxels); the suffix of the name gives the format.
 
-    Raises `PipelineError` for a missing, foreign or truncated file, values that are not int16, and
-    axes other than the mask's volume and `n_trials`.
+    Raises `PipelineError` for a missing, truncated or other kind of file, values other than int16,
+    and axes other than the mask's volume and `n_trials`.
     """
     is_hdf5 = path.name.endswith(".hdf5")
     return (read_hdf5_voxels if is_hdf5 else read_nifti_voxels)(path, mask, n_trials)
 
 
 def read_hdf5_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.float32]:
-    """Read NSD's HDF5 at the mask's voxels, as `read_volume_betas`."""
+    """Read the mask's voxels of NSD's HDF5 file; see `read_volume_betas`."""
     raw = np.empty((len(mask.vertex), n_trials), dtype=np.int16)
     xyz = mask.xyz
     try:
@@ -141,15 +154,17 @@ def read_hdf5_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.
             dataset = _checked_dataset(path, handle, mask, n_trials)
             for first, last in _runs(mask):
                 x, y, z = (int(index) for index in xyz[first])
-                # One chunk per voxel: voxels of a run, and nothing between runs, are read.
+                # The file has one chunk per voxel, so this reads only the voxels of the run.
                 raw[first:last] = dataset[:, z, y, x : x + last - first].T
     except (OSError, RuntimeError) as error:
-        raise PipelineError(path, "a readable HDF5 file of betas", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable HDF5 file of betas", str(error), _FIX, code="damaged-file"
+        ) from error
     return _percent(raw.T)
 
 
 def read_nifti_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.float32]:
-    """Read NSD's compressed NIfTI at the mask's voxels, one trial at a time in memory."""
+    """Read the mask's voxels of NSD's compressed NIfTI file, one trial in memory at a time."""
     raw = np.empty((n_trials, len(mask.vertex)), dtype=np.int16)
     try:
         with gzip.open(path, "rb") as stream:
@@ -162,21 +177,23 @@ def read_nifti_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np
                 if len(volume) < n_bytes:
                     raise EOFError(f"the stream ends in trial {trial} of {n_trials}")
                 raw[trial] = np.frombuffer(volume, dtype)[mask.vertex]
-            if stream.read(1):  # reading to the end also checks the stream's checksum
+            if stream.read(1):  # reading to the end also verifies the checksum
                 raise EOFError(f"more than {n_trials} trials")
     except (OSError, EOFError, zlib.error, WrapStructError, HeaderDataError) as error:
-        raise PipelineError(path, "a readable .nii.gz of betas", str(error), _FIX) from error
+        raise PipelineError(
+            path, "a readable .nii.gz of betas", str(error), _FIX, code="damaged-file"
+        ) from error
     return _percent(raw)
 
 
 def _percent(raw: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Turn NSD's integers into percent, trials first in memory."""
+    """Convert NSD's integers to percent signal change, C-contiguous (trials, voxels)."""
     percent = np.empty(raw.shape, dtype=np.float32)
     return np.divide(raw, UNITS_PER_PERCENT, out=percent, dtype=np.float32)
 
 
 def _runs(mask: VolumeMask) -> Iterator[tuple[int, int]]:
-    """Yield [first, last) of masked voxels that follow each other within one row of X."""
+    """Yield the index ranges [first, last) of masked voxels that are neighbours in a row of X."""
     follows = (np.diff(mask.vertex) == 1) & (mask.vertex[1:] % mask.shape[0] != 0)
     edges = [0, *(np.flatnonzero(~follows) + 1).tolist(), len(mask.vertex)]
     yield from zip(edges[:-1], edges[1:], strict=True)
@@ -187,14 +204,17 @@ def _checked_dataset(
 ) -> h5py.Dataset:
     dataset = handle.get(DATASET)
     if not isinstance(dataset, h5py.Dataset):
-        raise PipelineError(path, f"the dataset '{DATASET}'", f"{sorted(handle)}", _FIX)
+        raise PipelineError(
+            path, f"the dataset '{DATASET}'", f"{sorted(handle)}", _FIX, code="missing-data"
+        )
     expected = (n_trials, *mask.shape[::-1])
     if dataset.dtype != np.int16 or dataset.shape != expected:
         raise PipelineError(
             path,
-            f"int16 of {expected} (trials, Z, Y, X) as trial table and mask {mask.name}",
+            f"int16 of {expected} (trials, Z, Y, X), as trial table and mask {mask.name}",
             f"{dataset.dtype} of {dataset.shape}",
             _FIX,
+            code="wrong-shape",
         )
     return dataset
 
@@ -209,8 +229,9 @@ def _checked_dtype(
     if dtype.newbyteorder("=") != np.int16 or tuple(shape) != expected or is_scaled:
         raise PipelineError(
             path,
-            f"int16 without scaling of {expected} (X, Y, Z, trials) as mask {mask.name} and trials",
+            f"unscaled int16 of {expected} (X, Y, Z, trials), as mask {mask.name} and trial table",
             f"{dtype} of {tuple(shape)}, slope {slope}, intercept {intercept}",
             _FIX,
+            code="wrong-shape",
         )
     return dtype

@@ -1,1 +1,1 @@
-"""Checks on results: value, null, threshold, verdict."""
+"""Checks of the results: each number beside its null and its threshold."""

@@ -1,9 +1,9 @@
-"""The paper's claims on its own tables as checks on ours: Table 1, T1 to T5 and T7, and a control.
+"""Check the paper's claims on our runs: the orderings of Table 1, T1 to T5 and T7, and a control.
 
-A row of a table beats another on the metrics on which it does so in the paper, whose exceptions
+A row must beat another on the metrics on which it does so in the paper; the paper's exceptions
 (Schaefer-1000 ahead on Alex(2) and Incep, 3-D coordinates and no external images on SSIM) are read
-from the published numbers themselves. A simulation has other metrics: there the row is better on as
-large a share of them as in the paper.
+from the published numbers. A simulation has other metrics: there the row must win on as large a
+share of them as in the paper.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,26 +14,26 @@ from scipy.stats import norm
 
 from brainit.core.artifacts import read_table
 from brainit.core.settings import Settings
-from brainit.evaluation.checks.check import CHECK_COLUMNS, Check, as_table, at_least, within
-from brainit.evaluation.checks.scores import ALIKE, FULL_BEATS_HOUR, two_way_metrics
+from brainit.evaluation.checks.scores import EQUAL_RUNS_PCT, FULL_BEATS_HOUR, two_way_metrics
+from brainit.evaluation.checks.verdict import CHECK_COLUMNS, Check, as_table, at_least, within
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.tables.paper import PaperTable, paper_table
-from brainit.evaluation.tables.rows import TABLES, Condition
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.rows import TABLES, Condition, PaperTable, paper_table
+from brainit.evaluation.tables.run_scores import Summaries
+from brainit.workflow.runs import Run, Variant
 
 CLAIMED = ("table1", "t1", "t2", "t3", "t4", "t5", "t7")
-SHUFFLED_RUN = "40h_shuffled_trials"
+SHUFFLED_RUN = Run(variant=Variant("shuffled_trials")).name
 _SAME = {"table1_40h_above_1h": FULL_BEATS_HOUR}
-"""Claims that are, in a simulation, an earlier check by another name: all its metrics, fused."""
+"""Claims that, in a simulation, equal an earlier check: all metrics, fused images."""
 
 
 def check_claims(
     summaries: Mapping[str, Path], earlier: Path | None, settings: Settings
 ) -> pd.DataFrame:
-    """Return the checks of the file `earlier` (None: none), then the claims that can be checked.
+    """Return the checks of the file `earlier` (None: none), then those of the paper's claims.
 
-    `summaries` are by subject/run/kind; a claim whose runs are not there is left out, and so is one
-    that stands among the earlier checks. Raises `PipelineError` for a file that holds no checks.
+    `summaries` are by subject/run/kind. Claims without runs and claims among the earlier checks are
+    left out. Raises `PipelineError` if `earlier` is no file of checks.
     """
     found, n_permutations = Summaries(summaries), settings.evaluation.n_permutations
     checks = as_table([*check_orderings(found, settings), *check_shuffled(found, n_permutations)])
@@ -48,9 +48,9 @@ def check_claims(
 
 
 def check_orderings(summaries: Summaries, settings: Settings) -> list[Check]:
-    """Return a check for each row behind its table's reference in the paper, where it was run here.
+    """Return a check for each row that the paper's reference row beats, if both were run here.
 
-    Behind is a row that loses on most metrics: in T3 not the one of 256 or 512 clusters.
+    The reference row must win on most metrics; in T3 it does not beat 256 or 512 clusters.
     """
     checks = []
     for name in CLAIMED:
@@ -76,23 +76,23 @@ def _ordering(
     share = 100.0 * sum(in_paper.values()) / len(in_paper)
     wins = dict(_our_wins(first, second, published, summaries, settings))
     if settings.run.simulation:
-        threshold, told = share, "the same in the paper"
+        threshold, source = share, "the same share in the paper"
     else:
         wins = {metric: won for metric, won in wins.items() if in_paper[metric]}
-        threshold, told = 100.0, "all on which it is so in the paper"
-    if not wins or share <= ALIKE:
+        threshold, source = 100.0, "all metrics on which this holds in the paper"
+    if not wins or share <= EQUAL_RUNS_PCT:
         return None
     text = (
         f"percent of {len(wins)} metrics on which {first.label} ({first.run}) is strictly better "
-        f"than {second.label} ({second.run}); threshold: {told}{_lost(in_paper, ', not on ')}; "
-        "null: two rows alike, on average (no test: those of each metric stand in the table)"
-        f"{_lost(wins, '. Not on: ')}"
+        f"than {second.label} ({second.run}); threshold: {source}{_lost(in_paper, ', not on ')}; "
+        "null: two equal rows, on average. An ordering is not a significance test; see the "
+        f"table's p-values{_lost(wins, '. Not on: ')}"
     )
     value = 100.0 * sum(wins.values()) / len(wins)
     better, worse = (
         (first.kind, second.kind) if first.run == second.run else (first.run, second.run)
     )
-    return at_least(f"{name}_{better}_above_{worse}", value, ALIKE, threshold, text)
+    return at_least(f"{name}_{better}_above_{worse}", value, EQUAL_RUNS_PCT, threshold, text)
 
 
 def _lost(wins: Mapping[str, bool], start: str) -> str:
@@ -117,7 +117,7 @@ def _our_wins(
     summaries: Summaries,
     settings: Settings,
 ) -> Iterator[tuple[str, bool]]:
-    """Yield whether the first row is better on each metric that both have for the same subjects."""
+    """Yield each metric that both rows have, and whether the first is better, same subjects."""
     metrics = summaries.metrics() if settings.run.simulation else published.metrics
     common = set(summaries.subjects(first.run)) & set(summaries.subjects(second.run))
     if not settings.run.simulation:
@@ -131,12 +131,12 @@ def _our_wins(
 
 
 def check_shuffled(summaries: Summaries, n_permutations: int) -> list[Check]:
-    """Check that a model trained on mismatched trials identifies no better or worse than chance.
+    """Check that a model trained on mismatched trials identifies images at chance.
 
-    Each subject's mean is held to permutations of its own reconstructions against the images (two
-    sides, normal with their mean and deviation). The ranges are as wide as leaves all scores inside
-    at once with 99 % (Bonferroni). One training is one draw, of a fixed map from responses to
-    images: it can lie further out than permutations say, for like responses err alike.
+    Each subject's mean is compared with permutations of its reconstructions against the images:
+    two-sided, normal with their mean and deviation. The ranges hold all scores at once with 99 %
+    probability (Bonferroni). One training is one draw of a fixed map from responses to images;
+    similar responses give similar errors, so it can lie further out than permutations suggest.
     """
     found = {
         (subject, metric): score
@@ -148,9 +148,9 @@ def check_shuffled(summaries: Summaries, n_permutations: int) -> list[Check]:
     checks = []
     for (subject, metric), score in found.items():
         text = (
-            f"{metric} of {subject} by the model trained on trials shuffled against images, "
-            f"percent; null: mean of {n_permutations} permutations; threshold: {n_deviations:.2f} "
-            f"of their deviations, the 99 % range of {len(found)} scores at once"
+            f"{metric} of {subject}, percent, of the model trained on trials shuffled against "
+            f"images; null: mean over {n_permutations} permutations; threshold: {n_deviations:.2f} "
+            f"of their standard deviations, the joint 99 % range of {len(found)} scores"
         )
         name, reach = f"shuffled_trials_{subject}_{metric}", n_deviations * score.null_sd
         checks.append(within(name, score.mean, score.null_mean, reach, text))

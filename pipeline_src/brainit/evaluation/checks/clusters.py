@@ -1,4 +1,4 @@
-"""Whether functional clusters find the true areas and are shared by subjects (section 3.1)."""
+"""Check that functional clusters match the true areas and are shared by subjects (section 3.1)."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -15,7 +15,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.streams import derived_seed, numpy_generator
 from brainit.data.voxels import read_voxels
-from brainit.evaluation.checks.check import Check, at_least, for_comparison
+from brainit.evaluation.checks.verdict import Check, at_least, for_comparison
 from brainit.evaluation.truth import VoxelTruth
 from brainit.models.subject_voxels import voxel_counts
 from brainit.models.voxel_clusters import cluster_voxels
@@ -36,53 +36,62 @@ def check_clusters(
 ) -> list[Check]:
     """Compare the clusters with the true areas, with shuffled embeddings and with coordinates.
 
-    `truths` and `voxels` are of the subjects of `clusters`, in its order. Raises `PipelineError`
-    where they are not.
+    `truths` and `voxels` must be of the subjects of `clusters`, in its order: else raises
+    `PipelineError`.
     """
-    found = read_artifact(clusters, "clusters")
+    found, seed = read_artifact(clusters, "clusters"), settings.run.seed
     _require_subjects(clusters, found, truths)
     functional = found["voxel_cluster"]
     positions = np.concatenate([read_voxels(path)["position_mm"] for path in voxels.values()])
     by_position = _coordinate_clusters(encoder, positions, found, settings)
     subject = np.repeat(np.arange(len(truths)), [len(truth.area) for truth in truths])
-    ceiling = np.concatenate([truth.noise_ceiling for truth in truths])
-    is_responsive = ceiling > LEAST_CEILING
+    is_responsive = np.concatenate([truth.noise_ceiling for truth in truths]) > LEAST_CEILING
     area = np.concatenate([truth.area for truth in truths])[is_responsive]
     prf = np.concatenate([truth.prf for truth in truths])[is_responsive]
-    ami = area_agreement(functional[is_responsive], area)
-    coordinates = area_agreement(by_position[is_responsive], area)
-    fields = _field_agreement(prf, area, int(found.attributes["n_clusters"]), settings.run.seed)
-    shuffled = _shuffled_agreement(functional, is_responsive, area, settings.run.seed)
-    shared_by_position = share_with_all_subjects(by_position, subject)
-    name, n_responsive = "clusters_vs_areas_ami", int(is_responsive.sum())
+    fields = _field_agreement(prf, area, int(found.attributes["n_clusters"]), seed)
     return [
-        at_least(
-            name,
-            ami,
-            shuffled,
-            LEAST_AMI,
-            f"adjusted mutual information of clusters and true areas over {n_responsive} "
-            f"responsive voxels; null: the largest of {N_SHUFFLES} shuffles of the embeddings",
-        ),
-        for_comparison(f"{name}_coordinates", coordinates, "the same, mixture on 3-D coordinates"),
+        _check_areas(functional, is_responsive, area, seed),
         for_comparison(
-            f"{name}_true_fields", fields, "the same, k-means on the true receptive fields"
+            "clusters_vs_areas_ami_coordinates",
+            area_agreement(by_position[is_responsive], area),
+            "the same for a mixture on 3-D coordinates",
+        ),
+        for_comparison(
+            "clusters_vs_areas_ami_true_fields",
+            fields,
+            "the same for k-means on the true receptive fields",
         ),
         _check_shared(functional, subject),
         for_comparison(
             "clusters_with_all_subjects_pct_coordinates",
-            shared_by_position,
-            "the same, mixture on 3-D coordinates (subjects share fsaverage's vertices, so that "
-            "these clusters can hold everybody too)",
+            share_with_all_subjects(by_position, subject),
+            "the same for a mixture on 3-D coordinates (subjects share fsaverage's vertices, so "
+            "these clusters can hold every subject, too)",
         ),
-        _check_profiles(functional[is_responsive], area, subject[is_responsive], settings.run.seed),
+        _check_profiles(functional[is_responsive], area, subject[is_responsive], seed),
     ]
 
 
-def check_shared_clusters(clusters: Path) -> Check:
-    """Check that each cluster holds voxels of every subject, which needs no truth.
+def _check_areas(
+    labels: NDArray[np.integer[Any]],
+    is_responsive: NDArray[np.bool_],
+    area: NDArray[np.int64],
+    seed: int,
+) -> Check:
+    """Check that clusters match the true areas better than clusters of shuffled embeddings do."""
+    value = area_agreement(labels[is_responsive], area)
+    null = _shuffled_agreement(labels, is_responsive, area, seed)
+    text = (
+        f"adjusted mutual information of clusters and true areas over {int(is_responsive.sum())} "
+        f"responsive voxels; null: maximum over {N_SHUFFLES} shuffles of the embeddings"
+    )
+    return at_least("clusters_vs_areas_ami", value, null, LEAST_AMI, text)
 
-    Raises `PipelineError` where a subject's number of voxels is not known.
+
+def check_shared_clusters(clusters: Path) -> Check:
+    """Check that each cluster has voxels of every subject; needs no truth.
+
+    Raises `PipelineError` if a subject's number of voxels is unknown.
     """
     found = read_artifact(clusters, "clusters")
     n_voxels = [*voxel_counts(clusters, found.attributes).values()]
@@ -91,7 +100,7 @@ def check_shared_clusters(clusters: Path) -> Check:
 
 def _check_shared(labels: NDArray[np.integer[Any]], subject: NDArray[np.int64]) -> Check:
     shared = share_with_all_subjects(labels, subject)
-    text = "percent of clusters that hold voxels of every subject"
+    text = "percent of clusters with voxels of every subject"
     return at_least("clusters_with_all_subjects_pct", shared, float("nan"), 100.0, text)
 
 
@@ -107,8 +116,9 @@ def _check_profiles(
     shuffles = (generator.permutation(labels) for _ in range(N_SHUFFLES))
     null = max(profile_correlation(shuffled, area, subject) for shuffled in shuffles)
     text = (
-        "correlation between subjects of how far the clusters' shares of true areas are from the "
-        f"mean cluster's, mean over pairs; null: the largest of {N_SHUFFLES} shuffles of clusters"
+        "correlation between subjects of the clusters' area profiles (share of each true area, "
+        "minus the mean over clusters), mean over pairs of subjects; null: maximum over "
+        f"{N_SHUFFLES} shuffles of clusters"
     )
     return at_least("clusters_area_profile_r", value, null, LEAST_PROFILE_R, text)
 
@@ -118,8 +128,8 @@ def profile_correlation(
 ) -> float:
     """Return the mean over pairs of subjects of the correlation of their clusters' area shares.
 
-    Each area's mean over clusters is taken off first. A cluster counts where both subjects have
-    voxels in it. NaN for a single subject.
+    Each area's mean over clusters is subtracted first. Only clusters with voxels of both subjects
+    count. NaN for a single subject.
     """
     cluster = np.unique(labels, return_inverse=True)[1]
     counts = np.zeros((subject.max() + 1, cluster.max() + 1, area.max() + 1))
@@ -143,7 +153,8 @@ def _require_subjects(path: Path, found: Artifact, truths: Sequence[VoxelTruth])
             path,
             f"clusters of the voxels {given}",
             f"{len(found['voxel_cluster'])} voxels of {found.attributes['subjects']}",
-            "give --voxels for the subjects of the clusters, in their order",
+            f"give --voxels the tables of {', '.join(found.attributes['subjects'])}, in this order",
+            code="inconsistent-inputs",
         )
 
 
@@ -153,7 +164,7 @@ def area_agreement(labels: NDArray[np.integer[Any]], area: NDArray[np.int64]) ->
 
 
 def share_with_all_subjects(labels: NDArray[np.integer[Any]], subject: NDArray[np.int64]) -> float:
-    """Return the percentage of the clusters that occur in which every subject has a voxel."""
+    """Return the percentage of clusters with voxels of every subject; empty clusters left out."""
     n_subjects = len(np.unique(subject))
     counts = [len(np.unique(subject[labels == label])) for label in np.unique(labels)]
     return 100.0 * float(np.mean([count == n_subjects for count in counts]))
@@ -162,7 +173,7 @@ def share_with_all_subjects(labels: NDArray[np.integer[Any]], subject: NDArray[n
 def _coordinate_clusters(
     encoder: Path, positions: NDArray[np.float32], found: Artifact, settings: Settings
 ) -> NDArray[np.int64]:
-    """Cluster all voxels by 3-D position, with as many clusters and all else equal."""
+    """Cluster all voxels by 3-D position, with the same number of clusters and other settings."""
     embedding = read_artifact(encoder, "encoder")["voxel_embedding"]
     changes = {"method": "coordinates", "n_clusters": int(found.attributes["n_clusters"])}
     options = settings.clusters.model_copy(update=changes)
@@ -173,7 +184,7 @@ def _coordinate_clusters(
 def _field_agreement(
     prf: NDArray[np.float64], area: NDArray[np.int64], n_clusters: int, seed: int
 ) -> float:
-    """Return the agreement of k-means on position and log size of the true receptive fields."""
+    """Return the area agreement of k-means on position and log size of true receptive fields."""
     is_known = np.isfinite(prf).all(axis=1) & (prf[:, 2] > 0)
     if is_known.sum() < n_clusters:
         return float("nan")
@@ -191,7 +202,10 @@ def _shuffled_agreement(
     area: NDArray[np.int64],
     seed: int,
 ) -> float:
-    """Return the largest agreement of shuffled embeddings, whose clusters are shuffled clusters."""
+    """Return the maximum area agreement over shuffles of the voxels' embeddings.
+
+    Shuffled embeddings have shuffled clusters.
+    """
     generator = numpy_generator(seed, "shuffled_embeddings")
     shuffles = (generator.permutation(labels)[is_responsive] for _ in range(N_SHUFFLES))
     return max(area_agreement(shuffled, area) for shuffled in shuffles)

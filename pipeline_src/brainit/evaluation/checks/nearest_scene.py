@@ -1,14 +1,22 @@
-"""A decoder that knows the truth: answer each test image with the training image most like it.
+"""An oracle decoder: answer each test image with the training image most like it.
 
-Its score says how far reconstruction goes beyond finding something similar among what was seen.
+Its score shows how much better reconstruction is than picking a similar training image.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainit.core.device import run_device
 from brainit.core.progress import progress
+from brainit.core.settings import Settings
+from brainit.data.images import ImageStore
+from brainit.evaluation.checks.verdict import Check, for_comparison
+from brainit.evaluation.metrics.features import load_metric_networks, tap_features
+from brainit.evaluation.metrics.names import metric_name
+from brainit.evaluation.metrics.two_way import two_way_scores
 from brainit.simulation.scene_drawing import content_map
 from brainit.simulation.scenes import CONTENTS, PLACES, Scene
 
@@ -16,7 +24,7 @@ _CELLS = 16
 
 
 def scene_labels(scene: Scene) -> NDArray[np.uint8]:
-    """Return what is where: 16 x 16 cells, each an object's content or the place."""
+    """Return the labels of 16 x 16 cells, each an object's content or the scene's place."""
     labels = content_map(scene, _CELLS)
     place = len(CONTENTS) + 1 + PLACES.index(scene.place)
     return np.where(labels == 0, np.uint8(place), labels).ravel()
@@ -27,7 +35,7 @@ def nearest_scenes(
 ) -> NDArray[np.int64]:
     """Return for each test image the nsd_id of the training image with most cells in common.
 
-    Of equally near images the first counts.
+    Ties go to the first training image.
     """
     known = {
         int(nsd_id): scene_labels(scenes[int(nsd_id)])
@@ -36,3 +44,37 @@ def nearest_scenes(
     seen = np.stack([known[int(nsd_id)] for nsd_id in training])
     in_common = [(seen == known[int(nsd_id)]).sum(axis=1) for nsd_id in test]
     return training[np.array([counts.argmax() for counts in in_common])]
+
+
+def compare_with_nearest_scene(
+    test: Mapping[str, NDArray[np.int64]],
+    training: Mapping[str, NDArray[np.int64]],
+    scenes: Mapping[int, Scene],
+    stimuli: ImageStore,
+    weights_dir: Path | None,
+    settings: Settings,
+) -> list[Check]:
+    """Return the two-way identification of the nearest training scenes, mean over subjects.
+
+    `test` and `training` are the nsd_ids of each subject's images.
+    """
+    device, size = run_device(settings), settings.evaluation.eval_size
+    networks = load_metric_networks(settings.features.metrics, weights_dir, device)
+    scores: dict[str, list[float]] = {}
+    for subject, test_ids in test.items():
+        answers = stimuli.images(nearest_scenes(test_ids, training[subject], scenes))
+        for network_name, network in networks.items():
+            given = tap_features(network, answers, size, device)
+            sought = tap_features(network, stimuli.images(test_ids), size, device)
+            for tap in given:
+                metric = metric_name(network_name, tap, "two_way")
+                score = float(two_way_scores(given[tap], sought[tap]).mean())
+                scores.setdefault(metric, []).append(score)
+    text = (
+        "two-way identification, percent, if each test image is answered with the training image "
+        "whose true content is nearest"
+    )
+    return [
+        for_comparison(f"nearest_training_image_{metric}", float(np.mean(values)), text)
+        for metric, values in scores.items()
+    ]

@@ -1,10 +1,9 @@
-"""Does the method work? Checks on the results, each beside its null.
+"""Check that the method works: each result beside its null.
 
-What the truth of the simulated brain lets us show (design of the demo): encoder accuracy against
-the true ceiling, clusters against true areas, identification against permutations and against an
-answer that knows the truth, and the orderings that the paper reports (Tables 1, T4, T7). Of
-recorded brains what needs no truth: clusters shared by subjects, contralateral attention, transfer
-and the paper's orderings, on its own metrics.
+On simulated brains, whose truth is known (demo): encoder accuracy against the true noise ceiling,
+clusters against true areas, identification against permutations and against an oracle, and the
+paper's orderings (Tables 1, T4, T7). On recorded brains, without truth: clusters shared by
+subjects, contralateral attention, transfer, and the paper's orderings on its own metrics.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.artifacts import read_table
-from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
@@ -25,29 +23,27 @@ from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.trials import read_trials
 from brainit.data.voxels import read_voxels
-from brainit.evaluation.checks.check import Check, as_table, at_least, for_comparison, within
 from brainit.evaluation.checks.claims import check_orderings
 from brainit.evaluation.checks.cluster_attention import check_contralateral, cluster_attention
 from brainit.evaluation.checks.clusters import LEAST_CEILING, check_clusters, check_shared_clusters
-from brainit.evaluation.checks.nearest_scene import nearest_scenes
+from brainit.evaluation.checks.nearest_scene import compare_with_nearest_scene
 from brainit.evaluation.checks.scores import check_scores, check_transfer
+from brainit.evaluation.checks.verdict import Check, as_table, at_least, within
 from brainit.evaluation.encoder import (
     EncoderPredictions,
     predict_test_responses,
     share_of_attainable,
     shuffled_correlations,
 )
-from brainit.evaluation.metrics.names import metric_name
-from brainit.evaluation.metrics.networks import load_metric_networks, tap_features
-from brainit.evaluation.metrics.two_way import two_way_scores
-from brainit.evaluation.tables.paper import paper_table
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.rows import paper_table
+from brainit.evaluation.tables.run_scores import Summaries, run_key
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.models.brain_transformer import load_bit
+from brainit.workflow.runs import FULL
 
 LEAST_SHARE_OF_ATTAINABLE = 0.75
 PUBLISHED_MEDIAN_CEILINGS = (23.8, 46.9)
-"""Percent, the range of NSD's subjects (Allen et al. 2022)."""
+"""Range over NSD's subjects, in percent of variance (Allen et al. 2022)."""
 LEAST_SILENT_SHARE = 0.2
 
 
@@ -55,7 +51,7 @@ LEAST_SILENT_SHARE = 0.2
 class CheckInputs:
     """The files that the checks read; mappings are by subject, `metrics` by subject/run/kind.
 
-    `truth` and `card` are a simulation's, else None.
+    `truth` and `card` are those of a simulation, else None.
     """
 
     encoder: Path
@@ -73,15 +69,17 @@ class CheckInputs:
 
 
 def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
-    """Return the table of checks: against the truth of a simulation, else those that need none.
+    """Return the table of checks, for a simulation against its truth.
 
-    Raises `PipelineError` for a simulation without its truth.
+    Raises `PipelineError` for a simulation without truth and card.
     """
     if not settings.run.simulation:
         return as_table(_check_recorded(inputs, settings))
     if inputs.truth is None or inputs.card is None:
-        fix = "give --truth and --card of simulate_nsd"
-        raise PipelineError("check_results", "the truth of a simulation", "none", fix)
+        absent = ["--truth"] * (inputs.truth is None) + ["--card"] * (inputs.card is None)
+        expected, found = "the truth and card of the simulation", f"no {' and no '.join(absent)}"
+        fix = "give --truth and --card, which simulate_nsd writes"
+        raise PipelineError("check_results", expected, found, fix, code="invalid-argument")
     return as_table(_check_simulated(inputs, inputs.truth, inputs.card, settings))
 
 
@@ -108,7 +106,7 @@ def _check_simulated(
         *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
         _check_attention(inputs, settings),
         *check_scores(Summaries(inputs.summaries)),
-        *_answer_with_nearest(inputs, truth, settings),
+        *_answer_with_nearest_scene(inputs, truth, settings),
     ]
 
 
@@ -119,9 +117,10 @@ def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
     medians = [float(subject["median_ceiling_pct"]) for subject in card["subjects"]]
     furthest = max(medians, key=lambda median: abs(median - centre))
     text = (
-        f"the most unusual subject's median noise ceiling, percent; NSD publishes {low} to {high}"
+        "median noise ceiling, percent, of the subject furthest from the middle of NSD's range, "
+        f"{low} to {high}"
     )
-    silent = "least share of voxels that carry nothing, of the simulated subjects"
+    silent = "smallest share over simulated subjects of voxels that carry no signal"
     share = min(float(subject["silent_share"]) for subject in card["subjects"])
     return [
         within("difficulty_median_ceiling_pct", furthest, centre, reach, text),
@@ -132,7 +131,7 @@ def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
 def _check_encoder(
     inputs: CheckInputs, truths: Mapping[str, VoxelTruth], settings: Settings
 ) -> list[Check]:
-    """Measure encoder accuracy as a share of what the true noise ceiling allows."""
+    """Check the encoder's accuracy as a share of what the true noise ceiling allows."""
     evaluated = [subject for subject in settings.nsd.evaluated if subject in inputs.betas]
     betas = {subject: inputs.betas[subject] for subject in evaluated}
     predictions = predict_test_responses(
@@ -149,8 +148,8 @@ def _check_encoder(
     ]
     text = (
         "median over responsive voxels (true ceiling above 10 %) of correlation / sqrt(true "
-        "ceiling), held-out shared images; null: 99.9th percentile with images shuffled. Median "
-        f"correlation {np.mean(medians):.3f}; {', '.join(evaluated)}"
+        "ceiling) on held-out shared images, mean over subjects; null: 99.9th percentile with "
+        f"images shuffled. Median correlation {np.mean(medians):.3f}; {', '.join(evaluated)}"
     )
     value, null = float(np.mean(values)), float(np.mean(nulls))
     name = "encoder_share_of_attainable"
@@ -168,7 +167,7 @@ def _encoder_null(
 
 
 def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
-    """Check the attention of the semantic BIT on the test responses of each evaluated subject."""
+    """Check the semantic BIT's attention on the test responses of each evaluated subject."""
     bit = load_bit(inputs.bit)
     bit.model.eval()
     attention = []
@@ -181,32 +180,17 @@ def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
     return check_contralateral(attention, settings.evaluation.n_permutations, generator)
 
 
-def _answer_with_nearest(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:
-    """Score the answer that names the training image whose true content is nearest."""
-    scenes = read_scenes(truth)
-    images = ImageStore(inputs.stimuli)
-    device = run_device(settings)
-    networks = load_metric_networks(settings.features.metrics, inputs.weights_dir, device)
-    scores: dict[str, list[float]] = {}
+def _answer_with_nearest_scene(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:
+    """Compare with the answer that names the training image whose true content is nearest."""
+    test, training = {}, {}
     for name, path in inputs.metrics.items():
-        subject, run, kind = name.split("/")
-        if (run, kind) != ("40h", "fused"):
+        subject, run, kind = run_key(name)
+        if (run, kind) != (FULL.name, "fused"):
             continue
-        test = read_table(path, ("nsd_id",), "evaluate")["nsd_id"].to_numpy(dtype=np.int64)
+        test[subject] = read_table(path, ("nsd_id",), "evaluate")["nsd_id"].to_numpy(dtype=np.int64)
         trials = read_trials(inputs.trials[subject])
-        training = np.unique(trials.loc[trials["split"] == "train", "nsd_id"].to_numpy(np.int64))
-        answers = images.images(nearest_scenes(test, training, scenes))
-        for network_name, network in networks.items():
-            size = settings.evaluation.eval_size
-            given = tap_features(network, answers, size, device)
-            sought = tap_features(network, images.images(test), size, device)
-            for tap in given:
-                metric = metric_name(network_name, tap, "two_way")
-                found = float(two_way_scores(given[tap], sought[tap]).mean())
-                scores.setdefault(metric, []).append(found)
-    text = "two-way identification when each test image is answered with the training image whose "
-    text += "true content is nearest, percent"
-    return [
-        for_comparison(f"nearest_training_image_{metric}", float(np.mean(values)), text)
-        for metric, values in scores.items()
-    ]
+        is_train = trials["split"] == "train"
+        training[subject] = np.unique(trials.loc[is_train, "nsd_id"].to_numpy(np.int64))
+    stimuli = ImageStore(inputs.stimuli)
+    scenes = read_scenes(truth)
+    return compare_with_nearest_scene(test, training, scenes, stimuli, inputs.weights_dir, settings)

@@ -1,1 +1,1 @@
-"""Scores of reconstructions against targets, and the statistics beside them (paper section 5.2)."""
+"""Metrics of reconstructions against targets, and statistics of their scores (section 5.2)."""

@@ -1,8 +1,8 @@
-"""What the scores are called, and which way is better (paper section 5.2).
+"""Names of metrics, which direction is better, and the columns of tables of scores (section 5.2).
 
-Scores of the paper's networks carry its names (`Alex(2)`, ...); any other is
-`<network>.<tap>.<quantity>`. The quantities are two_way (percent), distance (1 - correlation),
-unit_distance, image_retrieval_<n>way and brain_retrieval_<n>way (percent).
+The paper's metrics keep its names (`Alex(2)`, ...); any other is `<network>.<tap>.<quantity>`.
+Quantities: two_way (percent), distance (1 - correlation), unit_distance, image_retrieval_<n>way and
+brain_retrieval_<n>way (percent).
 """
 
 PAPER_NAMES: dict[tuple[str, str, str], str] = {
@@ -16,21 +16,53 @@ PAPER_NAMES: dict[tuple[str, str, str], str] = {
 """(network, tap, quantity) of the paper's metrics."""
 
 LPIPS_NAME = "LPIPS (AlexNet)"
-"""The score of the network that compares image with image (table T6)."""
+"""The perceptual distance, from a network that compares two images (table T6)."""
+
+SUMMARY_COLUMNS = (
+    "metric",
+    "mean",
+    "ci_low",
+    "ci_high",
+    "n_images",
+    "direction",
+    "null_mean",
+    "null_p999",
+    "null_sd",
+)
+"""Columns of a run's summary. `null_*`: the mean score of reconstructions shuffled against images.
+
+`null_mean` averages over permutations (identification), over all pairs of different images (PixCorr
+and distances) or over one random pairing (LPIPS). `null_p999` and `null_sd` are the 99.9th
+percentile and standard deviation over permutations (identification only).
+"""
+
+NULL_COLUMNS = ("null_mean", "null_p999", "null_sd")
+
+ENCODER_COLUMNS = (
+    "part",
+    "n_voxels",
+    "n_images",
+    "median_ceiling_pct",
+    "mean_r",
+    "ci_low",
+    "ci_high",
+    "share_of_attainable",
+)
+"""Columns of `evaluate_encoder`'s table: a row for each part of a subject's cortex."""
 
 _LOWER_IS_BETTER = ("distance", "Eff", "SwAV", LPIPS_NAME)
 
 
 def metric_name(network: str, tap: str, quantity: str) -> str:
-    """Return the column of a score."""
+    """Return the name of a metric: the paper's, or `<network>.<tap>.<quantity>`."""
     return PAPER_NAMES.get((network, tap, quantity), f"{network}.{tap}.{quantity}")
 
 
 def direction_of(metric: str) -> str:
-    """Return "lower" where a lower value of `metric` is better, else "higher"."""
+    """Return "lower" if lower values of `metric` are better, else "higher"."""
     return "lower" if metric.endswith(_LOWER_IS_BETTER) else "higher"
 
 
 def is_two_way(metric: str) -> bool:
-    """Say whether a metric is a two-way identification, in percent."""
+    """Return whether `metric` is a two-way identification, in percent."""
     return metric.endswith(".two_way") or metric in ("Alex(2)", "Alex(5)", "Incep", "CLIP")

@@ -38,9 +38,9 @@ def pixel_correlations(
 
 
 class PixCorrOfOthers:
-    """Mean PixCorr over all pairs of different images, from the images block by block.
+    """Mean PixCorr over all pairs of different images, added block by block.
 
-    A correlation is the product of standardised images, so the sums of these are all it needs.
+    A correlation is a product of standardised images, so sums of these suffice.
     """
 
     def __init__(self) -> None:
@@ -76,8 +76,8 @@ def structural_similarities(
     """Return SSIM of each reconstruction, on grey values or, `in_colour`, as the mean over RGB.
 
     Images in [0, 1]; Gaussian weights of sigma 1.5, population covariance, data range 1
-    (scikit-image's `structural_similarity`, as MindEye2 calls it). At most 1. As many images at
-    once as torch has threads.
+    (scikit-image's `structural_similarity`, as MindEye2 calls it). At most 1. Images are scored in
+    parallel, one per torch thread.
     """
     pairs = (_channels_last(recons), _channels_last(targets))
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:

@@ -1,11 +1,13 @@
-"""Two-way identification over all pairs (paper section 5.2; MindEye2's protocol).
+"""Two-way identification over all pairs, and its chance level (section 5.2; MindEye2's protocol).
 
-For each reconstruction, the share of the other targets whose features correlate with it strictly
-less than those of its own target. Chance is 50 %.
+The score of a reconstruction is the share of the other targets whose features correlate with it
+less than those of its own target do. Chance is 50 %.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from brainit.core.shards import shard_ranges
@@ -14,7 +16,7 @@ _NEAR_TIE = 1.0e-6
 _FLAT = 1.0e-2
 _ROWS_PER_BLOCK = 64
 _VALUES_PER_BLOCK = 2**16
-"""Values of rows that are correlated at once in float64, so that they stay in the CPU's cache."""
+"""Values per block of rows correlated in float64: small enough for the CPU's cache."""
 
 
 def correlation_matrix(
@@ -49,9 +51,9 @@ def two_way_scores(
 ) -> Float[Tensor, "images"]:
     """Return the two-way identification of each reconstruction in percent, float64.
 
-    Row i of `targets` is what row i of `recons` should be. Rivals closer than float32 can tell from
-    the own target are compared in float64, so equal targets tie and are not counted as lower. Needs
-    at least two images. `matrix` is their `correlation_matrix`, computed where None.
+    Row i of `targets` is the target of row i of `recons`. Rivals too close to the own target for
+    float32 are compared in float64; equal targets tie and do not count as lower. Needs at least two
+    images. `matrix` is their `correlation_matrix`, computed if None.
     """
     if matrix is None:
         matrix = correlation_matrix(recons, targets)
@@ -70,7 +72,7 @@ def _is_lower_exactly(
     rows: Int[Tensor, "pairs"],
     rivals: Int[Tensor, "pairs"],
 ) -> Bool[Tensor, "pairs"]:
-    """Tell in float64 whether each rival correlates less than the own target does."""
+    """Return in float64 whether each rival correlates less than the own target does."""
     found = torch.zeros(len(rows), dtype=torch.bool)
     for start, stop in shard_ranges(len(rows), _ROWS_PER_BLOCK):
         row, rival = rows[start:stop], rivals[start:stop]
@@ -88,9 +90,9 @@ def standardised(rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows fe
 def _centred_exactly(
     rows: Float[Tensor, "rows features"],
 ) -> tuple[Float[Tensor, "rows features"], Float[Tensor, "rows"]]:
-    """Return float64 rows of mean 0 and one over their norms (0 for a row without variance).
+    """Return float64 rows of mean 0, and 1 / their norms (0 for a row without variance).
 
-    Variance within the rounding of a row's own values is none.
+    A variance below the rounding error of the row's values counts as none.
     """
     exact = rows.double()
     mean = exact.mean(dim=1, keepdim=True)
@@ -104,9 +106,9 @@ def _centred_exactly(
 def _centred(
     rows: Float[Tensor, "rows features"],
 ) -> tuple[Float[Tensor, "rows features"], Float[Tensor, "rows"]]:
-    """Return float32 rows of mean 0 and one over their norms (0 for a row without variance).
+    """Return float32 rows of mean 0, and 1 / their norms (0 for a row without variance).
 
-    Rows whose mean drowns their variance are standardised in float64.
+    Rows whose variance is small against their mean are standardised in float64.
     """
     mean = rows.mean(dim=1, keepdim=True, dtype=torch.float32)
     centred = rows.float() - mean
@@ -117,3 +119,39 @@ def _centred(
         centred[is_flat] = standardised(rows[is_flat]).float()
         scale[is_flat] = 1.0
     return centred, scale
+
+
+def permutation_two_way(
+    matrix: Float[Tensor, "recons targets"], n_permutations: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the mean two-way identification (percent) of each of `n_permutations` pairings.
+
+    `matrix` holds the correlation of each reconstruction with each target. A pairing is a random
+    permutation of the targets; fixed points are kept.
+    """
+    n_images = len(matrix)
+    ranked = matrix.contiguous()
+    in_order = ranked.sort(dim=1).values
+    n_lower = torch.searchsorted(in_order, ranked, right=False)
+    scores = (100.0 * n_lower.double() / (n_images - 1)).cpu().numpy()
+    rows = np.arange(n_images)
+    pairings = (generator.permutation(n_images) for _ in range(n_permutations))
+    return np.array([scores[rows, targets].mean() for targets in pairings])
+
+
+def mean_of_others(matrix: Float[Tensor, "images images"]) -> float:
+    """Return the mean over all pairs of different images, without the diagonal (n >= 2).
+
+    This is the expectation over random pairings in which no image keeps its own target.
+    """
+    n_images = len(matrix)
+    total = matrix.double().sum() - matrix.diagonal().double().sum()
+    return float(total / (n_images * (n_images - 1)))
+
+
+def shuffled_pairing(n_images: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return a pairing in which no image keeps its own target (n_images >= 2): one random cycle."""
+    order = generator.permutation(n_images)
+    pairing = np.empty(n_images, dtype=np.int64)
+    pairing[order] = np.roll(order, 1)
+    return pairing

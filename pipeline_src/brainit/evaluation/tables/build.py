@@ -1,38 +1,44 @@
-"""The paper's tables beside ours: paper | ours | difference (Table 1, T1 to T7).
+"""Make the paper's tables: paper | ours | difference (Table 1, T1 to T7), and those beyond it.
 
-Where the data are simulated our columns are headed so, and no difference is computed: the brain and
-the networks that score are others, so the numbers cannot be compared with the paper's.
+For simulated data the columns say so and no difference is computed: another brain and other
+networks give numbers that are not comparable with the paper's. NSD-synthetic is also shown class by
+class.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from brainit.core.settings import Settings
-from brainit.evaluation.tables.class_rows import CLASS_NOTE, class_blocks, class_records
-from brainit.evaluation.tables.encoder import encoder_table
+from brainit.evaluation.tables.encoder_accuracy import encoder_table
 from brainit.evaluation.tables.failures import failure_table
-from brainit.evaluation.tables.files import Block, Table
+from brainit.evaluation.tables.files import (
+    Block,
+    Table,
+    format_interval,
+    format_p,
+    format_score,
+    with_arrow,
+)
 from brainit.evaluation.tables.notes import published_note, table_notes
-from brainit.evaluation.tables.paper import PaperTable, paper_table, unpublished_table
 from brainit.evaluation.tables.records import Results, table_records
 from brainit.evaluation.tables.rows import (
     ENCODER_TABLE,
     FAILURES,
-    NSDSYNTHETIC,
     RETRIEVAL,
-    duration_label,
+    PaperTable,
+    Rows,
+    paper_table,
     rows_with,
+    unpublished_table,
 )
-from brainit.evaluation.tables.text import format_interval, format_p, format_score, with_arrow
+from brainit.workflow.runs import NSDSYNTHETIC, Duration
 
 
 def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
-    """Return the tables `names` (of `TABLES` and `BEYOND`).
-
-    Rows without runs are named as not run.
-    """
+    """Return the tables `names` (of `TABLES` and `BEYOND`); notes list rows that were not run."""
     return [_make_table(name, results, settings) for name in names]
 
 
@@ -62,7 +68,7 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
 
 
 def _our_blocks(records: pd.DataFrame, simulated: bool) -> list[Block]:
-    """Return a block per condition: paper | ours | difference, or simulation | chance."""
+    """Return a block per condition: paper | ours | difference, or simulation | chance level."""
     parts = (
         "simulation|95 % interval|chance" if simulated else "paper|ours|95 % interval|difference"
     )
@@ -76,12 +82,12 @@ def _our_blocks(records: pd.DataFrame, simulated: bool) -> list[Block]:
             scores = zip(by_group[group]["metric"], by_group[group]["ours"], strict=True)
             own = [format_score(str(metric), float(value)) for metric, value in scores]
             cells = [(*row, cell) for row, cell in zip(cells, own, strict=True)]
-        heading = f"{condition}, {_whose(str(groups[0]))}{', simulation' if simulated else ''}"
+        heading = f"{condition}, {_mean_of(str(groups[0]))}{', simulation' if simulated else ''}"
         blocks.append(Block(heading, columns, tuple(cells)))
     return blocks
 
 
-def _whose(subjects: str) -> str:
+def _mean_of(subjects: str) -> str:
     return subjects if " " not in subjects else f"mean of {subjects.replace(' ', ', ')}"
 
 
@@ -98,11 +104,11 @@ def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
 
 
 def _paired_blocks(records: pd.DataFrame) -> list[Block]:
-    """Return the comparisons of rows with the table's reference row, for the mean over subjects.
+    """Return the comparison of each row with the reference row, for the mean over subjects.
 
-    A row whose subjects the reference row lacks is not compared.
+    A row with a subject that the reference row lacks is not compared.
     """
-    mean = _of_the_mean(records)
+    mean = _means(records)
     compared = mean[mean["compared_with"] != ""]
     if compared.empty:
         return []
@@ -114,26 +120,27 @@ def _paired_blocks(records: pd.DataFrame) -> list[Block]:
             f"({format_p(float(p))})"
             for metric, value, p in scores
         }
-    heading = f"Less {compared['compared_with'].iloc[0]}, image by image (Wilcoxon, two-sided)"
+    reference = compared["compared_with"].iloc[0]
+    heading = f"Difference from {reference}, image by image (Wilcoxon, two-sided)"
     return [_by_metric(heading, columns)]
 
 
-def _of_the_mean(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the records of each condition's first set of subjects: all that it has."""
+def _means(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records of means over all subjects: each condition's first set of subjects."""
     first = records.groupby("condition", sort=False)["subjects"].transform("first")
     return records[records["subjects"] == first]
 
 
 def _by_metric(heading: str, columns: dict[str, dict[str, str]]) -> Block:
-    """Return a block of a row per metric; a column without one has a dash there."""
+    """Return a block with a row per metric; a column that lacks the metric has a dash."""
     metrics = list(dict.fromkeys(metric for cells in columns.values() for metric in cells))
     rows = [(with_arrow(m), *(cells.get(m, "–") for cells in columns.values())) for m in metrics]
     return Block(heading, ("metric", *columns), tuple(rows))
 
 
 def _seed_blocks(records: pd.DataFrame) -> list[Block]:
-    """Return mean and deviation over seeds of the rows that were run with several."""
-    mean = _of_the_mean(records)
+    """Return mean and standard deviation over seeds of rows run with several seeds."""
+    mean = _means(records)
     several = mean[mean["n_seeds"] > 1]
     if several.empty:
         return []
@@ -151,7 +158,7 @@ def _paper_block(published: PaperTable) -> Block:
     rows = [
         (
             row.method,
-            duration_label(row.data),
+            Duration.parse(row.data).label,
             str(row.n_test),
             *(format_score(metric, row.values[metric]) for metric in published.metrics),
         )
@@ -160,3 +167,49 @@ def _paper_block(published: PaperTable) -> Block:
     metrics = tuple(with_arrow(metric) for metric in published.metrics)
     heading = f"As published, on NSD: {published.title}"
     return Block(heading, ("method", "data", "test images", *metrics), tuple(rows))
+
+
+CLASS_NOTE = (
+    "Classes are NSD's labels (column 'Image class' of nsdsyntheticimageinformation.csv), in the "
+    "order of the images. Identification and retrieval compare with the images of all classes; "
+    "chance levels are known for all classes together only."
+)
+
+
+def class_records(
+    rows: Rows, published: PaperTable, results: Results, settings: Settings
+) -> pd.DataFrame:
+    """Return tidy numbers of each class (`image_class`), in the order of the images.
+
+    Paired comparisons use the images of the class. Empty without classes.
+    """
+    parts = []
+    for image_class in dict.fromkeys(results.classes[key] for key in sorted(results.classes)):
+        of_class = tuple(replace(c, image_class=image_class) for c in rows.conditions)
+        own = replace(rows, conditions=of_class)
+        found = table_records(NSDSYNTHETIC, own, published, results, settings)
+        parts.append(found.assign(image_class=image_class))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def class_blocks(records: pd.DataFrame) -> list[Block]:
+    """Return a block per condition with means over subjects: metrics by classes."""
+    blocks = []
+    for condition, rows in records.groupby("condition", sort=False) if len(records) else ():
+        mean = rows[rows["subjects"] == rows["subjects"].iloc[0]]
+        classes = dict.fromkeys(mean["image_class"])
+        by_class = {name: mean[mean["image_class"] == name] for name in classes}
+        columns = [f"{name} ({int(by_class[name]['n_images'].max())} images)" for name in classes]
+        metrics = by_class[next(iter(classes))]["metric"]
+        cells = [
+            (with_arrow(str(metric)), *(_cell(by_class[name], str(metric)) for name in classes))
+            for metric in metrics
+        ]
+        blocks.append(Block(f"By image class: {condition}", ("metric", *columns), tuple(cells)))
+    return blocks
+
+
+def _cell(rows: pd.DataFrame, metric: str) -> str:
+    row = rows[rows["metric"] == metric].iloc[0]
+    mean, low, high = (float(row[name]) for name in ("ours", "ci_low", "ci_high"))
+    return f"{format_score(metric, mean)} ({format_interval(metric, low, high)})"

@@ -1,18 +1,20 @@
-"""One table as .csv (tidy), .md, .html and .tex, all from the same cells."""
+"""Write one table as .csv (tidy), .md, .html and .tex, all with the same cells."""
 
 import html
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from brainit.core.artifacts import write_table
 from brainit.core.files import write_text
+from brainit.evaluation.metrics.names import direction_of
 
 
 @dataclass(frozen=True)
 class Block:
-    """A grid of text: `rows` have as many cells as `columns`; the first column names the row."""
+    """A grid of text: each row has a cell per column; the first cell names the row."""
 
     heading: str
     columns: tuple[str, ...]
@@ -21,7 +23,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """Grids for reading under one title, and the same numbers as tidy `records`."""
+    """Blocks of text under one title, and the same numbers as tidy `records`."""
 
     name: str
     title: str
@@ -56,7 +58,7 @@ def _markdown_row(cells: tuple[str, ...]) -> str:
 
 
 def as_html(table: Table) -> str:
-    """Return the table as one HTML section, to be read alone or put into the report."""
+    """Return the table as one HTML section, which the report includes."""
     parts = ["<section>", f"<h2>{html.escape(table.title)}</h2>"]
     for block in table.blocks:
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.columns)
@@ -72,7 +74,7 @@ def as_html(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Return the table for a LaTeX document that loads booktabs."""
+    """Return the table as LaTeX; the document must load booktabs."""
     parts = [r"\begin{table}", r"\centering", rf"\caption{{{_latex(table.title)}}}"]
     for block in table.blocks:
         layout = "l" + "r" * (len(block.columns) - 1)
@@ -102,3 +104,36 @@ _LATEX = {
 
 def _latex(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in text)
+
+
+NO_VALUE = "–"
+
+
+def with_arrow(metric: str) -> str:
+    """Return a metric's name with an arrow in its better direction."""
+    return f"{metric} {'↓' if direction_of(metric) == 'lower' else '↑'}"
+
+
+def format_score(metric: str, value: float, sign: bool = False) -> str:
+    """Return a score as text: one decimal for percentages, else three; a dash for NaN."""
+    if np.isnan(value):
+        return NO_VALUE
+    is_percent = metric.startswith(("Alex(", "Incep")) or metric == "CLIP"
+    is_percent = is_percent or metric.endswith(("way", "retrieval"))
+    n_decimals = 1 if is_percent else 3
+    text = f"{value:+.{n_decimals}f}" if sign else f"{value:.{n_decimals}f}"
+    return text.replace("-", "−")
+
+
+def format_interval(metric: str, low: float, high: float) -> str:
+    """Return an interval as text; a dash for NaN."""
+    if np.isnan(low):
+        return NO_VALUE
+    return f"{format_score(metric, low)} to {format_score(metric, high)}"
+
+
+def format_p(value: float) -> str:
+    """Return a p-value as text: "p < 0.001", "p = 0.032", or a dash for NaN."""
+    if np.isnan(value):
+        return f"p {NO_VALUE}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -1,11 +1,10 @@
-"""The numbers of a table, tidy: a row for each condition, metric and set of subjects.
+"""The numbers of a table, tidy: one record per condition, metric and set of subjects.
 
-Means, intervals and tests come from the metrics of every image; the chance levels from the
-summaries, which `evaluate` makes with its permutations. A mean over subjects is over the images
-that all of them have; its interval resamples these images, for all subjects alike.
+Means, intervals and tests come from the scores of every image; chance levels come from the
+summaries, because `evaluate` permutes. A mean over subjects uses the images that all of them saw;
+its interval resamples these images, the same ones for every subject.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +15,17 @@ import pandas as pd
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
-from brainit.evaluation.metrics.bootstrap import bootstrap_interval
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.metrics.paired import Paired, compare_paired
-from brainit.evaluation.tables.image_scores import ImageScores
-from brainit.evaluation.tables.paper import PaperTable
+from brainit.evaluation.metrics.statistics import compare_paired, mean_interval
 from brainit.evaluation.tables.rows import (
-    FROM_SCRATCH,
-    NSDSYNTHETIC,
     RETRIEVAL,
     Condition,
+    PaperTable,
     Rows,
-    condition_name,
+    training_data,
 )
-from brainit.evaluation.tables.summaries import Summaries
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries
+from brainit.workflow.runs import NSDSYNTHETIC, Run
 
 RECORD_COLUMNS = (
     "condition",
@@ -54,16 +50,15 @@ RECORD_COLUMNS = (
     "seed_mean",
     "seed_sd",
 )
-_AMOUNTS = ("15min", "30min", "450trials", *(f"{n}h" for n in range(1, 41)))
 NOT_COMPARED = ("", np.nan, np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that tables are made of.
+    """The results that tables show.
 
-    `n_trials` is by (subject, `Condition.data`), `classes`, of NSD-synthetic, by number of image,
-    `encoder`, files of the encoder's accuracy, by subject.
+    `n_trials` is by (subject, `Condition.data`); `classes` are those of NSD-synthetic's images, by
+    image number; `encoder` has the files of `evaluate_encoder` by subject.
     """
 
     images: ImageScores
@@ -75,9 +70,9 @@ class Results:
     def values(
         self, condition: Condition, group: Sequence[str], metric: str, run: str = ""
     ) -> "pd.Series[float] | None":
-        """Return a condition's score of each image, mean over `group`; None where not known.
+        """Return a condition's score of each image, mean over the subjects `group`, or None.
 
-        `run` is another one in the condition's place.
+        `run` replaces the condition's run.
         """
         found = self.images.values(group, run or condition.run, condition.kind, metric)
         if found is None or not condition.image_class:
@@ -85,31 +80,34 @@ class Results:
         return found[[self.classes.get(int(k)) == condition.image_class for k in found.index]]
 
 
-def count_training_trials(trials: Mapping[str, Path]) -> dict[tuple[str, str], int]:
-    """Return the number of trials that BITs are trained on, by (subject, `Condition.data`).
+def count_training_trials(
+    trials: Mapping[str, Path], runs: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    """Return the number of trials that train the BITs of `runs`, by (subject, `Condition.data`).
 
-    Transfer validates nothing and trains on the validation images of its duration as well; the full
-    run and the model from scratch do not.
+    Transfer has no validation and trains on the validation images of its duration, too; the full
+    run and the model from scratch do not. `trials` are trial tables by subject.
     """
+    parsed = [Run.parse(run) for run in runs]
     counts = {}
     for subject, path in trials.items():
         table = read_trials(path)
         is_train = (table["split"] == "train").to_numpy(dtype=bool)
         is_own = table["split"].isin(("train", "val")).to_numpy(dtype=bool)
-        for duration in _AMOUNTS:
-            used = is_train if duration == "40h" else is_own
-            counts[subject, duration] = int((used & in_duration(table, duration)).sum())
-        counts[subject, FROM_SCRATCH] = int((is_train & in_duration(table, "1h")).sum())
+        for run in parsed:
+            used = is_own if run.is_transfer else is_train
+            is_inside = in_duration(table, run.duration.name)
+            counts[subject, training_data(run)] = int((used & is_inside).sum())
     return counts
 
 
 def table_metrics(
     name: str, published: PaperTable, images: ImageScores, simulated: bool
 ) -> list[str]:
-    """Return the metrics of a table: the paper's, and for a simulation all that there are.
+    """Return the metrics of a table: the paper's, or for a simulation all metrics of the runs.
 
-    T6 adds retrieval, which MindEye2 publishes; in a simulation it has colour SSIM and retrieval.
-    The metrics of retrieval are named by the number of images, which differs between runs.
+    T6 adds retrieval, which MindEye2 publishes; in a simulation T6 has colour SSIM and retrieval.
+    Metrics of retrieval carry the number of images, which differs between runs.
     """
     known = images.metrics()
     if name == RETRIEVAL:
@@ -125,13 +123,13 @@ def table_metrics(
 def table_records(
     name: str, rows: Rows, published: PaperTable, results: Results, settings: Settings
 ) -> pd.DataFrame:
-    """Return the tidy numbers (`RECORD_COLUMNS`) of table `name`.
+    """Return the tidy numbers (`RECORD_COLUMNS`) of the table `name`.
 
-    The mean over subjects comes first, then each subject where there are several. On real data the
-    subjects are those of the paper's mean, where any of them was run. `difference` is ours - paper
-    where all of them were: of fewer it would be one between people. `paired_difference` is this
-    condition - the one it is compared with. Columns of what is not known are NaN; a condition
-    without runs has no row.
+    The mean over subjects comes first, then each subject if there are several. On real data the
+    subjects are those of the paper's mean, if any of them was run. `difference` is ours - paper,
+    only if all of the paper's subjects were run: people differ more than methods.
+    `paired_difference` is this condition - the reference row. Unknown numbers are NaN; a condition
+    without runs has no record.
     """
     simulated = settings.run.simulation
     metrics = table_metrics(name, published, results.images, simulated)
@@ -153,16 +151,16 @@ def table_records(
                 known_names = (label, metric, direction_of(metric), " ".join(group))
                 difference = numbers[0] - paper if set(group) == set(published.subjects) else np.nan
                 n_trials = sum(results.n_trials.get((s, condition.data), 0) for s in group)
-                told = (paper, *numbers[:3], difference, *numbers[3:], n_trials, simulated)
+                values = (paper, *numbers[:3], difference, *numbers[3:], n_trials, simulated)
                 seeds = over_seeds(condition, group, metric, results)
-                records.append((*known_names, *told, *paired, *seeds))
+                records.append((*known_names, *values, *paired, *seeds))
     return pd.DataFrame(records, columns=list(RECORD_COLUMNS))
 
 
 def _subjects(
     rows: Rows, condition: Condition, published: PaperTable, images: ImageScores, simulated: bool
 ) -> tuple[str, ...]:
-    """Return the subjects of a row: those that it has, of the paper's where there are numbers."""
+    """Return the subjects of a row: only the paper's if the table has published numbers."""
     found = images.subjects(condition.run, condition.kind)
     if rows.same_subjects:
         run = [set(images.subjects(c.run, c.kind)) for c in rows.conditions]
@@ -176,22 +174,22 @@ def _subjects(
 def condition_label(
     condition: Condition, subjects: Sequence[str], n_trials: Mapping[tuple[str, str], int]
 ) -> str:
-    """Return the heading of a condition: what it is, and how much data it had."""
+    """Return the heading of a condition with its amount of data and number of trials."""
     data = condition.data
     found = sorted({n_trials[s, data] for s in subjects if (s, data) in n_trials})
     trials = f" ({' / '.join(f'{n:,}' for n in found)} training trials)" if found else ""
-    return condition_name(condition) + trials
+    return condition.heading + trials
 
 
 def over_seeds(
     condition: Condition, group: tuple[str, ...], metric: str, results: Results
 ) -> tuple[int, float, float]:
-    """Return how many seeds a row was run with, the mean of their means and its deviation.
+    """Return the number of seeds of a row, the mean of their means and its deviation (n - 1).
 
-    The deviation (n - 1) is NaN for one seed. Runs of other seeds are `<run>_seed<number>`.
+    The deviation is NaN for one seed.
     """
-    pattern = re.compile(rf"{condition.run}_seed\d+")
-    runs = [condition.run, *(run for run in results.images.runs() if pattern.fullmatch(run))]
+    repeats = (run for run in results.images.runs() if _is_repeat(run, condition.run))
+    runs = [condition.run, *repeats]
     found = [results.values(condition, group, metric, run) for run in runs]
     means = [float(values.mean()) for values in found if values is not None]
     if len(means) < 2:
@@ -199,22 +197,26 @@ def over_seeds(
     return len(means), float(np.mean(means)), float(np.std(means, ddof=1))
 
 
+def _is_repeat(name: str, of: str) -> bool:
+    """Return whether the run `name` repeats the run `of` with another seed."""
+    run, first = Run.parse(name), Run.parse(of)
+    is_same = (run.kind, run.variant.row) == (first.kind, first.variant.row)
+    return is_same and run.variant.seed is not None and first.variant.seed is None
+
+
 def _numbers(
     condition: Condition, group: tuple[str, ...], metric: str, results: Results, settings: Settings
 ) -> tuple[float, float, float, float, int]:
-    """Return mean, both ends of its interval, chance and the number of images."""
+    """Return mean, both ends of its interval, chance level and number of images."""
     scores = results.values(condition, group, metric)
     if scores is None:
         return (np.nan, np.nan, np.nan, np.nan, 0)
-    values = np.asarray(scores, dtype=np.float64)
-    known = values[np.isfinite(values)]
-    generator = numpy_generator(settings.run.seed, "bootstrap", metric)
-    low, high = bootstrap_interval(values, settings.evaluation.n_bootstrap, generator)
+    found = mean_interval(np.asarray(scores, dtype=np.float64), metric, settings)
     chance = None
     if not condition.image_class:
         chance = results.summaries.mean(condition.run, condition.kind, metric, group)
-    mean = float(known.mean()) if len(known) else np.nan
-    return mean, low, high, chance.null_mean if chance else np.nan, len(known)
+    null_mean = chance.null_mean if chance else np.nan
+    return found.mean, found.ci_low, found.ci_high, null_mean, found.n_images
 
 
 def _paired(
@@ -225,7 +227,7 @@ def _paired(
     results: Results,
     settings: Settings,
 ) -> tuple[str, float, float, float, float]:
-    """Return the comparison with the table's reference row, over the same subjects and images."""
+    """Return the paired comparison with the table's reference row: same subjects, same images."""
     reference = rows.conditions[rows.reference]
     if condition == reference:
         return NOT_COMPARED
@@ -233,11 +235,10 @@ def _paired(
     if pair[0] is None or pair[1] is None:
         return NOT_COMPARED
     joined = pd.concat(pair, axis=1, join="inner").to_numpy(dtype=np.float64)
-    found: Paired = compare_paired(
+    found = compare_paired(
         joined[:, 0],
         joined[:, 1],
         settings.evaluation.n_bootstrap,
         numpy_generator(settings.run.seed, "paired", metric),
     )
-    name = condition_name(reference)
-    return (name, found.difference, found.ci_low, found.ci_high, found.p_value)
+    return (reference.heading, found.difference, found.ci_low, found.ci_high, found.p_value)

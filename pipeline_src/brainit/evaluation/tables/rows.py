@@ -1,46 +1,119 @@
-"""Which runs stand in the rows of each of the paper's tables, and which row the others are held to.
+"""The rows of every table: the published ones, and the runs of ours.
 
-The run of an ablation is `40h_<variant>`; the variants are the config's `ablations`. `TABLES` are
-the paper's, `BEYOND` what it has no numbers for.
+Published numbers are read from `paper_tables.yaml`, the one file that holds them. `TABLES` are the
+paper's tables, `BEYOND` those without published numbers. The run of an ablation is
+`40h_<variant>`; the variants are the config's `ablations`.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from brainit.evaluation.tables.paper import paper_table
+import yaml
 
-NSDSYNTHETIC = "nsdsynthetic"
-"""Run and table of NSD-synthetic."""
+from brainit.workflow.runs import NSDSYNTHETIC, ONE_HOUR, Duration, Run
+
+PAPER_FILE = Path(__file__).with_name("paper_tables.yaml")
+_SUBJECTS = ("subj01", "subj02", "subj05", "subj07")
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One row of a published table; `values` by metric name."""
+
+    method: str
+    data: str
+    n_test: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A published table; its rows are means over `subjects`. `note` is printed below the table."""
+
+    title: str
+    metrics: tuple[str, ...]
+    lower_is_better: tuple[str, ...]
+    subjects: tuple[str, ...]
+    rows: tuple[PaperRow, ...]
+    note: str = ""
+
+    def row(self, method: str, data: str = "40h") -> PaperRow:
+        """Return the row of a method and amount of data; raises `KeyError` if there is none."""
+        for row in self.rows:
+            if (row.method, row.data) == (method, data):
+                return row
+        raise KeyError(f"{self.title}: {method}, {data}")
+
+
+@cache
+def _numbers() -> dict[str, Any]:
+    return dict(yaml.safe_load(PAPER_FILE.read_text(encoding="utf-8")))
+
+
+def paper_table_names() -> tuple[str, ...]:
+    """Return the names of all published tables, in the file's order."""
+    return tuple(name for name, entry in _numbers().items() if isinstance(entry, dict))
+
+
+def unpublished_table(title: str) -> PaperTable:
+    """Return a table without published rows, with the metrics and subjects of Table 1."""
+    numbers = _numbers()
+    metrics, lower = tuple(numbers["metrics"]), tuple(numbers["lower_is_better"])
+    return PaperTable(title, metrics, lower, _SUBJECTS, ())
+
+
+def paper_table(name: str) -> PaperTable:
+    """Return the published table `name`: table1, t1, ..., t7, retrieval."""
+    numbers = _numbers()
+    entry = numbers[name]
+    metrics = tuple(entry.get("metrics", numbers["metrics"]))
+    rows = tuple(
+        PaperRow(
+            row["method"],
+            row["data"],
+            row["n_test"],
+            dict(zip(metrics, row["values"], strict=True)),
+        )
+        for row in entry["rows"]
+    )
+    return PaperTable(
+        title=entry["title"],
+        metrics=metrics,
+        lower_is_better=tuple(entry.get("lower_is_better", numbers["lower_is_better"])),
+        subjects=tuple(entry.get("subjects", _SUBJECTS)),
+        rows=rows,
+        note=entry.get("note", ""),
+    )
+
+
 RETRIEVAL = "retrieval"
-"""Table of retrieval, and of MindEye2's published one."""
+"""Our table of retrieval, and MindEye2's published one."""
 ENCODER_TABLE, FAILURES = "encoder", "failures"
-"""Tables of another form: no rows of runs."""
+"""Tables without rows of runs."""
 DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
-"""Amounts of data that tables have rows of, run or not run."""
-FROM_SCRATCH = "1h_scratch"
-"""The run of a model that has seen one subject's first hour alone."""
-_AMOUNT = re.compile(r"(\d+)(min|trials|h)")
-_MINUTES = {"min": 1.0, "trials": 60 / 750, "h": 60.0}
-_POOL = re.compile(r"first(\d+)")
+"""Amounts of data with a row in the data-scaling table, run or not."""
+FROM_SCRATCH = Run("scratch", ONE_HOUR).name
+"""The run of a model trained on nothing but one subject's first hour."""
 
 
-def is_amount(text: str) -> bool:
-    """Tell whether a text is an amount of data, such as 15min, 450trials or 2h."""
-    return _AMOUNT.fullmatch(text) is not None
+def training_data(run: Run) -> str:
+    """Name the data that the decoded subject's model was trained on.
 
-
-def duration_label(duration: str) -> str:
-    """Return an amount of data as text: "15 min", "450 trials", "2 h"."""
-    return re.sub(r"(?<=\d)(?=[a-z])", " ", duration)
+    The run's duration, or `FROM_SCRATCH`, whose validation trials are not trained on.
+    """
+    return FROM_SCRATCH if run.is_scratch else run.duration.name
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What one block of a table shows; `paper_row` is (method, data), or None.
+    """One row of a table: a run and a kind of its images.
 
-    `image_class` leaves only the images of a class; empty for all. `needs` is what real data ask
-    for besides the table's target.
+    `paper_row` is (method, data) of the published row, or None. `image_class` keeps only the images
+    of one class; empty for all. `needs` says what to do before making the table's target; the
+    simulation's settings have done it.
     """
 
     label: str
@@ -51,24 +124,28 @@ class Condition:
     needs: str = ""
 
     @property
-    def duration(self) -> str:
-        """The amount of data of the run: 40h where it is decoded by a pool's models."""
-        first = self.run.split("_")[0]
-        return first if is_amount(first) else "40h"
+    def duration(self) -> Duration:
+        """The amount of the subject's data; 40 h if a pool's models decode it."""
+        return Run.parse(self.run).duration
 
     @property
     def data(self) -> str:
-        """What the decoded subject's model was trained on: its duration, or `FROM_SCRATCH`."""
-        return FROM_SCRATCH if self.run == FROM_SCRATCH else self.duration
+        """The data that the subject's model was trained on: `training_data` of the run."""
+        return training_data(Run.parse(self.run))
+
+    @property
+    def heading(self) -> str:
+        """Label and amount of data, without the number of trials."""
+        return f"{self.label}, {self.duration.label}"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table; the others are compared with the row number `reference`.
+    """The rows of a table; all are compared with the row number `reference`.
 
-    `target` is the workflow's target that makes them, `title` that of a table not in the paper, and
-    `n_seeds` the seeds without which a row is not run. With `same_subjects` all rows are of the
-    subjects that every row has. A table of another form has no conditions.
+    `target` is the workflow's target that makes them; `title` is set for tables not in the paper.
+    A row counts as run with at least `n_seeds` seeds. With `same_subjects`, every row averages over
+    the subjects that all rows have. Tables without rows of runs have no conditions.
     """
 
     conditions: tuple[Condition, ...]
@@ -151,6 +228,12 @@ TABLES: dict[str, Rows] = {
 }
 """The paper's tables by name."""
 
+
+def _first_subjects(n_subjects: int) -> Condition:
+    run = Run("first", n_subjects=n_subjects)
+    return Condition(f"first {n_subjects} subjects", run.name, "fused")
+
+
 _FULL = Condition("models of all subjects", "40h", "fused")
 BEYOND: dict[str, Rows] = {
     NSDSYNTHETIC: Rows(
@@ -174,7 +257,7 @@ BEYOND: dict[str, Rows] = {
         same_subjects=True,
     ),
     "subjects": Rows(
-        (*(Condition(f"first {n} subjects", f"first{n}", "fused") for n in (1, 2, 4)), _FULL),
+        (*(_first_subjects(n) for n in (1, 2, 4)), _FULL),
         reference=3,
         target="everything, with these nsd.pool_sizes",
         title="Number of training subjects",
@@ -194,37 +277,37 @@ BEYOND: dict[str, Rows] = {
     ENCODER_TABLE: Rows((), target="everything", title="Encoder accuracy by part of cortex"),
     FAILURES: Rows((), target="everything", title="Failure cases, chosen by rule"),
 }
-"""Tables that the paper has no numbers for."""
+"""Tables without published numbers."""
 
 EVERY_TABLE = (*TABLES, *BEYOND)
-"""The names of all tables that the workflow can make."""
+"""Names of all tables that the workflow can make."""
 
 
 def command_of(name: str, simulated: bool) -> str:
-    """Return the command that makes table `name` and its runs."""
+    """Return the command that makes the table `name` and its runs."""
     if simulated:
         return "make demo" if name in ("table1", "t4", "t6") else "make demo-full"
     return f"snakemake --profile slurm {rows_of(name).target}"
 
 
 def rows_of(name: str) -> Rows:
-    """Return the rows of a table, the paper's or one beyond it."""
+    """Return the rows of the table `name`."""
     return TABLES[name] if name in TABLES else BEYOND[name]
 
 
 def rows_with(name: str, runs: Sequence[str]) -> Rows:
-    """Return the rows of a table, and of those of `runs` that settings add to it.
+    """Return the rows of the table `name`, with those of `runs` that the settings add to it.
 
-    These are further amounts of data and pools of other sizes; they stand in order of size.
+    The settings add durations to the data-scaling table and pool sizes to the subject-scaling
+    table; rows are sorted by size.
     """
     rows = rows_of(name)
     known = {condition.run for condition in rows.conditions}
-    new = [run for run in runs if run not in known]
+    new = [Run.parse(run) for run in runs if run not in known]
     if name == "sessions":
-        further = [Condition("transfer", run, "fused") for run in new if is_amount(run)]
+        further = [Condition("transfer", run.name, "fused") for run in new if run.is_transfer]
     elif name == "subjects":
-        sizes = [(run, _POOL.fullmatch(run)) for run in new]
-        further = [Condition(f"first {n[1]} subjects", run, "fused") for run, n in sizes if n]
+        further = [_first_subjects(run.n_subjects) for run in new if run.is_of_fewer_subjects]
     else:
         return rows
     *others, full = rows.conditions
@@ -232,19 +315,12 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     return replace(rows, conditions=(*ordered, full), reference=len(ordered))
 
 
-def _size(condition: Condition) -> float:
-    """Return the number of a pool's subjects, or minutes of recording (an hour has 750 trials)."""
-    pool, amount = _POOL.fullmatch(condition.run), _AMOUNT.fullmatch(condition.run)
-    if pool:
-        return float(pool[1])
-    return int(amount[1]) * _MINUTES[amount[2]] if amount else 0.0
+def _size(condition: Condition) -> tuple[int, int]:
+    """Return a sort key: number of subjects, then minutes of recording."""
+    run = Run.parse(condition.run)
+    return run.n_subjects, run.duration.minutes
 
 
 def title_of(name: str) -> str:
-    """Return the title of a table, as published or our own."""
+    """Return the title of the table `name`, as published or our own."""
     return rows_of(name).title or paper_table(name).title
-
-
-def condition_name(condition: Condition) -> str:
-    """Return the heading of a row without its number of trials."""
-    return f"{condition.label}, {duration_label(condition.duration)}"

@@ -1,4 +1,4 @@
-"""What the demo's networks are trained on: foreign images, blurred conditions."""
+"""Training data of the demo's networks: foreign images, blurred conditions."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Table of the encoder's accuracy by part of cortex, from stored numbers (beyond the paper)."""
+"""The table of the encoder's accuracy by part of cortex, from stored numbers (beyond the paper)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,27 +8,17 @@ import pandas as pd
 
 from brainit.core.artifacts import read_table
 from brainit.core.settings import Settings
+from brainit.evaluation.metrics.names import ENCODER_COLUMNS
 from brainit.evaluation.tables.files import Block, Table
 from brainit.evaluation.tables.rows import ENCODER_TABLE, title_of
 
-ENCODER_COLUMNS = (
-    "part",
-    "n_voxels",
-    "n_images",
-    "median_ceiling_pct",
-    "mean_r",
-    "ci_low",
-    "ci_high",
-    "share_of_attainable",
-)
-"""What `evaluate_encoder` stores of each part of a subject's cortex."""
 _HEADING = ("voxels", "ceiling, %", "correlation", "95 % interval", "share of attainable")
 
 
 def encoder_table(accuracy: Mapping[str, Path], settings: Settings) -> Table:
-    """Return the table of the files of `evaluate_encoder`, by subject.
+    """Return the table from the files of `evaluate_encoder`, which are by subject.
 
-    Raises `PipelineError` for a file that is not one.
+    Raises `PipelineError` for another file.
     """
     simulated = settings.run.simulation
     parts = [
@@ -44,19 +34,19 @@ def encoder_table(accuracy: Mapping[str, Path], settings: Settings) -> Table:
 
 def _notes(settings: Settings) -> tuple[str, ...]:
     areas = (
-        "True areas are those of the simulation."
+        "True areas are the simulation's."
         if settings.run.simulation
-        else "No labels of areas are fetched: the mask's own (nsdgeneral and RSC, on fsaverage), "
-        "hemispheres and ranges of the ceiling stand for them."
+        else "Labels of visual areas are not fetched; parts are the mask's labels (nsdgeneral and "
+        "RSC, on fsaverage), hemispheres and ranges of the noise ceiling."
     )
     return (
-        "Correlation over held-out shared images of predicted and measured response (repeats "
-        "averaged), mean over voxels. Share of attainable: median of correlation / sqrt(noise "
+        "Correlation of predicted and measured responses (repeats averaged) over held-out shared "
+        "images, mean over voxels. Share of attainable: median of correlation / sqrt(noise "
         "ceiling) over voxels with a ceiling above 10 %.",
         f"Interval: percentile bootstrap over images, {settings.evaluation.n_bootstrap:,} "
-        "resamples, each of the same images for all voxels, whose correlations are computed anew. "
-        "It says what other images would change, not what other voxels or subjects would.",
-        f"The paper has no numbers of this. {areas}",
+        "resamples; each resample draws the same images for all voxels and recomputes their "
+        "correlations. It covers the choice of images, not of voxels or subjects.",
+        f"Not in the paper. {areas}",
     )
 
 

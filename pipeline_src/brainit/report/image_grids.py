@@ -1,0 +1,102 @@
+"""Grids of seen and reconstructed images: the first test images, and images by rank (figure S9)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainit.core.artifacts import read_table
+from brainit.core.errors import PipelineError
+from brainit.data.pixels import PixelStore
+from brainit.data.recons import Recons
+from brainit.report.captions import KIND_LABELS, run_label
+from brainit.report.ranking import best_median_worst, ranked, ranking_metric
+from brainit.report.style import new_figure, save_figure
+
+N_SHOWN = 10
+
+
+def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
+    """Return the images of a run by label, final images last: low-level, semantic, fused, refined.
+
+    Without a refiner there are no refined images: the fused images are final.
+    """
+    found = {KIND_LABELS[kind]: images for kind, images in recons.images.items()}
+    if recons.unrefined is not None:
+        found |= {KIND_LABELS["fused"]: recons.unrefined, "refined": recons.images["fused"]}
+    return found
+
+
+def draw_first_images(
+    recons: Mapping[str, Recons], stimuli: Path, path: Path, simulated: bool
+) -> None:
+    """Draw the first test images that all runs share; `recons` are by "subject/run"."""
+    shared = sorted(set.intersection(*(set(found.nsd_id.tolist()) for found in recons.values())))
+    shown = np.array(shared[:N_SHOWN], dtype=np.int64)
+    seen = PixelStore(stimuli).pixels(shown)
+    lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
+    for name, found in recons.items():
+        row = {int(nsd_id): number for number, nsd_id in enumerate(found.nsd_id)}
+        rows = [row[int(nsd_id)] for nsd_id in shown]
+        subject = name.split("/")[0]
+        named = labelled_images(found)
+        lines += [(f"{subject}\n{label}", images[rows]) for label, images in named.items()]
+    n_columns = max(len(shown), 1)
+    figure, axes = new_figure(len(lines), n_columns, 1.0 * n_columns + 0.9, 1.02 * len(lines) + 0.5)
+    for number, ax in enumerate(axes):
+        line, column = divmod(number, n_columns)
+        label, images = lines[line]
+        ax.axis("off")
+        if column < len(images):
+            ax.imshow(images[column], interpolation="nearest")
+        if column == 0:
+            ax.text(-0.12, 0.5, label, transform=ax.transAxes, ha="right", va="center", fontsize=8)
+    runs = sorted({name.split("/")[1] for name in recons})
+    save_figure(figure, path, f"First shared test images, run {', '.join(runs)}", simulated)
+
+
+N_EACH = 4
+
+
+def draw_ranked_images(
+    name: str, recons: Recons, metrics: Path, stimuli: Path, path: Path, simulated: bool
+) -> None:
+    """Draw the four best, median and worst images of the run `name` (subject/run).
+
+    `metrics` is the table of scores per image; the figure's title names the metric that ranks.
+    Raises `PipelineError` if the scores are of other images.
+    """
+    table = read_table(metrics, ("nsd_id",), "evaluate")
+    if not np.array_equal(table["nsd_id"].to_numpy(), recons.nsd_id):
+        expected = f"scores of the {len(recons.nsd_id)} images of {name}"
+        found = f"scores of {len(table)} images, other nsd_ids or another order"
+        fix = "delete the table and rerun evaluate"
+        raise PipelineError(metrics, expected, found, fix, code="inconsistent-inputs")
+    metric = ranking_metric([str(column) for column in table if column != "nsd_id"])
+    values = table[metric].to_numpy(dtype=np.float64)
+    groups = best_median_worst(ranked(metric, values), N_EACH)
+    seen = PixelStore(stimuli).pixels(recons.nsd_id)
+    lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
+    lines += labelled_images(recons).items()
+    columns = [row for rows in groups.values() for row in rows]
+    n_columns = max(len(columns), 1)
+    figure, axes = new_figure(
+        len(lines), n_columns, 0.95 * n_columns + 0.9, 0.97 * len(lines) + 0.6
+    )
+    for number, ax in enumerate(axes):
+        line, column = divmod(number, n_columns)
+        ax.axis("off")
+        label, images = lines[line]
+        if column == 0:
+            ax.text(-0.12, 0.5, label, transform=ax.transAxes, ha="right", va="center", fontsize=8)
+        if column >= len(columns):
+            continue
+        ax.imshow(images[columns[column]], interpolation="nearest")
+        if line == 0:
+            group = list(groups)[column // max(len(groups["best"]), 1)]
+            ax.set_title(f"{group}\n{values[columns[column]]:.3g}", fontsize=8)
+    subject, _, run = name.partition("/")
+    final = list(labelled_images(recons))[-1]
+    title = f"{subject}, {run_label(run)}: ranked by {metric} of the {final} images"
+    save_figure(figure, path, title, simulated)
