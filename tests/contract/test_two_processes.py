@@ -1,6 +1,5 @@
 """Stage 2 by two processes under torchrun, as in the workflow: interrupted, then started again."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from brainit.core.seeds import seeded_init
-from brainit.core.settings import BitSettings
+from brainit.core.settings import BitSettings, parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.trials import write_trials
 from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
@@ -61,7 +60,8 @@ def start(repository: Path, data: Path) -> subprocess.Popen[str]:
     outputs = [word for name in names for word in (f"--{name}", str(data / "out" / name))]
     inputs = ["--betas", f"subj01={data}/betas.npy", "--trials", f"subj01={data}/trials.csv"]
     inputs += ["--base-bit", f"{data}/base.safetensors", "--stimuli", f"{data}/stimuli"]
-    rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", json.dumps(SETTINGS)]
+    settings = parse_sections(SETTINGS).model_dump_json()
+    rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", settings]
     return subprocess.Popen(
         [
             *(sys.executable, *torchrun.split(), "-m", "brainit.steps.train_joint"),
