@@ -343,16 +343,21 @@ def test_bad_rois(mask: VolumeMask, raw: np.ndarray, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("nsd", "said"),
+    ("nsd", "facts"),
     [
-        ({"space": "func1pt8mm"}, "algonauts is on fsaverage"),
-        ({"mask": "files"}, "takes 2 nsd.mask_files"),
-        ({"space": "func1pt8mm", "mask": "files", "mask_files": ["a", "b"]}, "takes 1"),
-        ({"mask_files": ["a", "b"]}, "takes 0"),
-        ({"mask": "files", "mask_files": ["a", "a"]}, "mask_files names one twice: a, a"),
-        ({"subjects": ["subj01", "subj01"]}, "subjects names one twice: subj01, subj01"),
+        ({"space": "func1pt8mm"}, ("algonauts", "fsaverage", "nsdgeneral")),
+        ({"mask": "files"}, ("nsd.mask_files", " 2 ")),
+        (
+            {"space": "func1pt8mm", "mask": "files", "mask_files": ["a", "b"]},
+            ("nsd.mask_files", " 1 "),
+        ),
+        ({"mask_files": ["a", "b"]}, ("nsd.mask_files", " 0 ")),
+        ({"mask": "files", "mask_files": ["a", "a"]}, ("nsd.mask_files", ": a, a")),
+        ({"subjects": ["subj01", "subj01"]}, ("nsd.subjects", ": subj01, subj01")),
     ],
 )
-def test_settings_that_contradict_each_other(nsd: dict[str, Any], said: str) -> None:
-    with pytest.raises(PipelineError, match=said):
+def test_settings_that_contradict_each_other(nsd: dict[str, Any], facts: tuple[str, ...]) -> None:
+    with pytest.raises(PipelineError) as error:
         parse_sections({"nsd": nsd})
+    assert error.value.code == "invalid-setting"
+    assert all(fact in error.value.found for fact in facts)
