@@ -1,6 +1,5 @@
 """Stage 2 by two processes under torchrun, as in the workflow: interrupted, then started again."""
 
-import json
 import signal
 import subprocess
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from tests.step_process import start_module, wait_for, write_small_subject
 
 from brainit.core.seeds import seeded_init
-from brainit.core.settings import BitSettings
+from brainit.core.settings import BitSettings, parse_sections
 from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
 
 N_IMAGES, N_VOXELS = 24, 8
@@ -48,7 +47,8 @@ def start(repository: Path, data: Path) -> subprocess.Popen[str]:
     outputs = [word for name in names for word in (f"--{name}", str(data / "out" / name))]
     inputs = ["--betas", f"subj01={data}/betas.npy", "--trials", f"subj01={data}/trials.csv"]
     inputs += ["--base-bit", f"{data}/base.safetensors", "--stimuli", f"{data}/stimuli"]
-    rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", json.dumps(SETTINGS)]
+    settings = parse_sections(SETTINGS).model_dump_json()
+    rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", settings]
     words = [*torchrun.split(), "-m", "brainit.steps.train_joint", *inputs, *outputs, *rest]
     return start_module(repository, *words)
 

@@ -4,7 +4,6 @@ Low-level reconstructions of the 12 test images beside ridge regression from vox
 beside the mean image. Every test figure was also seen in training, which flatters all three.
 """
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from scipy.io import loadmat
 
 from brainit.commands.program import run
 from brainit.core.artifacts import read_artifact
+from brainit.core.settings import parse_sections
 from brainit.data.trials import read_trials
 from brainit.steps import (
     cluster_voxels,
@@ -51,7 +51,7 @@ def settings_words(repository: Path) -> list[str]:
     sections = yaml.safe_load((repository / "config" / "demo.yaml").read_text())
     merged = {name: {**sections.get(name, {}), **over} for name, over in OVERRIDES.items()}
     kept = {name: sections[name] for name in ("images", "features", "bit", "recon")}
-    return ["--settings", json.dumps({**kept, **merged})]
+    return ["--settings", parse_sections({**kept, **merged}).model_dump_json()]
 
 
 def scores(found: NDArray[np.float64], seen: NDArray[np.float64]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from brainit.core.errors import PipelineError
 from brainit.core.interruption import EXIT_INTERRUPTED, Interrupted, stop_on_signals
 from brainit.core.locks import locked
-from brainit.core.settings import Settings, parse_sections
+from brainit.core.settings import NsdSettings, Settings, parse_sections
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +160,11 @@ def read_settings(args: argparse.Namespace) -> Settings:
     `--connections`, where a step has and gets it, comes before `nsd.connections`.
     """
     given = _settings_json(args)
-    connections = getattr(args, "connections", None)
-    if connections is not None:
-        given = {**given, "nsd": {**given.get("nsd", {}), "connections": connections}}
+    if hasattr(args, "connections"):
+        nsd = {"connections": NsdSettings().connections, **given.get("nsd", {})}
+        if args.connections is not None:
+            nsd["connections"] = args.connections
+        given = {**given, "nsd": nsd}
     return parse_sections(given, step=args.step)
 
 

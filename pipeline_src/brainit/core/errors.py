@@ -39,7 +39,7 @@ class PipelineError(Exception):
     """
 
     def __init__(
-        self, where: Path | str, expected: str, found: str, fix: str, *, code: str = "unclassified"
+        self, where: Path | str, expected: str, found: str, fix: str, *, code: str
     ) -> None:
         super().__init__(f"{where}: expected {expected}, found {found}. Fix: {fix}")
         self.where = str(where)

@@ -3,7 +3,6 @@
 All later steps use this table, with 0-based image ids; only `data.nsd.design` reads NSD's designs.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import read_table, write_table
 from brainit.core.errors import PipelineError
+from brainit.workflow.runs import Duration
 
 TRIAL_COLUMNS = (
     "trial",
@@ -31,7 +31,6 @@ DURATION_RUNS = {"30min": 6, "15min": 3}
 """Runs of the first session in a duration; a session of NSD has 12 runs."""
 SHARE_OF_SESSION = {"450trials": 450 / 750}
 """First trials of the first session as a share of it: the paper's "450 fMRI samples" (B)."""
-_SESSIONS = re.compile(r"([1-9]|[123][0-9])h")
 
 
 def read_trials(path: Path) -> pd.DataFrame:
@@ -68,21 +67,13 @@ def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
     session 1; 450trials: the first 450 of its 750 trials, or the same share of a shorter session.
     Raises `PipelineError` for another duration.
     """
-    if duration == "40h":
+    amount = Duration.parse(duration)
+    if amount.is_full:
         return np.ones(len(trials), dtype=bool)
-    if sessions := _SESSIONS.fullmatch(duration):
-        return (trials["session"] <= int(sessions[1])).to_numpy(dtype=bool)
+    if amount.sessions:
+        return (trials["session"] <= amount.sessions).to_numpy(dtype=bool)
     is_first = (trials["session"] == 1).to_numpy(dtype=bool)
     if duration in DURATION_RUNS:
         return is_first & (trials["run"] <= DURATION_RUNS[duration]).to_numpy(dtype=bool)
-    if duration in SHARE_OF_SESSION:
-        n_trials = round(SHARE_OF_SESSION[duration] * is_first.sum())
-        return is_first & (trials["trial_in_session"] < n_trials).to_numpy(dtype=bool)
-    known = ["15min", "30min", "450trials", "1h", "2h", "...", "40h"]
-    raise PipelineError(
-        "duration",
-        f"one of {known}",
-        duration,
-        f"name {', '.join(known)} in transfer.durations",
-        code="invalid-setting",
-    )
+    n_trials = round(SHARE_OF_SESSION[duration] * is_first.sum())
+    return is_first & (trials["trial_in_session"] < n_trials).to_numpy(dtype=bool)

@@ -45,6 +45,7 @@ def load_generator(name: str, path: Path | None, weights_dir: Path | None = None
     try:
         generator.unet.load_state_dict(state)
     except RuntimeError as error:
-        expected, code = f"weights of {name}", "inconsistent-inputs"
-        raise PipelineError(path, expected, str(error), fix, code=code) from error
+        raise PipelineError(
+            path, f"weights of {name}", str(error), fix, code="inconsistent-inputs"
+        ) from error
     return generator

@@ -174,9 +174,13 @@ def _run_row(name: str, folder: Path) -> tuple[str, ...]:
     try:
         record = json.loads(read_text(path, "gather_reconstructions"))
     except ValueError as error:
-        fix = "delete the folder of the run and rerun gather_reconstructions"
-        expected, code = "a run's provenance (JSON)", "damaged-file"
-        raise PipelineError(path, expected, str(error), fix, code=code) from error
+        raise PipelineError(
+            path,
+            "a run's provenance (JSON)",
+            str(error),
+            "delete the folder of the run and rerun gather_reconstructions",
+            code="damaged-file",
+        ) from error
     versions, models = record.get("versions", {}), sorted(record.get("models", {}).items())
     return (
         name,

@@ -18,7 +18,7 @@ from brainit.core.settings import Settings
 
 
 def fails(argv: Sequence[str] | None) -> None:
-    raise PipelineError("a.txt", "1 line", "2", "cut it")
+    raise PipelineError("a.txt", "1 line", "2", "cut it", code="wrong-shape")
 
 
 def test_pipeline_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

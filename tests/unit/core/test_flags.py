@@ -102,7 +102,7 @@ def test_the_help_is_the_fields_docstring() -> None:
 
 
 def test_the_help_of_an_inherited_field_is_its_docstring() -> None:
-    @dataclass
+    @dataclass(frozen=True)
     class More(Inputs):
         pass
 

@@ -153,7 +153,7 @@ def test_a_call_that_looks_at_nothing_holds_nobody_up() -> None:
     goes_on = Event()
 
     def fail() -> None:
-        raise PipelineError("a", "b", "c", "d")
+        raise PipelineError("a", "b", "c", "d", code="network")
 
     with pytest.raises(PipelineError):
         run_all([lambda: goes_on.wait(60.0), fail], 2, Event(), patience_s=0.01)
@@ -181,7 +181,7 @@ def test_the_first_failure_is_raised_and_nothing_begins_after_it() -> None:
     stop = Event()
 
     def fail() -> None:
-        raise PipelineError("first", "b", "c", "d")
+        raise PipelineError("first", "b", "c", "d", code="network")
 
     def end() -> None:
         assert stop.wait(60.0)

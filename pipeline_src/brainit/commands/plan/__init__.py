@@ -62,9 +62,13 @@ def read_configuration(paths: list[Path]) -> Settings:
         try:
             update_config(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         except (OSError, yaml.YAMLError) as error:
-            fix = f"run at the root of the repository, or correct {path}"
-            code = "missing-file" if isinstance(error, FileNotFoundError) else "damaged-file"
-            raise PipelineError(path, "a readable YAML file", str(error), fix, code=code) from error
+            raise PipelineError(
+                path,
+                "a readable YAML file",
+                str(error),
+                f"run at the root of the repository, or correct {path}",
+                code="missing-file" if isinstance(error, FileNotFoundError) else "damaged-file",
+            ) from error
     return parse_sections(merged)
 
 

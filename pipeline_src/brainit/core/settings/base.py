@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from brainit.core.errors import PipelineError
+from brainit.workflow.runs import PARTIAL_DURATION
 
-Duration = Annotated[str, Field(pattern=r"^(15min|30min|450trials|[1-9]h|[123][0-9]h)$")]
+Duration = Annotated[str, Field(pattern=f"^({PARTIAL_DURATION})$")]
 Subject = Annotated[str, Field(pattern=r"^subj0[1-8]$")]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
