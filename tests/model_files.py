@@ -7,7 +7,8 @@ import torch
 
 from brainit.core.artifacts import write_artifact
 from brainit.core.settings import BitSettings
-from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
+from brainit.models.brain_transformer import save_bit
+from tests.small_models import small_bit
 
 
 def write_models(folder: Path, n_voxels: dict[str, int] | None = None) -> Path:
@@ -30,15 +31,7 @@ def write_models(folder: Path, n_voxels: dict[str, int] | None = None) -> Path:
         ("bit_semantic", "semantic"),
         ("joint", "semantic"),
     ):
-        model = BrainInteractionTransformer(
-            voxel_cluster=torch.from_numpy(cluster),
-            n_clusters=2,
-            n_queries=2,
-            out_width=3,
-            width=4,
-            n_heads=2,
-            n_blocks=1,
-        )
+        model = small_bit(torch.from_numpy(cluster), 2, n_queries=2, out_width=3, width=4)
         sizes = BitSettings(width=4, n_heads=2, n_blocks=1)
         (folder / place).mkdir()
         target = folder / place / "bit.safetensors"

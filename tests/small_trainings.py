@@ -13,7 +13,6 @@ from torch import nn
 from brainit.core.artifacts import write_table
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import (
-    EncoderSettings,
     JointSettings,
     LowlevelSettings,
     Settings,
@@ -23,7 +22,6 @@ from brainit.core.settings import (
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.data.fmri import FmriPool, SubjectFmri
 from brainit.data.images import ImageStore
-from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.generator import Generator, build_generator
 from brainit.features.registry import load_backbone
 from brainit.features.weights_file import freeze
@@ -35,6 +33,7 @@ from brainit.training.joint import JointTask, adapt_joint, train_joint
 from brainit.training.losses import LowlevelTargets
 from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import Stage1Task, train_stage1
+from tests.small_models import SHORT_TRAINING, SMALL_ENCODER, small_backbone, small_bit
 
 CPU = torch.device("cpu")
 N_VOXELS = {"subj01": 12, "subj02": 9}
@@ -73,15 +72,7 @@ def images(data: Path) -> BatchImages:
 
 def bit(n_queries: int, out_width: int) -> BrainInteractionTransformer:
     with seeded_init(1, "bit"):
-        return BrainInteractionTransformer(
-            voxel_cluster=torch.arange(21) % 4,
-            n_clusters=4,
-            n_queries=n_queries,
-            out_width=out_width,
-            width=16,
-            n_heads=2,
-            n_blocks=1,
-        )
+        return small_bit(torch.arange(21) % 4, 4, n_queries=n_queries, out_width=out_width)
 
 
 def save(path: Path, *modules: nn.Module) -> None:
@@ -198,35 +189,16 @@ def joint_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> No
     save(out / "bit.safetensors", task.model)
 
 
-ENCODER = EncoderSettings(
-    feature_width=6,
-    voxel_width=8,
-    adapter_rank=2,
-    dropout=0.25,
-    voxels_per_example=7,
-    batch=8,
-    epochs=6,
-    lr=3e-2,
-    max_shift_px=1,
-    plateau_patience=1,
-    plateau_threshold=0.1,
-    transfer_epochs=6,
-)
-
-
-def backbone() -> nn.Module:
-    with seeded_init(1, "backbone"):
-        network = EncoderBackbone(
-            image_size=8, patch=4, width=12, n_blocks=2, n_heads=2, n_registers=1, layers=(1, 2)
-        )
-    return freeze(network)
+_CHANGES = {"dropout": 0.25, "epochs": 6, "transfer_epochs": 6, "max_shift_px": 1}
+_PLATEAU = {"plateau_patience": 1, "plateau_threshold": 0.1}
+ENCODER = SMALL_ENCODER.model_copy(update={**SHORT_TRAINING, **_CHANGES, **_PLATEAU})
 
 
 def encoder(data: Path, checkpoints: Checkpointer, out: Path) -> None:
     """6 epochs of 3 batches with dropout (torch's global generator) and shifted images."""
     pool = FmriPool(tuple(N_VOXELS), *[{s: fmri(s, n) for s in N_VOXELS} for n in (12, 6)])
     store, settings = ImageStore(data / "stimuli"), Settings(encoder=ENCODER)
-    trained, history = train_encoder(pool, store, backbone(), settings, CPU, checkpoints)
+    trained, history = train_encoder(pool, store, small_backbone(), settings, CPU, checkpoints)
     write_table(out / "history.csv", history)
     save(out / "encoder.safetensors", trained)
 
@@ -234,7 +206,7 @@ def encoder(data: Path, checkpoints: Checkpointer, out: Path) -> None:
 def encoder_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> None:
     """6 epochs of 2 batches, voxel vectors alone, no validation."""
     with seeded_init(1, "base"):
-        base = VoxelEncoder(backbone(), ENCODER, {"subj01": 12})
+        base = VoxelEncoder(small_backbone(), ENCODER, {"subj01": 12})
     store, settings = ImageStore(data / "stimuli"), Settings(encoder=ENCODER)
     trained, history = adapt_encoder(base, fmri("subj02", 12), store, settings, CPU, checkpoints)
     write_table(out / "history.csv", history)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import yaml
 from gpu_place import finish, first_line, peak_gb, random_backbone
+from small_sdxl import SMALL_SDXL
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from brainit.core.seeds import seeded_init, use_threads
@@ -25,8 +26,7 @@ from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import ImageStore
 from brainit.features.dinov2 import DinoSize
-from brainit.features.generator import Generator
-from brainit.features.unclip import UNCLIP6, SdxlSize, build_parts
+from brainit.features.unclip import UNCLIP6, SdxlSize, build_parts, generator_of
 from brainit.features.weights_file import freeze
 from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.voxel_encoder import VoxelEncoder
@@ -64,18 +64,7 @@ def tiny(settings: Settings) -> Sizes:
     return Sizes(
         settings=parse_sections(sections),
         dino=DinoSize(width=16, n_blocks=2, n_heads=2, image_size=28, layers=(1, 2)),
-        generator=replace(
-            UNCLIP6,
-            image_size=32,
-            channels=(8, 16, 32),
-            transformers=(1, 1, 1),
-            head_width=8,
-            token_width=16,
-            n_tokens=4,
-            size_width=4,
-            vae_channels=(4, 4, 4, 4),
-            norm_groups=4,
-        ),
+        generator=replace(SMALL_SDXL, token_width=16, n_tokens=4),
         n_voxels=30,
         n_subjects=2,
     )
@@ -125,15 +114,7 @@ def joint_task(sizes: Sizes, folder: Path, device: torch.device) -> JointTask:
         places[subject] = slice(number * sizes.n_voxels, (number + 1) * sizes.n_voxels)
     n_clusters = settings.clusters.n_clusters
     with torch.device(device):
-        unet, vae = build_parts(size)
-        generator = Generator(
-            unet=unet,
-            vae=vae,
-            image_size=size.image_size,
-            n_tokens=size.n_tokens,
-            token_width=size.token_width,
-            size_condition=(size.image_size, size.image_size, 0, 0),
-        )
+        generator = generator_of(*build_parts(size), size)
     with seeded_init(0, "bit"):
         model = BrainInteractionTransformer(
             voxel_cluster=torch.arange(sizes.n_subjects * sizes.n_voxels) % n_clusters,

@@ -5,12 +5,11 @@ count), with the row block of the settings. Memory is the peak of a process each
 imports alone take; loss and gradients must agree.
 """
 
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
+from process_memory import peak_mb, printed_by
 from torch import Tensor
 
 from brainit.core.seeds import torch_generator
@@ -47,19 +46,6 @@ def run(kind: str, prediction: Tensor, target: Tensor) -> tuple[float, Tensor, l
     return time.process_time() - started, loss.detach(), list(gradients)
 
 
-def peak_mb() -> float:
-    """Return this process's peak resident memory in MB (`ru_maxrss` would count its parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def memory_of(kind: str) -> float:
-    """Return the peak memory in MB of a process that computes the loss once."""
-    command = [sys.executable, __file__, kind]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
-
-
 def main() -> int:
     """Print both ratios; return 1 where one is under its bar or results differ."""
     torch.set_num_threads(1)
@@ -80,7 +66,7 @@ def main() -> int:
     speed = min(whole_s) / min(streaming_s)
     detail = f"{min(whole_s):.2f} s, {min(streaming_s):.2f} s; {max(apart):.1e} apart"
     print(f"InfoNCE speed: ratio {speed:.2f} (bar {SPEED_BAR}) [{detail}]")  # noqa: T201
-    whole_mb, streaming_mb = memory_of("whole"), memory_of("streaming")
+    whole_mb, streaming_mb = (printed_by(__file__, kind)[-1] for kind in ("whole", "streaming"))
     memory = whole_mb / streaming_mb
     detail = f"{whole_mb:.0f} MB, {streaming_mb:.0f} MB"
     print(f"InfoNCE memory: ratio {memory:.1f} (bar {MEMORY_BAR}) [{detail}]")  # noqa: T201

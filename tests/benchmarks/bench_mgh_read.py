@@ -7,7 +7,6 @@ peak memory. The wall time is held against a plain read of the same bytes, as co
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from process_memory import peak_mb, printed_by
 
 from brainit.data.nsd.mgh import DATA_OFFSET, read_mgh_vertices
 
@@ -62,19 +62,11 @@ def raw(path: Path, vertices: np.ndarray) -> np.ndarray:
 WAYS = {"span": read_mgh_vertices, "whole": whole, "raw": raw}
 
 
-def peak_mb() -> float:
-    """Return this process's peak resident memory in MB (`ru_maxrss` would count its parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def measure(kind: str, path: Path) -> tuple[float, float, float]:
     """Return processor seconds, wall seconds and peak MB of one way, in a new process, cold."""
     with path.open("rb") as handle:
         os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    command = [sys.executable, __file__, kind, str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    cpu_s, wall_s, peak = (float(word) for word in done.stdout.split())
+    cpu_s, wall_s, peak = printed_by(__file__, kind, str(path))
     return cpu_s, wall_s, peak
 
 

@@ -5,26 +5,19 @@ The per-image times are the minima of interleaved runs; the images must be the s
 
 import sys
 import time
+from dataclasses import replace
 
 import torch
+from small_sdxl import SMALL_SDXL
 
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
 from brainit.features.generator import Generator
-from brainit.features.unclip import SdxlSize, build_parts
+from brainit.features.unclip import build_parts, generator_of
 from brainit.reconstruction.sampling import sample_images
 
-SIZE = SdxlSize(
-    image_size=32,
-    channels=(16, 32, 64),
-    transformers=(1, 1, 2),
-    head_width=8,
-    token_width=32,
-    n_tokens=16,
-    size_width=8,
-    vae_channels=(8, 8, 16, 16),
-    norm_groups=8,
-)
+_VAE = replace(SMALL_SDXL, vae_channels=(8, 8, 16, 16), norm_groups=8, size_width=8)
+SIZE = replace(_VAE, channels=(16, 32, 64), transformers=(1, 1, 2), token_width=32, n_tokens=16)
 N_IMAGES, N_ROUNDS, BAR, TOLERANCE = 16, 3, 3.0, 1e-3
 
 
@@ -32,14 +25,7 @@ def tiny_generator() -> Generator:
     """Return an untrained generator of the size above."""
     torch.manual_seed(0)
     unet, vae = build_parts(SIZE)
-    return Generator(
-        unet=unet.eval(),
-        vae=vae.eval(),
-        image_size=SIZE.image_size,
-        n_tokens=SIZE.n_tokens,
-        token_width=SIZE.token_width,
-        size_condition=(SIZE.image_size, SIZE.image_size, 0, 0),
-    )
+    return generator_of(unet.eval(), vae.eval(), SIZE)
 
 
 def main() -> int:

@@ -5,14 +5,13 @@ gradients must agree to 1e-5 of the largest value. Memory is the peak of a proce
 what the imports alone take. Needs the `bench` extra.
 """
 
-import subprocess
 import sys
 import time
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from process_memory import peak_mb, printed_by
 from torch import Tensor, nn
 
 from brainit.core.seeds import seeded_init, torch_generator
@@ -126,22 +125,9 @@ def speed() -> bool:
     return ratio >= SPEED_BAR and max(output, gradient) <= TOLERANCE
 
 
-def peak_mb() -> float:
-    """Return this process's peak resident memory in MB (`ru_maxrss` would count its parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def memory_of(kind: str) -> float:
-    """Return the peak memory in MB of a process that runs one tokenizer once."""
-    command = [sys.executable, __file__, kind]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
-
-
 def memory() -> bool:
     """Print the ratio of peak memories; return whether it holds."""
-    graph, factors = memory_of("graph"), memory_of("factors")
+    graph, factors = printed_by(__file__, "graph")[-1], printed_by(__file__, "factors")[-1]
     ratio = graph / factors
     detail = f"{graph:.0f} MB, {factors:.0f} MB"
     print(f"tokenizer memory: ratio {ratio:.1f} (bar {MEMORY_BAR}) [{detail}]")  # noqa: T201

@@ -7,7 +7,6 @@ are against the usual way, the whole session as float32 and then the mask; the l
 is printed beside it.
 """
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from process_memory import peak_mb, printed_by
 
 from brainit.data.nsd.volume import DATASET, UNITS_PER_PERCENT, VolumeMask, read_hdf5_voxels
 from brainit.data.zscore import zscore_session
@@ -67,17 +67,9 @@ def whole_integers(path: Path, mask: VolumeMask) -> np.ndarray:
 WAYS = {"runs": by_runs, "whole": whole, "integers": whole_integers}
 
 
-def peak_mb() -> float:
-    """Return this process's peak resident memory in MB (`ru_maxrss` would count its parent's)."""
-    status = Path("/proc/self/status").read_text()
-    return float(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def measure(kind: str, path: Path) -> tuple[float, float, float]:
     """Return processor seconds, peak MB and peak MB with imports of one way, in a new process."""
-    command = [sys.executable, __file__, kind, str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    seconds, own_mb, all_mb = (float(word) for word in done.stdout.split())
+    seconds, own_mb, all_mb = printed_by(__file__, kind, str(path))
     return seconds, own_mb, all_mb
 
 

@@ -1,8 +1,6 @@
 """Each fault of NSD's files ends in one clear error before work is wasted."""
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from tests.unit.data.tiny_nsd import write_mgh, write_tiny_nsd
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings
@@ -24,21 +23,9 @@ from brainit.data.trials import write_trials
 NSD = NsdSettings(validation_share=0.25)
 
 
-def tiny_module() -> Any:
-    name = "brainit_tests_tiny_nsd"
-    if name not in sys.modules:
-        path = Path(__file__).parents[1] / "unit" / "data" / "tiny_nsd.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Any:
-    return tiny_module().write_tiny_nsd(tmp_path / "nsd")
+    return write_tiny_nsd(tmp_path / "nsd")
 
 
 def fault(code: str, call: Callable[..., object], *args: Any) -> str:
@@ -74,7 +61,7 @@ def test_session_with_another_trial_count(
     tree: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tree.betas_path("subj01", "lh", 1)
-    tiny_module().write_mgh(path, tree.betas["subj01", "lh", 1][:-1])
+    write_mgh(path, tree.betas["subj01", "lh", 1][:-1])
     read: list[Path] = []
     monkeypatch.setattr(mgh, "read_mgh_vertices", lambda p, v: read.append(p))
     text = fault("inconsistent-inputs", betas, tree, tmp_path)
@@ -84,7 +71,7 @@ def test_session_with_another_trial_count(
 
 def test_betas_of_another_surface_than_the_mask(tree: Any, tmp_path: Path) -> None:
     values = tree.betas["subj01", "rh", 1][:, :-3]
-    tiny_module().write_mgh(tree.betas_path("subj01", "rh", 1), values)
+    write_mgh(tree.betas_path("subj01", "rh", 1), values)
     text = fault("inconsistent-inputs", betas, tree, tmp_path)
     assert all(fact in text for fact in ("40 vertices", "mask algonauts", "found 37"))
 
@@ -123,7 +110,7 @@ def test_missing_session(tree: Any, tmp_path: Path) -> None:
 def test_all_nan_session(tree: Any, tmp_path: Path) -> None:
     for side in ("lh", "rh"):
         values = np.full_like(tree.betas["subj01", side, 2], np.nan)
-        tiny_module().write_mgh(tree.betas_path("subj01", side, 2), values)
+        write_mgh(tree.betas_path("subj01", side, 2), values)
     text = fault("bad-values", betas, tree, tmp_path)
     assert "subj01 session 2" in text and "NaN" in text
 
@@ -148,7 +135,7 @@ def test_truncated_surface(tree: Any, tmp_path: Path) -> None:
 
 
 def test_ncsnr_of_another_surface(tree: Any, tmp_path: Path) -> None:
-    tiny_module().write_mgh(tree.ncsnr_path("subj01", "lh"), np.ones((1, 41)))
+    write_mgh(tree.ncsnr_path("subj01", "lh"), np.ones((1, 41)))
     text = fault("inconsistent-inputs", betas, tree, tmp_path)
     assert "lh.ncsnr.mgh" in text and "found 41" in text
 

@@ -1,19 +1,14 @@
 """A real signal to a real step: it ends with status 75, and the same command continues it."""
 
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+from tests.step_process import start_module, wait_for, write_small_subject
 
 from brainit.core.interruption import EXIT_INTERRUPTED
 from brainit.core.settings import parse_sections
-from brainit.core.shards import write_shards
-from brainit.data.trials import write_trials
 
 N_IMAGES = 24
 SETTINGS = {
@@ -34,16 +29,7 @@ SETTINGS = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (N_IMAGES, 64, 64, 3), dtype=np.uint8)
-    write_shards(tmp_path / "stimuli", iter([pixels]))
-    np.save(tmp_path / "betas.npy", rng.normal(size=(N_IMAGES, 8)).astype(np.float16))
-    number = np.arange(N_IMAGES)
-    columns = {"trial": number, "session": 1, "run": 1, "trial_in_session": number, "repeat": 0}
-    columns |= {"nsd_id": number, "is_shared": False, "split": "train"}
-    trials = pd.DataFrame(columns)
-    trials.loc[number >= 18, "split"] = "val"
-    write_trials(tmp_path / "trials.csv", trials)
+    write_small_subject(tmp_path, N_IMAGES, n_train=18, n_voxels=8)
     return tmp_path
 
 
@@ -52,25 +38,15 @@ def start(repository: Path, data: Path, out: str) -> subprocess.Popen[str]:
     outputs = ["--encoder", f"{data}/{out}/encoder.safetensors"]
     outputs += ["--history", f"{data}/{out}/history.csv", "--work", str(data / "work" / out)]
     words = [*inputs, "--stimuli", f"{data}/stimuli", "--pool", "all", *outputs]
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "brainit.steps.train_encoder", *words),
-            *("--code", "digest", "--settings", parse_sections(SETTINGS).model_dump_json()),
-        ],
-        env={**os.environ, "PYTHONPATH": str(repository / "pipeline_src")},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words += ["--code", "digest", "--settings", parse_sections(SETTINGS).model_dump_json()]
+    return start_module(repository, "brainit.steps.train_encoder", *words)
 
 
 def test_a_signal_ends_the_step_and_the_same_command_continues(
     repository: Path, data: Path
 ) -> None:
     whole, cut = start(repository, data, "whole"), start(repository, data, "cut")
-    assert cut.stderr is not None
-    for line in cut.stderr:
-        if "median r" in line:
-            break
+    wait_for(cut, "median r")
     assert (data / "cut" / ".encoder.safetensors.lock").exists()
     cut.send_signal(signal.SIGTERM)
     said = cut.communicate()[1]

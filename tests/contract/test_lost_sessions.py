@@ -12,12 +12,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from tests.unit.data.fault_server import Faults, serving
+from tests.unit.data.fault_server import Faults, hurry, serving
 from tests.unit.data.tiny_nsd import TinyNsd, write_tiny_nsd
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
-from brainit.data.fetch import remote, transfers
+from brainit.data.fetch import transfers
 from brainit.data.nsd import sessions
 from brainit.data.nsd.betas import prepare_betas
 from brainit.data.nsd.design import prepare_design
@@ -40,8 +40,7 @@ def faults() -> Faults:
 
 @pytest.fixture
 def url(tree: TinyNsd, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 100)
+    hurry(monkeypatch, block_bytes=100)
     with serving(tree.root, faults) as root:
         yield root
 

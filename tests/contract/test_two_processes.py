@@ -1,20 +1,16 @@
 """Stage 2 by two processes under torchrun, as in the workflow: interrupted, then started again."""
 
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.step_process import start_module, wait_for, write_small_subject
 
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import BitSettings, parse_sections
-from brainit.core.shards import write_shards
-from brainit.data.trials import write_trials
 from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
 
 N_IMAGES, N_VOXELS = 24, 8
@@ -30,16 +26,7 @@ SETTINGS = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (N_IMAGES, 64, 64, 3), dtype=np.uint8)
-    write_shards(tmp_path / "stimuli", iter([pixels]))
-    np.save(tmp_path / "betas.npy", rng.normal(size=(N_IMAGES, N_VOXELS)).astype(np.float16))
-    number = np.arange(N_IMAGES)
-    columns = {"trial": number, "session": 1, "run": 1, "trial_in_session": number, "repeat": 0}
-    columns |= {"nsd_id": number, "is_shared": False, "split": "train"}
-    trials = pd.DataFrame(columns)
-    trials.loc[number >= 22, "split"] = "val"
-    write_trials(tmp_path / "trials.csv", trials)
+    write_small_subject(tmp_path, N_IMAGES, n_train=22, n_voxels=N_VOXELS)
     with seeded_init(0, "bit"):
         model = BrainInteractionTransformer(
             voxel_cluster=torch.arange(N_VOXELS) % 3,
@@ -55,32 +42,22 @@ def data(tmp_path: Path) -> Path:
 
 def start(repository: Path, data: Path) -> subprocess.Popen[str]:
     """Start the step with the command line of the workflow."""
-    torchrun = "-m torch.distributed.run --standalone --shutdown-timeout 240 --nproc-per-node 2"
+    torchrun = "torch.distributed.run --standalone --shutdown-timeout 240 --nproc-per-node 2"
     names = ("bit", "history", "generator")
     outputs = [word for name in names for word in (f"--{name}", str(data / "out" / name))]
     inputs = ["--betas", f"subj01={data}/betas.npy", "--trials", f"subj01={data}/trials.csv"]
     inputs += ["--base-bit", f"{data}/base.safetensors", "--stimuli", f"{data}/stimuli"]
     settings = parse_sections(SETTINGS).model_dump_json()
     rest = ["--duration", "40h", "--work", f"{data}/work", "--settings", settings]
-    return subprocess.Popen(
-        [
-            *(sys.executable, *torchrun.split(), "-m", "brainit.steps.train_joint"),
-            *(*inputs, *outputs, *rest),
-        ],
-        env={**os.environ, "PYTHONPATH": str(repository / "pipeline_src")},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = [*torchrun.split(), "-m", "brainit.steps.train_joint", *inputs, *outputs, *rest]
+    return start_module(repository, *words)
 
 
 def test_a_signal_to_torchrun_stops_both_and_the_same_command_continues(
     repository: Path, data: Path
 ) -> None:
     cut = start(repository, data)
-    assert cut.stderr is not None
-    for line in cut.stderr:
-        if "joint: epoch 2" in line:
-            break
+    wait_for(cut, "joint: epoch 2")
     assert [path.name for path in (data / "out").iterdir()] == [".bit.lock"]
     cut.send_signal(signal.SIGTERM)
     said = cut.communicate(timeout=120)[1]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import brainit
-from brainit.core.errors import PipelineError
+from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
 GUIDE = Path(__file__).resolve().parents[2] / "config" / "python.md"
@@ -100,17 +100,17 @@ def test_faults_are_named(first: Path) -> None:
     reconstruct = results.reconstructor("subj01")
     spoilt = betas[:2].astype(np.float32)
     spoilt[0, 0] = np.nan
-    for faulty, ids, text in (
-        (betas[:2, 1:], nsd_id[:2], "finite betas"),
-        (betas[:2], nsd_id[:3], "3 ids"),
-        (betas[:2], nsd_id[[0, 0]], "each image once"),
-        (spoilt, nsd_id[:2], "NaN or infinity"),
+    for faulty, ids, code, fact in (
+        (betas[:2, 1:], nsd_id[:2], "wrong-shape", f"betas of shape {(2, betas.shape[1] - 1)}"),
+        (betas[:2], nsd_id[:3], "wrong-shape", "3 ids"),
+        (betas[:2], nsd_id[[0, 0]], "duplicate-data", "nsd_id"),
+        (spoilt, nsd_id[:2], "bad-values", "NaN"),
     ):
-        with pytest.raises(PipelineError, match=text):
+        with refused(code, fact):
             reconstruct(faulty, ids)
-    with pytest.raises(PipelineError, match="provenance of a finished run"):
+    with refused("missing-file", "provenance.json"):
         results.reconstructor("subj02")
-    with pytest.raises(PipelineError, match="table t3"):
+    with refused("unknown-name", "table t3"):
         results.table("t3")
-    with pytest.raises(PipelineError, match="finished run"):
+    with refused("missing-file", "subj01"):
         brainit.load(first / "results" / "subj01")

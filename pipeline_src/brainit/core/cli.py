@@ -136,10 +136,13 @@ def _default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def _field_docstrings(kind: type[Any]) -> dict[str, str]:
-    """Return the string below each field of a class, by the field's name."""
+    """Return the string below each field of a dataclass and its bases, by the field's name."""
+    found: dict[str, str] = {}
+    for base in kind.__bases__:
+        if dataclasses.is_dataclass(base):
+            found |= _field_docstrings(base)
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
     for field, text in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(field, ast.AnnAssign)
@@ -152,8 +155,17 @@ def _field_docstrings(kind: type[Any]) -> dict[str, str]:
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
-    """Parse `--settings`; a setting that is not in it can't be read, see `core.settings.base`."""
-    return parse_sections(_settings_json(args), step=args.step)
+    """Parse `--settings`; a setting that is not in it can't be read, see `core.settings.base`.
+
+    `--connections`, where a step has and gets it, comes before `nsd.connections`.
+    """
+    given = _settings_json(args)
+    if hasattr(args, "connections"):
+        nsd = {"connections": NsdSettings().connections, **given.get("nsd", {})}
+        if args.connections is not None:
+            nsd["connections"] = args.connections
+        given = {**given, "nsd": nsd}
+    return parse_sections(given, step=args.step)
 
 
 def _settings_json(args: argparse.Namespace) -> dict[str, Any]:
@@ -169,22 +181,54 @@ def _settings_json(args: argparse.Namespace) -> dict[str, Any]:
         ) from error
 
 
-def add_connections_flag(parser: argparse.ArgumentParser) -> None:
-    """Add the flag of a step that fetches; see `read_fetching_settings`."""
-    parser.add_argument("--connections", type=int, help="at a time; nsd.connections if not given")
+@dataclasses.dataclass(frozen=True)
+class Connections:
+    """Flag of a step that fetches.
 
-
-def read_fetching_settings(args: argparse.Namespace) -> Settings:
-    """Parse `--settings`, where `--connections` comes before `nsd.connections`.
-
-    The workflow gives the flag, so that another number of connections repeats no job.
+    The workflow gives it, so that another number of connections repeats no job.
     """
-    given = _settings_json(args)
-    nsd = {"connections": NsdSettings().connections, **given.get("nsd", {})}
-    if args.connections is not None:
-        nsd["connections"] = args.connections
-    given = {**given, "nsd": nsd}
-    return parse_sections(given, step=args.step)
+
+    connections: int | None = None
+    """at a time; nsd.connections if not given"""
+
+
+@dataclasses.dataclass(frozen=True)
+class StepArguments:
+    """A step's settings, and its flags as dataclasses: `arguments[Flags]`."""
+
+    settings: Settings
+    values: argparse.Namespace
+
+    def __getitem__(self, kind: type[Fields]) -> Fields:
+        """Return the dataclass `kind` with the values of its flags; see `from_args`."""
+        return from_args(kind, self.values)
+
+
+def parse_step(
+    argv: Sequence[str] | None,
+    step: str,
+    description: str | None,
+    *kinds: type[Any],
+    flags: Mapping[str, str] | None = None,
+) -> StepArguments:
+    """Parse the arguments of a step with the flags of dataclasses; see `add_flags`."""
+    values = step_parser(step, description, *kinds, flags=flags).parse_args(argv)
+    return StepArguments(read_settings(values), values)
+
+
+def parse_flags(
+    argv: Sequence[str] | None,
+    step: str,
+    description: str | None,
+    kind: type[Fields],
+    *others: type[Any],
+) -> tuple[Fields, Settings]:
+    """Return a step's flags of one dataclass, and its settings.
+
+    `others` are flags that only the settings take: `Connections`.
+    """
+    arguments = parse_step(argv, step, description, kind, *others)
+    return arguments[kind], arguments.settings
 
 
 def named_paths(values: Sequence[str]) -> dict[str, Path]:

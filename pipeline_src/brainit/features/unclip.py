@@ -123,7 +123,11 @@ def load_unclip6(path: Path, published: dict[str, Tensor], size: SdxlSize = UNCL
 
     Raises `PipelineError` that lists missing and unknown parameters.
     """
-    unet, vae = load_parts(path, published, size)
+    return generator_of(*load_parts(path, published, size), size)
+
+
+def generator_of(unet: nn.Module, vae: nn.Module, size: SdxlSize) -> Generator:
+    """Return a U-Net and a VAE of this size as a generator."""
     return Generator(
         unet=unet,
         vae=vae,

@@ -8,7 +8,7 @@ are networks that stage 1 trains by gradient steps; a decoder fitted in closed f
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import pandas as pd
 import torch
@@ -123,11 +123,33 @@ class Decoder(Protocol):
         """
 
 
-def fit_network(network: TokenNetwork, decoder: Decoder, data: TrainingData) -> pd.DataFrame:
-    """Train and calibrate a decoder that is a network; return its history."""
-    history = data.train(network)
-    decoder.calibration = data.calibrate(network)
-    return history
+Network = TypeVar("Network", bound="NetworkDecoder")
+
+
+class NetworkDecoder:
+    """What decoders share that are networks; see `Decoder`."""
+
+    model: TokenNetwork
+    subjects: dict[str, slice]
+    calibration: TokenCalibration | None
+
+    def fit(self, data: TrainingData) -> pd.DataFrame:
+        """Train the network by stage 1, calibrate it, and return its history."""
+        history = data.train(self.model)
+        self.calibration = data.calibrate(self.model)
+        return history
+
+    def to(self: Network, device: torch.device) -> Network:
+        """Move the network to a device, in evaluation mode, and return the decoder."""
+        self.model.to(device).eval()
+        return self
+
+    def predict_tokens(
+        self, subject: str, betas: Float[Tensor, "trials voxels"]
+    ) -> Float[Tensor, "trials queries out"]:
+        """Return the predicted features, before calibration."""
+        tokens: Tensor = self.model(betas, voxels_of(self.subjects, subject, betas))
+        return tokens
 
 
 def voxels_of(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -19,13 +18,11 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.models.brain_decoder import (
     DecoderSpec,
+    NetworkDecoder,
     SubjectBatch,
     TokenNetwork,
-    TrainingData,
     counts_of,
-    fit_network,
     stored_tensors,
-    voxels_of,
 )
 from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.models.token_calibration import TokenCalibration, take_calibration
@@ -87,7 +84,7 @@ class BrainMlp(TokenNetwork):
 
 
 @dataclass
-class MlpDecoder:
+class MlpDecoder(NetworkDecoder):
     """An MLP instead of the low-level BIT, and each subject's voxels in it."""
 
     name: ClassVar[str] = "mlp"
@@ -137,10 +134,6 @@ class MlpDecoder:
     def require_settings(self, path: Path, settings: Settings, kind: str) -> None:
         """Accept any width: the file alone determines the sizes; see `Decoder`."""
 
-    def fit(self, data: TrainingData) -> pd.DataFrame:
-        """Train the MLP as the low-level BIT is trained; see `Decoder`."""
-        return fit_network(self.model, self, data)
-
     def save(self, path: Path, seed: int) -> None:
         """Write the MLP, whole or not at all."""
         counts = counts_of(self.subjects)
@@ -152,15 +145,3 @@ class MlpDecoder:
             "out_width": self.model.out_width,
         }
         write_artifact(path, self.name, stored_tensors(self.model, self.calibration), attributes)
-
-    def to(self, device: torch.device) -> "MlpDecoder":
-        """Move the MLP to a device, in evaluation mode; see `Decoder`."""
-        self.model.to(device).eval()
-        return self
-
-    def predict_tokens(
-        self, subject: str, betas: Float[Tensor, "trials voxels"]
-    ) -> Float[Tensor, "trials queries out"]:
-        """Return the predicted features, before calibration; see `Decoder`."""
-        tokens: Tensor = self.model(betas, voxels_of(self.subjects, subject, betas))
-        return tokens

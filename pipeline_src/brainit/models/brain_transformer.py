@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -20,13 +19,11 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings, Settings
 from brainit.models.brain_decoder import (
     DecoderSpec,
+    NetworkDecoder,
     SubjectBatch,
     TokenNetwork,
-    TrainingData,
     counts_of,
-    fit_network,
     stored_tensors,
-    voxels_of,
 )
 from brainit.models.brain_tokenizer import (
     BrainTokenizer,
@@ -207,7 +204,7 @@ KINDS = ("lowlevel", "semantic")
 
 
 @dataclass
-class BitDecoder:
+class BitDecoder(NetworkDecoder):
     """A BIT of one kind ("lowlevel" or "semantic"), and each subject's voxels in it."""
 
     name: ClassVar[str] = "bit"
@@ -259,10 +256,6 @@ class BitDecoder:
         """Check kind and sizes; see `Decoder`."""
         require_same_sizes(path, self, settings.bit, kind)
 
-    def fit(self, data: TrainingData) -> pd.DataFrame:
-        """Train the BIT in stage 1; see `Decoder`."""
-        return fit_network(self.model, self, data)
-
     def save(self, path: Path, seed: int) -> None:
         """Write the BIT, whole or not at all; raises `PipelineError` where its voxels misfit."""
         n_voxels, counts = len(self.model.voxel_cluster), counts_of(self.subjects)
@@ -284,18 +277,6 @@ class BitDecoder:
             "out_width": self.model.out_width,
         }
         write_artifact(path, self.name, stored_tensors(self.model, self.calibration), attributes)
-
-    def to(self, device: torch.device) -> "BitDecoder":
-        """Move the BIT to a device, in evaluation mode; see `Decoder`."""
-        self.model.to(device).eval()
-        return self
-
-    def predict_tokens(
-        self, subject: str, betas: Float[Tensor, "trials voxels"]
-    ) -> Float[Tensor, "trials queries out"]:
-        """Return the predicted features, before calibration; see `Decoder`."""
-        tokens: Tensor = self.model(betas, voxels_of(self.subjects, subject, betas))
-        return tokens
 
 
 def save_bit(

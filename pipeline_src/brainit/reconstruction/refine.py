@@ -16,26 +16,17 @@ from brainit.core.progress import progress
 from brainit.core.settings import ReconSettings
 from brainit.core.shards import shard_ranges
 from brainit.data.images import resize_images
-from brainit.reconstruction.sampling import HasLatents, euler_steps, latent_noise, noise_schedule
+from brainit.reconstruction.sampling import (
+    LatentDiffusion,
+    euler_steps,
+    latent_noise,
+    noise_schedule,
+)
 
 
 @runtime_checkable
-class Refiner(HasLatents, Protocol):
+class Refiner(LatentDiffusion, Protocol):
     """A network of the role `refiner`: noise prediction under two constant prompts."""
-
-    alphas_cumprod: Tensor
-
-    def encode(
-        self, images: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch channels latent_height latent_width"]:
-        """Return the scaled latents of images in [0, 1] of any size."""
-        ...
-
-    def decode(
-        self, latents: Float[Tensor, "batch channels latent_height latent_width"]
-    ) -> Float[Tensor, "batch 3 side side"]:
-        """Return the images of scaled latents."""
-        ...
 
     def predict_guided_pair(
         self,

@@ -77,16 +77,13 @@ class HasLatents(Protocol):
 
 
 @runtime_checkable
-class ImageGenerator(HasLatents, Protocol):
-    """A network of the role `generator`: noise prediction under tokens, over a VAE's latents."""
+class LatentDiffusion(HasLatents, Protocol):
+    """A network that predicts noise in a VAE's latents; also the VAE.
 
-    n_tokens: int
-    token_width: int
+    `alphas_cumprod` is the share of signal variance at each training step.
+    """
+
     alphas_cumprod: Tensor
-
-    def unconditional_tokens(self) -> Float[Tensor, "1 tokens features"]:
-        """Return the tokens of "no condition"."""
-        ...
 
     def encode(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -98,6 +95,18 @@ class ImageGenerator(HasLatents, Protocol):
         self, latents: Float[Tensor, "batch channels latent_height latent_width"]
     ) -> Float[Tensor, "batch 3 side side"]:
         """Return the images of scaled latents."""
+        ...
+
+
+@runtime_checkable
+class ImageGenerator(LatentDiffusion, Protocol):
+    """A network of the role `generator`: noise prediction under tokens, over a VAE's latents."""
+
+    n_tokens: int
+    token_width: int
+
+    def unconditional_tokens(self) -> Float[Tensor, "1 tokens features"]:
+        """Return the tokens of "no condition"."""
         ...
 
     def predict_noise(

@@ -2,29 +2,22 @@
 
 from collections.abc import Sequence
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.training.inputs import BitOutput, ImageFiles, NewSubject, TokenFiles
 from brainit.training.resume import Work
 from brainit.training.stage1 import AdaptBitInputs, run_adapt_bit
 
+FLAGS = (AdaptBitInputs, NewSubject, ImageFiles, TokenFiles, BitOutput, Work)
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser(
-        "adapt_bit", __doc__, AdaptBitInputs, NewSubject, ImageFiles, TokenFiles, BitOutput, Work
-    ).parse_args(argv)
-    settings = read_settings(args)
-    use_threads(settings.run.threads)
-    run_adapt_bit(
-        from_args(AdaptBitInputs, args),
-        from_args(NewSubject, args),
-        from_args(ImageFiles, args),
-        from_args(TokenFiles, args),
-        settings,
-        from_args(BitOutput, args),
-        from_args(Work, args),
-    )
+    args = parse_step(argv, "adapt_bit", __doc__, *FLAGS)
+    use_threads(args.settings.run.threads)
+    inputs, new = args[AdaptBitInputs], args[NewSubject]
+    files, tokens = args[ImageFiles], args[TokenFiles]
+    run_adapt_bit(inputs, new, files, tokens, args.settings, args[BitOutput], args[Work])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.training.inputs import BitOutput, ImageFiles, NewSubject
 from brainit.training.joint import AdaptJointInputs, run_adapt_joint
@@ -11,19 +11,12 @@ from brainit.training.resume import Work
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser(
-        "adapt_joint", __doc__, AdaptJointInputs, NewSubject, ImageFiles, BitOutput, Work
-    ).parse_args(argv)
-    settings = read_settings(args)
-    use_threads(settings.run.threads)
-    run_adapt_joint(
-        from_args(AdaptJointInputs, args),
-        from_args(NewSubject, args),
-        from_args(ImageFiles, args),
-        settings,
-        from_args(BitOutput, args),
-        from_args(Work, args),
+    args = parse_step(
+        argv, "adapt_joint", __doc__, AdaptJointInputs, NewSubject, ImageFiles, BitOutput, Work
     )
+    use_threads(args.settings.run.threads)
+    inputs, new, files = args[AdaptJointInputs], args[NewSubject], args[ImageFiles]
+    run_adapt_joint(inputs, new, files, args.settings, args[BitOutput], args[Work])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.models.voxel_clusters import write_assigned
 
 
@@ -24,8 +24,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("assign_voxels", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "assign_voxels", __doc__, Flags)
     write_assigned(flags.encoder, flags.base_encoder, flags.base_clusters, settings, flags.clusters)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.artifacts import write_table
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.evaluation.checks.claims import check_claims
 
 
@@ -23,8 +23,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("check_claims", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "check_claims", __doc__, Flags)
     write_table(flags.checks, check_claims(flags.summaries, flags.earlier, settings))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.artifacts import write_table
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.evaluation.checks.results import CheckInputs, check_results
 
@@ -21,11 +21,11 @@ class Outputs:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     flags = {"weights_dir": "weights"}
-    args = step_parser("check_results", __doc__, CheckInputs, Outputs, flags=flags).parse_args(argv)
-    settings = read_settings(args)
+    args = parse_step(argv, "check_results", __doc__, CheckInputs, Outputs, flags=flags)
+    settings = args.settings
     use_threads(settings.run.threads)
-    table = check_results(from_args(CheckInputs, args), settings)
-    write_table(from_args(Outputs, args).checks, table)
+    table = check_results(args[CheckInputs], settings)
+    write_table(args[Outputs].checks, table)
 
 
 if __name__ == "__main__":

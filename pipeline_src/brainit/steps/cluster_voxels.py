@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.models.voxel_clusters import write_clusters
 
 
@@ -26,8 +26,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("cluster_voxels", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "cluster_voxels", __doc__, Flags)
     paths = flags.clusters, flags.summary, flags.atlas
     write_clusters(flags.encoder, flags.voxels, settings, *paths)
 

@@ -4,40 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import (
-    add_connections_flag,
-    from_args,
-    read_fetching_settings,
-    run_step,
-    step_parser,
-)
-from brainit.data.nsd.download import download_images
+from brainit.core.cli import Connections, parse_flags, run_step
+from brainit.data.nsd.download import Fetching, download_images
 
 
 @dataclass(frozen=True)
-class Flags:
+class Flags(Fetching):
     """Where the images are, and where they go."""
 
-    source: str
-    """NSD's root: https://, s3:// or a folder."""
     coco_source: str
     """Folder or address of COCO's archive."""
     stimuli: Path
     """nsd_stimuli.hdf5 to write."""
     coco: Path
     """unlabeled2017.zip to write."""
-    work: Path
-    """Folder of files until all have come."""
-    manifest: Path
-    """List of files (.json)."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Fetch both files, then write the manifest."""
-    parser = step_parser("download_images", __doc__, Flags)
-    add_connections_flag(parser)
-    args = parser.parse_args(argv)
-    flags, settings = from_args(Flags, args), read_fetching_settings(args)
+    flags, settings = parse_flags(argv, "download_images", __doc__, Flags, Connections)
     sources, nsd = (flags.source, flags.coco_source), settings.nsd
     download_images(*sources, nsd, flags.stimuli, flags.coco, flags.work, flags.manifest)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.artifacts import write_table
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.core.seeds import use_threads
 from brainit.evaluation.score import evaluate_run
 
@@ -30,8 +30,7 @@ class Files:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("evaluate", __doc__, Files).parse_args(argv)
-    files, settings = from_args(Files, args), read_settings(args)
+    files, settings = parse_flags(argv, "evaluate", __doc__, Files)
     use_threads(settings.run.threads)
     per_image, summary = evaluate_run(
         files.recon, files.kind, files.stimuli, files.weights, settings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.core.artifacts import write_table
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.evaluation.encoder import EncoderFiles, evaluate_encoder
 
@@ -23,10 +23,10 @@ class Job:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the encoder's accuracy for `--subject`."""
     flags = {"weights_dir": "weights"}
-    args = step_parser("evaluate_encoder", __doc__, Job, EncoderFiles, flags=flags).parse_args(argv)
-    job, settings = from_args(Job, args), read_settings(args)
+    args = parse_step(argv, "evaluate_encoder", __doc__, Job, EncoderFiles, flags=flags)
+    job, settings = args[Job], args.settings
     use_threads(settings.run.threads)
-    table = evaluate_encoder(job.subject, from_args(EncoderFiles, args), settings)
+    table = evaluate_encoder(job.subject, args[EncoderFiles], settings)
     write_table(job.accuracy, table)
 
 

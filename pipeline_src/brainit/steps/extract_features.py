@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.core.device import frozen_precision, run_device
 from brainit.core.seeds import use_threads
 from brainit.data.images import ImageStore
@@ -27,8 +27,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("extract_features", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "extract_features", __doc__, Flags)
     use_threads(settings.run.threads)
     name, rows = settings.features.semantic_tokens, settings.images.rows_per_shard
     device = run_device(settings)

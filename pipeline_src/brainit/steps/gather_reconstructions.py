@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.data.recons import KINDS
 from brainit.reconstruction.gather import gather_reconstructions
 
@@ -31,8 +31,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("gather_reconstructions", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "gather_reconstructions", __doc__, Flags)
     parts = {kind: getattr(flags, kind) for kind in KINDS if getattr(flags, kind)}
     gather_reconstructions(flags.subject, flags.run, flags.stimuli, parts, flags.out, settings)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.models.authors.convert import AuthorsSizes, all_subjects, import_authors
 from brainit.models.authors.fetch import fetch_authors
 
@@ -21,8 +21,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("import_authors", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "import_authors", __doc__, Flags)
     fetch_authors(flags.checkpoints)
     sizes = AuthorsSizes(bit=settings.bit, encoder=settings.encoder)
     import_authors(flags.checkpoints, flags.out, all_subjects(), sizes)

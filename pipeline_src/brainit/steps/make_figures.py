@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.report.figures import FigureInputs, make_figures
 
@@ -22,10 +22,10 @@ class Job:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     flags = {"recons": "recon", "weights_dir": "weights"}
-    args = step_parser("make_figures", __doc__, FigureInputs, Job, flags=flags).parse_args(argv)
-    settings = read_settings(args)
+    args = parse_step(argv, "make_figures", __doc__, FigureInputs, Job, flags=flags)
+    settings = args.settings
     use_threads(settings.run.threads)
-    make_figures(from_args(FigureInputs, args), from_args(Job, args).out, settings)
+    make_figures(args[FigureInputs], args[Job].out, settings)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.report.html import ReportInputs, make_report, write_report
 
 
@@ -19,9 +19,9 @@ class Outputs:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     flags = {"recons": "recon"}
-    args = step_parser("make_report", __doc__, ReportInputs, Outputs, flags=flags).parse_args(argv)
-    report = make_report(from_args(ReportInputs, args), read_settings(args))
-    write_report(from_args(Outputs, args).out, report)
+    args = parse_step(argv, "make_report", __doc__, ReportInputs, Outputs, flags=flags)
+    report = make_report(args[ReportInputs], args.settings)
+    write_report(args[Outputs].out, report)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.data.nsd.nsdsynthetic import read_classes
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.files import write_table_files
@@ -34,8 +34,8 @@ class Files:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("make_table", __doc__, Files).parse_args(argv)
-    files = from_args(Files, args)
+    args = parse_step(argv, "make_table", __doc__, Files)
+    files = args[Files]
     images = ImageScores(files.metrics)
     results = Results(
         images,
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         read_classes(files.classes) if files.classes else {},
         files.encoder,
     )
-    (table,) = make_tables([files.name], results, read_settings(args))
+    (table,) = make_tables([files.name], results, args.settings)
     write_table_files(files.out, table)
 
 

@@ -4,13 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import (
-    add_connections_flag,
-    from_args,
-    read_fetching_settings,
-    run_step,
-    step_parser,
-)
+from brainit.core.cli import Connections, parse_flags, run_step
 from brainit.data.nsd.betas import prepare_betas
 
 
@@ -40,10 +34,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write betas, voxel table and summary of `--subject`."""
-    parser = step_parser("prepare_betas", __doc__, Flags)
-    add_connections_flag(parser)
-    args = parser.parse_args(argv)
-    flags, settings = from_args(Flags, args), read_fetching_settings(args)
+    flags, settings = parse_flags(argv, "prepare_betas", __doc__, Flags, Connections)
     prepared = prepare_betas(
         flags.subject,
         flags.nsd,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.data.nsd.design import prepare_design
 from brainit.data.trials import write_trials
 
@@ -23,8 +23,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the trial table of `--subject` from the design files below `--nsd`."""
-    args = step_parser("prepare_design", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "prepare_design", __doc__, Flags)
     trials = prepare_design(flags.nsd, flags.subject, settings.nsd, settings.run.seed)
     write_trials(flags.trials, trials)
 

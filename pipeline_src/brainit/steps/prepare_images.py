@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.data.image_files import prepare_images
 
 
@@ -24,8 +24,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the shards of the stimuli and of the external images."""
-    args = step_parser("prepare_images", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "prepare_images", __doc__, Flags)
     prepare_images(flags.brick, flags.coco, settings.images, flags.stimuli, flags.external)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 
 
@@ -20,9 +20,9 @@ class Job:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write trials, betas, voxels, noise ceiling and images of `--subject`."""
-    args = step_parser("prepare_lab_subject", __doc__, Job, LabOutputs).parse_args(argv)
-    job, outputs = from_args(Job, args), from_args(LabOutputs, args)
-    import_lab_subject(job.folder, job.subject, read_settings(args), outputs)
+    args = parse_step(argv, "prepare_lab_subject", __doc__, Job, LabOutputs)
+    job, outputs = args[Job], args[LabOutputs]
+    import_lab_subject(job.folder, job.subject, args.settings, outputs)
 
 
 if __name__ == "__main__":

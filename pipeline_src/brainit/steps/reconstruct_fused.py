@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.reconstruction.diffusion import FusedInputs, reconstruct_fused
 from brainit.reconstruction.parts import write_part
@@ -11,14 +11,10 @@ from brainit.reconstruction.predictions import DecodingJob, ReconOutput
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser(
-        "reconstruct_fused", __doc__, DecodingJob, FusedInputs, ReconOutput
-    ).parse_args(argv)
-    settings = read_settings(args)
-    use_threads(settings.run.threads)
-    inputs = from_args(FusedInputs, args)
-    part = reconstruct_fused(from_args(DecodingJob, args), inputs, settings)
-    write_part(from_args(ReconOutput, args).out, part)
+    args = parse_step(argv, "reconstruct_fused", __doc__, DecodingJob, FusedInputs, ReconOutput)
+    use_threads(args.settings.run.threads)
+    part = reconstruct_fused(args[DecodingJob], args[FusedInputs], args.settings)
+    write_part(args[ReconOutput].out, part)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.reconstruction.lowlevel import reconstruct_lowlevel
 from brainit.reconstruction.parts import write_part
@@ -11,12 +11,11 @@ from brainit.reconstruction.predictions import DecodingJob, ReconOutput
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    parser = step_parser("reconstruct_lowlevel", __doc__, DecodingJob, ReconOutput)
-    args = parser.parse_args(argv)
-    settings = read_settings(args)
+    args = parse_step(argv, "reconstruct_lowlevel", __doc__, DecodingJob, ReconOutput)
+    settings = args.settings
     use_threads(settings.run.threads)
-    part = reconstruct_lowlevel(from_args(DecodingJob, args), settings)
-    write_part(from_args(ReconOutput, args).out, part)
+    part = reconstruct_lowlevel(args[DecodingJob], settings)
+    write_part(args[ReconOutput].out, part)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.simulation.simulate import simulate
 
 
@@ -20,8 +20,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write `nsd/`, `coco/`, `truth/` and `card.json` below `--out`."""
-    args = step_parser("simulate_nsd", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "simulate_nsd", __doc__, Flags)
     simulate(settings, flags.out, flags.workers)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_flags, run_step
 from brainit.core.device import run_device
 from brainit.core.seeds import use_threads
 from brainit.data.images import ImageStore
@@ -28,8 +28,7 @@ class Flags:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("synthesize_fmri", __doc__, Flags).parse_args(argv)
-    flags, settings = from_args(Flags, args), read_settings(args)
+    flags, settings = parse_flags(argv, "synthesize_fmri", __doc__, Flags)
     use_threads(settings.run.threads)
     encoder = load_encoder(flags.encoder, settings.features, flags.weights)
     require_encoder_settings(flags.encoder, encoder, settings.encoder)

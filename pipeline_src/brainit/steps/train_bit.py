@@ -5,7 +5,7 @@ The low-level BIT predicts VGG tokens (InfoNCE), the semantic one OpenCLIP token
 
 from collections.abc import Sequence
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.training.inputs import BitOutput, ImageFiles, PoolData, TokenFiles
 from brainit.training.resume import Work
@@ -14,20 +14,12 @@ from brainit.training.stage1 import BitInputs, run_stage1
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser(
-        "train_bit", __doc__, BitInputs, PoolData, ImageFiles, TokenFiles, BitOutput, Work
-    ).parse_args(argv)
-    settings = read_settings(args)
-    use_threads(settings.run.threads)
-    run_stage1(
-        from_args(BitInputs, args),
-        from_args(PoolData, args),
-        from_args(ImageFiles, args),
-        from_args(TokenFiles, args),
-        settings,
-        from_args(BitOutput, args),
-        from_args(Work, args),
+    args = parse_step(
+        argv, "train_bit", __doc__, BitInputs, PoolData, ImageFiles, TokenFiles, BitOutput, Work
     )
+    use_threads(args.settings.run.threads)
+    data, files, out = args[PoolData], args[ImageFiles], args[BitOutput]
+    run_stage1(args[BitInputs], data, files, args[TokenFiles], args.settings, out, args[Work])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
 from brainit.training.encoder import EncoderInputs, EncoderOutput, run_encoder
 from brainit.training.resume import Work
@@ -10,13 +10,11 @@ from brainit.training.resume import Work
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser("train_encoder", __doc__, EncoderInputs, EncoderOutput, Work).parse_args(
-        argv
-    )
-    settings = read_settings(args)
+    args = parse_step(argv, "train_encoder", __doc__, EncoderInputs, EncoderOutput, Work)
+    settings = args.settings
     use_threads(settings.run.threads)
-    inputs, out = from_args(EncoderInputs, args), from_args(EncoderOutput, args)
-    run_encoder(inputs, settings, out, from_args(Work, args))
+    inputs, out = args[EncoderInputs], args[EncoderOutput]
+    run_encoder(inputs, settings, out, args[Work])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brainit.core.cli import from_args, read_settings, run_step, step_parser
+from brainit.core.cli import parse_step, run_step
 from brainit.core.device import run_device
 from brainit.core.seeds import use_threads
 from brainit.training.inputs import ImageFiles, PoolData
@@ -13,20 +13,14 @@ from brainit.training.resume import Work
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = step_parser(
-        "train_joint", __doc__, JointInputs, PoolData, ImageFiles, JointOutput, Work
-    ).parse_args(argv)
-    settings = read_settings(args)
+    args = parse_step(
+        argv, "train_joint", __doc__, JointInputs, PoolData, ImageFiles, JointOutput, Work
+    )
+    settings = args.settings
     use_threads(settings.run.threads)
     with joined_processes(settings.joint.processes, run_device(settings)):
-        run_joint(
-            from_args(JointInputs, args),
-            from_args(PoolData, args),
-            from_args(ImageFiles, args),
-            settings,
-            from_args(JointOutput, args),
-            from_args(Work, args),
-        )
+        inputs, data, files = args[JointInputs], args[PoolData], args[ImageFiles]
+        run_joint(inputs, data, files, settings, args[JointOutput], args[Work])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import torch
 from tests.refusals import refused
 
 from brainit import api
-from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings
 from brainit.models.brain_transformer import BrainInteractionTransformer, save_bit
 from brainit.models.token_calibration import TokenCalibration
@@ -59,5 +58,5 @@ def test_other_voxels_are_refused(bit: BrainInteractionTransformer, tmp_path: Pa
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="provenance of a finished run"):
+    with refused("missing-file", "provenance.json"):
         api.open_reconstructions(tmp_path)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.refusals import refused
 
 from brainit.core.cli import (
-    add_connections_flag,
+    Connections,
     guarded,
     named_paths,
-    read_fetching_settings,
     read_settings,
     step_parser,
 )
@@ -42,7 +42,7 @@ def test_bugs_pass_through() -> None:
 
 def test_named_paths() -> None:
     assert named_paths(["b=x=1", "a=y"]) == {"b": Path("x=1"), "a": Path("y")}
-    with pytest.raises(PipelineError, match="NAME=PATH"):
+    with refused("invalid-argument", "NAME=PATH", "x.npy"):
         named_paths(["x.npy"])
 
 
@@ -58,14 +58,13 @@ def test_settings_json() -> None:
 
 
 def test_connections_of_the_command_come_before_those_of_the_settings() -> None:
-    parser = step_parser("download", "")
-    add_connections_flag(parser)
+    parser = step_parser("download", "", Connections)
     given = ["--settings", '{"nsd": {"connections": 3, "accept_terms": true}}']
-    assert read_fetching_settings(parser.parse_args(given)).nsd.connections == 3
-    told = read_fetching_settings(parser.parse_args([*given, "--connections", "5"]))
+    assert read_settings(parser.parse_args(given)).nsd.connections == 3
+    told = read_settings(parser.parse_args([*given, "--connections", "5"]))
     assert told.nsd.connections == 5 and told.nsd.accept_terms
     with pytest.raises(PipelineError) as error:
-        read_fetching_settings(parser.parse_args([*given, "--connections", "0"]))
+        read_settings(parser.parse_args([*given, "--connections", "0"]))
     assert error.value.code == "invalid-setting" and "nsd.connections" in str(error.value)
     bare = parser.parse_args(["--settings", "{}", "--connections", "5"])
-    assert read_fetching_settings(bare).nsd.connections == 5
+    assert read_settings(bare).nsd.connections == 5

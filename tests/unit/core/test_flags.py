@@ -101,6 +101,15 @@ def test_the_help_is_the_fields_docstring() -> None:
     assert "--per-image PER_IMAGE Scores of 100 % of the images." in text and "--settings" in text
 
 
+def test_the_help_of_an_inherited_field_is_its_docstring() -> None:
+    @dataclass(frozen=True)
+    class More(Inputs):
+        pass
+
+    text = " ".join(step_parser("evaluate", "", More).format_help().split())
+    assert "--weights WEIGHTS Folder of published weights, 100 % of them." in text
+
+
 def test_a_field_of_another_type_is_a_bug() -> None:
     @dataclass
     class Odd:

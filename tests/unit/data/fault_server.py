@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import pytest
+
+from brainit.data.fetch import remote, transfers
+
 
 @dataclass
 class Faults:
@@ -114,6 +118,21 @@ class _QuietServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print nothing: tests interrupt their own clients."""
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
+    """Let downloads wait a millisecond before they try again, and read small blocks."""
+    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(remote, "BLOCK_BYTES", block_bytes)
+
+
+@contextmanager
+def serving_file(folder: Path, content: bytes, faults: Faults) -> Iterator[str]:
+    """Serve a file `file` of this content from a new folder below `folder`; yield its address."""
+    (folder / "served").mkdir()
+    (folder / "served/file").write_bytes(content)
+    with serving(folder / "served", faults) as root:
+        yield f"{root}/file"
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Each disagreement of NSD's design files ends in one clear error."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def change_expdesign(tree: Any, **arrays: Any) -> None:
     savemat(tree.expdesign_path, {**content, **arrays})
 
 
+def set_in_expdesign(tree: Any, name: str, place: tuple[int, int], value: int) -> None:
+    array = loadmat(tree.expdesign_path)[name]
+    array[place] = value
+    change_expdesign(tree, **{name: array})
+
+
 def test_responses_of_another_image(tree: Any) -> None:
     def swap(table: pd.DataFrame) -> None:
         old = table["73KID"]
@@ -61,6 +68,14 @@ def test_responses_with_a_trial_missing(tree: Any) -> None:
     assert "session 2" in text and "12 trials" in text and "found 11" in text
 
 
+@contextmanager
+def changed_stimulus_table(tree: Any) -> Iterator[pd.DataFrame]:
+    """Read the stimulus table; write it as it was changed."""
+    table = pd.read_csv(tree.csv_path, index_col=0)
+    yield table
+    table.to_csv(tree.csv_path)
+
+
 @pytest.mark.parametrize("image", [0, 10**6])
 def test_image_id_out_of_range(tree: Any, image: int) -> None:
     change_responses(
@@ -71,48 +86,40 @@ def test_image_id_out_of_range(tree: Any, image: int) -> None:
 
 
 def test_image_id_of_the_design_out_of_range(tree: Any) -> None:
-    subjectim = loadmat(tree.expdesign_path)["subjectim"]
-    subjectim[0, 6] = 4000
-    change_expdesign(tree, subjectim=subjectim)
+    set_in_expdesign(tree, "subjectim", (0, 6), 4000)
     text = design_fault(tree, "bad-values")
     assert "nsd_stim_info_merged.csv" in text and "1..39" in text and "4000" in text
 
 
 def test_zero_based_stimulus_table_shifted(tree: Any) -> None:
-    table = pd.read_csv(tree.csv_path, index_col=0)
-    table["nsdId"] += 1
-    table.to_csv(tree.csv_path)
+    with changed_stimulus_table(tree) as table:
+        table["nsdId"] += 1
     assert "nsdId 0..38" in design_fault(tree, "bad-values")
 
 
 def test_stimulus_table_of_other_trials(tree: Any) -> None:
-    table = pd.read_csv(tree.csv_path, index_col=0)
-    table["subject1_rep0"], table["subject1_rep1"] = table["subject1_rep1"], table["subject1_rep0"]
-    table.to_csv(tree.csv_path)
+    with changed_stimulus_table(tree) as table:
+        pair = ["subject1_rep0", "subject1_rep1"]
+        table[pair] = table[pair[::-1]].to_numpy()
     text = design_fault(tree, "inconsistent-inputs")
     assert all(fact in text for fact in ("nsd_stim_info_merged.csv", "subj01", "nsdId"))
 
 
 def test_stimulus_table_of_another_shared_set(tree: Any) -> None:
-    table = pd.read_csv(tree.csv_path, index_col=0)
-    table["shared1000"] = ~table["shared1000"]
-    table.to_csv(tree.csv_path)
+    with changed_stimulus_table(tree) as table:
+        table["shared1000"] = ~table["shared1000"]
     text = design_fault(tree, "inconsistent-inputs")
     assert "nsd_stim_info_merged.csv" in text and "shared1000" in text
 
 
 def test_design_of_unequal_trial_counts(tree: Any) -> None:
-    pattern = loadmat(tree.expdesign_path)["stimpattern"]
-    pattern[0, 0] = 0
-    change_expdesign(tree, stimpattern=pattern)
+    set_in_expdesign(tree, "stimpattern", (0, 0), 0)
     text = design_fault(tree, "inconsistent-inputs")
     assert "60 trials" in text and "masterordering" in text and "stimpattern (5, 12, 75)" in text
 
 
 def test_order_beyond_the_list(tree: Any) -> None:
-    order = loadmat(tree.expdesign_path)["masterordering"]
-    order[0, 0] = 99
-    change_expdesign(tree, masterordering=order)
+    set_in_expdesign(tree, "masterordering", (0, 0), 99)
     text = design_fault(tree, "bad-values")
     assert "masterordering" in text and "1..20" in text and "99" in text
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.data.fault_server import Faults, serving
+from tests.unit.data.fault_server import Faults, hurry, serving_file
 
 from brainit.core.errors import PipelineError
-from brainit.data.fetch import part_files, remote, transfers
+from brainit.data.fetch import part_files, transfers
 from brainit.data.fetch.transfers import download_file
 
 PIECE = 30_000
@@ -21,19 +21,11 @@ N_PIECES = 11
 
 
 @pytest.fixture
-def faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture
 def url(tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 4096)
+    hurry(monkeypatch, block_bytes=4096)
     monkeypatch.setattr(part_files, "PIECE_BYTES", PIECE)
-    (tmp_path / "served").mkdir()
-    (tmp_path / "served/file").write_bytes(CONTENT)
-    with serving(tmp_path / "served", faults) as root:
-        yield f"{root}/file"
+    with serving_file(tmp_path, CONTENT, faults) as address:
+        yield address
 
 
 def spans(faults: Faults) -> set[str]:

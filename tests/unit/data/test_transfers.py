@@ -10,28 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.data.fault_server import Faults, serving
+from tests.unit.data.fault_server import Faults, hurry, serving_file
 
 from brainit.core.errors import PipelineError
-from brainit.data.fetch import remote, transfers
+from brainit.data.fetch import transfers
 from brainit.data.fetch.transfers import download_file
 
 CONTENT = np.random.default_rng(0).bytes(100_000)
 
 
 @pytest.fixture
-def faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture
 def url(tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 10_000)
-    (tmp_path / "served").mkdir()
-    (tmp_path / "served/file").write_bytes(CONTENT)
-    with serving(tmp_path / "served", faults) as root:
-        yield f"{root}/file"
+    hurry(monkeypatch, block_bytes=10_000)
+    with serving_file(tmp_path, CONTENT, faults) as address:
+        yield address
 
 
 def test_a_file_comes_whole_and_is_described(url: str, tmp_path: Path) -> None:

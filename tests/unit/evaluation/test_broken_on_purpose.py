@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.small_models import small_bit
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -58,14 +59,8 @@ class Brains:
 
 def bit(voxel_cluster: NDArray[np.int64]) -> BrainInteractionTransformer:
     with seeded_init(0, "broken"):
-        return BrainInteractionTransformer(
-            voxel_cluster=torch.from_numpy(voxel_cluster),
-            n_clusters=N_LATENT,
-            n_queries=4,
-            out_width=16,
-            width=32,
-            n_heads=2,
-            n_blocks=1,
+        return small_bit(
+            torch.from_numpy(voxel_cluster), N_LATENT, n_queries=4, out_width=16, width=32
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.small_models import small_bit
 from tests.unit.evaluation.test_claims import as_published, written
 
 from brainit.core.artifacts import write_artifact
@@ -20,7 +21,7 @@ from brainit.evaluation.checks.cluster_attention import check_contralateral, clu
 from brainit.evaluation.checks.results import CheckInputs, check_results
 from brainit.evaluation.checks.verdict import FAILS, HOLDS
 from brainit.evaluation.metrics.names import direction_of
-from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
+from brainit.models.brain_transformer import load_bit, save_bit
 
 SUBJECTS, N_VOXELS, N_TRIALS = ("subj02", "subj01"), {"subj02": 12, "subj01": 18}, 6
 NSD = {"subjects": list(SUBJECTS), "evaluated": list(SUBJECTS), "transfer": []}
@@ -52,15 +53,7 @@ def inputs(tmp_path: Path) -> CheckInputs:
     write_artifact(tmp_path / "clusters", "clusters", tensor, {**header, "seed": 0})
     sizes = BitSettings(width=8, n_heads=2, n_blocks=1)
     with seeded_init(0, "bit"):
-        model = BrainInteractionTransformer(
-            voxel_cluster=torch.from_numpy(cluster),
-            n_clusters=5,
-            n_queries=16,
-            out_width=8,
-            width=8,
-            n_heads=2,
-            n_blocks=1,
-        )
+        model = small_bit(torch.from_numpy(cluster), 5, n_queries=16, out_width=8, width=8)
         torch.nn.init.normal_(model.voxel_embedding)
         torch.nn.init.normal_(model.query_tokens)
     save_bit(tmp_path / "bit", model, subjects=N_VOXELS, kind="semantic", settings=sizes, seed=0)

@@ -20,6 +20,8 @@ GOOD = {
     "1h_scratch/fused": {"PixCorr": 0.30, MID: 70.0, FINAL: 75.0, DISTANCE: 0.8},
 }
 NULL = {"PixCorr": 0.1, MID: 50.1, FINAL: 49.9, DISTANCE: 1.0}
+NULL_MEANS = {f"fused_{MID}_null_mean", f"fused_{FINAL}_null_mean"}
+OF_ONE_RUN = {f"fused_{MID}", f"fused_{FINAL}", *NULL_MEANS, "n_test_images"}
 
 
 def checks_of(
@@ -54,12 +56,7 @@ def changed(name: str, metric: str, value: float) -> dict[str, dict[str, float]]
 def test_all_hold_on_good_scores(tmp_path: Path) -> None:
     found = checks_of(tmp_path, GOOD)
     assert {check.verdict for check in found.values()} == {HOLDS}
-    assert set(found) == {
-        f"fused_{MID}",
-        f"fused_{MID}_null_mean",
-        f"fused_{FINAL}",
-        f"fused_{FINAL}_null_mean",
-        "n_test_images",
+    assert set(found) == OF_ONE_RUN | {
         "PixCorr_lowlevel_above_fused",
         "PixCorr_fused_above_semantic",
         f"{FINAL}_fused_above_lowlevel",
@@ -106,13 +103,7 @@ def test_few_images_and_a_bent_null_fail(tmp_path: Path) -> None:
 
 def test_a_check_whose_runs_are_absent_is_left_out(tmp_path: Path) -> None:
     found = checks_of(tmp_path, {"40h/fused": GOOD["40h/fused"]})
-    assert set(found) == {
-        f"fused_{MID}",
-        f"fused_{MID}_null_mean",
-        f"fused_{FINAL}",
-        f"fused_{FINAL}_null_mean",
-        "n_test_images",
-    }
+    assert set(found) == OF_ONE_RUN
 
 
 def test_verdicts() -> None:

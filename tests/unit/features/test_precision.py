@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.small_sdxl import SMALL_SDXL
+from tests.benchmarks.small_sdxl import SMALL_SDXL
 from torch import nn
 
 from brainit.core.device import frozen_precision

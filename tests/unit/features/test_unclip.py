@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.small_sdxl import SMALL_SDXL
+from tests.benchmarks.small_sdxl import SMALL_SDXL
 from tests.unit.features.plain_sgm import GROUPS, PlainUnet, PlainVae
 from torch import Tensor
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from tests.refusals import refused
 
-from brainit.core.errors import PipelineError
 from brainit.models.authors.convert import ALL_FILES, N_VOXELS, all_subjects
 from brainit.models.authors.fetch import REPOSITORY, fetch_authors
 
@@ -43,7 +43,7 @@ def test_the_hub_is_asked_for_what_is_nowhere_and_named_where_it_fails(
 
     monkeypatch.delenv("BRAINIT_WEIGHTS", raising=False)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    with pytest.raises(PipelineError, match=f"{REPOSITORY}.*{ALL_FILES[2]}.*no network"):
+    with refused("network", REPOSITORY, ALL_FILES[2], "no network"):
         fetch_authors(tmp_path / "out")
     assert asked == [(REPOSITORY, name) for name in ALL_FILES[:3]]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.refusals import refused
+from tests.small_models import small_bit
 from torch import Tensor
 
 from brainit.core.seeds import seeded_init, torch_generator
@@ -16,16 +17,10 @@ from brainit.models.brain_transformer import BrainInteractionTransformer, Subjec
 from brainit.models.cross_transformer import CrossBlock, SelfBlock
 
 
-def small_bit(voxel_cluster: Tensor, n_clusters: int = 8) -> BrainInteractionTransformer:
+def golden_size_bit(voxel_cluster: Tensor, n_clusters: int = 8) -> BrainInteractionTransformer:
     with seeded_init(5, "bit"):
-        return BrainInteractionTransformer(
-            voxel_cluster=voxel_cluster,
-            n_clusters=n_clusters,
-            n_queries=10,
-            out_width=24,
-            width=32,
-            n_heads=4,
-            n_blocks=2,
+        return small_bit(
+            voxel_cluster, n_clusters, n_queries=10, out_width=24, width=32, n_heads=4, n_blocks=2
         )
 
 
@@ -38,7 +33,7 @@ def golden(golden_dir: Path) -> dict[str, NDArray[Any]]:
 @pytest.fixture(scope="module")
 def golden_bit(golden: dict[str, NDArray[Any]]) -> BrainInteractionTransformer:
     cluster = torch.from_numpy(golden["voxel_cluster"]).to(torch.int64)
-    model = small_bit(cluster)
+    model = golden_size_bit(cluster)
     released = {
         name.removeprefix("weights/"): torch.from_numpy(array)
         for name, array in golden.items()
@@ -78,7 +73,7 @@ def test_unknown_released_name_is_refused() -> None:
 @pytest.fixture
 def bit() -> BrainInteractionTransformer:
     """Two subjects of 40 and 50 voxels."""
-    return small_bit(torch.randint(8, (90,), generator=torch_generator(2, "clusters")))
+    return golden_size_bit(torch.randint(8, (90,), generator=torch_generator(2, "clusters")))
 
 
 def draws(n_batch: int, n_voxels: int, name: str) -> Tensor:
@@ -103,7 +98,7 @@ def test_permuting_voxels_with_embedding_and_cluster_leaves_the_output(
     betas = draws(3, 50, "second")
     order = torch.randperm(50, generator=torch_generator(2, "order"))
     whole = torch.cat([torch.arange(40), 40 + order])
-    permuted = small_bit(bit.voxel_cluster[whole])
+    permuted = golden_size_bit(bit.voxel_cluster[whole])
     state = dict(bit.state_dict())
     state["voxel_embedding"] = state["voxel_embedding"][whole]
     state["voxel_cluster"] = state["voxel_cluster"][whole]
@@ -154,7 +149,7 @@ def test_first_use_in_inference_mode_does_not_spoil_training(
 
 def test_loading_another_map_regroups_the_voxels(bit: BrainInteractionTransformer) -> None:
     betas = draws(3, 40, "first")
-    other = small_bit((bit.voxel_cluster + 1) % 8)
+    other = golden_size_bit((bit.voxel_cluster + 1) % 8)
     expected = other(betas, slice(0, 40))
     assert not torch.allclose(expected, bit(betas, slice(0, 40)))
     bit.load_state_dict(other.state_dict())
@@ -187,14 +182,14 @@ def test_overfits_one_tiny_batch(bit: BrainInteractionTransformer) -> None:
 
 
 def test_initial_embeddings_have_the_published_spread() -> None:
-    model = small_bit(torch.zeros(5000, dtype=torch.int64))
+    model = golden_size_bit(torch.zeros(5000, dtype=torch.int64))
     expected = 0.1 / (2 * 32**0.5)
     assert model.voxel_embedding.std().item() == pytest.approx(expected, rel=0.02)
 
 
 def test_clusters_out_of_range_are_refused() -> None:
     with refused("bad-values", "0..7", "0..8"):
-        small_bit(torch.arange(9))
+        golden_size_bit(torch.arange(9))
 
 
 def test_betas_of_another_subject_are_refused(bit: BrainInteractionTransformer) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.small_models import small_bit
 
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
@@ -24,15 +25,7 @@ SETTINGS = BitSettings(width=16, n_heads=2, n_blocks=1)
 def bit() -> BrainInteractionTransformer:
     cluster = torch.randint(4, (30,), generator=torch_generator(1, "clusters"))
     with seeded_init(1, "bit"):
-        return BrainInteractionTransformer(
-            voxel_cluster=cluster,
-            n_clusters=5,
-            n_queries=6,
-            out_width=7,
-            width=16,
-            n_heads=2,
-            n_blocks=1,
-        )
+        return small_bit(cluster, 5, n_queries=6, out_width=7)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
-import importlib.util
-from types import ModuleType
-
 import pytest
 import torch
+from tests.benchmarks import plain_skip_net
 from tests.refusals import refused
 
 from brainit.core.seeds import torch_generator
@@ -10,15 +8,6 @@ from brainit.core.settings import DipSettings
 from brainit.models.deep_image_prior import SkipNetStack, reflect_one, resize
 
 SETTINGS = DipSettings(size=16, input_depth=5, width=6, n_scales=2, skip_channels=2)
-
-
-@pytest.fixture(scope="module")
-def plain(repository) -> ModuleType:
-    path = repository / "tests" / "benchmarks" / "plain_skip_net.py"
-    spec = importlib.util.spec_from_file_location("plain_skip_net", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def make_stack(ids: list[int], settings: DipSettings = SETTINGS) -> SkipNetStack:
@@ -35,7 +24,7 @@ def jitter(stack: SkipNetStack) -> None:
 
 
 @pytest.mark.parametrize("n_scales", [1, 2, 3])
-def test_stack_equals_one_plain_network_per_image(plain, n_scales):
+def test_stack_equals_one_plain_network_per_image(n_scales):
     settings = SETTINGS.model_copy(update={"n_scales": n_scales})
     stack = make_stack([4, 8, 15], settings)
     jitter(stack)
@@ -44,8 +33,8 @@ def test_stack_equals_one_plain_network_per_image(plain, n_scales):
     output = stack(noise)
     ((output - wanted) ** 2).mean((1, 2, 3)).sum().backward()
     for net in range(3):
-        single = plain.PlainSkipNet(5, 6, 2, n_scales).double()
-        plain.copy_network(single, stack, net)
+        single = plain_skip_net.PlainSkipNet(5, 6, 2, n_scales).double()
+        plain_skip_net.copy_network(single, stack, net)
         alone = single(noise[net : net + 1])
         assert (alone[0] - output[net]).abs().max() < 1e-13
         ((alone[0] - wanted[net]) ** 2).mean().backward()

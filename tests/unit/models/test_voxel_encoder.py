@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 from tests.refusals import refused
+from tests.small_models import SMALL_ENCODER, small_backbone
 from torch import Tensor, nn
 
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import EncoderSettings, FeatureSettings
-from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.registry import load_backbone
-from brainit.features.weights_file import freeze
 from brainit.models import voxel_encoder as module
 from brainit.models.authors.encoder_names import from_released_names
 from brainit.models.voxel_encoder import (
@@ -24,23 +22,12 @@ from brainit.models.voxel_encoder import (
 )
 
 N_VOXELS = {"subj01": 11, "subj05": 8}
-SETTINGS = EncoderSettings(feature_width=6, voxel_width=8, adapter_rank=2)
+SETTINGS = SMALL_ENCODER
 FEATURES = FeatureSettings(encoder_backbone="tiny")
 
 
 def tiny_backbone() -> nn.Module:
-    with seeded_init(1, "backbone"):
-        return freeze(
-            EncoderBackbone(
-                image_size=16,
-                patch=4,
-                width=12,
-                n_blocks=3,
-                n_heads=2,
-                n_registers=2,
-                layers=(1, 3),
-            )
-        )
+    return small_backbone(image_size=16, n_blocks=3, n_registers=2, layers=(1, 3))
 
 
 @pytest.fixture
@@ -279,7 +266,7 @@ def test_file_gives_the_same_encoder(path: Path, encoder: VoxelEncoder, images: 
 
 def test_truncated_file(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(PipelineError, match="readable 'encoder'"):
+    with refused("damaged-file", "'encoder'", str(path)):
         load_encoder(path, FEATURES)
 
 
@@ -292,11 +279,7 @@ def test_other_backbone_and_other_sizes(path: Path) -> None:
 
 
 def test_backbone_of_another_shape(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = freeze(
-        EncoderBackbone(
-            image_size=16, patch=4, width=8, n_blocks=3, n_heads=2, n_registers=2, layers=(1, 3)
-        )
-    )
+    other = small_backbone(image_size=16, width=8, n_blocks=3, n_registers=2, layers=(1, 3))
     monkeypatch.setattr(module, "load_backbone", lambda role, name, folder: other)
     with refused("wrong-settings"):
         load_encoder(path, FEATURES)

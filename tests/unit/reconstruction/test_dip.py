@@ -1,8 +1,6 @@
-import importlib.util
-from types import ModuleType
-
 import pytest
 import torch
+from tests.benchmarks import plain_skip_net
 from tests.refusals import refused
 
 from brainit.core.seeds import torch_generator
@@ -15,17 +13,8 @@ SETTINGS = DipSettings(iterations=12, lr=1e-2, size=16, input_depth=4, width=6, 
 
 
 @pytest.fixture(scope="module")
-def plain(repository) -> ModuleType:
-    path = repository / "tests" / "benchmarks" / "plain_skip_net.py"
-    spec = importlib.util.spec_from_file_location("plain_skip_net", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def vgg(plain):
-    return plain.SmallVgg(8, (4, 6, 8)).double()
+def vgg():
+    return plain_skip_net.SmallVgg(8, (4, 6, 8)).double()
 
 
 def targets_of(vgg, n_images: int) -> list[torch.Tensor]:
@@ -33,11 +22,13 @@ def targets_of(vgg, n_images: int) -> list[torch.Tensor]:
     return vgg(images)
 
 
-def one_at_a_time(plain, vgg, targets, image_id: int, settings: DipSettings, seed: int):
+def one_at_a_time(vgg, targets, image_id: int, settings: DipSettings, seed: int):
     """Fit one image with plain modules, its own Adam and a plain loop (section D.2)."""
     stack = SkipNetStack([torch_generator(seed, "dip_network", image_id)], settings)
-    net = plain.PlainSkipNet(settings.input_depth, settings.width, 2, settings.n_scales).double()
-    plain.copy_network(net, stack, 0)
+    net = plain_skip_net.PlainSkipNet(
+        settings.input_depth, settings.width, 2, settings.n_scales
+    ).double()
+    plain_skip_net.copy_network(net, stack, 0)
     shape = (settings.input_depth, settings.size, settings.size)
     fixed = torch.rand(shape, generator=torch_generator(seed, "dip_input", image_id)).double()
     stream = torch_generator(seed, "dip_noise", image_id)
@@ -58,13 +49,13 @@ def one_at_a_time(plain, vgg, targets, image_id: int, settings: DipSettings, see
     return average
 
 
-def test_chunks_equal_one_plain_network_at_a_time_over_12_steps(plain, vgg):
+def test_chunks_equal_one_plain_network_at_a_time_over_12_steps(vgg):
     targets = targets_of(vgg, 4)
     ids = [11, 3, 70, 5]
     together = invert_features(targets, ids, vgg, SETTINGS, 42, CPU)
     for row, image_id in enumerate(ids):
         own = [target[row] for target in targets]
-        alone = one_at_a_time(plain, vgg, own, image_id, SETTINGS, 42)
+        alone = one_at_a_time(vgg, own, image_id, SETTINGS, 42)
         assert (together[row] - alone).abs().max() < 1e-12
 
 
@@ -77,8 +68,8 @@ def test_an_image_does_not_depend_on_its_chunk(vgg):
     assert (together - apart.flip(0)).abs().max() < 1e-12
 
 
-def test_float32_repeats_to_the_byte(plain):
-    vgg = plain.SmallVgg(8, (4, 6, 8))
+def test_float32_repeats_to_the_byte():
+    vgg = plain_skip_net.SmallVgg(8, (4, 6, 8))
     targets = [target.float() for target in targets_of(vgg.double(), 3)]
     vgg = vgg.float()
     first, second = (invert_features(targets, [0, 1, 2], vgg, SETTINGS, 1, CPU) for _ in range(2))
@@ -101,8 +92,8 @@ def test_feature_loss_is_the_mean_over_layers_of_mean_squared_errors():
         assert float(feature_loss(maps, wanted)[image]) == pytest.approx(total, rel=1e-5)
 
 
-def test_true_features_give_the_image_back(plain):
-    vgg = plain.SmallVgg(16, (8, 12, 16))
+def test_true_features_give_the_image_back():
+    vgg = plain_skip_net.SmallVgg(16, (8, 12, 16))
     grid = torch.linspace(0, 1, 16)
     noise = torch.rand(16, 16, generator=torch_generator(1, "blue"))
     image = torch.stack([grid.expand(16, 16), grid[:, None].expand(16, 16), noise])

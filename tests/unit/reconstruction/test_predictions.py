@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 from tests.refusals import refused
+from tests.small_models import small_bit
 
-from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import (
@@ -22,7 +22,7 @@ from brainit.core.settings import (
 from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
 from brainit.features.vgg import VggTokenLayout, tokens_to_maps
-from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
+from brainit.models.brain_transformer import load_bit, save_bit
 from brainit.models.generator_file import save_generator
 from brainit.reconstruction import diffusion
 from brainit.reconstruction.diffusion import (
@@ -73,14 +73,8 @@ def write_subject(folder: Path) -> tuple[Path, Path]:
 def write_bit(path: Path, kind: str, n_queries: int, out_width: int) -> None:
     """Write a BIT of two subjects; the decoded one comes second."""
     with seeded_init(0, kind):
-        model = BrainInteractionTransformer(
-            voxel_cluster=torch.arange(N_VOXELS + 5) % 3,
-            n_clusters=3,
-            n_queries=n_queries,
-            out_width=out_width,
-            width=8,
-            n_heads=2,
-            n_blocks=1,
+        model = small_bit(
+            torch.arange(N_VOXELS + 5) % 3, 3, n_queries=n_queries, out_width=out_width, width=8
         )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -251,7 +245,7 @@ def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_pat
     write_bit(tmp_path / "semantic.safetensors", "semantic", 4, 6)
     job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
     bare = reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), SETTINGS)
-    with pytest.raises(PipelineError, match="no file. Fix: brainit weights fetch zavychromaxl"):
+    with refused("missing-file", "brainit weights fetch zavychromaxl"):
         reconstruct_semantic(job, SemanticInputs(tmp_path / "g"), settings)
     monkeypatch.setattr(diffusion, "require_weights", lambda *_: None)
     refiner = FlatGenerator()

@@ -1,24 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from tests.benchmarks.small_sdxl import SMALL_SDXL
 from tests.refusals import refused
 from torch import nn
 
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
 from brainit.features.generator import Generator
-from brainit.features.unclip import SdxlSize, build_parts
+from brainit.features.unclip import build_parts, generator_of
 from brainit.reconstruction.sampling import alphas_cumprod, sample_images
 
-SIZE = SdxlSize(
-    image_size=32,
-    channels=(8, 16, 32),
-    transformers=(1, 1, 1),
-    head_width=8,
-    token_width=12,
-    size_width=4,
-    vae_channels=(4, 4, 4, 4),
-    norm_groups=4,
-)
 SETTINGS = ReconSettings(n_steps=10, start_step=3, guidance=2.5, contrast=0.8, batch=4)
 
 
@@ -149,11 +142,8 @@ def test_a_unet_makes_the_same_images_at_any_batch_size(batch):
 def small_generator() -> Generator:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        unet, vae = build_parts(SIZE)
-    parts = {"unet": unet.eval(), "vae": vae.eval()}
-    return Generator(
-        **parts, image_size=32, n_tokens=4, token_width=12, size_condition=(32, 32, 0, 0)
-    )
+        unet, vae = build_parts(SMALL_SDXL)
+    return generator_of(unet.eval(), vae.eval(), replace(SMALL_SDXL, n_tokens=4))
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.02), (torch.float16, 0.003)])

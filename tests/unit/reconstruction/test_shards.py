@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tests.refusals import refused
 
-from brainit.core.errors import PipelineError
 from brainit.core.settings import DipSettings, ReconSettings, Settings
 from brainit.reconstruction.parts import (
     Part,
@@ -64,7 +63,7 @@ def test_images_before_the_refiner_are_joined_as_the_final_ones(tmp_path):
     write_part(tmp_path / "d", make_part([7]))
     assert join_parts([tmp_path / "a", tmp_path / "d"], "fused", "subj01").unrefined is None
     short = replace(make_part([1, 2]), unrefined=np.zeros((1, 4, 4, 3), np.uint8))
-    with pytest.raises(PipelineError, match="'unrefined' of uint8 .*images = 2"):
+    with refused("wrong-shape", "'unrefined'", "uint8", "images = 2"):
         write_part(tmp_path / "e", short)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from tests.small_models import small_bit
 
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
@@ -23,7 +24,7 @@ from brainit.evaluation.encoder import EncoderPredictions
 from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
 from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.evaluation.truth import VoxelTruth
-from brainit.models.brain_transformer import BitDecoder, BrainInteractionTransformer
+from brainit.models.brain_transformer import BitDecoder
 from brainit.report import style
 from brainit.report.attention_figures import (
     content_selectivity,
@@ -144,7 +145,7 @@ def draw_maps(
     rng: np.random.Generator, folder: Path, recons: Recons, stimuli: Path
 ) -> dict[str, Callable[[Path], None]]:
     """Return the functions that draw maps, and images by rank."""
-    bit, fmri, _ = small_bit()
+    bit, fmri, _ = made_up_bit()
     queries, attention = query_attention(bit, fmri), made_up_attention()
     tables = {"subj01": small_voxels(rng)}
     cluster, embedding = rng.integers(0, 6, 30), rng.normal(size=(30, 5))
@@ -180,17 +181,15 @@ def small_voxels(rng: np.random.Generator) -> Artifact:
     return Artifact(tensors, {"space": "fsaverage5"})
 
 
-def small_bit(n_queries: int = 16) -> tuple[BitDecoder, SubjectFmri, np.ndarray]:
+def made_up_bit(n_queries: int = 16) -> tuple[BitDecoder, SubjectFmri, np.ndarray]:
     rng = np.random.default_rng(2)
     with seeded_init(0, "bit"):
-        model = BrainInteractionTransformer(
-            voxel_cluster=torch.from_numpy(rng.integers(0, 6, size=50)),
-            n_clusters=6,
+        model = small_bit(
+            torch.from_numpy(rng.integers(0, 6, size=50)),
+            6,
             n_queries=n_queries,
             out_width=8,
             width=8,
-            n_heads=2,
-            n_blocks=1,
         )
         torch.nn.init.normal_(model.voxel_embedding)
         torch.nn.init.normal_(model.query_tokens)
@@ -203,11 +202,11 @@ def small_bit(n_queries: int = 16) -> tuple[BitDecoder, SubjectFmri, np.ndarray]
 
 
 def made_up_attention():  # type: ignore[no-untyped-def]
-    return cluster_attention(*small_bit())
+    return cluster_attention(*made_up_bit())
 
 
 def test_attention_maps_by_loops() -> None:
-    bit, fmri, hemisphere = small_bit()
+    bit, fmri, hemisphere = made_up_bit()
     found = cluster_attention(bit, fmri, hemisphere)
     betas = torch.from_numpy(fmri.betas.astype(np.float32))
     tokens = bit.model.tokenize(betas, bit.subjects["subj01"])
@@ -224,12 +223,12 @@ def test_attention_maps_by_loops() -> None:
 
 def test_attention_of_a_foreign_bit_is_refused() -> None:
     """A subject that the BIT did not train on, and queries that form no square."""
-    bit, fmri, hemisphere = small_bit()
+    bit, fmri, hemisphere = made_up_bit()
     with pytest.raises(PipelineError) as error:
         cluster_attention(bit, replace(fmri, subject="subj05"), hemisphere)
     assert error.value.code == "inconsistent-inputs" and error.value.expected == "subj05"
     with pytest.raises(PipelineError) as error:
-        cluster_attention(*small_bit(n_queries=7))
+        cluster_attention(*made_up_bit(n_queries=7))
     assert error.value.code == "wrong-kind" and "7" in error.value.found
 
 
@@ -296,7 +295,7 @@ def test_selectivity_by_loops() -> None:
 
 
 def test_query_attention_is_the_model_s_mean_over_blocks_and_heads() -> None:
-    bit, fmri, _ = small_bit()
+    bit, fmri, _ = made_up_bit()
     found = query_attention(bit, fmri)
     np.testing.assert_allclose(found.weights.sum(axis=2), 1.0, rtol=1e-5)
     tokens = bit.model.tokenize(torch.from_numpy(fmri.betas.astype(np.float32)), slice(20, 50))

@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.small_models import SHORT_TRAINING, SMALL_ENCODER, small_backbone
 from torch import Tensor, nn
 
-from brainit.core.seeds import seeded_init, torch_generator
-from brainit.core.settings import EncoderSettings, Settings
+from brainit.core.seeds import torch_generator
+from brainit.core.settings import Settings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.core.streams import numpy_generator
 from brainit.data.fmri import FmriPool, SubjectFmri
 from brainit.data.images import ImageStore
-from brainit.features.encoder_backbone import EncoderBackbone
-from brainit.features.weights_file import freeze
 from brainit.models.voxel_encoder import VoxelEncoder
 from brainit.training.encoder import (
     EncoderExamples,
@@ -29,29 +28,15 @@ from brainit.training.synthesis import synthesize_fmri
 
 CPU = torch.device("cpu")
 N_IMAGES = 24
-OPTIONS = EncoderSettings(
-    feature_width=6,
-    voxel_width=8,
-    adapter_rank=2,
-    dropout=0.0,
-    voxels_per_example=7,
-    batch=8,
-    epochs=14,
-    lr=3e-2,
-    max_shift_px=0,
-    plateau_patience=50,
-    transfer_epochs=20,
+_CHANGES = {"dropout": 0.0, "epochs": 14, "transfer_epochs": 20, "max_shift_px": 0}
+OPTIONS = SMALL_ENCODER.model_copy(
+    update={**SHORT_TRAINING, **_CHANGES, "plateau_patience": 50},
 )
 
 
 @pytest.fixture(scope="module")
 def backbone() -> nn.Module:
-    with seeded_init(1, "backbone"):
-        return freeze(
-            EncoderBackbone(
-                image_size=8, patch=4, width=12, n_blocks=2, n_heads=2, n_registers=1, layers=(1, 2)
-            )
-        )
+    return small_backbone()
 
 
 @pytest.fixture(scope="module")

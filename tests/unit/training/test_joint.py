@@ -14,11 +14,16 @@ from brainit.training.joint import JointBatch, JointTask, noise_with_offset, tra
 from brainit.training.resume import EpochPosition
 
 
+def demo_generator() -> Generator:
+    generator = load_backbone("generator", "demo_unclip")
+    assert isinstance(generator, Generator)
+    return generator
+
+
 def test_joint_loss_is_the_noise_predictions_error(
     source: ExampleSource, images: BatchImages
 ) -> None:
-    generator = load_backbone("generator", "demo_unclip")
-    assert isinstance(generator, Generator)
+    generator = demo_generator()
     model = bit(generator.n_tokens, generator.token_width)
     parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
     task = JointTask(model, generator, source, None, images, *parts)
@@ -42,8 +47,7 @@ def test_joint_loss_is_the_noise_predictions_error(
 def test_the_settings_say_how_many_examples_have_no_tokens(
     source: ExampleSource, images: BatchImages, share: float, has_some: bool
 ) -> None:
-    generator = load_backbone("generator", "demo_unclip")
-    assert isinstance(generator, Generator)
+    generator = demo_generator()
     options = JointSettings(batch=3, unconditional_share=share)
     model = bit(generator.n_tokens, generator.token_width)
     parts = (Stage1Settings(), options, 0, torch.device("cpu"))
@@ -59,8 +63,7 @@ def test_the_settings_say_how_many_examples_have_no_tokens(
 def test_stage_2_makes_the_tokens_without_condition_once(
     source: ExampleSource, images: BatchImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator = load_backbone("generator", "demo_unclip")
-    assert isinstance(generator, Generator)
+    generator = demo_generator()
     none, calls, told = generator.unconditional_tokens(), [], []
     predict = generator.predict_noise
     monkeypatch.setattr(generator, "unconditional_tokens", lambda: calls.append(1) or none)
@@ -80,8 +83,7 @@ def gradients_of_joint(
     source: ExampleSource, images: BatchImages, checkpointing: bool
 ) -> tuple[dict[str, torch.Tensor], int]:
     """Return the gradients of one batch, and the bytes that its forward pass kept for backward."""
-    generator = load_backbone("generator", "demo_unclip")
-    assert isinstance(generator, Generator)
+    generator = demo_generator()
     generator.unet.requires_grad_(True)
     model = bit(generator.n_tokens, generator.token_width)
     options = JointSettings(batch=3, gradient_checkpointing=checkpointing)
@@ -117,8 +119,7 @@ def test_activations_computed_twice_give_the_same_gradients_in_less_memory(
 def test_stage_2_can_leave_all_of_the_unet_but_its_view_of_the_tokens(
     source: ExampleSource, images: BatchImages
 ) -> None:
-    generator = load_backbone("generator", "demo_unclip")
-    assert isinstance(generator, Generator)
+    generator = demo_generator()
     model = bit(generator.n_tokens, generator.token_width)
     options = JointSettings(
         batch=3, epochs=1, accumulation=1, warmup_steps=0, lr=1e-3, unet_weights="cross_attention"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from tests.small_models import small_bit
 
 from brainit.data.fmri import SubjectFmri
 from brainit.models.brain_transformer import BrainInteractionTransformer
@@ -19,12 +20,4 @@ def fmri(subject: str, n_images: int, first: int) -> SubjectFmri:
 
 def bit(n_queries: int, out_width: int, n_voxels: int = 21) -> BrainInteractionTransformer:
     torch.manual_seed(0)
-    return BrainInteractionTransformer(
-        voxel_cluster=torch.arange(n_voxels) % 4,
-        n_clusters=4,
-        n_queries=n_queries,
-        out_width=out_width,
-        width=16,
-        n_heads=2,
-        n_blocks=1,
-    )
+    return small_bit(torch.arange(n_voxels) % 4, 4, n_queries=n_queries, out_width=out_width)

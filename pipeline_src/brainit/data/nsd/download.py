@@ -42,6 +42,18 @@ _RSC_SHA256 = {
 _COCO_MD5 = "7ebc562819fdb32847aab79530457326"
 
 
+@dataclass(frozen=True)
+class Fetching:
+    """What every fetch from NSD needs: the source, a folder to work in, the manifest to write."""
+
+    source: str
+    """NSD's root: https://, s3:// or a folder."""
+    work: Path
+    """Folder of files until all have come."""
+    manifest: Path
+    """List of files (.json)."""
+
+
 def metadata_keys(nsd: NsdSettings) -> list[str]:
     """Return the keys of NSD's files that the settings need, except betas and stimuli."""
     subjects = sorted(nsd.subjects)
