@@ -151,7 +151,7 @@ def voxels_of(
 
 def counts_of(subjects: Mapping[str, slice]) -> dict[str, int]:
     """Return the number of voxels of each subject."""
-    return {name: place.stop - place.start for name, place in subjects.items()}
+    return {name: voxels.stop - voxels.start for name, voxels in subjects.items()}
 
 
 def stored_tensors(

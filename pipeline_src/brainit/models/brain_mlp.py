@@ -60,10 +60,12 @@ class BrainMlp(TokenNetwork):
         query_index: Int[Tensor, "batch queries"] | None = None,
     ) -> Float[Tensor, "batch queries out"]:
         """Return the features `query_index` of each example; None returns all in order."""
-        found: Tensor = self.head(brain_tokens[:, 0]).unflatten(1, (self.n_queries, self.out_width))
+        tokens: Tensor = self.head(brain_tokens[:, 0]).unflatten(
+            1, (self.n_queries, self.out_width)
+        )
         if query_index is None:
-            return found
-        return found.gather(1, query_index[..., None].expand(-1, -1, self.out_width))
+            return tokens
+        return tokens.gather(1, query_index[..., None].expand(-1, -1, self.out_width))
 
     def forward(
         self, betas: Float[Tensor, "batch subject_voxels"], voxels: slice

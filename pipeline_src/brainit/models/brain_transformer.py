@@ -325,13 +325,13 @@ def load_bit(path: Path) -> BitDecoder:
 
 def require_same_sizes(path: Path, bit: BitDecoder, settings: BitSettings, kind: str) -> None:
     """Raise `PipelineError` unless the BIT at `path` has this kind and the sizes in `settings`."""
-    found = _sizes_of(bit.model)
-    expected = {key: getattr(settings, key) for key in found}
-    if bit.kind != kind or found != expected:
+    sizes = _sizes_of(bit.model)
+    expected = {key: getattr(settings, key) for key in sizes}
+    if bit.kind != kind or sizes != expected:
         raise PipelineError(
             path,
             f"a {kind} BIT of {expected}",
-            f"a {bit.kind} BIT of {found}",
+            f"a {bit.kind} BIT of {sizes}",
             "delete it and rerun its training, or restore the settings of `bit`",
             code="wrong-settings",
         )

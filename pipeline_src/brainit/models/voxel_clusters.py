@@ -82,8 +82,10 @@ def cluster_voxels(
         parcels, clusters = np.unique(labels, return_inverse=True)
         return ClusterResult(clusters.astype(np.int64), {}, len(parcels), 0, True)
     if settings.method == "coordinates":
-        found = _required(positions, "coordinates", "position_mm of each voxel", len(embedding))
-        points = _standardised(found)
+        coordinates = _required(
+            positions, "coordinates", "position_mm of each voxel", len(embedding)
+        )
+        points = _standardised(coordinates)
     else:
         points = unit_rows(embedding)
     if len(points) < settings.n_clusters or not np.isfinite(points).all():

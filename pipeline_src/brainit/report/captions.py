@@ -12,10 +12,10 @@ def run_label(name: str) -> str:
     run = Run.parse(name)
     if run.is_of_fewer_subjects or run.is_nsdsynthetic:
         return run.name
-    words = [run.duration.label]
-    words += ["from scratch"] if run.is_scratch else []
-    words += [] if run.variant.is_main else run.variant.name.split("_")
-    return " ".join(words)
+    parts = [run.duration.label]
+    parts += ["from scratch"] if run.is_scratch else []
+    parts += [] if run.variant.is_main else run.variant.name.split("_")
+    return " ".join(parts)
 
 
 _SURFACE = "voxels on fsaverage"

@@ -59,8 +59,8 @@ def failure_cases(images: ImageScores, subject: str) -> pd.DataFrame:
 
 def _identification(images: ImageScores, subject: str, kind: str) -> "pd.Series[float]":
     names = [metric for metric in images.metrics() if is_two_way(metric)]
-    found = [images.values((subject,), FULL.name, kind, metric) for metric in names]
-    columns = [values for values in found if values is not None]
+    scores = [images.values((subject,), FULL.name, kind, metric) for metric in names]
+    columns = [values for values in scores if values is not None]
     if not columns:
         return pd.Series(dtype=np.float64)
     return pd.concat(columns, axis=1).mean(axis=1)
