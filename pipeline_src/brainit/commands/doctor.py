@@ -87,10 +87,10 @@ def examine(machine: Machine) -> dict[str, list[Finding]]:
 def as_lines(findings: dict[str, list[Finding]]) -> list[str]:
     """Return all findings as lines to read."""
     lines = []
-    for purpose, found in findings.items():
-        n_missing = sum(not finding.ok for finding in found)
+    for purpose, checked in findings.items():
+        n_missing = sum(not finding.ok for finding in checked)
         lines.append(f"For {purpose}: {f'{n_missing} missing' if n_missing else 'all there'}")
-        lines += [finding.line() for finding in found]
+        lines += [finding.line() for finding in checked]
     return lines
 
 

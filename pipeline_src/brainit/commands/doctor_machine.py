@@ -159,7 +159,7 @@ def missing_weights(folder: Path) -> tuple[BackboneEntry, ...]:
     return tuple(
         entry
         for entry in ENTRIES
-        if not entry.is_demo and not any(has_network(place, entry) for place in folders)
+        if not entry.is_demo and not any(has_network(parent, entry) for parent in folders)
     )
 
 

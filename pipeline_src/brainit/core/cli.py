@@ -68,19 +68,19 @@ def add_flags(
     for kind in kinds:
         hints, docstrings = get_type_hints(kind), _field_docstrings(kind)
         for field in dataclasses.fields(kind):
-            words = _argument_of(hints[field.name])
+            options = _argument_of(hints[field.name])
             default = _default_of(field)
             if default is not dataclasses.MISSING:
-                words["default"] = default
-                if words.get("nargs") == "+":
-                    words["nargs"] = "*"
-            words["required"] = "default" not in words
+                options["default"] = default
+                if options.get("nargs") == "+":
+                    options["nargs"] = "*"
+            options["required"] = "default" not in options
             name = (flags or {}).get(field.name, field.metadata.get("flag", field.name))
             name = str(name).replace("_", "-")
-            if "type" in words:
-                words.setdefault("metavar", name.replace("-", "_").upper())
+            if "type" in options:
+                options.setdefault("metavar", name.replace("-", "_").upper())
             described = docstrings.get(field.name, "").replace("%", "%%")
-            parser.add_argument(f"--{name}", dest=field.name, help=described, **words)
+            parser.add_argument(f"--{name}", dest=field.name, help=described, **options)
 
 
 def from_args(kind: type[Fields], args: argparse.Namespace) -> Fields:
@@ -106,19 +106,19 @@ _SEQUENCES = (list, tuple, Sequence)
 def _argument_of(hint: Any) -> dict[str, Any]:
     """Return the words of `add_argument` for a field's type."""
     kind = _without_none(hint)
-    words: dict[str, Any] = {} if kind is hint else {"default": None}
+    options: dict[str, Any] = {} if kind is hint else {"default": None}
     origin = get_origin(kind)
     if kind is bool:
         return {"action": "store_true", "default": False}
     if origin in _MAPPINGS:
-        return {**words, "nargs": "*", "metavar": "NAME=PATH"}
+        return {**options, "nargs": "*", "metavar": "NAME=PATH"}
     if origin in _SEQUENCES:
-        return {**words, "nargs": "+", **_argument_of(get_args(kind)[0])}
+        return {**options, "nargs": "+", **_argument_of(get_args(kind)[0])}
     if origin is Literal:
-        return {**words, "choices": get_args(kind)}
+        return {**options, "choices": get_args(kind)}
     if kind not in (str, int, float, Path):
         raise TypeError(f"no flag for a field of type {hint}")
-    return {**words, "type": kind}
+    return {**options, "type": kind}
 
 
 def _without_none(hint: Any) -> Any:
@@ -139,7 +139,7 @@ def _field_docstrings(kind: type[Any]) -> dict[str, str]:
     """Return the string below each field of a class, by the field's name."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
+    docstrings = {}
     for field, text in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(field, ast.AnnAssign)
@@ -147,8 +147,8 @@ def _field_docstrings(kind: type[Any]) -> dict[str, str]:
             and isinstance(text, ast.Expr)
             and isinstance(text.value, ast.Constant)
         ):
-            found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
+            docstrings[field.target.id] = " ".join(str(text.value.value).split())
+    return docstrings
 
 
 def read_settings(args: argparse.Namespace) -> Settings:
@@ -179,12 +179,12 @@ def read_fetching_settings(args: argparse.Namespace) -> Settings:
 
     The workflow gives the flag, so that another number of connections repeats no job.
     """
-    given = _settings_json(args)
-    nsd = {"connections": NsdSettings().connections, **given.get("nsd", {})}
+    values = _settings_json(args)
+    nsd = {"connections": NsdSettings().connections, **values.get("nsd", {})}
     if args.connections is not None:
         nsd["connections"] = args.connections
-    given = {**given, "nsd": nsd}
-    return parse_sections(given, step=args.step)
+    values = {**values, "nsd": nsd}
+    return parse_sections(values, step=args.step)
 
 
 def named_paths(values: Sequence[str]) -> dict[str, Path]:

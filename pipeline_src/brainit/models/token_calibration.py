@@ -79,10 +79,7 @@ class CalibrationFit:
         """Add images."""
         tables = (torch.split(table, self._tokens, dim=1) for table in (predicted, true))
         for k, (ours, theirs) in enumerate(zip(*tables, strict=True)):
-            x, y = (
-                ours.flatten(0, 1).double().cpu(),
-                theirs.flatten(0, 1).double().cpu(),
-            )
+            x, y = ours.flatten(0, 1).double().cpu(), theirs.flatten(0, 1).double().cpu()
             self._count[k] += len(x)
             self._sums["x"][k] += x.sum(0)
             self._sums["y"][k] += y.sum(0)

@@ -78,10 +78,10 @@ def _agree(part: Part, other: Part) -> bool:
 
 def _models(parts: Mapping[str, Part], where: str) -> dict[str, dict[str, str]]:
     """Return file and SHA-256 of each model; raises `PipelineError` where kinds disagree."""
-    found: dict[str, dict[str, str]] = {}
+    models: dict[str, dict[str, str]] = {}
     for kind, part in parts.items():
         for role, model in part.attributes["models"].items():
-            if found.setdefault(role, model)["sha256"] != model["sha256"]:
+            if models.setdefault(role, model)["sha256"] != model["sha256"]:
                 raise PipelineError(
                     where,
                     f"one {role} for all kinds",
@@ -89,7 +89,7 @@ def _models(parts: Mapping[str, Part], where: str) -> dict[str, dict[str, str]]:
                     "rerun the reconstruction steps of this run",
                     code="inconsistent-inputs",
                 )
-    return found
+    return models
 
 
 def _provenance(subject: str, run: str, parts: Sequence[Part], simulated: bool) -> dict[str, Any]:
@@ -128,8 +128,8 @@ def draw_montage(
     pen.text((GAP, 3), title, fill=INK, font=ImageFont.load_default(14))
     for side in range(2):
         for column, name in enumerate(names):
-            place = (side * half + GAP + column * (CELL + GAP), 22)
-            pen.text(place, name, fill=INK, font=ImageFont.load_default(12))
+            corner = (side * half + GAP + column * (CELL + GAP), 22)
+            pen.text(corner, name, fill=INK, font=ImageFont.load_default(12))
     for number in range(n_images):
         side, line = divmod(number, n_lines)
         for column, name in enumerate(names):

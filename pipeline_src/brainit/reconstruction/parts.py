@@ -121,14 +121,14 @@ def part_attributes(
     one cannot be read.
     """
     sections = {"features": settings.features, "dip": settings.dip, "recon": settings.recon}
-    given = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
-    given["recon"].pop("n_shards", None)
+    values = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
+    values["recon"].pop("n_shards", None)
     return {
         "subject": subject,
         "kind": kind,
         "seed": settings.run.seed,
         "threads": settings.run.threads,
-        "settings": given,
+        "settings": values,
         "models": {role: _model(role, path) for role, path in models.items()},
     }
 

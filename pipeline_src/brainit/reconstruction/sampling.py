@@ -186,16 +186,16 @@ def latent_noise(
     generator: HasLatents,
     image_ids: Sequence[int],
     seed: int,
-    place: Tensor,
+    like: Tensor,
     stream: str = "diffusion_noise",
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return standard normal latents, drawn for each image id alone, on the device of `place`."""
+    """Return standard normal latents, drawn for each image id alone, on the device of `like`."""
     shape = tuple(generator.latent_shape)
     draws = [
         torch.randn(shape, generator=torch_generator(seed, stream, int(image)))
         for image in image_ids
     ]
-    return torch.stack(draws).to(place)
+    return torch.stack(draws).to(like)
 
 
 def guided_pair(

@@ -63,7 +63,10 @@ class ExampleBatch:
         """
         kinds = [kind for kind in (False, True) if (self.is_external == kind).any()]
         rows = [np.flatnonzero(self.is_external == kind) for kind in kinds]
-        values = [read(kind, self.image[own]) for kind, own in zip(kinds, rows, strict=True)]
+        values = [
+            read(kind, self.image[rows_of_kind])
+            for kind, rows_of_kind in zip(kinds, rows, strict=True)
+        ]
         order = np.argsort(np.concatenate(rows), kind="stable")
         return torch.cat(values)[torch.from_numpy(order)]
 

@@ -47,8 +47,8 @@ def normal_form(tree: ast.Module) -> ast.Module:
 
 def names_loaded(node: ast.AST) -> set[str]:
     """Return the names that a node reads."""
-    found = (part for part in ast.walk(node) if isinstance(part, ast.Name))
-    return {part.id for part in found if isinstance(part.ctx, ast.Load)}
+    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {part.id for part in names if isinstance(part.ctx, ast.Load)}
 
 
 def called(node: ast.expr) -> str:
@@ -72,8 +72,8 @@ class _Words(ast.NodeTransformer):
         if isinstance(node.value, ast.Constant):
             return None
         if isinstance(node.value, ast.Call) and _is_log(node.value.func):
-            given = [*node.value.args, *(word.value for word in node.value.keywords)]
-            return [ast.Expr(self.visit(value)) for value in given if not _only_reads(value)]
+            arguments = [*node.value.args, *(word.value for word in node.value.keywords)]
+            return [ast.Expr(self.visit(value)) for value in arguments if not _only_reads(value)]
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:

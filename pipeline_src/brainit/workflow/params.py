@@ -149,8 +149,8 @@ class Params:
         n = self.joint_processes(wildcards)
         if n == 1:
             return []
-        words = ["-m", "torch.distributed.run", "--standalone", "--shutdown-timeout", "240"]
-        return [*words, "--nproc-per-node", str(n)]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--shutdown-timeout", "240"]
+        return [*launcher, "--nproc-per-node", str(n)]
 
     def uses_mlp(self, wildcards: Wildcards) -> bool:
         """Return whether the job's low-level decoder is the MLP of T5, which takes more memory."""

@@ -173,8 +173,8 @@ class Study:
             for name in self.variants.names:
                 variant = Variant.parse(name)
                 kind = self.variants.kinds_of(variant)[-1]
-                own = Score(subject, Run(variant=variant).name, kind)
-                scores[own.name] = Score(subject, self.variants.run_of(variant, kind).name, kind)
+                score = Score(subject, Run(variant=variant).name, kind)
+                scores[score.name] = Score(subject, self.variants.run_of(variant, kind).name, kind)
         return scores
 
     @cached_property
@@ -192,8 +192,8 @@ class Study:
     def other_runs(self) -> list[tuple[str, Run]]:
         """(subject, run) of what `everything` scores and `all` does not."""
         runs = [tuple(name.split("/")[:2]) for name in self.every_score]
-        found = [(subject, Run.parse(run)) for subject, run in dict.fromkeys(runs)]
-        return [run for run in found if run not in self.main_runs]
+        pairs = [(subject, Run.parse(run)) for subject, run in dict.fromkeys(runs)]
+        return [run for run in pairs if run not in self.main_runs]
 
     @property
     def class_subjects(self) -> list[str]:

@@ -73,8 +73,8 @@ class Variants:
         """Return whether a variant changes a model or kind of image, or what it is made from."""
         maker = self.maker(variant, made)
         names, sources = _MADE_WITH[made]
-        own, main = self.settings_of(maker), self.settings[MAIN.name]
-        if any(_value(own, name) != _value(main, name) for name in names):
+        settings, main = self.settings_of(maker), self.settings[MAIN.name]
+        if any(_value(settings, name) != _value(main, name) for name in names):
             return True
         return any(self.changes(maker, source) for source in sources)
 
@@ -129,8 +129,8 @@ def _require_variable(overlays: Mapping[str, Config]) -> None:
     """Check that variants change only settings of the steps after the encoder."""
     variable = {name for names, _ in _MADE_WITH.values() for name in names}
     for variant, overlay in overlays.items():
-        given = [f"{section}.{key}" for section, keys in overlay.items() for key in keys]
-        fixed = [name for name in given if not {name, name.split(".")[0]} & variable]
+        changed_keys = [f"{section}.{key}" for section, keys in overlay.items() for key in keys]
+        fixed = [name for name in changed_keys if not {name, name.split(".")[0]} & variable]
         if fixed:
             raise PipelineError(
                 f"ablations.{variant}",

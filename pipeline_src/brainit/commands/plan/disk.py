@@ -126,14 +126,14 @@ def _lasting(what: str, n_bytes: float) -> Event:
 
 def _pool_events(sizes: Sizes, pool: str, jobs: Sequence[Job]) -> Iterator[Event]:
     """Yield the predicted fMRI of a pool, what is trained on it, and its end where it has one."""
-    own = [job for job in jobs if job.wildcard("pool") == pool]
+    pool_jobs = [job for job in jobs if job.wildcard("pool") == pool]
     written = 0
-    for job in own:
+    for job in pool_jobs:
         if job.rule in ("synthesize_fmri", "synthesize_fmri_pool"):
             written += sizes.synthetic(job) if job.rule == "synthesize_fmri_pool" else 0
             yield _lasting(f"predicted fMRI {pool}", sizes.synthetic(job))
     for rule in _TRAININGS:
-        for job in own:
+        for job in pool_jobs:
             if job.rule == rule:
                 yield _training(sizes, job)
     if not sizes.is_simulated:

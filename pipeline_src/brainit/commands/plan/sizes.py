@@ -154,9 +154,12 @@ class Sizes:
         is_lowlevel = job.wildcard("kind") == "lowlevel"
         network = features.vgg if is_lowlevel else features.semantic_tokens
         variant = self.settings.ablations.root.get(job.wildcard("variant")) or {}
-        own = {**self.settings.bit_lowlevel.model_dump(), **variant.get("bit_lowlevel", {})}
-        if is_lowlevel and own["decoder"] == "mlp":
-            return mlp_bytes(own["mlp_width"], network, n_voxels)
+        bit_settings = {
+            **self.settings.bit_lowlevel.model_dump(),
+            **variant.get("bit_lowlevel", {}),
+        }
+        if is_lowlevel and bit_settings["decoder"] == "mlp":
+            return mlp_bytes(bit_settings["mlp_width"], network, n_voxels)
         n_bytes = bit_bytes(self.settings, network, n_voxels)
         return n_bytes + generator_bytes(self.settings) * (job.rule == "train_joint")
 

@@ -125,12 +125,12 @@ def parse_sections(sections: dict[str, Any], step: str | None = None) -> Setting
 
 def _told(settings: Settings, step: str) -> Settings:
     """Return settings that hold only what was given; sections not given are there, but empty."""
-    told = told_to(step, "", settings)
+    read = told_to(step, "", settings)
     for name in Settings.model_fields:
         section = getattr(settings, name)
         if isinstance(section, Section):
-            told.__dict__[name] = told_to(step, name, section)
-    return told
+            read.__dict__[name] = told_to(step, name, section)
+    return read
 
 
 def json_schema() -> dict[str, Any]:

@@ -143,7 +143,7 @@ def write_lab_betas(
 def _write_ceiling(
     path: Path, summary: Path, subject: str, own_ceiling: NDArray[np.float32], pooled: PooledCeiling
 ) -> None:
-    """Write contract `noise_ceiling` and its table of one row; `given` is NaN where not given."""
+    """Write contract `noise_ceiling` and its table of one row; NaN where the lab has none."""
     tensors = {"published": own_ceiling, "recomputed": pooled.percent}
     write_artifact(path, "noise_ceiling", tensors, {"subject": subject, "n_repeats": N_REPEATS})
     row = {
