@@ -1,4 +1,4 @@
-"""A folder to run the workflow in: links to the repository, and results of its own."""
+"""A folder to run the workflow in: links to the repository, and separate results."""
 
 from pathlib import Path
 

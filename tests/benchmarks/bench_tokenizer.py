@@ -109,7 +109,7 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 
 
 def speed() -> bool:
-    """Print the ratio of times and the largest differences; return whether they hold."""
+    """Print the ratio of times and the largest differences; return True if they hold."""
     case = make_case(*SPEED_SIZE, "without_replacement")
     graph_s, factors_s = [], []
     for _ in range(N_ROUNDS):
@@ -140,7 +140,7 @@ def memory_of(kind: str) -> float:
 
 
 def memory() -> bool:
-    """Print the ratio of peak memories; return whether it holds."""
+    """Print the ratio of peak memories; return True if it holds."""
     graph, factors = memory_of("graph"), memory_of("factors")
     ratio = graph / factors
     detail = f"{graph:.0f} MB, {factors:.0f} MB"

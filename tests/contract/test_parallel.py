@@ -115,7 +115,7 @@ def test_each_batch_is_done_by_one_process_and_left_over_ones_by_all(
 def test_a_signal_to_one_process_stops_both_and_leaves_the_bytes(
     data: Path, by_two: Path, tmp_path: Path
 ) -> None:
-    """After every step but the last, told to the one or the other."""
+    """The signal follows every step but the last, and goes to the first or the second process."""
 
     def until_done(rank: int) -> None:
         n_steps, n_ends = 0, 0

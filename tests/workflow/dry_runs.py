@@ -26,8 +26,8 @@ from tests.lab_folder import write_lab_folder
 from tests.run_folder import link_repository
 
 Job = dict[str, Any]
-"""What a dry run says of a job: `rule` and `command`, lists `input` and `output`, and `log`,
-`benchmark`, `wildcards`, `priority`, `threads` and `resources` as they are said, where they are."""
+"""A job as a dry run prints it: `rule` and `command`, lists `input` and `output`, and `log`,
+`benchmark`, `wildcards`, `priority`, `threads` and `resources` where the dry run prints them."""
 
 DRY = ("--cores", "64", "--dry-run", "--forceall", "--printshellcmds", "--workflow-profile", "none")
 """All jobs of a target, on more cores than any job asks for."""

@@ -25,7 +25,7 @@ STAND_INS = {
     "srun": '"$@"',
     "python": "printf '%s\\n' \"$@\" > launched.txt",
 }
-"""What the lines call here: dry runs alone, and programs that write what they are told."""
+"""Stand-ins for the called programs: dry runs, and programs that write their arguments."""
 
 
 def joint_settings(path: Path, **settings: int) -> str:

@@ -124,7 +124,7 @@ def test_exit_code_says_whether_the_demo_can_run(
 
 
 def test_a_bare_python_hears_everything(repository: Path) -> None:
-    """Without site packages (-S), every package is missing, and all four purposes are told."""
+    """Without site packages (-S), every package is missing, and all four purposes are listed."""
     environment = {"PYTHONPATH": str(repository / "pipeline_src"), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-S", "-m", "brainit.commands.doctor"]
     result = subprocess.run(

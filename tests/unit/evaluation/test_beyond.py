@@ -1,4 +1,4 @@
-"""Tables beyond the paper: seeds, failures by rule, rows of their own."""
+"""Tables beyond the paper: seeds, failures by rule, further rows."""
 
 from dataclasses import replace
 from pathlib import Path
