@@ -119,7 +119,7 @@ class Reconstructor:
                 path,
                 f"a decoder of {self.subject}",
                 f"a decoder of {list(decoder.subjects)}",
-                "name a run of this subject",
+                f"pass a run of {self.subject} to Results.reconstructor",
                 code="unknown-name",
             )
         return decoder.to(run_device(self.settings))

@@ -138,7 +138,7 @@ def _model(root: Path, role: str, file: str, sha256: str) -> Path:
         ", ".join(map(str, there)) or file,
         expected,
         "another model" if there else "no file",
-        "rerun snakemake for this run",
+        f"rerun snakemake for the recon_ folder of this run, which trains the {role} again",
         code="inconsistent-inputs" if there else "missing-file",
     )
 

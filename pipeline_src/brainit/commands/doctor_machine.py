@@ -1,4 +1,4 @@
-"""What `brainit doctor` looks at. Standard library alone at import: it runs on a bare machine.
+"""Checks of the machine for `brainit doctor`; runs on a bare machine, imports the standard library.
 
 What needs an installed package is looked at where the package is there, and unknown otherwise.
 """
@@ -24,7 +24,7 @@ _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Machine:
-    """What stands on a machine; sizes in bytes.
+    """Resources of a machine; sizes in bytes.
 
     `wrong_packages` are requirements with what was found instead; `gpus` are names and memory;
     `torch_cuda` is the CUDA version torch was built for, empty for none. `peak_demo` and
@@ -164,7 +164,7 @@ def missing_weights(folder: Path) -> tuple[BackboneEntry, ...]:
 
 
 def has_network(folder: Path, entry: BackboneEntry) -> bool:
-    """Say whether a folder holds a network's weights file, or all its published files."""
+    """Return True if a folder holds a network's weights file, or all its published files."""
     if (folder / entry.file).is_file():
         return True
     return all((folder / source.file).is_file() for source in entry.sources)

@@ -155,7 +155,7 @@ def _last_words(job: Job) -> list[str]:
 
 
 def _came_to_its_end(job: Job) -> bool:
-    """Return whether the job's benchmark, written when it has ended well, is as new as its log."""
+    """Return True if the job's benchmark, written when it has ended well, is as new as its log."""
     log, benchmark = Path(job.log), Path(job.benchmark)
     if not benchmark.is_file() or not log.is_file():
         return False
@@ -163,7 +163,7 @@ def _came_to_its_end(job: Job) -> bool:
 
 
 def _is_running(job: Job, now_s: float) -> bool:
-    """Return whether the job's lock, or where it has none its unended log, was touched lately."""
+    """Return True if the job's lock, or where it has none its unended log, was touched lately."""
     locks = [Path(path).with_name(f".{Path(path).name}.lock") for path in job.outputs]
     if any(_touched(lock, now_s) for lock in locks):
         return True

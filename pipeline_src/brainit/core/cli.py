@@ -1,6 +1,6 @@
-"""What every step's command shares: its log, its settings, its error boundary.
+"""Log, settings and error boundary that the commands of all steps share.
 
-A step is `python -m brainit.steps.<rule>`: paths are flags of their own, the settings it uses
+A step is `python -m brainit.steps.<rule>`: each path is a flag, the settings it uses
 travel as one `--settings` JSON object `{"section": {...}, ...}`, checked by `core.settings`.
 """
 

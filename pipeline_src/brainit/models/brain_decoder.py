@@ -1,4 +1,4 @@
-"""What every decoder is: a map from a known subject's responses to image features.
+"""The interface of every decoder: a map from a known subject's responses to image features.
 
 A decoder has one file with its class and one line in `models.decoders`. BIT and the MLP of Table T5
 are networks that stage 1 trains by gradient steps; a decoder fitted in closed form reads
@@ -143,7 +143,7 @@ def voxels_of(
             "betas",
             f"a subject of {counts_of(subjects)}",
             f"{subject} with {betas.shape[1]} voxels",
-            "use the decoder that was trained on these betas",
+            f"pass betas of one of these subjects, or a decoder that was trained on {subject}",
             code="inconsistent-inputs",
         )
     return voxels

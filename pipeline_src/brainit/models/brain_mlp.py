@@ -80,7 +80,7 @@ class BrainMlp(TokenNetwork):
                 f"betas for voxels {group.voxels.start}:{group.voxels.stop}",
                 f"{len(weight)} voxels",
                 f"{group.betas.shape[-1]}",
-                "use the MLP that was trained on these betas",
+                f"pass betas of {len(weight)} voxels, or the MLP that was trained on these betas",
                 code="inconsistent-inputs",
             )
         betas = group.betas if group.keep is None else group.betas * group.keep

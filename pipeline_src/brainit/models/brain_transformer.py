@@ -152,7 +152,7 @@ class BrainInteractionTransformer(TokenNetwork):
                 f"betas for voxels {voxels.start}:{voxels.stop}",
                 f"{len(embedding)} voxels",
                 f"{betas.shape[-1]}",
-                "use the V2C map and the BIT of these betas",
+                f"pass betas of {len(embedding)} voxels, or the BIT trained on these betas",
                 code="inconsistent-inputs",
             )
         return self.tokenizer(betas, embedding, self._grouping(voxels), keep)
@@ -271,7 +271,7 @@ class BitDecoder:
                 path,
                 f"a BIT of kind {KINDS} with {n_voxels} voxels",
                 f"{self.kind}, {counts}",
-                "use the subjects of its V2C map",
+                f"save subjects whose voxels sum to {n_voxels}, those of its V2C map",
                 code="inconsistent-inputs",
             )
         attributes = {

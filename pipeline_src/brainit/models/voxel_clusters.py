@@ -93,7 +93,7 @@ def cluster_voxels(
             "cluster_voxels",
             f"at least {settings.n_clusters} voxels with finite values",
             f"{len(points)} voxels, {int((~np.isfinite(points)).any(axis=1).sum())} not finite",
-            "lower clusters.n_clusters, or rerun train_encoder",
+            f"set clusters.n_clusters to at most {len(points)}, or rerun train_encoder",
             code="bad-values",
         )
     import sklearn.mixture  # noqa: F401 - loads the libraries that are limited

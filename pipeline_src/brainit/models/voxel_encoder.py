@@ -95,7 +95,7 @@ class VoxelEncoder(nn.Module):
                 "voxel encoder",
                 f"one of {self.subjects}",
                 subject,
-                "use an encoder that was trained with this subject",
+                f"rerun train_encoder on a pool with {subject}, or pass one of these subjects",
                 code="unknown-name",
             )
         start = 0

@@ -138,7 +138,7 @@ def sample_images(
             "recon.start_step",
             f"below {settings.n_steps}",
             f"{settings.start_step}",
-            "lower recon.start_step or raise recon.n_steps",
+            f"set recon.start_step below {settings.n_steps}, or recon.n_steps above the start step",
             code="invalid-setting",
         )
     without = generator.unconditional_tokens().to(tokens)

@@ -117,7 +117,7 @@ def draw_cortex(
 
 
 def is_on_surface(tables: Mapping[str, Artifact]) -> bool:
-    """Return whether the voxels of all tables are vertices of fsaverage or fsaverage5."""
+    """Return True if the voxels of all tables are vertices of fsaverage or fsaverage5."""
     return all(table.attributes["space"] in SPACES for table in tables.values())
 
 

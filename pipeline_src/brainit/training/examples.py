@@ -206,7 +206,7 @@ def draw_voxels(
             "settings voxel_sampling",
             f"with_replacement, or without_replacement of at most {n_voxels} voxels",
             f"{sampling} of {n_draws}",
-            "correct voxel_sampling or voxels_per_example in the config file",
+            f"set voxels_per_example to at most {n_voxels}, or voxel_sampling to with_replacement",
             code="invalid-setting",
         )
     keep = torch.zeros(n_trials, n_voxels, dtype=torch.bool, device=device)

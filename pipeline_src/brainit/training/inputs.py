@@ -1,4 +1,4 @@
-"""What the trainings of stages 1 and 2 read and write; each class gives its step's flags."""
+"""Input and output files of the trainings of stages 1 and 2; each class gives its step's flags."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -65,7 +65,7 @@ def n_processes() -> int:
 
 
 def is_first() -> bool:
-    """Return whether this process is the one that writes."""
+    """Return True if this process is the one that writes."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 

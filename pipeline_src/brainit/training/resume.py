@@ -211,7 +211,7 @@ class Checkpointer:
             yield newest
 
     def is_due(self, *, after_step: bool = False) -> bool:
-        """Return whether to call `save` now; all processes of a training ask at the same points.
+        """Return True if to call `save` now; all processes of a training ask at the same points.
 
         True after a signal or `max_hours`, and on the process that writes where it is time.
         """

@@ -26,12 +26,12 @@ LOADERS = "brainit.features.loaders"
 _ROLE = "role:"
 LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
-    "brainit.core.cli": "parses flags: their values are told, their types stand in dataclasses",
+    "brainit.core.cli": "parses flags: their values are arguments, their types are in dataclasses",
     "brainit.core.errors": "words and codes of errors",
     "brainit.core.interruption": "ends a step early, on a whole checkpoint; its rerun continues",
     "brainit.core.locks": "lets one job write an output at a time",
     "brainit.core.progress": "reports progress",
-    "brainit.core.settings": "each step is told the values that it reads, and may read no others",
+    "brainit.core.settings": "each step gets the values that it reads, and may read no others",
     "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
     "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
     LOADERS: "followed role by role",

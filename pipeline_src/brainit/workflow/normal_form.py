@@ -146,14 +146,14 @@ def _listed(visited: ast.AST | list[ast.AST] | None) -> list[ast.stmt]:
 
 
 def _is_builtin_error(name: str) -> bool:
-    """Return whether this is `ValueError` or alike; others may carry values to who catches them."""
+    """Return True if this is `ValueError` or alike; others may carry values to who catches them."""
     kind = getattr(builtins, name, None)
     is_error = isinstance(kind, type) and issubclass(kind, Exception)
     return is_error and name not in ("StopIteration", "StopAsyncIteration")
 
 
 def _is_log(function: ast.expr) -> bool:
-    """Return whether this is `logger.info`, `logging.info`, `warnings.warn` or alike."""
+    """Return True if this is `logger.info`, `logging.info`, `warnings.warn` or alike."""
     if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
         return False
     owner, method = function.value.id, function.attr
@@ -162,7 +162,7 @@ def _is_log(function: ast.expr) -> bool:
 
 
 def _only_reads(value: ast.expr) -> bool:
-    """Return whether computing an argument of a message changes nothing."""
+    """Return True if computing an argument of a message changes nothing."""
     changing = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
     for node in ast.walk(value):
         if isinstance(node, changing) or (
@@ -173,7 +173,7 @@ def _only_reads(value: ast.expr) -> bool:
 
 
 def _is_text(value: ast.expr) -> bool:
-    """Return whether this is a text: a string, an f-string, a sum or a choice of such."""
+    """Return True if this is a text: a string, an f-string, a sum or a choice of such."""
     if isinstance(value, ast.Constant):
         return isinstance(value.value, str)
     if isinstance(value, ast.BinOp):

@@ -61,7 +61,7 @@ class Duration:
 
     @staticmethod
     def is_name(text: str) -> bool:
-        """Return whether `text` names a duration."""
+        """Return True if `text` names a duration."""
         return re.fullmatch(DURATION, text) is not None
 
     @property

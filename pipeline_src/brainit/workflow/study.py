@@ -1,4 +1,4 @@
-"""Which subjects, runs, scores and tables a configuration asks for."""
+"""Subjects, runs, scores and tables that a configuration asks for."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -211,7 +211,7 @@ class Study:
         return name if name in self.lab else None
 
     def uses_external(self, variant: Variant = MAIN) -> bool:
-        """Return whether a variant trains on external images with predicted fMRI."""
+        """Return True if a variant trains on external images with predicted fMRI."""
         return bool(self.variants.settings_of(variant)["synthesis"]["enabled"])
 
 

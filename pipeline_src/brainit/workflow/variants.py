@@ -70,7 +70,7 @@ class Variants:
         return self.settings.get(variant.name, self.settings[MAIN.name])
 
     def changes(self, variant: Variant, made: str) -> bool:
-        """Return whether a variant changes a model or kind of image, or what it is made from."""
+        """Return True if a variant changes a model or kind of image, or what it is made from."""
         maker = self.maker(variant, made)
         names, sources = _MADE_WITH[made]
         settings, main = self.settings_of(maker), self.settings[MAIN.name]
@@ -136,8 +136,8 @@ def _require_variable(overlays: Mapping[str, Config]) -> None:
                 f"ablations.{variant}",
                 f"settings of {', '.join(sorted(variable))}",
                 ", ".join(fixed),
-                f"remove {', '.join(fixed)} from the ablation and run it as a configuration of its"
-                " own (--configfile)",
+                f"remove {', '.join(fixed)} from the ablation and run it as a separate"
+                " configuration (--configfile)",
                 code="invalid-setting",
             )
 

@@ -1,7 +1,7 @@
-"""How full the disk gets: what each job writes and what may go after it, in the paper's order.
+"""Peak of used disk: bytes that each job writes and frees, in the paper's order.
 
 Jobs of one stage follow each other; pools of subjects too. Where several jobs train at once, the
-predicted fMRI of all pools may stand beside each other, and so many trainings' checkpoints.
+the predicted fMRI of all pools may be on disk at once, and so may the trainings' checkpoints.
 """
 
 from collections.abc import Iterator, Sequence

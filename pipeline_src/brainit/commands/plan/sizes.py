@@ -1,4 +1,4 @@
-"""What the jobs of a run fetch, write and remove, in bytes, from the settings alone.
+"""Bytes that the jobs of a run fetch, write and remove, from the settings alone.
 
 File sizes are formats times counts (NSD manual; `data.nsd.published`); sizes nobody states exactly
 are named so. The encoders, tables, figures and logs are left out: less than a percent.

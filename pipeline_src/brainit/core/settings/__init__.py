@@ -117,7 +117,7 @@ def parse_sections(sections: dict[str, Any], step: str | None = None) -> Setting
             "settings",
             "known keys with valid values",
             faults,
-            "correct these keys in the configuration",
+            "correct these keys in the configuration; config/config.yaml describes each",
             code="invalid-setting",
         ) from error
     return settings if step is None else _told(settings, step)

@@ -83,7 +83,7 @@ def used_columns(n_voxels: int, voxels: pd.DataFrame | None) -> NDArray[np.bool_
 
 
 def _is_transposed(betas: NDArray[np.floating[Any]], table: pd.DataFrame | None) -> bool:
-    """Return whether the betas have axes (voxels, trials)."""
+    """Return True if the betas have axes (voxels, trials)."""
     return table is not None and betas.shape[1] == len(table) != len(betas)
 
 

@@ -198,7 +198,7 @@ def over_seeds(
 
 
 def _is_repeat(name: str, of: str) -> bool:
-    """Return whether the run `name` repeats the run `of` with another seed."""
+    """Return True if the run `name` repeats the run `of` with another seed."""
     run, first = Run.parse(name), Run.parse(of)
     is_same = (run.kind, run.variant.row) == (first.kind, first.variant.row)
     return is_same and run.variant.seed is not None and first.variant.seed is None
