@@ -75,7 +75,7 @@ class Results:
         return read_recons(self.folder / subject / f"{_RUN_PREFIX}{run}")
 
     def seen(self, subject: str, nsd_id: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return what `subject` saw, uint8 (images, side, side, rgb)."""
+        """Return the stimuli of `subject`, uint8 (images, side, side, rgb)."""
         of_subject = self.folder / subject / "images" / "stimuli"
         store = of_subject if of_subject.is_dir() else self.folder / "group" / "images" / "stimuli"
         return ImageStore(store).pixels(nsd_id)

@@ -1,6 +1,6 @@
 """Checks of the machine for `brainit doctor`; runs on a bare machine, imports the standard library.
 
-What needs an installed package is looked at where the package is there, and unknown otherwise.
+Facts that need a package are checked if it is installed, and unknown otherwise.
 """
 
 import os
@@ -108,7 +108,7 @@ def planned_peak(configfiles: Sequence[Path]) -> float:
 
 
 def wrong_packages(pyproject: str) -> tuple[str, ...]:
-    """Return the pinned requirements of `pyproject` that are not met, with what was found.
+    """Return the pinned requirements of `pyproject` that are not met, with the installed versions.
 
     A local version (`2.13.0+cpu`) meets its public one.
     """

@@ -46,7 +46,7 @@ class Job:
 def dry_run(target: str, configfiles: Sequence[Path], *options: str) -> list[Job]:
     """Return the jobs that Snakemake would run for `target`, with more command-line `options`.
 
-    Jobs whose outputs are there are left out. Raises `PipelineError` with Snakemake's last line
+    Finished jobs are left out. Raises `PipelineError` with Snakemake's last line
     where it refuses target or configuration.
     """
     command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]

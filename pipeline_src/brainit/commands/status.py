@@ -1,4 +1,4 @@
-"""`brainit status [TARGET]`: where the run stands, what failed and why, what its jobs really used.
+"""`brainit status [TARGET]`: state of a run, errors of failed jobs, measured use of requests.
 
 The jobs are those of Snakemake's dry runs. A pending job has failed where its log ends with an
 error, and was broken off where its log says so, or ends without one and Snakemake's benchmark, the
@@ -33,7 +33,7 @@ _RAISED = re.compile(
     r"(?!.*ChildFailedError)(\[rank\d+\]: )?[\w.]+(Error|Exception)(: |:?$)"
     r"|Fatal Python error|\S*python\S*: |[\w .-]+: error: "
 )
-"""A bug's exception, and what Python and its parser of arguments say before a step begins."""
+"""A bug's exception, and the errors of Python and argparse before a step begins."""
 
 _TIGHT, _WASTEFUL = 0.9, 0.25
 """Shares of a request above which a job is likely to be killed, below which others wait for it."""
@@ -41,7 +41,7 @@ _TIGHT, _WASTEFUL = 0.9, 0.25
 
 @dataclass(frozen=True)
 class Use:
-    """The most that jobs of a rule used, beside what the rule asks for; MB and minutes."""
+    """Peak use of a rule's jobs, beside the rule's request; MB and minutes."""
 
     rule: str
     n_jobs: int
@@ -52,7 +52,7 @@ class Use:
 
     @property
     def advice(self) -> str:
-        """What to change of the request; empty where it fits."""
+        """How to change the request; empty if it fits."""
         advice = []
         pairs = (("memory", self.used_mb, self.asked_mb), ("time", self.used_min, self.asked_min))
         for name, used, asked in pairs:
@@ -125,7 +125,7 @@ def last_error(job: Job) -> str | None:
 
 
 def last_sign(job: Job) -> str | None:
-    """Return what a job that was interrupted or killed said last, or None."""
+    """Return the last line of an interrupted or killed job, or None."""
     if last_error(job):
         return None
     notice = _first(_BROKEN_OFF, _last_words(job))

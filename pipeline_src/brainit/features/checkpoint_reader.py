@@ -63,7 +63,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _reason(error: pickle.UnpicklingError) -> str:
-    """Return the sentence of torch's long message that names what it refused."""
+    """Return the sentence of torch's long message that names the refused content."""
     text = str(error)
     for head in ("WeightsUnpickler error:", "trusted source."):
         text = text.rpartition(head)[2]

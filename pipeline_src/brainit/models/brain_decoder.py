@@ -67,7 +67,7 @@ class TrainingData(Protocol):
 
 @dataclass(frozen=True)
 class DecoderSpec:
-    """What a new decoder is made for.
+    """Properties of a new decoder.
 
     `kind` is "lowlevel" or "semantic"; `subjects` gives the voxels of each subject in the order of
     `clusters`, the V2C map; `n_queries` and `out_width` are the shape of the features.
@@ -157,6 +157,6 @@ def counts_of(subjects: Mapping[str, slice]) -> dict[str, int]:
 def stored_tensors(
     network: nn.Module, calibration: TokenCalibration | None
 ) -> dict[str, NDArray[Any]]:
-    """Return what a network's file holds: its state, and its calibration where it has one."""
+    """Return the content of a network's file: its state, and its calibration if it has one."""
     state = {**network.state_dict(), **(calibration.tensors() if calibration else {})}
     return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}

@@ -24,7 +24,7 @@ _TRUTH = "the truth of a simulation"
 
 @dataclass(frozen=True)
 class Caption:
-    """`see` says what to look for; `alt` describes the picture to those who cannot see it.
+    """`see` tells readers where to look; `alt` describes the picture to those who cannot see it.
 
     `needs` names an input that not every run has; without it the figure is not drawn.
     """

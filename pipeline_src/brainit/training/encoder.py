@@ -328,7 +328,7 @@ def _trained(encoder: VoxelEncoder) -> list[nn.Parameter]:
 
 @dataclass(frozen=True)
 class EncoderInputs:
-    """What the encoder of a pool is trained on."""
+    """Training data of a pool's encoder."""
 
     betas: Mapping[str, Path]
     """betas of each subject"""

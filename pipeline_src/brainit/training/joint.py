@@ -44,7 +44,7 @@ from brainit.training.transfer import copy_shared, fit_voxel_embeddings
 
 @dataclass(frozen=True)
 class Noise:
-    """What is drawn for a batch: noise, time steps, and which examples get no condition."""
+    """Random draws of a batch: noise, time steps, and the examples without condition."""
 
     noise: Float[Tensor, "batch c h w"]
     timesteps: Int[Tensor, "batch"]

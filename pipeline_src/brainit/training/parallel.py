@@ -65,7 +65,7 @@ def n_processes() -> int:
 
 
 def is_first() -> bool:
-    """Return True if this process is the one that writes."""
+    """Return True if this process writes the files (rank 0)."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 

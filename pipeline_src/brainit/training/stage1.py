@@ -312,7 +312,7 @@ def targets_of(
     settings: Settings,
     device: torch.device,
 ) -> SemanticTargets | LowlevelTargets:
-    """Return what a BIT of this kind predicts."""
+    """Return the features that a BIT of this kind predicts."""
     if kind == "lowlevel":
         network = load_backbone("vgg", settings.features.vgg, weights)
         return LowlevelTargets(images, network.to(device))

@@ -118,7 +118,7 @@ class Code:
     def _step(self, module: str, name: str | None) -> tuple[str, list[Name]]:
         """Return the line of a definition ("" for none), and what it uses.
 
-        A name None stands for all of the module, "" for what runs when it is imported.
+        Name None means all of the module, "" the code that runs when it is imported.
         """
         source = self._module(module)
         if name and name.startswith(_ROLE):
@@ -286,7 +286,7 @@ class _Uses(ast.NodeVisitor):
 
 
 def main(arguments: list[str]) -> None:
-    """Print what the digest of a step covers; without a step, the digest of each."""
+    """Print the code that the digest of a step covers; without a step, the digest of each."""
     steps = sorted(path.stem for path in (PACKAGE / "steps").glob("[!_]*.py"))
     for step in [] if arguments else steps:
         sys.stdout.write(f"{code_digest(f'brainit.steps.{step}')} {step}\n")

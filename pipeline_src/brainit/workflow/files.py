@@ -162,7 +162,7 @@ class Files:
         return [f"<store>/simulated/{name}" for name in names] if self.study.is_simulated else []
 
     def lab_files(self, subject: str) -> list[str]:
-        """Return what a lab subject's folder holds; the folder itself where it holds nothing."""
+        """Return the files of a lab subject's folder; the folder itself if it is empty."""
         folder = Path(self.study.lab[subject])
         paths = [folder / name for name in LAB_FILES]
         return [str(path) for path in paths if path.exists()] or [str(folder)]

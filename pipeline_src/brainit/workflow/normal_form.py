@@ -1,4 +1,4 @@
-"""Reduce a syntax tree to what decides bytes, for the digest of the code.
+"""Reduce a syntax tree to the parts that decide bytes, for the digest of the code.
 
 Dropped: docstrings and other bare strings, annotations, log messages, progress lines, help texts,
 the words of errors and assertions, and local variables that only such words read.
@@ -33,7 +33,7 @@ _READING = {
 
 
 def normal_form(tree: ast.Module) -> ast.Module:
-    """Return the tree, changed in place, without what never decides bytes."""
+    """Return the tree, changed in place, without the parts that never decide bytes."""
     _Words().visit(tree)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -52,7 +52,7 @@ def names_loaded(node: ast.AST) -> set[str]:
 
 
 def called(node: ast.expr) -> str:
-    """Return the last name of what a call calls: `b` for `b(...)` and `a.b(...)`, else ""."""
+    """Return the last name of the called function: `b` for `b(...)` and `a.b(...)`, else ""."""
     if isinstance(node, ast.Call):
         node = node.func
     return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
@@ -146,14 +146,14 @@ def _listed(visited: ast.AST | list[ast.AST] | None) -> list[ast.stmt]:
 
 
 def _is_builtin_error(name: str) -> bool:
-    """Return True if this is `ValueError` or alike; others may carry values to who catches them."""
+    """Return True if this is `ValueError` or similar; others may carry values to their catcher."""
     kind = getattr(builtins, name, None)
     is_error = isinstance(kind, type) and issubclass(kind, Exception)
     return is_error and name not in ("StopIteration", "StopAsyncIteration")
 
 
 def _is_log(function: ast.expr) -> bool:
-    """Return True if this is `logger.info`, `logging.info`, `warnings.warn` or alike."""
+    """Return True if this is `logger.info`, `logging.info`, `warnings.warn` or similar."""
     if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
         return False
     owner, method = function.value.id, function.attr
@@ -173,7 +173,7 @@ def _only_reads(value: ast.expr) -> bool:
 
 
 def _is_text(value: ast.expr) -> bool:
-    """Return True if this is a text: a string, an f-string, a sum or a choice of such."""
+    """Return True if this is text: a string, an f-string, or a sum or choice of them."""
     if isinstance(value, ast.Constant):
         return isinstance(value.value, str)
     if isinstance(value, ast.BinOp):

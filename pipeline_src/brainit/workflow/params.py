@@ -1,4 +1,4 @@
-"""Params functions of the rules: what a job's command says of its inputs and its variant."""
+"""Params functions of the rules: parts of a job's command that depend on inputs and variant."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -262,7 +262,7 @@ class Run:
 
     @property
     def is_pooled(self) -> bool:
-        """True where the models are those that all data of the pool `all` trained."""
+        """True if all data of the pool `all` trained the models."""
         return self.kind in ("pooled", "nsdsynthetic")
 
     @property

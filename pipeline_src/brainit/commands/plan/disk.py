@@ -125,7 +125,7 @@ def _lasting(what: str, n_bytes: float) -> Event:
 
 
 def _pool_events(sizes: Sizes, pool: str, jobs: Sequence[Job]) -> Iterator[Event]:
-    """Yield the predicted fMRI of a pool, what is trained on it, and its end where it has one."""
+    """Yield the predicted fMRI of a pool, its trainings, and its deletion if temporary."""
     pool_jobs = [job for job in jobs if job.wildcard("pool") == pool]
     written = 0
     for job in pool_jobs:

@@ -148,7 +148,7 @@ class Sizes:
         return 2 * (MGH_HEADER_BYTES + _FSAVERAGE5 * _SIMULATED_SYNTHETIC_TRIALS * _FLOAT32)
 
     def trained(self, job: Job) -> int:
-        """Return the bytes of what a training job writes: a BIT, with stage 2 a generator too."""
+        """Return the bytes that a training job writes: a BIT, with stage 2 a generator too."""
         n_voxels = self.all_voxels(job)
         features = self.settings.features
         is_lowlevel = job.wildcard("kind") == "lowlevel"
@@ -173,7 +173,7 @@ class Sizes:
         return n_images * self.settings.images.stored_size**2 * 3 * per_value
 
     def fetched(self, jobs: Sequence[Job]) -> list[Line]:
-        """Return what the jobs fetch or copy; nothing where the source is simulated.
+        """Return the bytes that jobs fetch or copy; nothing where the source is simulated.
 
         Betas of a source on this machine are read where they are.
         """

@@ -124,7 +124,7 @@ def parse_sections(sections: dict[str, Any], step: str | None = None) -> Setting
 
 
 def _told(settings: Settings, step: str) -> Settings:
-    """Return settings that hold only what was given; sections not given are there, but empty."""
+    """Return settings that hold only the given keys; sections not given are empty."""
     read = told_to(step, "", settings)
     for name in Settings.model_fields:
         section = getattr(settings, name)

@@ -131,7 +131,7 @@ def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
 def _check_encoder(
     inputs: CheckInputs, truths: Mapping[str, VoxelTruth], settings: Settings
 ) -> list[Check]:
-    """Check the encoder's accuracy as a share of what the true noise ceiling allows."""
+    """Check the encoder's accuracy as a share of the maximum that the true noise ceiling allows."""
     evaluated = [subject for subject in settings.nsd.evaluated if subject in inputs.betas]
     betas = {subject: inputs.betas[subject] for subject in evaluated}
     predictions = predict_test_responses(

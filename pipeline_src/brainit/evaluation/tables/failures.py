@@ -40,7 +40,7 @@ def failure_table(images: ImageScores, settings: Settings) -> Table:
 
 
 def failure_cases(images: ImageScores, subject: str) -> pd.DataFrame:
-    """Return the worst images: identification, PixCorr, both branches' percentiles, what failed."""
+    """Return the worst images: identification, PixCorr, percentiles of both branches, failure."""
     scores = {kind: _identification(images, subject, kind) for kind in ("fused", *_BRANCHES)}
     fused = scores["fused"].sort_index(kind="stable")
     worst = fused.sort_values(kind="stable").head(N_WORST)

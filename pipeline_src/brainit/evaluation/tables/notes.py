@@ -1,4 +1,4 @@
-"""Notes below a table: rows that were not run, how numbers were made, what differs from the paper.
+"""Notes below a table: rows that were not run, methods of the numbers, differences from the paper.
 
 Settings are compared with the defaults, which are the paper's values.
 """
@@ -81,7 +81,7 @@ def _other_subjects(
 
 
 def _smaller_note(published: PaperTable, records: pd.DataFrame, settings: Settings) -> str:
-    """Return the note on what is smaller than in the paper; subjects and test images first."""
+    """Return the note on sizes smaller than in the paper; subjects and test images first."""
     phrases = list(smaller_than_paper(settings))
     scored = records[records["n_images"] > 0]
     n_test = max((row.n_test for row in published.rows), default=0)

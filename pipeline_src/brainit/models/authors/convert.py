@@ -91,7 +91,7 @@ def subjects_of_indices(indices: Sequence[int], first: int | None = None) -> tup
 def import_authors(
     folder: Path, out: Path, n_voxels: Mapping[str, int], sizes: AuthorsSizes | None = None
 ) -> list[Path]:
-    """Import the authors' files that `folder` holds; return what was written below `out`.
+    """Import the authors' files that `folder` holds; return the files written below `out`.
 
     `n_voxels` are the voxels of the subjects in the checkpoints' order. Raises `PipelineError`
     where all files are missing, a BIT has no V2C map, or tensors do not fit.
