@@ -159,7 +159,7 @@ def joint_task(sizes: Sizes, folder: Path, device: torch.device) -> JointTask:
 
 
 def joint_line(sizes: Sizes, device: torch.device) -> str:
-    """Time optimiser steps of stage 2 itself, and say what memory they took and were to take."""
+    """Time optimiser steps of stage 2; print measured and predicted memory."""
     peak_gb(device)
     with tempfile.TemporaryDirectory() as folder:
         task = joint_task(sizes, Path(folder), device)

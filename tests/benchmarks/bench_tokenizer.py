@@ -84,7 +84,7 @@ def by_factors(case: Case) -> Tensor:
 
 
 def leaves(case: Case, is_graph: bool) -> list[Tensor]:
-    """Return what gradients are taken of, in one order for both (the key's bias has none)."""
+    """Return the tensors with gradients, in one order for both (the key's bias has none)."""
     linear = (
         [getattr(case.graph, f"lin_{name}") for name in ("query", "key", "value", "skip")]
         if is_graph

@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(data: Path, out: Path, work: Path | None = None) -> None:
-    """Train stage 2 and let the first process write what came out."""
+    """Train stage 2 and let the first process write the results."""
     task = joint_task(data, N_STEPS)
     folder = CheckpointFolder(work, "digest") if work else None
     history = train_joint(task, Checkpointer(folder, minutes=60.0))

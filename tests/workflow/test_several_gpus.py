@@ -1,4 +1,4 @@
-"""Stage 2 by several processes: what its job asks for, and the README's lines for several nodes."""
+"""Stage 2 by several processes: its job's requests, and the README's lines for several nodes."""
 
 import json
 import os

@@ -118,7 +118,7 @@ def test_exit_code_says_whether_the_demo_can_run(
     broken = replace(DEMO_ONLY, python=(3, 12))
     monkeypatch.setattr(doctor, "look_at_machine", lambda configfiles: broken)
     assert doctor.main() == 2
-    assert "ERROR: this machine: expected what the demo needs, found no Python 3.11" in (
+    assert "ERROR: this machine: expected the requirements of the demo, found no Python 3.11" in (
         capsys.readouterr().err
     )
 
