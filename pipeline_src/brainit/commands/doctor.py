@@ -48,7 +48,7 @@ class Finding:
 
 def add_parser(commands: Any) -> None:
     """Add the sub-command to the program's parser."""
-    parser = commands.add_parser("doctor", help="what is missing here, and how to get it")
+    parser = commands.add_parser("doctor", help="missing requirements, and how to get them")
     add_flags(parser)
     parser.set_defaults(run=run)
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
         named = "no " + ", no ".join(missing)
         fixes = "; ".join(f.fix for f in findings["the demo"] if not f.ok)
         raise PipelineError(
-            "this machine", "what the demo needs", named, fixes, code="not-installed"
+            "this machine", "the requirements of the demo", named, fixes, code="not-installed"
         )
 
 

@@ -26,7 +26,7 @@ _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 class Machine:
     """Resources of a machine; sizes in bytes.
 
-    `wrong_packages` are requirements with what was found instead; `gpus` are names and memory;
+    `wrong_packages` are requirements with the installed versions; `gpus` are names and memory;
     `torch_cuda` is the CUDA version torch was built for, empty for none. `peak_demo` and
     `peak_full` are the disk that the jobs still to run need at most, -1 where it is not known.
     """
@@ -47,7 +47,7 @@ class Machine:
 
 
 def look_at_machine(configfiles: Sequence[Path]) -> Machine:
-    """Return what is there, seen from the repository's root.
+    """Return the machine's resources, seen from the repository's root.
 
     Raises `PipelineError` where the working directory is no such root, or the configuration is
     faulty.

@@ -226,7 +226,7 @@ def as_lines(target: str, jobs: dict[str, Any]) -> list[str]:
     for job in jobs["broken_off"]:
         lines.append(f"broken off {job['rule']} ({job['log']}): {job['says']}")
     if jobs["use"]:
-        lines.append("most used, of what was asked for (memory MB, time min):")
+        lines.append("peak use of the requests (memory MB, time min):")
     for use in jobs["use"]:
         lines.append(
             f"  {use['rule']}: {use['used_mb']:.0f} of {use['asked_mb']:.0f} MB,"

@@ -209,7 +209,7 @@ def run_step(
 ) -> None:
     """Run a step's `main` with logging, a first line of versions, and the error boundary.
 
-    `output` is the flag of what a long step writes (`--bit`): while it runs, no other job may write
+    `output` is the flag of a long step's output (`--bit`): while it runs, no other job may write
     it. SIGTERM and SIGUSR1 end the step with status 75, a training's after its checkpoint. Of
     processes that torchrun started, the first holds the lock and says how far it is.
     """

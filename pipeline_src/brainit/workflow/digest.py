@@ -2,10 +2,10 @@
 
 From the step's module on, the digest follows names to the functions, classes and constants that
 they mean, within the package and without importing it. Each counts by its syntax tree less words
-and annotations (`normal_form`). What runs when a module is imported counts for all that import it.
+and annotations (`normal_form`). Code that runs when a module is imported counts for all importers.
 Networks count by role: `load_backbone("vgg", ...)` adds the loaders of that role.
 
-`python -m brainit.workflow.digest STEP` lists what the digest of a step covers.
+`python -m brainit.workflow.digest STEP` lists the code that the digest of a step covers.
 """
 
 import ast
@@ -58,7 +58,7 @@ class Part:
 class Module:
     """A module's definitions, its imports by local name, and all modules that it imports.
 
-    The part "" is what runs at import: statements that define nothing.
+    The part "" runs at import: statements that define nothing.
     """
 
     parts: dict[str, Part] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Code:
         return sorted(lines - {""})
 
     def _step(self, module: str, name: str | None) -> tuple[str, list[Name]]:
-        """Return the line of a definition ("" for none), and what it uses.
+        """Return the line of a definition ("" for none), and the names it uses.
 
         Name None means all of the module, "" the code that runs when it is imported.
         """
