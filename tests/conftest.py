@@ -1,4 +1,4 @@
-"""What all tests share: one thread, checked shapes, folders of golden and small real data."""
+"""Fixtures of all tests: one thread, checked shapes, folders of golden and small real data."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A real headless Chromium for tests, and what must hold of every report that it opens.
+"""A real headless Chromium for tests, and the requirements on every report that it opens.
 
 Needs Debian's packages chromium and chromium-driver.
 """
@@ -48,7 +48,7 @@ def open_report(driver: webdriver.Chrome, report: Path, size: str) -> None:
 
 
 def check_report(driver: webdriver.Chrome, report: Path, size: str, screenshot: Path) -> None:
-    """Open the file and hold it against what is asked of every report; leave a screenshot."""
+    """Open the file, check the requirements on every report, and leave a screenshot."""
     open_report(driver, report, size)
     assert report.stat().st_size < MOST_BYTES
     images = driver.find_elements(By.TAG_NAME, "img")
@@ -64,5 +64,5 @@ def check_report(driver: webdriver.Chrome, report: Path, size: str, screenshot: 
 
 
 def console_errors(driver: webdriver.Chrome) -> list[str]:
-    """Return what the page has written to its console since the last call."""
+    """Return the page's console messages since the last call."""
     return [entry["message"] for entry in driver.get_log("browser")]

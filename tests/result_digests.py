@@ -1,4 +1,4 @@
-"""What two runs that should end alike are compared by."""
+"""Digests that compare two runs which should end alike."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A folder to run the workflow in: links to the repository, and results of its own."""
+"""A folder to run the workflow in: links to the repository, and separate results."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ LINKED = ("config", "workflow", "pipeline_src", "profiles", "slurm", "envs", "te
 
 
 def link_repository(repository: Path, root: Path) -> None:
-    """Make `root` a place to run in; what the repository's own `results/` holds is not seen there.
+    """Make `root` a folder to run in, without the files of the repository's `results/`.
 
     Neither is what Snakemake keeps of earlier runs (`.snakemake`). A folder that is linked already
     stays as it is.

@@ -8,11 +8,11 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_DOOR = ("load", "metrics")
+_LAZY = ("load", "metrics")
 
 
 def __getattr__(name: str) -> Any:
-    """Open the Python door only when it is used: it needs torch, the steps' start should not."""
-    if name in _DOOR:
+    """Import the Python interface at its first use, so that steps start without torch."""
+    if name in _LAZY:
         return getattr(importlib.import_module("brainit.api"), name)
     raise AttributeError(f"module 'brainit' has no attribute {name!r}")

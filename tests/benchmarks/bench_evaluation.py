@@ -65,7 +65,7 @@ class Clock:
         self.features_s = 0.0
 
     def timed(self, part: str, call: Callable[[], Any]) -> Any:
-        """Call, and add the seconds to the end of what it started."""
+        """Call, and add the seconds until its work ended."""
         started = self.now()
         result = call()
         self.measured[part] += self.now() - started

@@ -1,7 +1,7 @@
 """A step of the encoder's training and of stage 2 on a GPU, at full size with random weights.
 
-Stage 2 runs by `train_joint` on random data of eight subjects; its peak memory stands beside what
-`training_bytes` counts. `--configfile config/gpu_48gb.yaml` takes that file's settings. Without a
+Stage 2 runs by `train_joint` on random data of eight subjects; it prints the peak memory beside the
+count of `training_bytes`. `--configfile config/gpu_48gb.yaml` takes that file's settings. Without a
 GPU it runs at tiny sizes, which shows that it runs and nothing else.
 """
 
@@ -140,7 +140,7 @@ def joint_task(sizes: Sizes, folder: Path, device: torch.device) -> JointTask:
 
 
 def joint_line(sizes: Sizes, device: torch.device) -> str:
-    """Time optimiser steps of stage 2 itself, and say what memory they took and were to take."""
+    """Time optimiser steps of stage 2; print measured and predicted memory."""
     peak_gb(device)
     with tempfile.TemporaryDirectory() as folder:
         task = joint_task(sizes, Path(folder), device)

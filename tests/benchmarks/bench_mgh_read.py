@@ -1,7 +1,7 @@
 """Betas at the mask's vertices: span read of each frame against nibabel's whole float64 array.
 
 One hemisphere and session of the true size: 163,842 vertices of fsaverage, 750 frames of float32
-(491.5 MB), a mask of 19,004 vertices. Each way runs in processes of its own, in turns, on a file
+(491.5 MB), a mask of 19,004 vertices. Each way runs in separate processes, in turns, on a file
 that was just dropped from the page cache: least processor and wall seconds of the rounds, largest
 peak memory. The wall time is held against a plain read of the same bytes, as cold.
 """
@@ -71,7 +71,7 @@ def measure(kind: str, path: Path) -> tuple[float, float, float]:
 
 
 def child(kind: str, path: Path) -> None:
-    """Run one way, print what it took and keep its values."""
+    """Run one way, print its time and memory, and keep its values."""
     vertices, cpu, wall = mask_vertices(), time.process_time(), time.perf_counter()
     values = WAYS[kind](path, vertices)
     print(time.process_time() - cpu, time.perf_counter() - wall, peak_mb())  # noqa: T201

@@ -56,7 +56,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 class Bench:
-    """A folder, what is served of it, and the peaks found."""
+    """A folder, the files served from it, and the measured peaks."""
 
     def __init__(self, root: Path, url: str) -> None:
         self.root, self.url = root, url
@@ -64,7 +64,7 @@ class Bench:
         self.peaks_mb: dict[str, float] = {}
 
     def write(self, kind: str, folder: Path | None = None) -> None:
-        """Write files of a kind in a process of its own."""
+        """Write files of a kind in a separate process."""
         writer = Path(__file__).with_name("true_nsd.py")
         command = [sys.executable, str(writer), kind, str(folder or self.served)]
         subprocess.run(command, check=True)

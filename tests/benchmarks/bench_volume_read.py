@@ -1,7 +1,7 @@
 """A session of func1pt8mm betas to z-scores: runs of voxels against the whole HDF5 file.
 
 A file of the true size (subject 1: 81 x 104 x 83 voxels, 750 trials, 1.05 GB, one chunk per voxel)
-and a ball of about 40,000 voxels. Each way runs in processes of its own: processor seconds (least
+and a ball of about 40,000 voxels. Each way runs in separate processes: processor seconds (least
 of the rounds), and peak memory without what the imports alone take. Results must agree. The bars
 are against the usual way, the whole session as float32 and then the mask; the leanest whole read
 is printed beside it.
@@ -74,7 +74,7 @@ def measure(kind: str, path: Path) -> tuple[float, float, float]:
 
 
 def child(kind: str, path: Path) -> None:
-    """Run one way, print what it took and keep its z-scores."""
+    """Run one way, print its time and memory, and keep its z-scores."""
     mask, before, started = ball(), peak_mb(), time.process_time()
     scores = WAYS[kind](path, mask)
     seconds = time.process_time() - started

@@ -1,4 +1,4 @@
-"""What the benchmarks of a GPU share: clock, memory, a random backbone, their first line."""
+"""Shared parts of the GPU benchmarks: clock, memory, a random backbone, their first line."""
 
 import time
 

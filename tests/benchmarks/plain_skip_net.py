@@ -1,7 +1,7 @@
 """Ulyanov-style skip net for one image in plain torch modules: oracle of tests, rival of benches.
 
 Written by the book: padded convolutions, `BatchNorm2d` in training mode, a real concatenation,
-`Upsample`, an Adam of its own. It shares no code with the package.
+`Upsample`, a separate Adam. It shares no code with the package.
 """
 
 import torch

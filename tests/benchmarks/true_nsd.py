@@ -1,7 +1,7 @@
 """Files of NSD's true sizes and formats with made-up values, for `bench_preparation_memory.py`.
 
 One subject: all its tables, one session of betas (surface and volume), NSD-synthetic, more stimuli
-and external images than a shard holds, a lab's folder. Each kind is written by a call of its own:
+and external images than a shard holds, a lab's folder. A separate call writes each kind:
 `python true_nsd.py KIND FOLDER`.
 """
 

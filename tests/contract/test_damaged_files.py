@@ -90,7 +90,7 @@ def test_truncated_files(tree: TinyNsd, tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_flipped_bits_never_end_in_a_traceback(tree: TinyNsd, tmp_path: Path, kind: str) -> None:
-    """What has no checksum may pass with another value."""
+    """Content without a checksum may pass with another value."""
     path, draw = FILES[kind](tree), random.Random(kind)
     content = path.read_bytes()
     for _ in range(12):

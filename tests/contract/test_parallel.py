@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(data: Path, out: Path, work: Path | None = None) -> None:
-    """Train stage 2 and let the first process write what came out."""
+    """Train stage 2 and let the first process write the results."""
     task = joint_task(data, N_STEPS)
     folder = CheckpointFolder(work, "digest") if work else None
     history = train_joint(task, Checkpointer(folder, minutes=60.0))
@@ -115,7 +115,7 @@ def test_each_batch_is_done_by_one_process_and_left_over_ones_by_all(
 def test_a_signal_to_one_process_stops_both_and_leaves_the_bytes(
     data: Path, by_two: Path, tmp_path: Path
 ) -> None:
-    """After every step but the last, told to the one or the other."""
+    """The signal follows every step but the last, and goes to the first or the second process."""
 
     def until_done(rank: int) -> None:
         n_steps, n_ends = 0, 0

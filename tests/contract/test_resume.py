@@ -32,7 +32,7 @@ pytestmark = pytest.mark.xdist_group("resume")  # its fixtures are made once
 
 
 class Killed(Exception):
-    """Stands for the end of a process without warning."""
+    """Simulates the end of a process without warning."""
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def test_deleted_tables_come_back_with_the_same_bytes(first: Path, repository: P
 
 
 def test_the_plan_foretells_the_disk(first: Path, repository: Path) -> None:
-    """Within a tenth of what the run has written (linked files once, work files gone)."""
+    """Within a tenth of the bytes that the run has written (linked files once, work files gone)."""
     root = first.parent / "planned"
     files, environment = prepare(repository, root)
     code = "import sys; from brainit.commands.program import run; run(sys.argv[1:])"

@@ -1,4 +1,4 @@
-"""The Python door on the tiny run: its five examples, and the same images as the pipeline's."""
+"""The Python interface on the tiny run: its five examples, and images equal to the pipeline's."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The tiny configuration, run whole in a folder of its own.
+"""The tiny configuration, run whole in a separate folder.
 
 The run's results folder is moved by configuration, so the repository's own results stay untouched.
 """

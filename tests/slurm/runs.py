@@ -1,4 +1,4 @@
-"""Runs of the smallest configuration on the test cluster; what SLURM knows of their jobs."""
+"""Runs of the smallest configuration on the test cluster, and SLURM's records of their jobs."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def make_root(root: Path, repository: Path, **settings: Any) -> None:
 
 
 def snakemake(root: Path, *words: str) -> subprocess.Popen[str]:
-    """Start Snakemake in `root` with the smallest configuration; what it says is in a file."""
+    """Start Snakemake in `root` with the smallest configuration; a file gets its output."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment["PYTHONPATH"] = str(root / "pipeline_src")
     files = ["config/demo.yaml", "tests/e2e/tiny.yaml", "here.yaml"]
@@ -62,7 +62,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def end_all() -> None:
-    """End what a failed test left."""
+    """End the processes that a failed test left."""
     while started:
         end(started.pop())
 
@@ -73,7 +73,7 @@ def submit(root: Path, target: str, *words: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str], root: Path, timeout_s: float = 1200.0) -> str:
-    """Wait until Snakemake ends; return what it said."""
+    """Wait until Snakemake ends; return its output."""
     try:
         process.wait(timeout_s)
     finally:
@@ -82,7 +82,7 @@ def ended(process: subprocess.Popen[str], root: Path, timeout_s: float = 1200.0)
 
 
 def finish(process: subprocess.Popen[str], root: Path, timeout_s: float = 1200.0) -> str:
-    """Wait until Snakemake ends well; return what it said."""
+    """Wait until Snakemake ends well; return its output."""
     text = ended(process, root, timeout_s)
     assert process.returncode == 0, text[-6000:]
     return text
@@ -94,7 +94,7 @@ def scontrol(*words: str) -> str:
 
 
 def slurm_jobs() -> dict[str, dict[str, str]]:
-    """Return what SLURM knows of each job, key -> value, by job id."""
+    """Return SLURM's record of each job, key -> value, by job id."""
     lines = [line for line in scontrol("show", "job", "-o").splitlines() if "JobId=" in line]
     jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
     return {job["JobId"]: job for job in jobs}
@@ -107,7 +107,7 @@ def jobs_since(before: set[str]) -> list[dict[str, str]]:
 
 
 def wait_for(look: Callable[[], Found | None], what: str, timeout_s: float = 300.0) -> Found:
-    """Return what `look` finds as soon as it finds something."""
+    """Return the first result of `look` that is not empty."""
     deadline = time.monotonic() + timeout_s
     while not (found := look()):
         assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}"
@@ -138,7 +138,7 @@ def forget(root: Path, *names: str) -> set[str]:
 
 
 def accounted(jobs: list[str]) -> list[dict[str, str]]:
-    """Return what the accounting knows of these jobs (ids), in their order."""
+    """Return the accounting's records of these jobs (ids), in their order."""
     columns = "JobID,State,ReqTRES,AllocTRES"
     command = ["sacct", "-n", "-P", "-X", "-D", "-o", columns, "-j", ",".join(jobs)]
     done = subprocess.run(command, check=True, timeout=20, capture_output=True, text=True)

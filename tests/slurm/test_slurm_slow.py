@@ -1,4 +1,4 @@
-"""What clusters do to jobs, each case through a real SLURM: the run ends with the right bytes."""
+"""Jobs interrupted by a cluster, each case through a real SLURM: the run ends with right bytes."""
 
 import os
 import signal

@@ -34,7 +34,7 @@ def snakemake(run_folder: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def dry_run(snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> DryRun:
-    """Return what a dry run of all jobs says; the same words are run once for all tests.
+    """Return the output of a dry run of all jobs; equal commands run once for all tests.
 
     So they are by several test processes: what was said is in a file, behind a lock. No word may
     name a folder of one test, nor a file that a test writes.
@@ -57,7 +57,7 @@ def dry_run(snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> DryRun:
 
 
 def refusal(snakemake: Run, folder: Path, overlay: dict[str, object], target: str = "all") -> str:
-    """Return, in one line, what a dry run of the demo says to refuse the settings `overlay`."""
+    """Return, in one line, the error of a dry run of the demo with the settings `overlay`."""
     path = folder / "own.yaml"
     path.write_text(yaml.safe_dump(overlay))
     words = ["--dry-run", "--cores", "1", "--configfile", "config/demo.yaml", str(path)]

@@ -1,4 +1,4 @@
-"""Dry runs of the workflow: how they are called, what they say of each job, and their pins.
+"""Dry runs of the workflow: their commands, the jobs they print, and their pins.
 
 `pinned/NAME.txt` holds all that a dry run says of its jobs. Write these files anew, after a change
 of the rules or of the settings that is meant, and review their diff::
@@ -26,8 +26,8 @@ from tests.lab_folder import write_lab_folder
 from tests.run_folder import link_repository
 
 Job = dict[str, Any]
-"""What a dry run says of a job: `rule` and `command`, lists `input` and `output`, and `log`,
-`benchmark`, `wildcards`, `priority`, `threads` and `resources` as they are said, where they are."""
+"""A job as a dry run prints it: `rule` and `command`, lists `input` and `output`, and `log`,
+`benchmark`, `wildcards`, `priority`, `threads` and `resources` where the dry run prints them."""
 
 DRY = ("--cores", "64", "--dry-run", "--forceall", "--printshellcmds", "--workflow-profile", "none")
 """All jobs of a target, on more cores than any job asks for."""
@@ -71,7 +71,7 @@ def call_snakemake(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def parse_jobs(text: str) -> list[Job]:
-    """Return the jobs that a dry run says, in its order."""
+    """Return the jobs that a dry run prints, in its order."""
     jobs: list[Job] = []
     for line in text.splitlines():
         if head := re.match(r"(?:local)?rule (\w+):$", line):
@@ -88,7 +88,7 @@ def parse_jobs(text: str) -> list[Job]:
 
 
 def pinned_text(text: str) -> str:
-    """Return all that a dry run says of its jobs, the same on every machine and in any order.
+    """Return all that a dry run prints of its jobs, the same on every machine and in any order.
 
     Jobs of a rule that differ only by their wildcards stand together: their lines have `{wildcard}`
     in place of its value and `{rule}` in place of the rule's name. So do paths that differ only by
@@ -121,7 +121,7 @@ def difference(name: str, text: str) -> str:
 
 
 def _place(jobs: Iterable[Job]) -> tuple[bool, list[str]]:
-    """Return by what rules and their groups are sorted: the first output; those without last."""
+    """Return the sort key of rules and their groups: the first output; rules without come last."""
     outputs = min((job["output"] for job in jobs if job["output"]), default=[])
     return not outputs, outputs
 
@@ -151,7 +151,7 @@ def _is_json(line: str) -> bool:
 
 
 def _job_lines(job: Job) -> tuple[str, ...]:
-    """Return what is pinned of a job, but its wildcards; its settings are a line of JSON."""
+    """Return the pinned lines of a job without its wildcards; its settings are a line of JSON."""
     names = _names_of_values(job)
     lines = []
     for key in ("input", "output"):

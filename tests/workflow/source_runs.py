@@ -46,7 +46,7 @@ class SourceRun:
         (self.root / "own.yaml").write_text(yaml.safe_dump(settings))
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start snakemake in a process group of its own; what it says goes to `said.txt`."""
+        """Start snakemake in a separate process group; `said.txt` gets its output."""
         command = [sys.executable, "-m", "snakemake", *self.targets, "--cores", "2", "--nocolor"]
         environment = {
             **os.environ,

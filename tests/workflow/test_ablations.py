@@ -1,4 +1,4 @@
-"""The ablations' jobs: only what a variant changes, and what variants share once."""
+"""The ablations' jobs: only the jobs that a variant changes; jobs that variants share run once."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Which runs there are: what cannot be chosen, and what another choice does not repeat."""
+"""Choice of runs: refused choices, and jobs that another choice does not rerun."""
 
 import re
 from pathlib import Path

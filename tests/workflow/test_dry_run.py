@@ -1,4 +1,4 @@
-"""The DAG: what a target needs, what it does not, and what is refused before anything runs."""
+"""The DAG: the jobs that a target needs, and errors before anything runs."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Where models come from, and what runs without a generator."""
+"""Sources of models, and runs without a generator."""
 
 from collections.abc import Mapping
 from pathlib import Path

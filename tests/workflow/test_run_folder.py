@@ -1,4 +1,4 @@
-"""What stands in the repository's own `results/` changes nothing for the tests' runs."""
+"""Files in the repository's `results/` change nothing for the tests' runs."""
 
 import shutil
 from pathlib import Path

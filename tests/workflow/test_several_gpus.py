@@ -1,4 +1,4 @@
-"""Stage 2 by several processes: what its job asks for, and the README's lines for several nodes."""
+"""Stage 2 by several processes: its job's requests, and the README's lines for several nodes."""
 
 import json
 import os
@@ -25,7 +25,7 @@ STAND_INS = {
     "srun": '"$@"',
     "python": "printf '%s\\n' \"$@\" > launched.txt",
 }
-"""What the lines call here: dry runs alone, and programs that write what they are told."""
+"""Stand-ins for the called programs: dry runs, and programs that write their arguments."""
 
 
 def joint_settings(path: Path, **settings: int) -> str:

@@ -1,4 +1,4 @@
-"""The SLURM profile: literal commands, and what `sbatch` would be asked for, for every rule.
+"""The SLURM profile: literal commands, and the `sbatch` request of every rule.
 
 The lines are the executor plugin's own, made of each job of a dry run; nothing is submitted.
 """

@@ -47,8 +47,8 @@ def two_way(
 ) -> NDArray[np.float64]:
     """Return two-way identification of each image in percent, from your own features."""
     _require_pairs(len(recons), len(seen), 2)
-    found = [torch.from_numpy(np.asarray(rows, dtype=np.float32)) for rows in (recons, seen)]
-    return two_way_scores(*found).numpy()
+    tables = [torch.from_numpy(np.asarray(rows, dtype=np.float32)) for rows in (recons, seen)]
+    return two_way_scores(*tables).numpy()
 
 
 def score(

@@ -74,8 +74,8 @@ class Reconstructor:
     @property
     def n_voxels(self) -> int:
         """Voxels of the subject."""
-        place = self._lowlevel.subjects[self.subject]
-        return place.stop - place.start
+        voxels = self._lowlevel.subjects[self.subject]
+        return voxels.stop - voxels.start
 
     def _fmri(self, betas: NDArray[np.floating], nsd_id: NDArray[np.int64] | None) -> SubjectFmri:
         ids = np.arange(len(betas), dtype=np.int64) if nsd_id is None else nsd_id
@@ -119,7 +119,7 @@ class Reconstructor:
                 path,
                 f"a decoder of {self.subject}",
                 f"a decoder of {list(decoder.subjects)}",
-                "name a run of this subject",
+                f"pass a run of {self.subject} to Results.reconstructor",
                 code="unknown-name",
             )
         return decoder.to(run_device(self.settings))

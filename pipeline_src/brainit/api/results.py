@@ -31,8 +31,8 @@ class Results:
     @property
     def runs(self) -> tuple[str, ...]:
         """Finished runs, as subject/run."""
-        found = self.folder.glob(f"*/{_RUN_PREFIX}*/{PROVENANCE_NAME}")
-        names = [(path.parts[-3], path.parts[-2].removeprefix(_RUN_PREFIX)) for path in found]
+        paths = self.folder.glob(f"*/{_RUN_PREFIX}*/{PROVENANCE_NAME}")
+        names = [(path.parts[-3], path.parts[-2].removeprefix(_RUN_PREFIX)) for path in paths]
         return tuple(f"{subject}/{run}" for subject, run in sorted(names))
 
     @property
@@ -75,9 +75,9 @@ class Results:
         return read_recons(self.folder / subject / f"{_RUN_PREFIX}{run}")
 
     def seen(self, subject: str, nsd_id: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return what `subject` saw, uint8 (images, side, side, rgb)."""
-        own = self.folder / subject / "images" / "stimuli"
-        store = own if own.is_dir() else self.folder / "group" / "images" / "stimuli"
+        """Return the stimuli of `subject`, uint8 (images, side, side, rgb)."""
+        of_subject = self.folder / subject / "images" / "stimuli"
+        store = of_subject if of_subject.is_dir() else self.folder / "group" / "images" / "stimuli"
         return ImageStore(store).pixels(nsd_id)
 
     def test_betas(self, subject: str) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
@@ -108,12 +108,12 @@ def load(folder: str | Path, weights_dir: Path | None = None) -> Results:
     none). Raises `PipelineError` where the folder holds no finished run.
     """
     root = Path(folder)
-    found = Results(root, weights_dir or root / ".store" / "weights")
-    if not found.runs:
+    results = Results(root, weights_dir or root / ".store" / "weights")
+    if not results.runs:
         fix = "name the folder that contains subj01, ..., or run snakemake first"
         expected = "a folder of results with a finished run"
         raise PipelineError(root, expected, "none", fix, code="missing-file")
-    return found
+    return results
 
 
 def model_files(root: Path, made_with: Mapping[str, Mapping[str, str]]) -> ModelFiles:
@@ -122,14 +122,14 @@ def model_files(root: Path, made_with: Mapping[str, Mapping[str, str]]) -> Model
     Each is the file named there, or the same file below `root` if the results were moved. Raises
     `PipelineError` where neither has the recorded SHA-256.
     """
-    found = {role: _model(root, role, **about) for role, about in made_with.items()}
-    return ModelFiles(found["bit_lowlevel"], found.get("bit_semantic"), found.get("generator"))
+    files = {role: _model(root, role, **about) for role, about in made_with.items()}
+    return ModelFiles(files["bit_lowlevel"], files.get("bit_semantic"), files.get("generator"))
 
 
 def _model(root: Path, role: str, file: str, sha256: str) -> Path:
     parts = Path(file).parts
-    places = [Path(file), *(root.joinpath(*parts[n:]) for n in range(1, len(parts)))]
-    there = [path for path in places if path.is_file()]
+    candidates = [Path(file), *(root.joinpath(*parts[n:]) for n in range(1, len(parts)))]
+    there = [path for path in candidates if path.is_file()]
     for path in there:
         if sha256_of(path) == sha256:
             return path
@@ -138,7 +138,7 @@ def _model(root: Path, role: str, file: str, sha256: str) -> Path:
         ", ".join(map(str, there)) or file,
         expected,
         "another model" if there else "no file",
-        "rerun snakemake for this run",
+        f"rerun snakemake for the recon_ folder of this run, which trains the {role} again",
         code="inconsistent-inputs" if there else "missing-file",
     )
 

@@ -1,4 +1,4 @@
-"""`brainit doctor`: what is missing for the demo, a full run, a GPU and SLURM, and how to get it.
+"""`brainit doctor`: missing requirements of demo, full run, GPU and SLURM, and how to get them.
 
 On a bare machine, where `brainit` is not installed, the same from the repository's root:
 `PYTHONPATH=pipeline_src python3 -m brainit.commands.doctor`. The exit code is 0 only where the demo
@@ -33,7 +33,7 @@ _SLURM = ("sbatch", "squeue", "sacct", "scancel")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is needed: whether it is there, what was found, how to get it."""
+    """One requirement: whether it is met, the finding, how to get it."""
 
     what: str
     ok: bool
@@ -48,7 +48,7 @@ class Finding:
 
 def add_parser(commands: Any) -> None:
     """Add the sub-command to the program's parser."""
-    parser = commands.add_parser("doctor", help="what is missing here, and how to get it")
+    parser = commands.add_parser("doctor", help="missing requirements, and how to get them")
     add_flags(parser)
     parser.set_defaults(run=run)
 
@@ -61,7 +61,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print what is there and what is missing; raises `PipelineError` where the demo cannot run."""
+    """Print met and missing requirements; raises `PipelineError` where the demo cannot run."""
     findings = examine(look_at_machine(args.configfile))
     for line in as_lines(findings):
         logger.info("%s", line)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
         named = "no " + ", no ".join(missing)
         fixes = "; ".join(f.fix for f in findings["the demo"] if not f.ok)
         raise PipelineError(
-            "this machine", "what the demo needs", named, fixes, code="not-installed"
+            "this machine", "the requirements of the demo", named, fixes, code="not-installed"
         )
 
 
@@ -87,15 +87,15 @@ def examine(machine: Machine) -> dict[str, list[Finding]]:
 def as_lines(findings: dict[str, list[Finding]]) -> list[str]:
     """Return all findings as lines to read."""
     lines = []
-    for purpose, found in findings.items():
-        n_missing = sum(not finding.ok for finding in found)
+    for purpose, checked in findings.items():
+        n_missing = sum(not finding.ok for finding in checked)
         lines.append(f"For {purpose}: {f'{n_missing} missing' if n_missing else 'all there'}")
-        lines += [finding.line() for finding in found]
+        lines += [finding.line() for finding in checked]
     return lines
 
 
 def demo_findings(machine: Machine) -> list[Finding]:
-    """Return what the demo needs."""
+    """Return the requirements of the demo."""
     version = ".".join(map(str, machine.python))
     wrong, networks = machine.wrong_packages, machine.missing_demo_networks
     install = "make setup (it needs a package index, and Python 3.11)"
@@ -117,7 +117,7 @@ def demo_findings(machine: Machine) -> list[Finding]:
 
 
 def full_findings(machine: Machine) -> list[Finding]:
-    """Return what a full run needs beyond the demo."""
+    """Return the requirements of a full run beyond the demo."""
     peak = FULL_DISK if machine.peak_full < 0 else machine.peak_full
     terms = (
         f"read {TERMS}, file the data access agreement ({AGREEMENT_FORM}), then set"
@@ -138,7 +138,7 @@ def full_findings(machine: Machine) -> list[Finding]:
 
 
 def gpu_findings(machine: Machine) -> list[Finding]:
-    """Return what a GPU run needs: a driver, a CUDA build of torch, a card with enough memory."""
+    """Return the requirements of a GPU run: driver, CUDA build of torch, enough GPU memory."""
     best = max((memory for _, memory in machine.gpus), default=0)
     cards = ", ".join(f"{name} {memory / GB:.0f} GB" for name, memory in machine.gpus) or "none"
     smaller = (
@@ -168,7 +168,7 @@ def gpu_findings(machine: Machine) -> list[Finding]:
 
 
 def slurm_findings(machine: Machine) -> list[Finding]:
-    """Return what `snakemake --profile slurm` needs."""
+    """Return the requirements of `snakemake --profile slurm`."""
     absent = [name for name in _SLURM if name not in machine.commands]
     plugin = machine.has_slurm_plugin
     return [

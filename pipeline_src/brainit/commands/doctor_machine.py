@@ -1,6 +1,6 @@
-"""What `brainit doctor` looks at. Standard library alone at import: it runs on a bare machine.
+"""Checks of the machine for `brainit doctor`; runs on a bare machine, imports the standard library.
 
-What needs an installed package is looked at where the package is there, and unknown otherwise.
+Facts that need a package are checked if it is installed, and unknown otherwise.
 """
 
 import os
@@ -24,9 +24,9 @@ _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True)
 class Machine:
-    """What stands on a machine; sizes in bytes.
+    """Resources of a machine; sizes in bytes.
 
-    `wrong_packages` are requirements with what was found instead; `gpus` are names and memory;
+    `wrong_packages` are requirements with the installed versions; `gpus` are names and memory;
     `torch_cuda` is the CUDA version torch was built for, empty for none. `peak_demo` and
     `peak_full` are the disk that the jobs still to run need at most, -1 where it is not known.
     """
@@ -47,7 +47,7 @@ class Machine:
 
 
 def look_at_machine(configfiles: Sequence[Path]) -> Machine:
-    """Return what is there, seen from the repository's root.
+    """Return the machine's resources, seen from the repository's root.
 
     Raises `PipelineError` where the working directory is no such root, or the configuration is
     faulty.
@@ -108,7 +108,7 @@ def planned_peak(configfiles: Sequence[Path]) -> float:
 
 
 def wrong_packages(pyproject: str) -> tuple[str, ...]:
-    """Return the pinned requirements of `pyproject` that are not met, with what was found.
+    """Return the pinned requirements of `pyproject` that are not met, with the installed versions.
 
     A local version (`2.13.0+cpu`) meets its public one.
     """
@@ -159,12 +159,12 @@ def missing_weights(folder: Path) -> tuple[BackboneEntry, ...]:
     return tuple(
         entry
         for entry in ENTRIES
-        if not entry.is_demo and not any(has_network(place, entry) for place in folders)
+        if not entry.is_demo and not any(has_network(parent, entry) for parent in folders)
     )
 
 
 def has_network(folder: Path, entry: BackboneEntry) -> bool:
-    """Say whether a folder holds a network's weights file, or all its published files."""
+    """Return True if a folder holds a network's weights file, or all its published files."""
     if (folder / entry.file).is_file():
         return True
     return all((folder / source.file).is_file() for source in entry.sources)

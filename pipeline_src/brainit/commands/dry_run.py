@@ -43,14 +43,14 @@ class Job:
         return " ".join(word for word in (self.rule, self.wildcard("kind")) if word)
 
 
-def dry_run(target: str, configfiles: Sequence[Path], *words: str) -> list[Job]:
-    """Return the jobs that Snakemake would run for `target`, given more `words`.
+def dry_run(target: str, configfiles: Sequence[Path], *options: str) -> list[Job]:
+    """Return the jobs that Snakemake would run for `target`, with more command-line `options`.
 
-    Jobs whose outputs are there are left out. Raises `PipelineError` with Snakemake's last line
+    Finished jobs are left out. Raises `PipelineError` with Snakemake's last line
     where it refuses target or configuration.
     """
     command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
-    command += words
+    command += options
     if configfiles:
         command += ["--configfile", *map(str, configfiles)]
     result = subprocess.run([*command, "--nocolor"], capture_output=True, text=True)
@@ -92,5 +92,5 @@ def _job(block: dict[str, str]) -> Job:
 
 def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     """Return the pairs of `name=value, name=value`."""
-    words = [word.partition("=") for word in text.split(", ") if "=" in word]
-    return tuple((name, value) for name, _, value in words)
+    parts = [word.partition("=") for word in text.split(", ") if "=" in word]
+    return tuple((name, value) for name, _, value in parts)

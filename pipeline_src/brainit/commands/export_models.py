@@ -86,13 +86,13 @@ def read_model_attributes(models: Path) -> dict[str, dict[str, Any]]:
         if contract == "bit":
             load_bit(models / name)
     first_name, first = next(iter(attributes.items()))
-    for name, own in attributes.items():
-        for key in ("subjects", "n_voxels") if "subjects" in own else ():
-            if own[key] != first[key]:
+    for name, header in attributes.items():
+        for key in ("subjects", "n_voxels") if "subjects" in header else ():
+            if header[key] != first[key]:
                 raise PipelineError(
                     models / name,
                     f"{key} {first[key]}, as in {first_name}",
-                    f"{own[key]}",
+                    f"{header[key]}",
                     f"delete {models / name} and train it again with the present {first_name}",
                     code="inconsistent-inputs",
                 )

@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> None:
     The peak is the largest sum of the resident memory of all its processes, sampled twice a second.
     Pages that several processes share count once per process.
     """
-    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    command = args.words[1:] if args.words[:1] == ["--"] else args.words
     started = time.monotonic()
-    process = subprocess.Popen(words)
+    process = subprocess.Popen(command)
     peak_bytes = 0
     while process.poll() is None:
         peak_bytes = max(peak_bytes, _tree_bytes(process.pid))

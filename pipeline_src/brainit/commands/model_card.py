@@ -48,9 +48,9 @@ def model_card(
     encoder = attributes["encoder/encoder.safetensors"]
     subjects = list(encoder["subjects"])
     rows = [
-        f"| `{name}` | {(folder / name).stat().st_size:,} | {own['seed']}"
+        f"| `{name}` | {(folder / name).stat().st_size:,} | {header['seed']}"
         f" | `{sha256_of(folder / name)}` |\n"
-        for name, own in attributes.items()
+        for name, header in attributes.items()
     ]
     generator = find_entry(attributes["joint/generator.safetensors"]["name"], "generator")
     terms = [f"- Generator: fine-tuned from `{generator.name}`, licence {generator.licence}."]

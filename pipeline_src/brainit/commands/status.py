@@ -1,4 +1,4 @@
-"""`brainit status [TARGET]`: where the run stands, what failed and why, what its jobs really used.
+"""`brainit status [TARGET]`: state of a run, errors of failed jobs, measured use of requests.
 
 The jobs are those of Snakemake's dry runs. A pending job has failed where its log ends with an
 error, and was broken off where its log says so, or ends without one and Snakemake's benchmark, the
@@ -33,7 +33,7 @@ _RAISED = re.compile(
     r"(?!.*ChildFailedError)(\[rank\d+\]: )?[\w.]+(Error|Exception)(: |:?$)"
     r"|Fatal Python error|\S*python\S*: |[\w .-]+: error: "
 )
-"""A bug's exception, and what Python and its parser of arguments say before a step begins."""
+"""A bug's exception, and the errors of Python and argparse before a step begins."""
 
 _TIGHT, _WASTEFUL = 0.9, 0.25
 """Shares of a request above which a job is likely to be killed, below which others wait for it."""
@@ -41,7 +41,7 @@ _TIGHT, _WASTEFUL = 0.9, 0.25
 
 @dataclass(frozen=True)
 class Use:
-    """The most that jobs of a rule used, beside what the rule asks for; MB and minutes."""
+    """Peak use of a rule's jobs, beside the rule's request; MB and minutes."""
 
     rule: str
     n_jobs: int
@@ -52,15 +52,15 @@ class Use:
 
     @property
     def advice(self) -> str:
-        """What to change of the request; empty where it fits."""
-        said = []
+        """How to change the request; empty if it fits."""
+        advice = []
         pairs = (("memory", self.used_mb, self.asked_mb), ("time", self.used_min, self.asked_min))
         for name, used, asked in pairs:
             if used > _TIGHT * asked:
-                said.append(f"ask for more {name}")
+                advice.append(f"ask for more {name}")
             elif used < _WASTEFUL * asked:
-                said.append(f"less {name} would do")
-        return ", ".join(said)
+                advice.append(f"less {name} would do")
+        return ", ".join(advice)
 
 
 def add_parser(commands: Any) -> None:
@@ -76,11 +76,11 @@ def run(args: argparse.Namespace) -> None:
     """Print the state. Raises `PipelineError` where Snakemake refuses target or configuration."""
     everything = dry_run(args.target, args.configfile, "--forceall")
     pending = dry_run(args.target, args.configfile)
-    found = state(_logged(everything), _logged(pending), time.time())
+    jobs = state(_logged(everything), _logged(pending), time.time())
     if args.json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        sys.stdout.write(json.dumps(jobs, indent=1) + "\n")
         return
-    for line in as_lines(args.target, found):
+    for line in as_lines(args.target, jobs):
         logger.info("%s", line)
 
 
@@ -115,8 +115,8 @@ def state(everything: list[Job], pending: list[Job], now_s: float) -> dict[str, 
 def last_error(job: Job) -> str | None:
     """Return the error that a job's log ends with, or None: the step's own line, or a bug's."""
     lines = _last_words(job)
-    if own := _first(_OWN_ERROR, lines):
-        return own
+    if error := _first(_OWN_ERROR, lines):
+        return error
     if _first(_BROKEN_OFF, lines):
         return None
     raised = _first(_RAISED, reversed(lines))
@@ -125,11 +125,11 @@ def last_error(job: Job) -> str | None:
 
 
 def last_sign(job: Job) -> str | None:
-    """Return what a job that was interrupted or killed said last, or None."""
+    """Return the last line of an interrupted or killed job, or None."""
     if last_error(job):
         return None
-    told = _first(_BROKEN_OFF, _last_words(job))
-    return told or (None if _came_to_its_end(job) else _last_line(job) or None)
+    notice = _first(_BROKEN_OFF, _last_words(job))
+    return notice or (None if _came_to_its_end(job) else _last_line(job) or None)
 
 
 def _first(pattern: re.Pattern[str], lines: Iterable[str]) -> str | None:
@@ -155,7 +155,7 @@ def _last_words(job: Job) -> list[str]:
 
 
 def _came_to_its_end(job: Job) -> bool:
-    """Return whether the job's benchmark, written when it has ended well, is as new as its log."""
+    """Return True if the job's benchmark, written when it has ended well, is as new as its log."""
     log, benchmark = Path(job.log), Path(job.benchmark)
     if not benchmark.is_file() or not log.is_file():
         return False
@@ -163,7 +163,7 @@ def _came_to_its_end(job: Job) -> bool:
 
 
 def _is_running(job: Job, now_s: float) -> bool:
-    """Return whether the job's lock, or where it has none its unended log, was touched lately."""
+    """Return True if the job's lock, or where it has none its unended log, was touched lately."""
     locks = [Path(path).with_name(f".{Path(path).name}.lock") for path in job.outputs]
     if any(_touched(lock, now_s) for lock in locks):
         return True
@@ -178,10 +178,10 @@ def _touched(path: Path, now_s: float) -> bool:
 
 def measure(done: list[Job]) -> list[Use]:
     """Return for each rule the most its finished jobs used, where Snakemake has measured it."""
-    found: dict[str, list[tuple[float, float, Job]]] = {}
+    measured: dict[str, list[tuple[float, float, Job]]] = {}
     for job in done:
         if job.mem_mb and job.runtime_min and (row := _benchmark(Path(job.benchmark))):
-            found.setdefault(job.rule, []).append((*row, job))
+            measured.setdefault(job.rule, []).append((*row, job))
     return [
         Use(
             rule,
@@ -191,7 +191,7 @@ def measure(done: list[Job]) -> list[Use]:
             max(minutes for _, minutes, _ in rows),
             max(job.runtime_min or 0.0 for _, _, job in rows),
         )
-        for rule, rows in found.items()
+        for rule, rows in measured.items()
     ]
 
 
@@ -207,27 +207,27 @@ def _benchmark(path: Path) -> tuple[float, float] | None:
         return None
 
 
-def as_lines(target: str, found: dict[str, Any]) -> list[str]:
+def as_lines(target: str, jobs: dict[str, Any]) -> list[str]:
     """Return the state as lines to read."""
-    n_done, n_all = sum(found["done"].values()), sum(found["all"].values())
-    n_failed, n_running = len(found["failed"]), len(found["running"])
+    n_done, n_all = sum(jobs["done"].values()), sum(jobs["all"].values())
+    n_failed, n_running = len(jobs["failed"]), len(jobs["running"])
     lines = [f"{target}: {n_done} of {n_all} jobs done, {n_running} running, {n_failed} failed"]
-    if found["broken_off"]:
-        lines[0] += f", {len(found['broken_off'])} broken off"
+    if jobs["broken_off"]:
+        lines[0] += f", {len(jobs['broken_off'])} broken off"
     lines += [
-        f"  {rule}: {found['done'][rule]} of {n}"
-        for rule, n in found["all"].items()
-        if found["done"][rule] < n
+        f"  {rule}: {jobs['done'][rule]} of {n}"
+        for rule, n in jobs["all"].items()
+        if jobs["done"][rule] < n
     ]
-    for job in found["running"]:
+    for job in jobs["running"]:
         lines.append(f"running {job['rule']} ({job['log']}): {job['says']}")
-    for job in found["failed"]:
+    for job in jobs["failed"]:
         lines.append(f"FAILED {job['rule']} ({job['log']}): {job['error']}")
-    for job in found["broken_off"]:
+    for job in jobs["broken_off"]:
         lines.append(f"broken off {job['rule']} ({job['log']}): {job['says']}")
-    if found["use"]:
-        lines.append("most used, of what was asked for (memory MB, time min):")
-    for use in found["use"]:
+    if jobs["use"]:
+        lines.append("peak use of the requests (memory MB, time min):")
+    for use in jobs["use"]:
         lines.append(
             f"  {use['rule']}: {use['used_mb']:.0f} of {use['asked_mb']:.0f} MB,"
             f" {use['used_min']:.1f} of {use['asked_min']:.0f} min  {use['advice']}".rstrip()

@@ -56,5 +56,5 @@ def _entries(names: list[str], settings: Settings) -> list[BackboneEntry]:
     chosen = settings.features
     roles = ("encoder_backbone", "semantic_tokens", "vgg", "generator", "refiner")
     wanted = names or [*(getattr(chosen, role) for role in roles), *chosen.metrics]
-    found = [find_entry(name) for name in wanted if name != "none"]
-    return [entry for entry in found if not entry.is_demo]
+    entries = [find_entry(name) for name in wanted if name != "none"]
+    return [entry for entry in entries if not entry.is_demo]

@@ -73,8 +73,8 @@ class CheckpointFolder:
 
     def _numbers(self) -> set[int]:
         names = (path.name for path in self.folder.glob("checkpoint_*"))
-        found = (re.fullmatch(r"checkpoint_(\d+)\.(safetensors|json)", name) for name in names)
-        return {int(match[1]) for match in found if match}
+        matches = (re.fullmatch(r"checkpoint_(\d+)\.(safetensors|json)", name) for name in names)
+        return {int(match[1]) for match in matches if match}
 
     def _tensors(self, number: int) -> Path:
         return self.folder / f"checkpoint_{number:06d}.safetensors"

@@ -137,10 +137,10 @@ def _default_of(field: dataclasses.Field[Any]) -> Any:
 
 def _field_docstrings(kind: type[Any]) -> dict[str, str]:
     """Return the string below each field of a dataclass and its bases, by the field's name."""
-    found: dict[str, str] = {}
+    docstrings: dict[str, str] = {}
     for base in kind.__bases__:
         if dataclasses.is_dataclass(base):
-            found |= _field_docstrings(base)
+            docstrings |= _field_docstrings(base)
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
     for field, text in zip(body.body, body.body[1:], strict=False):
@@ -150,8 +150,8 @@ def _field_docstrings(kind: type[Any]) -> dict[str, str]:
             and isinstance(text, ast.Expr)
             and isinstance(text.value, ast.Constant)
         ):
-            found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
+            docstrings[field.target.id] = " ".join(str(text.value.value).split())
+    return docstrings
 
 
 def read_settings(args: argparse.Namespace) -> Settings:

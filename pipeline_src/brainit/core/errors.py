@@ -1,4 +1,4 @@
-"""The one error type: what is wrong, where, and how to fix it."""
+"""The one error type: location, expectation, finding and fix."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ CODES = {
     "machine": "the operating system refused an operation",
     "unsafe-file": "a file would run code when loaded",
 }
-"""Code of each kind of fault, and what it means. Messages may change; codes do not."""
+"""Code of each kind of fault, and its meaning. Messages may change; codes do not."""
 
 
 class PipelineError(Exception):

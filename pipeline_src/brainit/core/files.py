@@ -55,7 +55,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def _is_about(error: OSError, path: Path) -> bool:
-    """Return whether the error names `path`, a file below it or a folder above it."""
+    """Return True if the error names `path`, a file below it or a folder above it."""
     named = Path(str(error.filename))
     return path in [named, *named.parents] or named in path.parents
 

@@ -116,7 +116,7 @@ def _age_s(lock: Path) -> float | None:
 
 
 def _is_gone(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
-    """Return whether the holder was a process on this machine that has ended."""
+    """Return True if the holder was a process on this machine that has ended."""
     if holder.get("machine") is None or holder["machine"] != owner["machine"]:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Read MATLAB files (version 5), for NSD's designs and lab recordings alike."""
+"""Read MATLAB files (version 5), for NSD's designs and lab recordings."""
 
 import zlib
 from pathlib import Path

@@ -70,6 +70,6 @@ def split_names(
     validation: NDArray[np.int64],
 ) -> NDArray[Any]:
     """Return train, val, test or unused (a shared image outside the test set) for each trial."""
-    own = np.where(np.isin(nsd_id, validation), "val", "train")
+    unshared = np.where(np.isin(nsd_id, validation), "val", "train")
     shared = np.where(np.isin(nsd_id, test), "test", "unused")
-    return np.where(is_shared, shared, own)
+    return np.where(is_shared, shared, unshared)

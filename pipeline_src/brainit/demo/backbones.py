@@ -252,12 +252,12 @@ def train_resnet(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
     network = build("demo_resnet", recipe.seed)
     assert isinstance(network, MetricNetwork)
     present = torch.from_numpy(scenes.contents > 0).float()
-    places = torch.from_numpy(scenes.places)
+    labels = torch.from_numpy(scenes.places)
 
     def loss_of(index: Tensor) -> Tensor:
         outputs = network.classifier(network(as_images(scenes.images[index.numpy()]))["final"])
         contents = F.binary_cross_entropy_with_logits(outputs[:, : len(CONTENTS)], present[index])
-        return contents + F.cross_entropy(outputs[:, len(CONTENTS) :], places[index])
+        return contents + F.cross_entropy(outputs[:, len(CONTENTS) :], labels[index])
 
     network.train()
     return network, optimise(

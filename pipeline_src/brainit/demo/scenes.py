@@ -52,9 +52,9 @@ def tokenize(text: str) -> NDArray[np.int64]:
 
     The end token has the largest id: open_clip's text tower reads the embedding at that position.
     """
-    words = [_START, *(_WORD_IDS[word] for word in text.split())][: CAPTION_LENGTH - 1]
+    tokens = [_START, *(_WORD_IDS[word] for word in text.split())][: CAPTION_LENGTH - 1]
     ids = np.zeros(CAPTION_LENGTH, dtype=np.int64)
-    ids[: len(words) + 1] = [*words, _END]
+    ids[: len(tokens) + 1] = [*tokens, _END]
     return ids
 
 

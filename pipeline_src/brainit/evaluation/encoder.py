@@ -67,14 +67,14 @@ def predict_test_responses(
     model = load_encoder(encoder, settings.features, weights_dir).to(device).eval()
     model.use_precision(encoder_precision(settings, device))
     images = ImageStore(stimuli)
-    found = []
+    predictions = []
     for subject in betas:
         fmri = load_subject_fmri(subject, betas[subject], trials[subject], ("test",), "40h", True)
         _require_subject(encoder, model, fmri)
         predicted = _predict(model, fmri, images, device)
         measured = torch.from_numpy(fmri.betas.astype(np.float32))
-        found.append(EncoderPredictions(subject, predicted, measured))
-    return found
+        predictions.append(EncoderPredictions(subject, predicted, measured))
+    return predictions
 
 
 def _require_subject(path: Path, model: VoxelEncoder, fmri: SubjectFmri) -> None:
@@ -130,7 +130,7 @@ _ROUNDING = 1.0e-12
 
 
 def resampled_mean_correlations(
-    found: EncoderPredictions,
+    predictions: EncoderPredictions,
     parts: Bool[np.ndarray, "parts voxels"],
     n_resamples: int,
     generator: np.random.Generator,
@@ -139,14 +139,14 @@ def resampled_mean_correlations(
 
     A voxel without variance in a resample has correlation 0 there. Each part needs a voxel.
     """
-    n_images, n_voxels = found.predicted.shape
+    n_images, n_voxels = predictions.predicted.shape
     draws = (generator.integers(n_images, size=n_images) for _ in range(n_resamples))
     counts = np.stack([np.bincount(draw, minlength=n_images) for draw in draws])
     weights = torch.from_numpy(counts / n_images)
     members = torch.from_numpy(parts.astype(np.float64))
     sums = torch.zeros(n_resamples, len(parts), dtype=torch.float64)
     for start, stop in shard_ranges(n_voxels, _VOXELS_PER_BLOCK):
-        block = (values[:, start:stop] for values in (found.predicted, found.measured))
+        block = (values[:, start:stop] for values in (predictions.predicted, predictions.measured))
         sums += _weighted_correlations(weights, *block) @ members[:, start:stop].T
     return np.asarray((sums / members.sum(dim=1)).numpy())
 
@@ -190,7 +190,7 @@ def evaluate_encoder(subject: str, files: EncoderFiles, settings: Settings) -> p
     Raises `PipelineError` if the encoder was trained without the subject or on other voxels.
     """
     betas, trials = {subject: files.betas}, {subject: files.trials}
-    (found,) = predict_test_responses(
+    (predictions,) = predict_test_responses(
         files.encoder, betas, trials, files.stimuli, files.weights_dir, settings
     )
     table = read_voxels(files.voxels)
@@ -203,7 +203,7 @@ def evaluate_encoder(subject: str, files: EncoderFiles, settings: Settings) -> p
     if files.truth is not None:
         true = read_voxel_truth(files.truth, subject, files.voxels)
         parts |= {f"true {name}": true.area == i for i, name in enumerate(true.areas)}
-    return accuracy_by_part(found, ceiling, parts, settings)
+    return accuracy_by_part(predictions, ceiling, parts, settings)
 
 
 def _parts(
@@ -219,24 +219,26 @@ def _parts(
 
 
 def accuracy_by_part(
-    found: EncoderPredictions,
+    predictions: EncoderPredictions,
     ceiling: NDArray[np.float64],
     parts: Mapping[str, NDArray[np.bool_]],
     settings: Settings,
 ) -> pd.DataFrame:
     """Return `ENCODER_COLUMNS` for each part with voxels; `ceiling` in percent, by voxel."""
     known = {name: inside for name, inside in parts.items() if inside.any()}
-    generator = numpy_generator(settings.run.seed, "encoder_accuracy", found.subject)
+    generator = numpy_generator(settings.run.seed, "encoder_accuracy", predictions.subject)
     n_resamples = settings.evaluation.n_bootstrap
-    means = resampled_mean_correlations(found, np.stack([*known.values()]), n_resamples, generator)
+    means = resampled_mean_correlations(
+        predictions, np.stack([*known.values()]), n_resamples, generator
+    )
     intervals = np.percentile(means, (2.5, 97.5), axis=0).T
-    correlation = found.correlation
+    correlation = predictions.correlation
     rows = []
     for (name, inside), (low, high) in zip(known.items(), intervals, strict=True):
         values, limits = correlation[inside], ceiling[inside]
         able = limits > CEILING_EDGES[1]
         share = np.median(values[able] / np.sqrt(limits[able] / 100)) if able.any() else np.nan
         centres = float(np.median(limits)), float(values.mean())
-        n_images = len(found.predicted)
+        n_images = len(predictions.predicted)
         rows.append((name, len(values), n_images, *centres, float(low), float(high), float(share)))
     return pd.DataFrame(rows, columns=list(ENCODER_COLUMNS))

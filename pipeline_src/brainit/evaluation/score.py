@@ -152,17 +152,17 @@ def _pixel_scores(
     settings: Settings,
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, Chance]]:
     sizes = (settings.evaluation.eval_size, settings.evaluation.pixel_size)
-    found: dict[str, list[Tensor]] = {"PixCorr": [], "SSIM": [], "SSIM_RGB": []}
+    per_block: dict[str, list[Tensor]] = {"PixCorr": [], "SSIM": [], "SSIM_RGB": []}
     others = PixCorrOfOthers()
     blocks = shard_ranges(len(recons), _IMAGES_PER_BLOCK)
     for start, stop in progress(blocks, "pixel metrics", unit="block"):
         recon = to_evaluation_size(recons[start:stop], *sizes)
         target = to_evaluation_size(targets[start:stop], *sizes)
-        found["PixCorr"].append(pixel_correlations(recon, target))
-        found["SSIM"].append(structural_similarities(recon, target))
-        found["SSIM_RGB"].append(structural_similarities(recon, target, in_colour=True))
-        others.add(recon, target, found["PixCorr"][-1])
-    columns = {name: torch.cat(values).numpy() for name, values in found.items()}
+        per_block["PixCorr"].append(pixel_correlations(recon, target))
+        per_block["SSIM"].append(structural_similarities(recon, target))
+        per_block["SSIM_RGB"].append(structural_similarities(recon, target, in_colour=True))
+        others.add(recon, target, per_block["PixCorr"][-1])
+    columns = {name: torch.cat(values).numpy() for name, values in per_block.items()}
     return columns, {"PixCorr": Chance(others.mean())}
 
 
@@ -196,8 +196,8 @@ def score_features(
         logger.info("retrieval among %d images; evaluation.retrieval_pool is %d", n_images, pool)
     similarity = cosine_similarities(recons, targets)
     for pool in sorted({min(options.retrieval_pool, len(recons)), len(recons)}):
-        found = retrieval_scores(similarity, pool, numpy_generator(seed, "retrieval"))
-        for way, values in (("image", found.image), ("brain", found.brain)):
+        retrieval = retrieval_scores(similarity, pool, numpy_generator(seed, "retrieval"))
+        for way, values in (("image", retrieval.image), ("brain", retrieval.brain)):
             name = metric_name(network, tap, f"{way}_retrieval_{pool}way")
             columns[name], chance[name] = values, Chance(100.0 / pool)
     return Scores(pd.DataFrame(columns), chance)

@@ -71,8 +71,8 @@ def read_card(path: Path) -> dict[str, Any]:
 def read_scenes(folder: Path) -> dict[int, Scene]:
     """Read the scene of each stimulus, by nsd_id; raises `PipelineError` for another file."""
     path = folder / "scenes.json"
-    found = _read_json(path)
-    entries = found.items() if isinstance(found, dict) else enumerate(found)
+    content = _read_json(path)
+    entries = content.items() if isinstance(content, dict) else enumerate(content)
     try:
         return {int(nsd_id): scene_from_dict(entry) for nsd_id, entry in entries}
     except (KeyError, TypeError, ValueError) as error:

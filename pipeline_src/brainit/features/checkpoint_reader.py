@@ -63,7 +63,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _reason(error: pickle.UnpicklingError) -> str:
-    """Return the sentence of torch's long message that names what it refused."""
+    """Return the sentence of torch's long message that names the refused content."""
     text = str(error)
     for head in ("WeightsUnpickler error:", "trusted source."):
         text = text.rpartition(head)[2]
@@ -87,7 +87,7 @@ def _read_archive(path: Path) -> Any:
                 if entry.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"compressed entry {entry.filename}")
                 handle.seek(entry.header_offset)
-                # The local header repeats name and extra field, with lengths of its own.
+                # The local header repeats name and extra field, with other lengths.
                 head = handle.read(30)
                 n_names = int.from_bytes(head[26:28], "little")
                 n_extra = int.from_bytes(head[28:30], "little")

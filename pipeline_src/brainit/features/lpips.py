@@ -48,8 +48,8 @@ class Lpips(nn.Module):
         """Return the distance of each pair, >= 0, and 0 for equal images."""
         total = torch.zeros(len(first), device=first.device, dtype=first.dtype)
         pairs = zip(self._units(first), self._units(second), strict=True)
-        for head, (one, other) in zip(self.heads, pairs, strict=True):
-            total = total + ((one - other).square() * head).sum(dim=1).mean(dim=(1, 2))
+        for head, (units, other_units) in zip(self.heads, pairs, strict=True):
+            total = total + ((units - other_units).square() * head).sum(dim=1).mean(dim=(1, 2))
         return total
 
     def _units(self, images: Tensor) -> list[Tensor]:

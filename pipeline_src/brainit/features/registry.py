@@ -37,7 +37,7 @@ def find_entry(name: str, role: str | None = None) -> BackboneEntry:
             return entry
     known = [entry.name for entry in ENTRIES if role in (None, entry.role)]
     where = f"features.{role}" if role else "features"
-    fix = f"set {where} to one of these names" if role else "use one of these names"
+    fix = f"set {where} to one of these names" if role else f"replace {name} by one of these names"
     raise PipelineError(where, f"one of {known}", repr(name), fix, code="unknown-name")
 
 

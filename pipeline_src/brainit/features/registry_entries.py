@@ -48,7 +48,7 @@ class BackboneEntry:
 
     @property
     def is_demo(self) -> bool:
-        """Return whether the network was trained by this project and ships with it."""
+        """Return True if the network was trained by this project and ships with it."""
         return not self.sources
 
     @property

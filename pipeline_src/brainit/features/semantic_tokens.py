@@ -32,11 +32,11 @@ def build_clip(architecture: dict[str, Any]) -> nn.Module:
 
     Raises `PipelineError` where open_clip is older than 2.24.
     """
-    found = metadata.version("open_clip_torch")
-    if tuple(int(number) for number in found.split(".")[:2]) < _OPEN_CLIP:
+    version = metadata.version("open_clip_torch")
+    if tuple(int(number) for number in version.split(".")[:2]) < _OPEN_CLIP:
         fix = "run `make setup`, which installs the pinned version"
         expected = "version 2.24 or later"
-        raise PipelineError("open_clip_torch", expected, found, fix, code="not-installed")
+        raise PipelineError("open_clip_torch", expected, version, fix, code="not-installed")
     import_torchvision()
     from open_clip.model import CLIP
 

@@ -51,21 +51,21 @@ def unet_to_sgm(name: str, has_attention: Mapping[int, bool], n_resnets: int = 2
     for ours, theirs in _ENDS:
         if name.startswith(f"{ours}."):
             return theirs + _resnet(name[len(ours) :], ".resnets." in f".{ours}.")
-    found = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.+)", name)
-    if not found:
+    match = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.+)", name)
+    if not match:
         return name
-    way, level, kind, place, rest = found[1], int(found[2]), found[3], int(found[4]), found[5]
+    way, level, kind, index, rest = match[1], int(match[2]), match[3], int(match[4]), match[5]
     per_level = n_resnets + 1
     if way == "down":
         block = 1 + level * per_level
         if kind == "downsamplers":
             return f"input_blocks.{block + n_resnets}.0.op.{rest.removeprefix('conv.')}"
-        inner = f"input_blocks.{block + place}"
+        inner = f"input_blocks.{block + index}"
     else:
         if kind == "upsamplers":
             after = 2 if has_attention[level] else 1
             return f"output_blocks.{level * per_level + n_resnets}.{after}.{rest}"
-        inner = f"output_blocks.{level * per_level + place}"
+        inner = f"output_blocks.{level * per_level + index}"
     if kind == "attentions":
         return f"{inner}.1.{rest}"
     return f"{inner}.0{_resnet(f'.{rest}', True)}"
@@ -89,41 +89,43 @@ def vae_to_sgm(name: str, n_levels: int = 4) -> str:
         return f"{attention[1]}.mid.attn_1.{dict(_VAE_ATTENTION)[attention[2]]}.{attention[3]}"
     name = re.sub(r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2", name)
     name = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", name)
-    found = re.fullmatch(r"decoder\.up_blocks\.(\d)\.(resnets|upsamplers)\.(\d)\.(.+)", name)
-    if not found:
+    match = re.fullmatch(r"decoder\.up_blocks\.(\d)\.(resnets|upsamplers)\.(\d)\.(.+)", name)
+    if not match:
         return name
-    level = f"decoder.up.{n_levels - 1 - int(found[1])}"
-    inner = f"block.{found[3]}" if found[2] == "resnets" else "upsample"
-    return f"{level}.{inner}.{found[4]}"
+    level = f"decoder.up.{n_levels - 1 - int(match[1])}"
+    inner = f"block.{match[3]}" if match[2] == "resnets" else "upsample"
+    return f"{level}.{inner}.{match[4]}"
 
 
-def names_of_unet(own: Mapping[str, Tensor]) -> dict[str, str]:
+def names_of_unet(state: Mapping[str, Tensor]) -> dict[str, str]:
     """Map the names of a diffusers U-Net's state dict to their `sgm` names."""
-    levels = {int(found[1]) for n in own if (found := re.match(r"up_blocks\.(\d+)\.", n))}
-    attended = {lv: any(n.startswith(f"up_blocks.{lv}.attentions.") for n in own) for lv in levels}
-    resnets = [n for n in own if re.match(r"down_blocks\.0\.resnets\.\d+\.conv1\.weight", n)]
-    return {name: UNET_PREFIX + unet_to_sgm(name, attended, len(resnets)) for name in own}
+    levels = {int(match[1]) for n in state if (match := re.match(r"up_blocks\.(\d+)\.", n))}
+    attended = {
+        lv: any(n.startswith(f"up_blocks.{lv}.attentions.") for n in state) for lv in levels
+    }
+    resnets = [n for n in state if re.match(r"down_blocks\.0\.resnets\.\d+\.conv1\.weight", n)]
+    return {name: UNET_PREFIX + unet_to_sgm(name, attended, len(resnets)) for name in state}
 
 
-def names_of_vae(own: Mapping[str, Tensor]) -> dict[str, str]:
+def names_of_vae(state: Mapping[str, Tensor]) -> dict[str, str]:
     """Map the names of a diffusers VAE's state dict to their `sgm` names."""
-    levels = {found[1] for n in own if (found := re.match(r"encoder\.down_blocks\.(\d)\.", n))}
-    return {name: VAE_PREFIX + vae_to_sgm(name, len(levels)) for name in own}
+    levels = {match[1] for n in state if (match := re.match(r"encoder\.down_blocks\.(\d)\.", n))}
+    return {name: VAE_PREFIX + vae_to_sgm(name, len(levels)) for name in state}
 
 
 def from_sgm(
-    published: Mapping[str, Tensor], names: Mapping[str, str], own: Mapping[str, Tensor]
+    published: Mapping[str, Tensor], names: Mapping[str, str], model_state: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Rename the tensors of `published` to diffusers' names; unknown ones keep their `sgm` names.
 
     `names` maps diffusers' names to `sgm`'s; tensors get the number of axes that they have in
-    `own`, the model's state dict.
+    `model_state`, the model's state dict.
     """
     back = {theirs: ours for ours, theirs in names.items()}
     state = {}
     for name, value in published.items():
         ours = back.get(name, name)
-        wanted = own[ours].ndim if ours in own else value.ndim
+        wanted = model_state[ours].ndim if ours in model_state else value.ndim
         state[ours] = value[:, :, 0, 0] if (value.ndim, wanted) == (4, 2) else value
     return state
 

@@ -148,20 +148,20 @@ def named_tensors(root: Any) -> dict[str, Tensor]:
     """Return the tensors of a state dict or of an inert module tree by qualified name."""
     if isinstance(root, Mapping) and isinstance(root.get("state_dict"), Mapping):
         root = root["state_dict"]
-    found: dict[str, Tensor] = {}
-    _collect(root, "", found, ())
-    return found
+    tensors: dict[str, Tensor] = {}
+    _collect(root, "", tensors, ())
+    return tensors
 
 
-def _collect(value: Any, name: str, found: dict[str, Tensor], above: tuple[int, ...]) -> None:
+def _collect(value: Any, name: str, tensors: dict[str, Tensor], above: tuple[int, ...]) -> None:
     if isinstance(value, Tensor):
-        found[name] = value.detach()
+        tensors[name] = value.detach()
         return
     members = _members(value)
     if id(value) in above:
         return
     for key, member in members.items():
-        _collect(member, f"{name}.{key}" if name else str(key), found, (*above, id(value)))
+        _collect(member, f"{name}.{key}" if name else str(key), tensors, (*above, id(value)))
 
 
 def _members(value: Any) -> dict[Any, Any]:

@@ -92,13 +92,13 @@ def clip_l_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename transformers' CLIP text parameters to open_clip's, which joins query, key, value."""
     state: dict[str, Tensor] = {}
     for name, value in published.items():
-        found = re.fullmatch(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)", name)
-        if not found:
+        match = re.fullmatch(r"encoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)", name)
+        if not match:
             state[renamed(name, _CLIP_L_NAMES)] = value.float()
-        elif found[2] == "q":
+        elif match[2] == "q":
             names = [name.replace("q_proj", f"{part}_proj") for part in "qkv"]
             if all(part in published for part in names):
-                joined = f"transformer.resblocks.{found[1]}.attn.in_proj_{found[3]}"
+                joined = f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
                 state[joined] = torch.cat([published[part] for part in names]).float()
     state.pop("embeddings.position_ids", None)  # 0, 1, 2, ...
     return state

@@ -111,9 +111,9 @@ def load_parts(
         (unet, UNET_PREFIX, names_of_unet),
         (vae, VAE_PREFIX, names_of_vae),
     ):
-        own = model.state_dict()
+        model_state = model.state_dict()
         part = {n: v.float() for n, v in published.items() if n.startswith(prefix)}
-        state = from_sgm(part, names_of(own), own)
+        state = from_sgm(part, names_of(model_state), model_state)
         load_state(path, model, state, assign=True, fix=REFETCH)
     return unet, vae
 

@@ -121,10 +121,10 @@ def vgg16_bn_state(published: dict[str, Tensor]) -> dict[str, Tensor]:
         number += 1  # pooling
     state = {}
     for name, value in published.items():
-        found = re.fullmatch(r"features\.(\d+)\.(.+)", name)
-        if found:
-            place = names.get(int(found[1]))
-            state[f"{place}.{found[2]}" if place else name] = value
+        match = re.fullmatch(r"features\.(\d+)\.(.+)", name)
+        if match:
+            renamed = names.get(int(match[1]))
+            state[f"{renamed}.{match[2]}" if renamed else name] = value
     return state
 
 
@@ -200,11 +200,11 @@ def tokens_at(
     Raises `PipelineError` as `VggTokenLayout` does.
     """
     layout = VggTokenLayout([m.shape[1] for m in maps], [m.shape[-1] for m in maps])
-    found = []
+    tokens = []
     for table, position in zip(_joined(maps), positions, strict=True):
         index = position[..., None].expand(-1, -1, table.shape[-1])
-        found.append(_widened(table.gather(1, index), layout.width))
-    return found
+        tokens.append(_widened(table.gather(1, index), layout.width))
+    return tokens
 
 
 def _joined(maps: Sequence[Tensor]) -> Iterator[Tensor]:

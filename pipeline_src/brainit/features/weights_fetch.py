@@ -42,12 +42,12 @@ def fetch_weights(entry: BackboneEntry, target: Path) -> None:
     Raises `PipelineError` where a file cannot be fetched, its checksum is not the published one, it
     is not a checkpoint, or its parameters are not those of the network.
     """
-    own = (offline_folder() or target.parent) / entry.file
-    if own.is_file():
-        load_published(entry, own, read_tensors(own))
-        if own.resolve() != target.resolve():
+    offline = (offline_folder() or target.parent) / entry.file
+    if offline.is_file():
+        load_published(entry, offline, read_tensors(offline))
+        if offline.resolve() != target.resolve():
             with atomic_path(target) as partial:
-                shutil.copyfile(own, partial)
+                shutil.copyfile(offline, partial)
         return
     downloads = target.parent / f".{entry.name}.downloads"
     tensors: dict[str, Tensor] = {}
@@ -55,8 +55,8 @@ def fetch_weights(entry: BackboneEntry, target: Path) -> None:
     for source in entry.sources:
         path = find_source(source, downloads)
         digests[str(source)] = check_digest(path, source)
-        found = read_tensors(path)
-        kept = {n: t for n, t in found.items() if not source.keep or n.startswith(source.keep)}
+        checkpoint = read_tensors(path)
+        kept = {n: t for n, t in checkpoint.items() if not source.keep or n.startswith(source.keep)}
         tensors |= kept
     load_published(entry, path, tensors)
     with atomic_path(target) as partial:

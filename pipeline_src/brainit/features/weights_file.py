@@ -67,14 +67,16 @@ def load_state(
     counts of batch norms may be missing: files from before 2018 lack them, and inference does not
     use them. Raises `PipelineError` that lists missing, unknown and misshapen parameters.
     """
-    own = network.state_dict()
+    parameters = network.state_dict()
     faults = {
-        "missing": [n for n in own if n not in state and not n.endswith(".num_batches_tracked")],
-        "unknown": [n for n in state if n not in own],
+        "missing": [
+            n for n in parameters if n not in state and not n.endswith(".num_batches_tracked")
+        ],
+        "unknown": [n for n in state if n not in parameters],
         "misshapen": [
-            f"{n} {tuple(state[n].shape)} instead of {tuple(own[n].shape)}"
-            for n in own
-            if n in state and state[n].shape != own[n].shape
+            f"{n} {tuple(state[n].shape)} instead of {tuple(parameters[n].shape)}"
+            for n in parameters
+            if n in state and state[n].shape != parameters[n].shape
         ],
     }
     if any(faults.values()):

@@ -1,4 +1,4 @@
-"""What every decoder is: a map from a known subject's responses to image features.
+"""The interface of every decoder: a map from a known subject's responses to image features.
 
 A decoder has one file with its class and one line in `models.decoders`. BIT and the MLP of Table T5
 are networks that stage 1 trains by gradient steps; a decoder fitted in closed form reads
@@ -67,7 +67,7 @@ class TrainingData(Protocol):
 
 @dataclass(frozen=True)
 class DecoderSpec:
-    """What a new decoder is made for.
+    """Properties of a new decoder.
 
     `kind` is "lowlevel" or "semantic"; `subjects` gives the voxels of each subject in the order of
     `clusters`, the V2C map; `n_queries` and `out_width` are the shape of the features.
@@ -165,7 +165,7 @@ def voxels_of(
             "betas",
             f"a subject of {counts_of(subjects)}",
             f"{subject} with {betas.shape[1]} voxels",
-            "use the decoder that was trained on these betas",
+            f"pass betas of one of these subjects, or a decoder that was trained on {subject}",
             code="inconsistent-inputs",
         )
     return voxels
@@ -173,12 +173,12 @@ def voxels_of(
 
 def counts_of(subjects: Mapping[str, slice]) -> dict[str, int]:
     """Return the number of voxels of each subject."""
-    return {name: place.stop - place.start for name, place in subjects.items()}
+    return {name: voxels.stop - voxels.start for name, voxels in subjects.items()}
 
 
 def stored_tensors(
     network: nn.Module, calibration: TokenCalibration | None
 ) -> dict[str, NDArray[Any]]:
-    """Return what a network's file holds: its state, and its calibration where it has one."""
+    """Return the content of a network's file: its state, and its calibration if it has one."""
     state = {**network.state_dict(), **(calibration.tensors() if calibration else {})}
     return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}

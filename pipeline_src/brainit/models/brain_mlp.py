@@ -57,10 +57,12 @@ class BrainMlp(TokenNetwork):
         query_index: Int[Tensor, "batch queries"] | None = None,
     ) -> Float[Tensor, "batch queries out"]:
         """Return the features `query_index` of each example; None returns all in order."""
-        found: Tensor = self.head(brain_tokens[:, 0]).unflatten(1, (self.n_queries, self.out_width))
+        tokens: Tensor = self.head(brain_tokens[:, 0]).unflatten(
+            1, (self.n_queries, self.out_width)
+        )
         if query_index is None:
-            return found
-        return found.gather(1, query_index[..., None].expand(-1, -1, self.out_width))
+            return tokens
+        return tokens.gather(1, query_index[..., None].expand(-1, -1, self.out_width))
 
     def forward(
         self, betas: Float[Tensor, "batch subject_voxels"], voxels: slice
@@ -75,7 +77,7 @@ class BrainMlp(TokenNetwork):
                 f"betas for voxels {group.voxels.start}:{group.voxels.stop}",
                 f"{len(weight)} voxels",
                 f"{group.betas.shape[-1]}",
-                "use the MLP that was trained on these betas",
+                f"pass betas of {len(weight)} voxels, or the MLP that was trained on these betas",
                 code="inconsistent-inputs",
             )
         betas = group.betas if group.keep is None else group.betas * group.keep

@@ -48,8 +48,8 @@ def group_voxels(voxel_cluster: Int[Tensor, "voxels"], n_clusters: int) -> Voxel
     first_voxel = torch.cumsum(sizes, 0) - sizes
     order = torch.argsort(voxel_cluster, stable=True)
     cluster = voxel_cluster[order]
-    place = torch.arange(len(order), device=order.device) - first_voxel[cluster]
-    slot = first_row[cluster] * length + place
+    rank_in_cluster = torch.arange(len(order), device=order.device) - first_voxel[cluster]
+    slot = first_row[cluster] * length + rank_in_cluster
     shape = (int(n_rows.sum()), length)
     slot_voxel = torch.zeros(shape, dtype=torch.int64, device=order.device)
     slot_voxel.view(-1)[slot] = order

@@ -149,7 +149,7 @@ class BrainInteractionTransformer(TokenNetwork):
                 f"betas for voxels {voxels.start}:{voxels.stop}",
                 f"{len(embedding)} voxels",
                 f"{betas.shape[-1]}",
-                "use the V2C map and the BIT of these betas",
+                f"pass betas of {len(embedding)} voxels, or the BIT trained on these betas",
                 code="inconsistent-inputs",
             )
         return self.tokenizer(betas, embedding, self._grouping(voxels), keep)
@@ -264,7 +264,7 @@ class BitDecoder(NetworkDecoder):
                 path,
                 f"a BIT of kind {KINDS} with {n_voxels} voxels",
                 f"{self.kind}, {counts}",
-                "use the subjects of its V2C map",
+                f"save subjects whose voxels sum to {n_voxels}, those of its V2C map",
                 code="inconsistent-inputs",
             )
         attributes = {
@@ -306,13 +306,13 @@ def load_bit(path: Path) -> BitDecoder:
 
 def require_same_sizes(path: Path, bit: BitDecoder, settings: BitSettings, kind: str) -> None:
     """Raise `PipelineError` unless the BIT at `path` has this kind and the sizes in `settings`."""
-    found = _sizes_of(bit.model)
-    expected = {key: getattr(settings, key) for key in found}
-    if bit.kind != kind or found != expected:
+    sizes = _sizes_of(bit.model)
+    expected = {key: getattr(settings, key) for key in sizes}
+    if bit.kind != kind or sizes != expected:
         raise PipelineError(
             path,
             f"a {kind} BIT of {expected}",
-            f"a {bit.kind} BIT of {found}",
+            f"a {bit.kind} BIT of {sizes}",
             "delete it and rerun its training, or restore the settings of `bit`",
             code="wrong-settings",
         )

@@ -108,7 +108,7 @@ class CrossTransformer(nn.Module):
         queries: Float[Tensor, "batch queries width"],
         tokens: Float[Tensor, "batch tokens width"],
     ) -> Float[Tensor, "batch queries width"]:
-        """Return what the queries have read."""
+        """Return the queries after their cross-attention."""
         queries = self.cross_blocks[0](queries, tokens)
         for self_block, cross_block in zip(self.self_blocks, self.cross_blocks[1:], strict=True):
             tokens = self_block(tokens)

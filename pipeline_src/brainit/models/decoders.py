@@ -36,7 +36,7 @@ def load_decoder(path: Path) -> Decoder:
             path,
             f"a decoder: one of {sorted(DECODERS)}",
             f"'{kind}'",
-            "name the bit.safetensors of a run",
+            "pass the bit.safetensors that train_bit, train_joint or adapt_bit wrote",
             code="wrong-kind",
         )
     return DECODERS[kind].load(path)

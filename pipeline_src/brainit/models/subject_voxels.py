@@ -43,12 +43,12 @@ def require_same_subjects(
 
     `attributes` are those of the file at `path`. Raises `PipelineError` otherwise.
     """
-    found = voxel_counts(path, attributes)
-    if list(found.items()) != list(expected.items()):
+    n_voxels = voxel_counts(path, attributes)
+    if list(n_voxels.items()) != list(expected.items()):
         raise PipelineError(
             path,
             f"a file of the subjects and voxels {dict(expected)}",
-            f"subjects and voxels {found}",
+            f"subjects and voxels {n_voxels}",
             "rerun cluster_voxels (or assign_voxels) and the later steps with these betas",
             code="inconsistent-inputs",
         )

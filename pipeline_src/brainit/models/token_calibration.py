@@ -39,10 +39,12 @@ class TokenCalibration:
 
 def take_calibration(state: dict[str, Tensor]) -> TokenCalibration | None:
     """Remove the calibration from the tensors of a decoder's file and return it, or None."""
-    found = {name: state.pop(name) for name in list(state) if name.startswith(PREFIX)}
-    if not found:
+    calibration = {name: state.pop(name) for name in list(state) if name.startswith(PREFIX)}
+    if not calibration:
         return None
-    return TokenCalibration(**{name.removeprefix(PREFIX): value for name, value in found.items()})
+    return TokenCalibration(
+        **{name.removeprefix(PREFIX): value for name, value in calibration.items()}
+    )
 
 
 class CalibrationFit:
@@ -76,8 +78,8 @@ class CalibrationFit:
     ) -> None:
         """Add images."""
         tables = (torch.split(table, self._tokens, dim=1) for table in (predicted, true))
-        for k, (found, wanted) in enumerate(zip(*tables, strict=True)):
-            x, y = found.flatten(0, 1).double().cpu(), wanted.flatten(0, 1).double().cpu()
+        for k, (ours, theirs) in enumerate(zip(*tables, strict=True)):
+            x, y = ours.flatten(0, 1).double().cpu(), theirs.flatten(0, 1).double().cpu()
             self._count[k] += len(x)
             self._sums["x"][k] += x.sum(0)
             self._sums["y"][k] += y.sum(0)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class HoistedQuery:
-    """What one layer needs of its voxels, for whatever image: folded query and score bias."""
+    """Terms of one layer that depend on its voxels only: folded query and score bias."""
 
     query: Float[Tensor, "voxels feature"]
     bias: Float[Tensor, "voxels tokens"]
@@ -67,7 +67,7 @@ class VoxelAttention(nn.Module):
         vectors: Float[Tensor, "batch sampled voxel_width"],
         position: Float[Tensor, "tokens voxel_width"],
     ) -> Float[Tensor, "batch sampled feature"]:
-        """Return what each image's own voxels see; scores are not scaled by the width."""
+        """Return the features that each image's voxels read; scores are not scaled by the width."""
         keys = self.key(features) + position
         scores = self.query(vectors) @ keys.transpose(1, 2)  # (batch, sampled, tokens)
         return self._mix(self.dropout(self.norm(scores.softmax(dim=-1) @ features)))
@@ -77,14 +77,14 @@ class VoxelAttention(nn.Module):
         vectors: Float[Tensor, "voxels voxel_width"],
         position: Float[Tensor, "tokens voxel_width"],
     ) -> HoistedQuery:
-        """Return what does not depend on the image."""
+        """Return the terms that do not depend on the image."""
         query = self.query(vectors)
         return HoistedQuery(query @ self.key.weight, query @ (position + self.key.bias).T)
 
     def attend_hoisted(
         self, features: Float[Tensor, "batch tokens feature"], hoisted: HoistedQuery
     ) -> Float[Tensor, "batch voxels feature"]:
-        """Return what the hoisted voxels see in every image, without dropout."""
+        """Return the features that the hoisted voxels read in every image, without dropout."""
         query = hoisted.query.expand(len(features), 1, -1, -1)
         values = features.unsqueeze(1)
         attended = F.scaled_dot_product_attention(

@@ -82,8 +82,10 @@ def cluster_voxels(
         parcels, clusters = np.unique(labels, return_inverse=True)
         return ClusterResult(clusters.astype(np.int64), {}, len(parcels), 0, True)
     if settings.method == "coordinates":
-        found = _required(positions, "coordinates", "position_mm of each voxel", len(embedding))
-        points = _standardised(found)
+        coordinates = _required(
+            positions, "coordinates", "position_mm of each voxel", len(embedding)
+        )
+        points = _standardised(coordinates)
     else:
         points = unit_rows(embedding)
     if len(points) < settings.n_clusters or not np.isfinite(points).all():
@@ -91,7 +93,7 @@ def cluster_voxels(
             "cluster_voxels",
             f"at least {settings.n_clusters} voxels with finite values",
             f"{len(points)} voxels, {int((~np.isfinite(points)).any(axis=1).sum())} not finite",
-            "lower clusters.n_clusters, or rerun train_encoder",
+            f"set clusters.n_clusters to at most {len(points)}, or rerun train_encoder",
             code="bad-values",
         )
     import sklearn.mixture  # noqa: F401 - loads the libraries that are limited

@@ -95,7 +95,7 @@ class VoxelEncoder(nn.Module):
                 "voxel encoder",
                 f"one of {self.subjects}",
                 subject,
-                "use an encoder that was trained with this subject",
+                f"rerun train_encoder on a pool with {subject}, or pass one of these subjects",
                 code="unknown-name",
             )
         start = 0
@@ -123,7 +123,7 @@ class VoxelEncoder(nn.Module):
         tokens = self.backbone.embed(images)
         first_patch = 1 + int(self.backbone.n_registers)
         features = []
-        taps = {number: place for place, number in enumerate(self.backbone.layers)}
+        taps = {number: index for index, number in enumerate(self.backbone.layers)}
         for number, (block, adapter) in enumerate(
             zip(self.backbone.blocks, self.adapters, strict=True), start=1
         ):
@@ -287,9 +287,9 @@ def encoder_from_artifact(path: Path, artifact: Artifact, backbone: nn.Module) -
 def require_encoder_settings(path: Path, encoder: VoxelEncoder, settings: EncoderSettings) -> None:
     """Check that an encoder has the sizes of `settings`; raises `PipelineError` otherwise."""
     expected = {key: getattr(settings, key) for key in SIZE_SETTINGS}
-    found = {key: getattr(encoder.settings, key) for key in SIZE_SETTINGS}
-    if found != expected:
-        raise _other_settings(path, str(expected), str(found))
+    sizes = {key: getattr(encoder.settings, key) for key in SIZE_SETTINGS}
+    if sizes != expected:
+        raise _other_settings(path, str(expected), str(sizes))
 
 
 def _other_settings(path: Path, expected: str, found: str) -> PipelineError:

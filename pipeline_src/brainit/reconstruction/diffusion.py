@@ -36,7 +36,7 @@ from brainit.reconstruction.sampling import sample_images
 
 @dataclass(frozen=True)
 class SemanticInputs:
-    """What semantic images need besides the decoder."""
+    """Inputs of semantic images besides the decoder."""
 
     generator: Path
     """generator after stage 2"""
@@ -44,7 +44,7 @@ class SemanticInputs:
 
 @dataclass(frozen=True)
 class FusedInputs(SemanticInputs):
-    """What fused images need besides the decoder."""
+    """Inputs of fused images besides the decoder."""
 
     lowlevel: Path
     """low-level images of the same shard"""

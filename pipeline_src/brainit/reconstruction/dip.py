@@ -91,11 +91,11 @@ def invert_chunk(
     """Invert the features of one chunk of images at once; see `invert_features`."""
     _check_targets(targets, image_ids)
     targets = [target.to(device) for target in targets]
-    place = targets[0]
+    like = targets[0]
     nets = SkipNetStack(
         [torch_generator(seed, "dip_network", int(i)) for i in image_ids], settings
-    ).to(place)
-    noise = _Noise(image_ids, settings, seed, place)
+    ).to(like)
+    noise = _Noise(image_ids, settings, seed, like)
     optimizer = torch.optim.Adam(nets.parameters(), lr=settings.lr, fused=True)
     average: Tensor | None = None
     first_loss = torch.zeros(())
@@ -125,8 +125,8 @@ def feature_loss(
 ) -> Float[Tensor, "images"]:
     """Return each image's mean over layers of the mean squared error of its maps (D.2)."""
     errors = [
-        (found - wanted).square().mean((1, 2, 3))
-        for found, wanted in zip(maps, targets, strict=True)
+        (maps_of_layer - target).square().mean((1, 2, 3))
+        for maps_of_layer, target in zip(maps, targets, strict=True)
     ]
     return torch.stack(errors).mean(0)
 
@@ -135,14 +135,14 @@ class _Noise:
     """The fixed uniform input of each network, plus new Gaussian noise at each step."""
 
     def __init__(
-        self, image_ids: Sequence[int], settings: DipSettings, seed: int, place: Tensor
+        self, image_ids: Sequence[int], settings: DipSettings, seed: int, like: Tensor
     ) -> None:
-        device = place.device.type
+        device = like.device.type
         shape = (settings.input_depth, settings.size, settings.size)
         ids = [int(i) for i in image_ids]
         self._generators = [torch_generator(seed, "dip_noise", i, device=device) for i in ids]
         inputs = [torch.rand(shape, generator=torch_generator(seed, "dip_input", i)) for i in ids]
-        self._fixed = torch.stack(inputs).to(place) * settings.input_noise
+        self._fixed = torch.stack(inputs).to(like) * settings.input_noise
         self._fresh = torch.empty_like(self._fixed)
         self._std = settings.noise_std
 

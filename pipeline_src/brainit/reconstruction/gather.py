@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def gather_reconstructions(
                 f"{kind} shards of {subject}, run {run}",
                 f"the {len(last.nsd_id)} images and the settings of the {kinds[-1]} shards",
                 f"{len(part.nsd_id)} images, or other settings",
-                "rerun the reconstruction steps of this run",
+                _rerun(kinds),
                 code="inconsistent-inputs",
             )
     models = _models(joined, f"shards of {subject}, run {run}")
@@ -67,7 +67,7 @@ def gather_reconstructions(
 
 
 def _agree(part: Part, other: Part) -> bool:
-    """Return whether seed, threads and the settings that both kinds record are the same."""
+    """Return True if seed, threads and the settings that both kinds record are the same."""
     ours, theirs = part.attributes, other.attributes
     return all(ours[key] == theirs[key] for key in ("seed", "threads")) and all(
         value == theirs["settings"].get(section, {}).get(key, value)
@@ -76,20 +76,24 @@ def _agree(part: Part, other: Part) -> bool:
     )
 
 
+def _rerun(kinds: Iterable[str]) -> str:
+    return f"rerun {', '.join(f'reconstruct_{kind}' for kind in kinds)} for this run"
+
+
 def _models(parts: Mapping[str, Part], where: str) -> dict[str, dict[str, str]]:
     """Return file and SHA-256 of each model; raises `PipelineError` where kinds disagree."""
-    found: dict[str, dict[str, str]] = {}
+    models: dict[str, dict[str, str]] = {}
     for kind, part in parts.items():
         for role, model in part.attributes["models"].items():
-            if found.setdefault(role, model)["sha256"] != model["sha256"]:
+            if models.setdefault(role, model)["sha256"] != model["sha256"]:
                 raise PipelineError(
                     where,
                     f"one {role} for all kinds",
                     f"another {role} for the {kind} images",
-                    "rerun the reconstruction steps of this run",
+                    _rerun(parts),
                     code="inconsistent-inputs",
                 )
-    return found
+    return models
 
 
 def _provenance(subject: str, run: str, parts: Sequence[Part], simulated: bool) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def draw_montage(
 ) -> Image.Image:
     """Draw the first `n_rows` images of each column, one row per image, below `title`.
 
-    The rows stand in two halves side by side. `columns` has keys of `COLUMNS`, "seen" among them;
+    The rows fill two halves, side by side. `columns` has keys of `COLUMNS`, "seen" among them;
     images are uint8 (images, height, width, rgb) of any size.
     """
     n_images = min(n_rows, len(columns["seen"]))
@@ -128,8 +132,8 @@ def draw_montage(
     pen.text((GAP, 3), title, fill=INK, font=ImageFont.load_default(14))
     for side in range(2):
         for column, name in enumerate(names):
-            place = (side * half + GAP + column * (CELL + GAP), 22)
-            pen.text(place, name, fill=INK, font=ImageFont.load_default(12))
+            corner = (side * half + GAP + column * (CELL + GAP), 22)
+            pen.text(corner, name, fill=INK, font=ImageFont.load_default(12))
     for number in range(n_images):
         side, line = divmod(number, n_lines)
         for column, name in enumerate(names):

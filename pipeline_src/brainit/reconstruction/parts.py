@@ -83,7 +83,7 @@ def read_part(path: Path, kind: str, subject: str) -> Part:
             path,
             f"{kind} reconstructions of {subject}",
             f"{found[0]} reconstructions of {found[1]}",
-            "pass the step the shards of one subject and kind",
+            f"pass only shards of {kind} reconstructions of {subject}",
             code="wrong-kind",
         )
     unrefined = artifact.tensors.get("unrefined")
@@ -97,7 +97,7 @@ def join_parts(paths: Sequence[Path], kind: str, subject: str) -> Part:
     """
     parts = [read_part(path, kind, subject) for path in paths]
     nsd_id = np.concatenate([part.nsd_id for part in parts])
-    fix = f"delete the {kind} shards and rerun"
+    fix = f"delete the {kind} shards and rerun reconstruct_{kind}"
     if len(np.unique(nsd_id)) != len(nsd_id):
         found = "an image in two shards"
         raise PipelineError(paths[0], "each image once", found, fix, code="duplicate-data")
@@ -121,14 +121,14 @@ def part_attributes(
     one cannot be read.
     """
     sections = {"features": settings.features, "dip": settings.dip, "recon": settings.recon}
-    given = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
-    given["recon"].pop("n_shards", None)
+    values = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
+    values["recon"].pop("n_shards", None)
     return {
         "subject": subject,
         "kind": kind,
         "seed": settings.run.seed,
         "threads": settings.run.threads,
-        "settings": given,
+        "settings": values,
         "models": {role: _model(role, path) for role, path in models.items()},
     }
 
@@ -141,7 +141,7 @@ def _model(role: str, path: Path) -> dict[str, str]:
             path,
             f"the {role} of the run",
             str(error),
-            "run the step that trains it",
+            "run train_bit, or train_joint for a generator, or correct the path",
             code="missing-file",
         ) from error
 

@@ -56,7 +56,7 @@ def refine_images(
             "recon.refiner_start",
             f"below {n_steps}",
             f"{first}",
-            "lower recon.refiner_start or raise recon.refiner_steps",
+            f"set recon.refiner_start below {n_steps}, or recon.refiner_steps above {first}",
             code="invalid-setting",
         )
     schedule = noise_schedule(n_steps, refiner.alphas_cumprod)

@@ -147,7 +147,7 @@ def sample_images(
             "recon.start_step",
             f"below {settings.n_steps}",
             f"{settings.start_step}",
-            "lower recon.start_step or raise recon.n_steps",
+            f"set recon.start_step below {settings.n_steps}, or recon.n_steps above the start step",
             code="invalid-setting",
         )
     without = generator.unconditional_tokens().to(tokens)
@@ -195,16 +195,16 @@ def latent_noise(
     generator: HasLatents,
     image_ids: Sequence[int],
     seed: int,
-    place: Tensor,
+    like: Tensor,
     stream: str = "diffusion_noise",
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return standard normal latents, drawn for each image id alone, on the device of `place`."""
+    """Return standard normal latents, drawn for each image id alone, on the device of `like`."""
     shape = tuple(generator.latent_shape)
     draws = [
         torch.randn(shape, generator=torch_generator(seed, stream, int(image)))
         for image in image_ids
     ]
-    return torch.stack(draws).to(place)
+    return torch.stack(draws).to(like)
 
 
 def guided_pair(

@@ -23,26 +23,26 @@ from brainit.simulation.scenes import CONTENTS, Scene
 N_MAPS = 12
 
 
-def draw_attention(found: ClusterAttention, subject: str, path: Path, simulated: bool) -> None:
+def draw_attention(attention: ClusterAttention, subject: str, path: Path, simulated: bool) -> None:
     """Draw the maps of the most one-sided clusters, and side against hemisphere for all."""
-    known = np.flatnonzero(np.isfinite(found.right_share))
-    by_share = known[np.argsort(found.right_share[known], kind="stable")]
+    known = np.flatnonzero(np.isfinite(attention.right_share))
+    by_share = known[np.argsort(attention.right_share[known], kind="stable")]
     half = min(N_MAPS // 2, max(len(by_share) // 2, 1))
     shown = [*by_share[:half], *by_share[-half:]]
     figure, axes = new_figure(2, half + 2, 1.25 * half + 3.4, 3.2)
     grid = axes[0].get_gridspec()
     for ax in [*axes[half : half + 2], *axes[2 * half + 2 :]]:
         ax.remove()
-    places = [*axes[:half], *axes[half + 2 : 2 * half + 2]]
-    relative = found.maps / found.maps.mean(axis=0)
+    map_axes = [*axes[:half], *axes[half + 2 : 2 * half + 2]]
+    relative = attention.maps / attention.maps.mean(axis=0)
     low, high = (float(value) for value in np.percentile(relative, (1, 99)))
-    for ax, cluster in zip(places, shown, strict=True):
+    for ax, cluster in zip(map_axes, shown, strict=True):
         ax.imshow(relative[cluster], cmap="magma", vmin=low, vmax=high)
         ax.set(xticks=[], yticks=[])
-        ax.set_title(f"{cluster}: {100 * found.right_share[cluster]:.0f} % right", fontsize=7)
+        ax.set_title(f"{cluster}: {100 * attention.right_share[cluster]:.0f} % right", fontsize=7)
     if grid is not None:
         scatter = figure.add_subplot(grid[:, half:])
-        share, side = found.right_share[known], found.side[known]
+        share, side = attention.right_share[known], attention.side[known]
         scatter.plot(100 * share, side, "o", markersize=3, color=COLOURS[0])
         r = np.corrcoef(share, side)[0, 1] if share.std() > 0 and side.std() > 0 else float("nan")
         scatter.axhline(0, color="grey", linewidth=0.6)
@@ -88,7 +88,7 @@ def query_attention(bit: BitDecoder, fmri: SubjectFmri) -> QueryAttention:
 
 
 def draw_query_attention(
-    found: QueryAttention,
+    attention: QueryAttention,
     right_share: NDArray[np.float64],
     subject: str,
     path: Path,
@@ -96,7 +96,7 @@ def draw_query_attention(
 ) -> None:
     """Draw queries against clusters, sorted by `right_share` of their voxels."""
     order = np.argsort(np.nan_to_num(right_share, nan=0.5), kind="stable")
-    mean = 100 * found.weights.mean(axis=0)[:, order]
+    mean = 100 * attention.weights.mean(axis=0)[:, order]
     figure, (ax,) = new_figure(1, 1, 9.0, 4.2)
     picture = ax.imshow(mean, aspect="auto", cmap="magma", vmin=0, vmax=np.percentile(mean, 99.5))
     n_queries, n_clusters = mean.shape
@@ -147,11 +147,11 @@ def content_selectivity(
             is_inside = np.maximum(np.abs(x - item.x), np.abs(y - item.y)) < item.size / 2
             at_kind[CONTENTS.index(item.content), image] |= is_inside
     at_any = weights[at_kind.any(axis=0)].mean(axis=0)
-    found = np.full((len(CONTENTS), n_clusters), np.nan)
+    selectivity = np.full((len(CONTENTS), n_clusters), np.nan)
     for kind, inside in enumerate(at_kind):
         if inside.any():
-            found[kind] = weights[inside].mean(axis=0) / at_any - 1
-    return found
+            selectivity[kind] = weights[inside].mean(axis=0) / at_any - 1
+    return selectivity
 
 
 def draw_selectivity(

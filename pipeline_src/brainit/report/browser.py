@@ -79,11 +79,13 @@ def image_browser(
     by_subject: dict[str, list[str]] = {}
     for key in keys:
         by_subject.setdefault(run_key(key)[0], []).append(key)
-    n_pictures = sum(len(tables[found[0]]) * (len(found) + 1) for found in by_subject.values())
+    n_pictures = sum(
+        len(tables[run_keys[0]]) * (len(run_keys) + 1) for run_keys in by_subject.values()
+    )
     every = max(math.ceil(n_pictures / MOST_PICTURES), 1)
     cards: list[Card] = []
-    for subject, found in by_subject.items():
-        cards += _cards(subject, found, recons, PixelStore(stimuli), every)
+    for subject, run_keys in by_subject.items():
+        cards += _cards(subject, run_keys, recons, PixelStore(stimuli), every)
     n_bytes = sum(len(picture.url) for card in cards for picture in card.pictures)
     thinner = max(math.ceil(n_bytes / MOST_BYTES), 1)
     names = list(dict.fromkeys(str(name) for table in tables.values() for name in table))
@@ -148,14 +150,14 @@ def data_url(pixels: NDArray[np.uint8]) -> str:
 
 def _scores(tables: Mapping[str, pd.DataFrame]) -> str:
     """Return the scores as JSON, safe inside a script element."""
-    found = {
+    scores = {
         key: {
             "nsd_id": [int(value) for value in table["nsd_id"]],
             **{str(n): [_number(value) for value in table[n]] for n in table if n != "nsd_id"},
         }
         for key, table in tables.items()
     }
-    return json.dumps(found, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(scores, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _number(value: float) -> float | None:

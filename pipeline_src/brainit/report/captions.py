@@ -12,10 +12,10 @@ def run_label(name: str) -> str:
     run = Run.parse(name)
     if run.is_of_fewer_subjects or run.is_nsdsynthetic:
         return run.name
-    words = [run.duration.label]
-    words += ["from scratch"] if run.is_scratch else []
-    words += [] if run.variant.is_main else run.variant.name.split("_")
-    return " ".join(words)
+    parts = [run.duration.label]
+    parts += ["from scratch"] if run.is_scratch else []
+    parts += [] if run.variant.is_main else run.variant.name.split("_")
+    return " ".join(parts)
 
 
 _SURFACE = "voxels on fsaverage"
@@ -24,7 +24,7 @@ _TRUTH = "the truth of a simulation"
 
 @dataclass(frozen=True)
 class Caption:
-    """`see` says what to look for; `alt` describes the picture to those who cannot see it.
+    """`see` tells readers where to look; `alt` describes the picture to those who cannot see it.
 
     `needs` names an input that not every run has; without it the figure is not drawn.
     """

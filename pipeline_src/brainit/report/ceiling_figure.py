@@ -29,8 +29,8 @@ def draw_noise_ceiling(
         xlabel="ceiling from NSD's ncsnr, % of variance",
         ylabel="recomputed from the trials, %",
     )
-    found = sessions["median_recomputed_pct"]
-    by_session.plot(sessions["session"], found, "o-", color=COLOURS[0], label="one session")
+    medians = sessions["median_recomputed_pct"]
+    by_session.plot(sessions["session"], medians, "o-", color=COLOURS[0], label="one session")
     lines = [
         ("median_recomputed_pct", "all sessions, recomputed", COLOURS[0]),
         ("median_published_pct", "NSD's ncsnr", COLOURS[1]),

@@ -87,20 +87,20 @@ def draw_embedding_map(
     tsne = TSNE(
         perplexity=perplexity, max_iter=_ITERATIONS, init="pca", random_state=seed, n_jobs=1
     )
-    place = tsne.fit_transform(np.asarray(embedding[rows], dtype=np.float32))
+    points = tsne.fit_transform(np.asarray(embedding[rows], dtype=np.float32))
     figure, (left, right) = new_figure(1, 2, 10.4, 4.4)
     for ax, (group, names) in ((left, groups), (right, subjects)):
-        _scatter(ax, place, group[rows], names)
+        _scatter(ax, points, group[rows], names)
     title = f"Voxel embeddings, t-SNE of {n_dots:,} responsive voxels"
     save_figure(figure, path, title, simulated)
 
 
 def _scatter(
-    ax: Axes, place: NDArray[np.float32], group: NDArray[np.int64], names: Sequence[str]
+    ax: Axes, points: NDArray[np.float32], group: NDArray[np.int64], names: Sequence[str]
 ) -> None:
     colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
     for number, name in enumerate(names):
-        x, y = place[group == number].T
+        x, y = points[group == number].T
         ax.plot(x, y, ".", markersize=3, color=colours(number % colours.N), label=name)
     ax.set(xticks=[], yticks=[])
     ax.legend(markerscale=3, loc="center left", bbox_to_anchor=(1.0, 0.5))

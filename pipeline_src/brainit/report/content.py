@@ -108,8 +108,10 @@ def data_grid(trials: Mapping[str, Path], ceilings: Mapping[str, Path]) -> Grid:
 
 def ceiling_grid(ceilings: Mapping[str, Path]) -> Grid:
     """Return the noise ceiling summaries of all subjects."""
-    found = [read_table(path, ("subject",), "estimate_noise_ceiling") for path in ceilings.values()]
-    joined = pd.concat(found) if found else pd.DataFrame()
+    tables = [
+        read_table(path, ("subject",), "estimate_noise_ceiling") for path in ceilings.values()
+    ]
+    joined = pd.concat(tables) if tables else pd.DataFrame()
     rows = [
         tuple(
             "–" if value != value else f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -206,8 +208,8 @@ def read_text(path: Path, made_by: str) -> str:
 def citations() -> Sequence[Mapping[str, Any]]:
     """Return the works to cite, from `citations.yaml`."""
     text = resources.files("brainit.report").joinpath("citations.yaml").read_text(encoding="utf-8")
-    found: list[dict[str, Any]] = yaml.safe_load(text)
-    return found
+    entries: list[dict[str, Any]] = yaml.safe_load(text)
+    return entries
 
 
 def missing_entries(
@@ -220,17 +222,17 @@ def missing_entries(
     """
     there = {folder.name: folder for folder in folders}
     simulated = settings.run.simulation
-    found: list[NotRun] = []
+    entries: list[NotRun] = []
     for name in EVERY_TABLE:
         if name not in there:
-            found.append(NotRun(title_of(name), (), command_of(name, simulated)))
+            entries.append(NotRun(title_of(name), (), command_of(name, simulated)))
         elif rows_of(name).conditions:
             path = there[name] / f"{name}.csv"
             records = read_table(path, ("condition", "n_seeds"), "make_table")
-            found += missing_rows(name, title_of(name), records, settings)
+            entries += missing_rows(name, title_of(name), records, settings)
     command = "make demo" if simulated else "snakemake --profile slurm figures"
     for name, caption in CAPTIONS.items():
         if name not in figures:
             how = f"{command}; needs {caption.needs}" if caption.needs else command
-            found.append(NotRun(f"Figure: {caption.title}", (), how))
-    return tuple(found)
+            entries.append(NotRun(f"Figure: {caption.title}", (), how))
+    return tuple(entries)

@@ -57,20 +57,22 @@ def surface(side: int) -> Surface:
     name = ("left", "right")[side]
     files = fetch_surf_fsaverage("fsaverage5")
     mesh = load_surf_mesh(files[f"infl_{name}"])
-    place = np.asarray(mesh.coordinates, dtype=np.float64)
+    coordinates = np.asarray(mesh.coordinates, dtype=np.float64)
     faces = np.asarray(mesh.faces, dtype=np.int64)
-    place[:, 0] += _GAP_MM - place[:, 0].min() if side else -_GAP_MM - place[:, 0].max()
-    first, second, third = (place[faces[:, corner]] for corner in range(3))
+    coordinates[:, 0] += (
+        _GAP_MM - coordinates[:, 0].min() if side else -_GAP_MM - coordinates[:, 0].max()
+    )
+    first, second, third = (coordinates[faces[:, corner]] for corner in range(3))
     normal = np.cross(second - first, third - first)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     facing = normal @ _TOWARDS
-    nearness = (place @ _TOWARDS)[faces].mean(axis=1)
+    nearness = (coordinates @ _TOWARDS)[faces].mean(axis=1)
     order = np.argsort(nearness, kind="stable")
     order = order[facing[order] > 0]
-    page = np.stack([place[:, 0], place @ _UP], axis=1)
+    page = np.stack([coordinates[:, 0], coordinates @ _UP], axis=1)
     depth = np.asarray(load_surf_data(files[f"sulc_{name}"]))[faces[order]].mean(axis=1)
     grey = np.where(depth > 0, 0.62, 0.78) * (0.75 + 0.25 * facing[order])
-    return Surface(faces[order], page[faces[order]], grey, len(place))
+    return Surface(faces[order], page[faces[order]], grey, len(coordinates))
 
 
 def draw_cortex(
@@ -84,7 +86,7 @@ def draw_cortex(
     A face takes the colour of its first corner that is a voxel, else the grey of the cortex. The
     axes are cut to the voxels plus a margin.
     """
-    places = []
+    outlines = []
     for side in (0, 1):
         drawn = surface(side)
         here = (hemisphere == side) & (vertex < drawn.n_vertices)
@@ -92,10 +94,10 @@ def draw_cortex(
         of_vertex[vertex[here]] = colour[here]
         face_colour = np.repeat(drawn.grey[:, None], 3, axis=1)
         for corner in (2, 1, 0):
-            found = of_vertex[drawn.faces[:, corner]]
-            is_known = np.isfinite(found[:, 0])
-            face_colour[is_known] = found[is_known]
-            places.append(drawn.corners[is_known].reshape(-1, 2))
+            corner_colour = of_vertex[drawn.faces[:, corner]]
+            is_known = np.isfinite(corner_colour[:, 0])
+            face_colour[is_known] = corner_colour[is_known]
+            outlines.append(drawn.corners[is_known].reshape(-1, 2))
         faces = PolyCollection(
             drawn.corners,  # type: ignore[arg-type]  # one array: its stubs know lists alone
             facecolors=face_colour,
@@ -103,9 +105,9 @@ def draw_cortex(
             antialiaseds=False,
         )
         ax.add_collection(faces)
-    found_places = np.concatenate(places)
-    if len(found_places):
-        (left, low), (right, high) = found_places.min(axis=0), found_places.max(axis=0)
+    corners = np.concatenate(outlines)
+    if len(corners):
+        (left, low), (right, high) = corners.min(axis=0), corners.max(axis=0)
         ax.set_xlim(left - _MARGIN_MM, right + _MARGIN_MM)
         ax.set_ylim(low - _MARGIN_MM, high + _MARGIN_MM)
     else:
@@ -115,7 +117,7 @@ def draw_cortex(
 
 
 def is_on_surface(tables: Mapping[str, Artifact]) -> bool:
-    """Return whether the voxels of all tables are vertices of fsaverage or fsaverage5."""
+    """Return True if the voxels of all tables are vertices of fsaverage or fsaverage5."""
     return all(table.attributes["space"] in SPACES for table in tables.values())
 
 
@@ -130,9 +132,9 @@ def draw_scalar_maps(
     """Draw the values of voxels, a panel per subject; voxels with NaN stay grey."""
     norm, colour_map = Normalize(scale.low, scale.high), colormaps[scale.colours]
     figure, axes = new_figure(1, len(values), 3.6 * len(values) + 0.7, 2.8)
-    for ax, (subject, found) in zip(axes, values.items(), strict=True):
-        known = np.isfinite(found)
-        colour = colour_map(norm(found[known]))[:, :3]
+    for ax, (subject, scalars) in zip(axes, values.items(), strict=True):
+        known = np.isfinite(scalars)
+        colour = colour_map(norm(scalars[known]))[:, :3]
         table = tables[subject]
         draw_cortex(ax, table["hemisphere"][known], table["vertex"][known], colour)
         ax.set_title(subject)

@@ -23,18 +23,18 @@ def draw_data_scaling(
     subjects = _subjects_with_most_runs(images)
     figure, axes = new_figure(1, len(metrics), 2.7 * len(metrics), 3.0)
     for ax, metric in zip(axes, metrics, strict=True):
-        found = interval_by_run(images, subjects, metric, settings)
-        for place, (run, score) in enumerate(found.items()):
+        intervals = interval_by_run(images, subjects, metric, settings)
+        for position, (run, score) in enumerate(intervals.items()):
             colour = COLOURS[5] if Run.parse(run).is_scratch else COLOURS[0]
-            ax.bar(place, score.mean, color=colour, width=0.65)
+            ax.bar(position, score.mean, color=colour, width=0.65)
             error = [[score.mean - score.ci_low], [score.ci_high - score.mean]]
-            ax.errorbar(place, score.mean, yerr=error, color="black", capsize=3, linewidth=1)
-        chance = summaries.mean(next(iter(found), ""), "fused", metric, subjects)
+            ax.errorbar(position, score.mean, yerr=error, color="black", capsize=3, linewidth=1)
+        chance = summaries.mean(next(iter(intervals), ""), "fused", metric, subjects)
         if chance is not None and np.isfinite(chance.null_mean):
             ax.axhline(chance.null_mean, color="black", linestyle="--", linewidth=0.8)
         if is_two_way(metric):
             ax.set_ylim(40, 101)
-        ax.set_xticks(range(len(found)), [_label(Run.parse(run)) for run in found])
+        ax.set_xticks(range(len(intervals)), [_label(Run.parse(run)) for run in intervals])
         ax.set_title(metric)
     title = f"Amount of data, {', '.join(subjects)}; dashed: chance"
     save_figure(figure, path, title, settings.run.simulation)

@@ -117,15 +117,13 @@ def draw_model_figures(inputs: FigureInputs, folder: Path, settings: Settings) -
 
 
 def _of_subjects(inputs: FigureInputs, path: Path, kind: str) -> Artifact:
-    found = read_artifact(path, kind)
-    if list(found.attributes["subjects"]) != list(inputs.voxels):
+    artifact = read_artifact(path, kind)
+    if list(artifact.attributes["subjects"]) != list(inputs.voxels):
         expected = f"{kind} of the subjects {list(inputs.voxels)}, in this order"
-        names = f"{found.attributes['subjects']}"
-        fix = (
-            f"give --voxels the tables of {', '.join(found.attributes['subjects'])}, in this order"
-        )
-        raise PipelineError(path, expected, names, fix, code="inconsistent-inputs")
-    return found
+        subjects = artifact.attributes["subjects"]
+        fix = f"give --voxels the tables of {', '.join(subjects)}, in this order"
+        raise PipelineError(path, expected, f"{subjects}", fix, code="inconsistent-inputs")
+    return artifact
 
 
 def _evaluated(inputs: FigureInputs, settings: Settings) -> list[str]:
@@ -185,14 +183,14 @@ def _draw_attention(
     bit.model.eval()
     maps = cluster_attention(bit, fmri, tables[subject]["hemisphere"])
     draw_attention(maps, subject, folder / "attention_maps.png", simulated)
-    found = query_attention(bit, fmri)
+    attention = query_attention(bit, fmri)
     path = folder / "query_attention.png"
-    draw_query_attention(found, maps.right_share, subject, path, simulated)
+    draw_query_attention(attention, maps.right_share, subject, path, simulated)
     if is_on_surface(tables):
         path = folder / "attention_cortex.png"
-        draw_attention_cortex(maps, found.cluster, subject, tables[subject], path, simulated)
+        draw_attention_cortex(maps, attention.cluster, subject, tables[subject], path, simulated)
     if inputs.truth is not None and areas is not None:
-        chosen = content_selectivity(found.weights, found.nsd_id, read_scenes(inputs.truth))
+        chosen = content_selectivity(attention.weights, attention.nsd_id, read_scenes(inputs.truth))
         draw_selectivity(chosen, areas, subject, folder / "semantic_selectivity.png")
 
 
@@ -209,15 +207,15 @@ def draw_encoder_accuracy(
     """
     figure, axes = new_figure(1, len(predictions), max(3.2 * len(predictions), 4.5), 3.4)
     line = np.linspace(0, 100, 200)
-    for ax, found in zip(axes, predictions, strict=True):
-        correlation = found.correlation
-        ceiling = np.asarray(noise_ceiling[found.subject], dtype=np.float64)
+    for ax, prediction in zip(axes, predictions, strict=True):
+        correlation = prediction.correlation
+        ceiling = np.asarray(noise_ceiling[prediction.subject], dtype=np.float64)
         ax.plot(ceiling, correlation, ".", markersize=2, alpha=0.4, color=COLOURS[0])
         ax.plot(line, np.sqrt(line / 100), color="black", linewidth=1, label="sqrt(ceiling)")
         ax.axhline(0, color="grey", linewidth=0.6)
         median = float(np.median(correlation))
         ax.set(
-            title=f"{found.subject}: median {median:.3f}, {len(correlation):,} voxels",
+            title=f"{prediction.subject}: median {median:.3f}, {len(correlation):,} voxels",
             xlabel="noise ceiling, % of variance",
             ylim=(-0.5, 1.02),
         )

@@ -89,8 +89,8 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
 
 def _settings_text(settings: Settings) -> str:
     """Return as JSON the settings that the step was given; others may have had any value."""
-    given = settings.model_dump(mode="json", exclude={"paths", "lab"}, exclude_unset=True)
-    return json.dumps(given, indent=1)
+    values = settings.model_dump(mode="json", exclude={"paths", "lab"}, exclude_unset=True)
+    return json.dumps(values, indent=1)
 
 
 def _cost_grid(folder: Path | None) -> Grid:

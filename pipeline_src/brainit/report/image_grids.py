@@ -22,25 +22,25 @@ def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
 
     Without a refiner there are no refined images: the fused images are final.
     """
-    found = {KIND_LABELS[kind]: images for kind, images in recons.images.items()}
+    labelled = {KIND_LABELS[kind]: images for kind, images in recons.images.items()}
     if recons.unrefined is not None:
-        found |= {KIND_LABELS["fused"]: recons.unrefined, "refined": recons.images["fused"]}
-    return found
+        labelled |= {KIND_LABELS["fused"]: recons.unrefined, "refined": recons.images["fused"]}
+    return labelled
 
 
 def draw_first_images(
     recons: Mapping[str, Recons], stimuli: Path, path: Path, simulated: bool
 ) -> None:
     """Draw the first test images that all runs share; `recons` are by "subject/run"."""
-    shared = sorted(set.intersection(*(set(found.nsd_id.tolist()) for found in recons.values())))
+    shared = sorted(set.intersection(*(set(recon.nsd_id.tolist()) for recon in recons.values())))
     shown = np.array(shared[:N_SHOWN], dtype=np.int64)
     seen = PixelStore(stimuli).pixels(shown)
     lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
-    for name, found in recons.items():
-        row = {int(nsd_id): number for number, nsd_id in enumerate(found.nsd_id)}
+    for name, recon in recons.items():
+        row = {int(nsd_id): number for number, nsd_id in enumerate(recon.nsd_id)}
         rows = [row[int(nsd_id)] for nsd_id in shown]
         subject = name.split("/")[0]
-        named = labelled_images(found)
+        named = labelled_images(recon)
         lines += [(f"{subject}\n{label}", images[rows]) for label, images in named.items()]
     n_columns = max(len(shown), 1)
     figure, axes = new_figure(len(lines), n_columns, 1.0 * n_columns + 0.9, 1.02 * len(lines) + 0.5)

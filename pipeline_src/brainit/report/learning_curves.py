@@ -31,8 +31,8 @@ def draw_learning_curves(histories: Mapping[str, Path], path: Path, simulated: b
     for ax in axes[len(panels) :]:
         ax.remove()
     models = list(dict.fromkeys(name.rpartition("/")[0] for name in histories))
-    for ax, ((stage, column), found) in zip(axes, panels.items(), strict=False):
-        for model, table in found:
+    for ax, ((stage, column), histories_of_panel) in zip(axes, panels.items(), strict=False):
+        for model, table in histories_of_panel:
             colour = COLOURS[models.index(model) % len(COLOURS)]
             if column == "val_loss":
                 ax.plot(table["epoch"], table["train_loss"], ":", color=colour, linewidth=1)
@@ -41,7 +41,7 @@ def draw_learning_curves(histories: Mapping[str, Path], path: Path, simulated: b
         dotted = " (dotted: train)" if column == "val_loss" else ""
         ax.set(title=stage, xlabel="epoch", ylabel=column + dotted)
         ax.locator_params(axis="x", integer=True)
-        if all(len(table) == 1 for _, table in found):
+        if all(len(table) == 1 for _, table in histories_of_panel):
             ax.set_xlim(0, 2)
         ax.legend()
     save_figure(figure, path, "Learning curves", simulated)

@@ -37,8 +37,8 @@ def read_costs(folder: Path | None) -> list[StepCost]:
     for path in sorted(folder.rglob("*.tsv")):
         step = path.relative_to(folder).parts[0].removesuffix(".tsv")
         jobs.setdefault(step, []).append(_read(path))
-    found = [_cost(step, pd.concat(tables)) for step, tables in jobs.items()]
-    return sorted(found, key=lambda cost: (-cost.total_s, cost.step))
+    costs = [_cost(step, pd.concat(tables)) for step, tables in jobs.items()]
+    return sorted(costs, key=lambda cost: (-cost.total_s, cost.step))
 
 
 def _read(path: Path) -> pd.DataFrame:

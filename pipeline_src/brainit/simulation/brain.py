@@ -130,13 +130,13 @@ def _tuning(
         content[area == AREAS.index(name), preferred] = generator.uniform(
             0.8, 1.2, (area == AREAS.index(name)).sum()
         )
-    place = generator.normal(0, 1, (n_voxels, len(PLACES)))
-    place = place * np.where(area == AREAS.index("place"), 0.22, 0.04)[:, None]
+    scene = generator.normal(0, 1, (n_voxels, len(PLACES)))
+    scene = scene * np.where(area == AREAS.index("place"), 0.22, 0.04)[:, None]
     late = np.where(is_early, 0.0, 1.0)
     return (
         channel.astype(np.float32),
         (content * late).astype(np.float32),
-        (place * late).astype(np.float32),
+        (scene * late).astype(np.float32),
     )
 
 

@@ -25,10 +25,10 @@ def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 def difficulty(design: Design, scenes: list[Scene], pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Return statistics of each test scene's most similar training scene of any subject."""
     small = thumbnails(pixels)
-    own = design.own.ravel()
-    nearest = (small[design.shared] @ small[own].T).max(axis=1)
+    unshared = design.own.ravel()
+    nearest = (small[design.shared] @ small[unshared].T).max(axis=1)
     contents = [tuple(sorted(item.content for item in scene.objects)) for scene in scenes]
-    training = {(contents[i], scenes[i].place) for i in own}
+    training = {(contents[i], scenes[i].place) for i in unshared}
     known = [(contents[i], scenes[i].place) in training for i in design.shared]
     return {
         "n_images": design.n_images,

@@ -82,9 +82,9 @@ def draw_design(
     n_images = sizes.n_shared_images + n_subjects * sizes.n_own_images
     ids = generator.permutation(n_images)
     shared = np.sort(ids[: sizes.n_shared_images])
-    own = np.sort(ids[sizes.n_shared_images :].reshape(n_subjects, sizes.n_own_images), axis=1)
+    unshared = np.sort(ids[sizes.n_shared_images :].reshape(n_subjects, sizes.n_own_images), axis=1)
     order = generator.permutation(np.repeat(np.arange(n_list), sizes.n_repeats))
-    return Design(shared, own, order, trials_of_run, n_images)
+    return Design(shared, unshared, order, trials_of_run, n_images)
 
 
 def stimulus_pattern(design: Design) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Fetch and verify what is needed of NSD but betas and stimuli (paper 5.1)."""
+"""Fetch and verify NSD's files except betas and stimuli (paper 5.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -38,13 +38,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     job, settings = from_args(Job, args), read_settings(args)
     files = from_args(PreparedFiles, args)
-    found = estimate_noise_ceiling(job.subject, files, settings.nsd, job.nsd, job.source)
+    ceiling = estimate_noise_ceiling(job.subject, files, settings.nsd, job.nsd, job.source)
     simulated = settings.run.simulation
-    draw_noise_ceiling(found.tensors, found.summary, found.sessions, job.figure, simulated)
-    write_table(job.sessions, found.sessions)
-    write_table(job.comparison, found.summary)
+    draw_noise_ceiling(ceiling.tensors, ceiling.summary, ceiling.sessions, job.figure, simulated)
+    write_table(job.sessions, ceiling.sessions)
+    write_table(job.comparison, ceiling.summary)
     attributes = {"subject": job.subject, "n_repeats": N_REPEATS}
-    write_artifact(job.out, "noise_ceiling", found.tensors, attributes)
+    write_artifact(job.out, "noise_ceiling", ceiling.tensors, attributes)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from brainit.evaluation.score import evaluate_run
 
 @dataclass(frozen=True)
 class Files:
-    """A run's folder, what it is scored with, and the tables to write."""
+    """A run's folder, the inputs of its scores, and the tables to write."""
 
     recon: Path
     """Folder of the run."""

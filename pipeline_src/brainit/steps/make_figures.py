@@ -11,7 +11,7 @@ from brainit.report.figures import FigureInputs, make_figures
 
 @dataclass(frozen=True)
 class Job:
-    """The folder to write, and what is not drawn."""
+    """The folder to write, and the figures to leave out."""
 
     out: Path
     """Folder of the figures."""

@@ -1,4 +1,4 @@
-"""Check a lab's own subject and make of it what the NSD steps make of theirs (array contract)."""
+"""Check a lab's own subject and write the files that the NSD steps write for theirs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

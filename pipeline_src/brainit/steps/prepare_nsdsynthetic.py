@@ -1,4 +1,4 @@
-"""Bring the NSD-synthetic session of a subject into the form of other trials (NSD-synthetic)."""
+"""Prepare the NSD-synthetic session of a subject in the form of its other trials."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

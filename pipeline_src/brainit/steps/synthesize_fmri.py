@@ -1,4 +1,4 @@
-"""Predict what the encoder's subjects would have answered to external images (paper 4, D.1)."""
+"""Predict the fMRI responses of the encoder's subjects to external images (paper 4, D.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Train the tiny networks that the demo ships with, on simulated scenes of their own."""
+"""Train the tiny networks that the demo ships with, on separate simulated scenes."""
 
 import argparse
 from collections.abc import Sequence

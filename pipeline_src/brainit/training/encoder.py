@@ -133,9 +133,9 @@ def shift_images(
         return images
     side = images.shape[-1]
     shifts = torch.randint(-largest, largest + 1, (len(images), 2), generator=generator)
-    places = (torch.arange(side) - shifts[:, :, None]).clamp(0, side - 1)  # (batch, axis, side)
+    sources = (torch.arange(side) - shifts[:, :, None]).clamp(0, side - 1)  # (batch, axis, side)
     batch = torch.arange(len(images))[:, None, None]
-    rows, columns = places[:, 0, :, None], places[:, 1, None, :]
+    rows, columns = sources[:, 0, :, None], sources[:, 1, None, :]
     return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2).contiguous()
 
 
@@ -328,7 +328,7 @@ def _trained(encoder: VoxelEncoder) -> list[nn.Parameter]:
 
 @dataclass(frozen=True)
 class EncoderInputs:
-    """What the encoder of a pool is trained on."""
+    """Training data of a pool's encoder."""
 
     betas: Mapping[str, Path]
     """betas of each subject"""

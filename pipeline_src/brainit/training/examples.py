@@ -63,7 +63,10 @@ class ExampleBatch:
         """
         kinds = [kind for kind in (False, True) if (self.is_external == kind).any()]
         rows = [np.flatnonzero(self.is_external == kind) for kind in kinds]
-        values = [read(kind, self.image[own]) for kind, own in zip(kinds, rows, strict=True)]
+        values = [
+            read(kind, self.image[rows_of_kind])
+            for kind, rows_of_kind in zip(kinds, rows, strict=True)
+        ]
         order = np.argsort(np.concatenate(rows), kind="stable")
         return torch.cat(values)[torch.from_numpy(order)]
 
@@ -203,7 +206,7 @@ def draw_voxels(
             "settings voxel_sampling",
             f"with_replacement, or without_replacement of at most {n_voxels} voxels",
             f"{sampling} of {n_draws}",
-            "correct voxel_sampling or voxels_per_example in the config file",
+            f"set voxels_per_example to at most {n_voxels}, or voxel_sampling to with_replacement",
             code="invalid-setting",
         )
     keep = torch.zeros(n_trials, n_voxels, dtype=torch.bool, device=device)

@@ -1,4 +1,4 @@
-"""What the trainings of stages 1 and 2 read and write; each class gives its step's flags."""
+"""Input and output files of the trainings of stages 1 and 2; each class gives its step's flags."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,7 +80,7 @@ class ImageFiles:
         return BatchImages(ImageStore(self.stimuli), external)
 
     def inputs(self, role: str, settings: Settings) -> dict[str, Any]:
-        """Return what these files add to a training's digest, with the network of `role`."""
+        """Return the entries of these files in a training's digest, with the network of `role`."""
         network = weights_path(role, getattr(settings.features, role), self.weights)
         return {**vars(self), "weights": network}
 

@@ -44,7 +44,7 @@ from brainit.training.transfer import copy_shared, fit_voxel_embeddings
 
 @dataclass(frozen=True)
 class Noise:
-    """What is drawn for a batch: noise, time steps, and which examples get no condition."""
+    """Random draws of a batch: noise, time steps, and the examples without condition."""
 
     noise: Float[Tensor, "batch c h w"]
     timesteps: Int[Tensor, "batch"]
@@ -274,8 +274,8 @@ def run_joint(
     train, validation = pool_source(pool, data.synthetic, stage1)
     model, images = bit.model.to(device), files.open(data)
     task = JointTask(model, generator, train, validation, images, stage1, joint, seed, device)
-    told = {**vars(data), **files.inputs("generator", settings), **vars(inputs)}
-    with resumable(work, settings, told) as checkpoints:
+    sources = {**vars(data), **files.inputs("generator", settings), **vars(inputs)}
+    with resumable(work, settings, sources) as checkpoints:
         history = train_joint(task, checkpoints)
         if not is_first():
             return
@@ -318,8 +318,8 @@ def run_adapt_joint(
     model, images = adapted.model.to(device), files.open(new)
     stage1, joint = settings.bit_semantic, settings.joint
     task = JointTask(model, generator, source, None, images, stage1, joint, seed, device)
-    told = {**vars(new), **files.inputs("generator", settings), **vars(inputs)}
-    with resumable(work, settings, told) as checkpoints:
+    sources = {**vars(new), **files.inputs("generator", settings), **vars(inputs)}
+    with resumable(work, settings, sources) as checkpoints:
         history = adapt_joint(task, settings.transfer, checkpoints)
         slices = subject_slices({new.subject: fmri.n_voxels})
         BitDecoder(model, slices, "semantic").save(out.bit, seed)

@@ -36,7 +36,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained: an epoch's batches, the loss of a batch, and the validation scores."""
+    """A training task: an epoch's batches, the loss of a batch, and the validation scores."""
 
     score_columns: tuple[str, ...]
     """Columns of the validation scores in the history; the last score chooses the best epoch."""

@@ -74,7 +74,7 @@ def training_bytes(
     trained: Sequence[nn.Parameter],
     optimizer: Literal["adamw", "adafactor"],
 ) -> int:
-    """Return the bytes of all `kept` weights and of what training adds to the `trained` ones.
+    """Return the bytes of all `kept` weights, and those that training adds for the `trained` ones.
 
     That is gradients, bfloat16 copies and the optimiser's state; activations come on top. AdamW
     keeps two numbers per weight. Adafactor keeps a row and a column per matrix (of a kernel, in its

@@ -43,16 +43,16 @@ def joined_processes(expected: int, device: torch.device) -> Iterator[None]:
         yield
         return
     if device.type == "cuda":
-        own, n_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if own >= n_gpus:
+        local_rank, n_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= n_gpus:
             raise PipelineError(
                 "joint.processes",
-                f"GPU {own}",
+                f"GPU {local_rank}",
                 f"{n_gpus} GPUs",
-                f"request {own + 1} GPUs per machine, or set joint.processes to {n_gpus}",
+                f"request {local_rank + 1} GPUs per machine, or set joint.processes to {n_gpus}",
                 code="no-device",
             )
-        torch.cuda.set_device(own)
+        torch.cuda.set_device(local_rank)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=_TIMEOUT)
     yield
@@ -65,7 +65,7 @@ def n_processes() -> int:
 
 
 def is_first() -> bool:
-    """Return whether this process is the one that writes."""
+    """Return True if this process writes the files (rank 0)."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
@@ -121,11 +121,11 @@ def mean_losses(losses: Sequence[Tensor]) -> list[Tensor]:
     return list((shared / n_processes()).to(losses[0].device).unbind())
 
 
-def any_rank_stop_reason(own: str | None, reasons: Sequence[str]) -> str | None:
+def any_rank_stop_reason(reason: str | None, reasons: Sequence[str]) -> str | None:
     """Return one of `reasons` for which any process must stop, the same for all, or None."""
     if n_processes() == 1:
-        return own
-    number = torch.tensor(reasons.index(own) + 1 if own else 0)
+        return reason
+    number = torch.tensor(reasons.index(reason) + 1 if reason else 0)
     distributed.all_reduce(number, distributed.ReduceOp.MAX)
     return reasons[int(number) - 1] if number else None
 

@@ -1,4 +1,4 @@
-"""Interrupted trainings: what a checkpoint holds, when it is written, what makes it valid.
+"""Interrupted trainings: content, times and validity of checkpoints.
 
 A training that continues from a checkpoint ends with the bytes of one that never stopped.
 """
@@ -211,7 +211,7 @@ class Checkpointer:
             yield newest
 
     def is_due(self, *, after_step: bool = False) -> bool:
-        """Return whether to call `save` now; all processes of a training ask at the same points.
+        """Return True if to call `save` now; all processes of a training ask at the same points.
 
         True after a signal or `max_hours`, and on the process that writes where it is time.
         """
@@ -275,7 +275,7 @@ def digest_of(settings: Settings, code: str, inputs: Mapping[str, Any]) -> str:
 
 
 def identity(value: Any) -> Any:
-    """Return what distinguishes two versions of an input, for JSON.
+    """Return the facts that distinguish two versions of an input, for JSON.
 
     Files: size and time of change; folders: those of each file in them, hidden ones excepted;
     mappings: of each entry; words and numbers: themselves.

@@ -283,7 +283,7 @@ class Stage1Data:
     @torch.no_grad()
     def examples(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Yield subject, betas and all true tokens of every training example once."""
-        subjects = {place.start: name for name, place in self.source.voxels.items()}
+        subjects = {voxels.start: name for name, voxels in self.source.voxels.items()}
         draws = torch_generator(self.settings.run.seed, "stage1", "examples")
         batch = stage1_settings(self.settings, self.kind).batch
         for examples in self.source.epoch(batch, draws, None):
@@ -312,7 +312,7 @@ def targets_of(
     settings: Settings,
     device: torch.device,
 ) -> SemanticTargets | LowlevelTargets:
-    """Return what a BIT of this kind predicts."""
+    """Return the features that a BIT of this kind predicts."""
     if kind == "lowlevel":
         network = load_backbone("vgg", settings.features.vgg, weights)
         return LowlevelTargets(images, network.to(device))

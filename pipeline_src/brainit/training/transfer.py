@@ -67,13 +67,15 @@ def copy_shared(source: nn.Module, target: nn.Module, path: Path) -> None:
     Raises `PipelineError` where the two differ in any other name or shape.
     """
     shared = {k: v for k, v in source.state_dict().items() if k not in VOXEL_STATE}
-    own = {k: v.shape for k, v in target.state_dict().items() if k not in VOXEL_STATE}
-    differing = {name for name in shared.keys() & own.keys() if shared[name].shape != own[name]}
-    faults = sorted((shared.keys() ^ own.keys()) | differing)
+    shapes = {k: v.shape for k, v in target.state_dict().items() if k not in VOXEL_STATE}
+    differing = {
+        name for name in shared.keys() & shapes.keys() if shared[name].shape != shapes[name]
+    }
+    faults = sorted((shared.keys() ^ shapes.keys()) | differing)
     if faults:
         raise PipelineError(
             path,
-            f"the {len(own)} shared weights of the new subject's BIT",
+            f"the {len(shapes)} shared weights of the new subject's BIT",
             f"other names or shapes: {', '.join(faults)}",
             "adapt a BIT of the same settings `bit` and the same networks in `features`",
             code="inconsistent-inputs",

@@ -1,1 +1,1 @@
-"""What the Snakefile and the steps know of the workflow; needs the standard library only."""
+"""The workflow's knowledge for Snakefile and steps; needs the standard library only."""

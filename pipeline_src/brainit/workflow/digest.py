@@ -2,10 +2,10 @@
 
 From the step's module on, the digest follows names to the functions, classes and constants that
 they mean, within the package and without importing it. Each counts by its syntax tree less words
-and annotations (`normal_form`). What runs when a module is imported counts for all that import it.
+and annotations (`normal_form`). Code that runs when a module is imported counts for all importers.
 Networks count by role: `load_backbone("vgg", ...)` adds the loaders of that role.
 
-`python -m brainit.workflow.digest STEP` lists what the digest of a step covers.
+`python -m brainit.workflow.digest STEP` lists the code that the digest of a step covers.
 """
 
 import ast
@@ -26,12 +26,12 @@ LOADERS = "brainit.features.loaders"
 _ROLE = "role:"
 LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
-    "brainit.core.cli": "parses flags: their values are told, their types stand in dataclasses",
+    "brainit.core.cli": "parses flags: their values are arguments, their types are in dataclasses",
     "brainit.core.errors": "words and codes of errors",
     "brainit.core.interruption": "ends a step early, on a whole checkpoint; its rerun continues",
     "brainit.core.locks": "lets one job write an output at a time",
     "brainit.core.progress": "reports progress",
-    "brainit.core.settings": "each step is told the values that it reads, and may read no others",
+    "brainit.core.settings": "each step gets the values that it reads, and may read no others",
     "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
     "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
     LOADERS: "followed role by role",
@@ -58,7 +58,7 @@ class Part:
 class Module:
     """A module's definitions, its imports by local name, and all modules that it imports.
 
-    The part "" is what runs at import: statements that define nothing.
+    The part "" runs at import: statements that define nothing.
     """
 
     parts: dict[str, Part] = field(default_factory=dict)
@@ -105,70 +105,70 @@ class Code:
             waiting.append((module, part or None))
         lines, seen = set[str](), set[Name]()
         while waiting:
-            one = waiting.pop()
-            if one not in seen:
-                seen.add(one)
-                if one not in self._steps:
-                    self._steps[one] = self._step(*one)
-                line, reached = self._steps[one]
+            definition = waiting.pop()
+            if definition not in seen:
+                seen.add(definition)
+                if definition not in self._steps:
+                    self._steps[definition] = self._step(*definition)
+                line, reached = self._steps[definition]
                 lines.add(line)
                 waiting += reached
         return sorted(lines - {""})
 
     def _step(self, module: str, name: str | None) -> tuple[str, list[Name]]:
-        """Return the line of a definition ("" for none), and what it uses.
+        """Return the line of a definition ("" for none), and the names it uses.
 
-        A name None stands for all of the module, "" for what runs when it is imported.
+        Name None means all of the module, "" the code that runs when it is imported.
         """
-        found = self._module(module)
+        source = self._module(module)
         if name and name.startswith(_ROLE):
             return self._loaders(name.removeprefix(_ROLE))
-        if found is None or _is_left_out(module) or _is_left_out(f"{module}:{name}"):
+        if source is None or _is_left_out(module) or _is_left_out(f"{module}:{name}"):
             return "", []
         if name is None:
-            return "", [(module, part) for part in ("", *found.parts)]
-        part = found.parts.get(name, Part("", frozenset()))
+            return "", [(module, part) for part in ("", *source.parts)]
+        part = source.parts.get(name, Part("", frozenset()))
         reached: list[Name] = [] if name == "" else [(module, "")]
         outside = set()
         for use in part.uses:
-            for to_module, to_name in self._resolved(module, found, use):
+            for to_module, to_name in self._resolved(module, source, use):
                 if to_module.split(".")[0] == "brainit":
                     reached.append((to_module, to_name))
                 else:
                     outside.add(f"{use.partition('.')[0]}={to_module}")
         if name == "":
-            words = module.split(".")
-            parents = [".".join(words[:n]) for n in range(1, len(words))]
-            reached += [(other, "") for other in (*parents, *found.imported)]
+            parts = module.split(".")
+            parents = [".".join(parts[:n]) for n in range(1, len(parts))]
+            reached += [(other, "") for other in (*parents, *source.imported)]
         line = " ".join([f"{module}:{name}", part.digest, *sorted(outside)])
         return (line if part.digest else ""), reached
 
-    def _resolved(self, module: str, found: Module, use: str) -> Iterator[Name]:
+    def _resolved(self, module: str, source: Module, use: str) -> Iterator[Name]:
         """Yield (module, definition or None for all) of a dotted name used in a module."""
         if use.startswith(_ROLE):
             yield LOADERS, use
             return
         first, *rest = use.split(".")
-        if first in found.parts:
+        if first in source.parts:
             yield module, first
-        for target in found.imports.get(first, ()):
+        for target in source.imports.get(first, ()):
             if target.split(".")[0] == "brainit":
                 yield from self._in_package([*target.split("."), *rest])
             else:
                 yield target, None
 
-    def _in_package(self, words: list[str]) -> Iterator[Name]:
-        for n in range(len(words), 0, -1):
-            module = ".".join(words[:n])
-            found = self._module(module)
-            if found is None:
+    def _in_package(self, parts: list[str]) -> Iterator[Name]:
+        for n in range(len(parts), 0, -1):
+            module = ".".join(parts[:n])
+            source = self._module(module)
+            if source is None:
                 continue
-            if n == len(words):
+            if n == len(parts):
                 yield module, None
-            elif words[n] in found.parts:
-                yield module, words[n]
-            elif words[n] in found.imports and not _is_left_out(module):
-                yield from self._resolved(module, found, ".".join(words[n:]))
+            elif parts[n] in source.parts:
+                yield module, parts[n]
+            elif parts[n] in source.imports and not _is_left_out(module):
+                yield from self._resolved(module, source, ".".join(parts[n:]))
             else:
                 yield module, None
             return
@@ -181,8 +181,8 @@ class Code:
         loaders = ast.literal_eval(table)
         chosen = {name: loaders[name] for name in (loaders if role == "*" else [role])}
         line = f"{LOADERS}:{role} {json.dumps(chosen, sort_keys=True)}"
-        found = [word.split(":") for networks in chosen.values() for word in networks.values()]
-        return line, [(module, function) for module, function in found]
+        paths = [word.split(":") for networks in chosen.values() for word in networks.values()]
+        return line, [(module, function) for module, function in paths]
 
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:
@@ -268,34 +268,34 @@ class _Uses(ast.NodeVisitor):
         self.found.add(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        words, value = [node.attr], node.value
+        parts, value = [node.attr], node.value
         while isinstance(value, ast.Attribute):
-            words.append(value.attr)
+            parts.append(value.attr)
             value = value.value
         if isinstance(value, ast.Name):
-            self.found.add(".".join([value.id, *reversed(words)]))
+            self.found.add(".".join([value.id, *reversed(parts)]))
         else:
             self.visit(value)
 
     def visit_Call(self, node: ast.Call) -> None:
         if called(node) == "load_backbone":
-            given = node.args[0] if node.args else None
-            is_literal = isinstance(given, ast.Constant)
-            self.found.add(f"{_ROLE}{given.value if is_literal else '*'}")  # type: ignore[union-attr]
+            argument = node.args[0] if node.args else None
+            is_literal = isinstance(argument, ast.Constant)
+            self.found.add(f"{_ROLE}{argument.value if is_literal else '*'}")  # type: ignore[union-attr]
         self.generic_visit(node)
 
 
-def main(words: list[str]) -> None:
-    """Print what the digest of a step covers; without a step, the digest of each."""
+def main(arguments: list[str]) -> None:
+    """Print the code that the digest of a step covers; without a step, the digest of each."""
     steps = sorted(path.stem for path in (PACKAGE / "steps").glob("[!_]*.py"))
-    for step in [] if words else steps:
+    for step in [] if arguments else steps:
         sys.stdout.write(f"{code_digest(f'brainit.steps.{step}')} {step}\n")
     names: dict[str, list[str]] = {}
-    for line in _own().covered(*(f"brainit.steps.{step}" for step in words)):
+    for line in _own().covered(*(f"brainit.steps.{step}" for step in arguments)):
         module, _, name = line.split()[0].partition(":")
         names.setdefault(module, []).append(name or "(runs at import)")
-    for module, found in names.items():
-        sys.stdout.write(f"{module}: {', '.join(found)}\n")
+    for module, lines in names.items():
+        sys.stdout.write(f"{module}: {', '.join(lines)}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the workflow's files are: models, reconstructions, scores, images, networks.
+"""Paths of the workflow's files: models, reconstructions, scores, images, networks.
 
 Paths start with `<results>` or `<store>`, which Snakemake replaces by `paths.results` and
 `paths.store`.
@@ -13,7 +13,7 @@ from brainit.workflow.study import Score, Study
 
 DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
 LAB_FILES = ("betas.npy", "trials.csv", "voxels.csv", "images", "images.npy")
-"""What a lab subject's folder may hold (config/lab_subject.md)."""
+"""Files that a lab subject's folder may hold (config/lab_subject.md)."""
 STAGES = ("encoder", "bit_lowlevel", "bit_semantic", "joint")
 """Trained models, in order; each writes a history."""
 TABLE_FORMATS = ("csv", "md", "html", "tex")
@@ -162,7 +162,7 @@ class Files:
         return [f"<store>/simulated/{name}" for name in names] if self.study.is_simulated else []
 
     def lab_files(self, subject: str) -> list[str]:
-        """Return what a lab subject's folder holds; the folder itself where it holds nothing."""
+        """Return the files of a lab subject's folder; the folder itself if it is empty."""
         folder = Path(self.study.lab[subject])
         paths = [folder / name for name in LAB_FILES]
         return [str(path) for path in paths if path.exists()] or [str(folder)]

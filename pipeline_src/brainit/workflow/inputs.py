@@ -170,11 +170,11 @@ class Inputs:
         ]
 
     def lab_files(self, wildcards: Wildcards) -> list[str]:
-        """Return what the folder of a lab subject holds."""
+        """Return the files in the folder of a lab subject."""
         return self.files.lab_files(wildcards.get("subject", ""))
 
     def atlas_source(self, wildcards: Wildcards) -> list[str]:
-        """Return what the annotations of an atlas come from: its files, or their simulation."""
+        """Return the sources of an atlas's annotations: its files, or their simulation."""
         files = self.files.atlas(variant_of(wildcards))
         simulated = f"{self.study.config['paths']['store']}/simulated/nsd/"
         is_made = self.study.is_simulated and any(name.startswith(simulated) for name in files)

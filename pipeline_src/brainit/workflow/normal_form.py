@@ -1,4 +1,4 @@
-"""Reduce a syntax tree to what decides bytes, for the digest of the code.
+"""Reduce a syntax tree to the parts that decide bytes, for the digest of the code.
 
 Dropped: docstrings and other bare strings, annotations, log messages, progress lines, help texts,
 the words of errors and assertions, and local variables that only such words read.
@@ -33,7 +33,7 @@ _READING = {
 
 
 def normal_form(tree: ast.Module) -> ast.Module:
-    """Return the tree, changed in place, without what never decides bytes."""
+    """Return the tree, changed in place, without the parts that never decide bytes."""
     _Words().visit(tree)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -47,12 +47,12 @@ def normal_form(tree: ast.Module) -> ast.Module:
 
 def names_loaded(node: ast.AST) -> set[str]:
     """Return the names that a node reads."""
-    found = (part for part in ast.walk(node) if isinstance(part, ast.Name))
-    return {part.id for part in found if isinstance(part.ctx, ast.Load)}
+    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {part.id for part in names if isinstance(part.ctx, ast.Load)}
 
 
 def called(node: ast.expr) -> str:
-    """Return the last name of what a call calls: `b` for `b(...)` and `a.b(...)`, else ""."""
+    """Return the last name of the called function: `b` for `b(...)` and `a.b(...)`, else ""."""
     if isinstance(node, ast.Call):
         node = node.func
     return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
@@ -72,8 +72,8 @@ class _Words(ast.NodeTransformer):
         if isinstance(node.value, ast.Constant):
             return None
         if isinstance(node.value, ast.Call) and _is_log(node.value.func):
-            given = [*node.value.args, *(word.value for word in node.value.keywords)]
-            return [ast.Expr(self.visit(value)) for value in given if not _only_reads(value)]
+            arguments = [*node.value.args, *(word.value for word in node.value.keywords)]
+            return [ast.Expr(self.visit(value)) for value in arguments if not _only_reads(value)]
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
@@ -146,14 +146,14 @@ def _listed(visited: ast.AST | list[ast.AST] | None) -> list[ast.stmt]:
 
 
 def _is_builtin_error(name: str) -> bool:
-    """Return whether this is `ValueError` or alike; others may carry values to who catches them."""
+    """Return True if this is `ValueError` or similar; others may carry values to their catcher."""
     kind = getattr(builtins, name, None)
     is_error = isinstance(kind, type) and issubclass(kind, Exception)
     return is_error and name not in ("StopIteration", "StopAsyncIteration")
 
 
 def _is_log(function: ast.expr) -> bool:
-    """Return whether this is `logger.info`, `logging.info`, `warnings.warn` or alike."""
+    """Return True if this is `logger.info`, `logging.info`, `warnings.warn` or similar."""
     if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
         return False
     owner, method = function.value.id, function.attr
@@ -162,7 +162,7 @@ def _is_log(function: ast.expr) -> bool:
 
 
 def _only_reads(value: ast.expr) -> bool:
-    """Return whether computing an argument of a message changes nothing."""
+    """Return True if computing an argument of a message changes nothing."""
     changing = (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
     for node in ast.walk(value):
         if isinstance(node, changing) or (
@@ -173,7 +173,7 @@ def _only_reads(value: ast.expr) -> bool:
 
 
 def _is_text(value: ast.expr) -> bool:
-    """Return whether this is a text: a string, an f-string, a sum or a choice of such."""
+    """Return True if this is text: a string, an f-string, or a sum or choice of them."""
     if isinstance(value, ast.Constant):
         return isinstance(value.value, str)
     if isinstance(value, ast.BinOp):

@@ -1,4 +1,4 @@
-"""Params functions of the rules: what a job's command says of its inputs and its variant."""
+"""Params functions of the rules: parts of a job's command that depend on inputs and variant."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -144,16 +144,17 @@ class Params:
     def joint_launcher(self, wildcards: Wildcards) -> list[str]:
         """Return the words by which torchrun starts several processes; none for one.
 
-        Told to end, they have 240 s to write a checkpoint: less than a job has before its limit.
+        After the signal to end, they have 240 s to write a checkpoint, less than a job has before
+        its limit.
         """
         n = self.joint_processes(wildcards)
         if n == 1:
             return []
-        words = ["-m", "torch.distributed.run", "--standalone", "--shutdown-timeout", "240"]
-        return [*words, "--nproc-per-node", str(n)]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--shutdown-timeout", "240"]
+        return [*launcher, "--nproc-per-node", str(n)]
 
     def uses_mlp(self, wildcards: Wildcards) -> bool:
-        """Return whether the job's low-level decoder is the MLP of T5, which takes more memory."""
+        """Return True if the job's low-level decoder is the MLP of T5, which takes more memory."""
         settings = self.study.variants.settings_of(variant_of(wildcards))
         is_lowlevel = wildcards.get("kind", "lowlevel") == "lowlevel"
         return is_lowlevel and bool(settings["bit_lowlevel"]["decoder"] == "mlp")

@@ -20,13 +20,13 @@ UNTRACKED = frozenset(
         "nsd.accept_terms",
     }
 )
-"""How and where jobs run: not passed with their section, so that changing them reruns nothing."""
+"""Settings of how and where jobs run: not passed with their section, so a change reruns nothing."""
 
 _COMPUTE = ("run.seed", "run.threads", "run.device")
 _MASK = ("nsd.space", "nsd.mask", "nsd.mask_files")
 """The voxels; the settings check these keys together."""
 _TRIALS = ("nsd.average_training_repeats", "nsd.pairing")
-"""How trainings use a pool's trials."""
+"""Settings by which trainings use a pool's trials."""
 _ENCODER_SIZES = (
     "encoder.feature_width",
     "encoder.voxel_width",
@@ -53,9 +53,9 @@ _CLUSTERING = (
 _TOKENS = ("features.semantic_tokens", "features.halve_contrast", "features.precision")
 """The network of the semantic tokens."""
 _VOXEL_DRAWS = ("bit_semantic.voxels_per_example", "bit_semantic.voxel_sampling")
-"""How stage 2 draws voxels, as stage 1 did."""
+"""Settings by which stage 2 draws voxels, as stage 1 did."""
 _TEST_IMAGES = ("nsd.average_test_repeats", "recon.max_images", "recon.batch")
-"""Which responses are decoded, and how many at once."""
+"""Settings that choose the responses to decode, and how many at once."""
 _SAMPLING = (
     "features.generator",
     "features.refiner",
@@ -301,7 +301,7 @@ OF_THE_WORKFLOW = (
     "seeds.values",
     "seeds.rows",
 )
-"""What the rules themselves read, to know which jobs there are."""
+"""Settings that the rules themselves read to choose the jobs."""
 
 
 def require_complete(config: Mapping[str, Any]) -> None:

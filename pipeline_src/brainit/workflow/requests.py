@@ -1,4 +1,4 @@
-"""Which rules request a resource, for profiles.
+"""Resource requests of the rules, for profiles.
 
 An expression in a profile can't see the other resources of a job, so `profiles/slurm` gives
 partition, constraint and signals to rules by name. The names come from the rules themselves.

@@ -61,7 +61,7 @@ class Duration:
 
     @staticmethod
     def is_name(text: str) -> bool:
-        """Return whether `text` names a duration."""
+        """Return True if `text` names a duration."""
         return re.fullmatch(DURATION, text) is not None
 
     @property
@@ -111,10 +111,10 @@ class Pool:
             return cls()
         if re.fullmatch(FIRST_POOL, name):
             return cls("first", n_subjects=int(name.removeprefix("first")))
-        if found := re.fullmatch(rf"without_({SUBJECT})", name):
-            return cls("without", found[1])
-        if found := re.fullmatch(rf"scratch_({SUBJECT})_{ONE_HOUR.name}", name):
-            return cls("scratch", found[1])
+        if match := re.fullmatch(rf"without_({SUBJECT})", name):
+            return cls("without", match[1])
+        if match := re.fullmatch(rf"scratch_({SUBJECT})_{ONE_HOUR.name}", name):
+            return cls("scratch", match[1])
         raise PipelineError(
             "pool",
             "all, first1 to first8, without_SUBJECT or scratch_SUBJECT_1h",
@@ -170,11 +170,11 @@ class Variant:
 
         Raises `PipelineError` for another name.
         """
-        if found := _SEED.fullmatch(name):
-            row, seed = found["row"] or "main", int(found["seed"])
-            if row != "main" and str(seed) == found["seed"] and re.fullmatch(VARIANT, row):
+        if match := _SEED.fullmatch(name):
+            row, seed = match["row"] or "main", int(match["seed"])
+            if row != "main" and str(seed) == match["seed"] and re.fullmatch(VARIANT, row):
                 return cls(row, seed)
-            if row == "main" and not found["row"] and str(seed) == found["seed"]:
+            if row == "main" and not match["row"] and str(seed) == match["seed"]:
                 return cls(row, seed)
         if name == "main" or re.fullmatch(VARIANT, name):
             return cls(name)
@@ -262,7 +262,7 @@ class Run:
 
     @property
     def is_pooled(self) -> bool:
-        """True where the models are those that all data of the pool `all` trained."""
+        """True if all data of the pool `all` trained the models."""
         return self.kind in ("pooled", "nsdsynthetic")
 
     @property

@@ -1,4 +1,4 @@
-"""Which subjects, runs, scores and tables a configuration asks for."""
+"""Subjects, runs, scores and tables that a configuration asks for."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What a configuration asks for, checked; `config` holds all its sections."""
+    """A checked configuration and the files it asks for; `config` holds all its sections."""
 
     config: Mapping[str, Any]
     variants: Variants
@@ -86,13 +86,13 @@ class Study:
 
     @property
     def source(self) -> str:
-        """Root of NSD's tree: the simulator's folder, or what the settings name."""
+        """Root of NSD's tree: the simulator's folder, or `paths.source`."""
         paths = self.config["paths"]
         return f"{paths['store']}/simulated/nsd" if self.is_simulated else str(paths["source"])
 
     @property
     def coco_source(self) -> str:
-        """Folder of COCO's archive: the simulator's, or what the settings name."""
+        """Folder of COCO's archive: the simulator's, or the one in the settings."""
         paths = self.config["paths"]
         return (
             f"{paths['store']}/simulated/coco" if self.is_simulated else str(paths["coco_source"])
@@ -173,8 +173,8 @@ class Study:
             for name in self.variants.names:
                 variant = Variant.parse(name)
                 kind = self.variants.kinds_of(variant)[-1]
-                own = Score(subject, Run(variant=variant).name, kind)
-                scores[own.name] = Score(subject, self.variants.run_of(variant, kind).name, kind)
+                score = Score(subject, Run(variant=variant).name, kind)
+                scores[score.name] = Score(subject, self.variants.run_of(variant, kind).name, kind)
         return scores
 
     @cached_property
@@ -190,10 +190,10 @@ class Study:
 
     @cached_property
     def other_runs(self) -> list[tuple[str, Run]]:
-        """(subject, run) of what `everything` scores and `all` does not."""
+        """(subject, run) of the runs that `everything` scores and `all` does not."""
         runs = [tuple(name.split("/")[:2]) for name in self.every_score]
-        found = [(subject, Run.parse(run)) for subject, run in dict.fromkeys(runs)]
-        return [run for run in found if run not in self.main_runs]
+        pairs = [(subject, Run.parse(run)) for subject, run in dict.fromkeys(runs)]
+        return [run for run in pairs if run not in self.main_runs]
 
     @property
     def class_subjects(self) -> list[str]:
@@ -211,7 +211,7 @@ class Study:
         return name if name in self.lab else None
 
     def uses_external(self, variant: Variant = MAIN) -> bool:
-        """Return whether a variant trains on external images with predicted fMRI."""
+        """Return True if a variant trains on external images with predicted fMRI."""
         return bool(self.variants.settings_of(variant)["synthesis"]["enabled"])
 
 

@@ -24,7 +24,7 @@ _MADE_WITH: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "semantic": (("bit", "dip", "recon", "run.seed"), ("joint",)),
     "fused": ((), ("lowlevel", "semantic")),
 }
-"""Model or kind of image -> the settings it is made with, and what it is made from.
+"""Model or kind of image -> the settings it is made with, and its sources.
 
 Encoder and clusters keep the full run's seed and pairing. `dip` is among the settings of `semantic`
 so that a variant of the inversion is judged by its fused images.
@@ -33,7 +33,7 @@ so that a variant of the inversion is judged by its fused images.
 
 @dataclass(frozen=True, eq=False)
 class Variants:
-    """The variants of a configuration: what each changes, and which files it shares.
+    """The variants of a configuration: the settings each changes, and the files it shares.
 
     `overlays` are the settings in which each differs, by its name; `settings` its whole
     configuration. `repeats` are the names of repeats with other seeds.
@@ -70,16 +70,16 @@ class Variants:
         return self.settings.get(variant.name, self.settings[MAIN.name])
 
     def changes(self, variant: Variant, made: str) -> bool:
-        """Return whether a variant changes a model or kind of image, or what it is made from."""
+        """Return True if a variant changes a model or kind of image, or one of its sources."""
         maker = self.maker(variant, made)
         names, sources = _MADE_WITH[made]
-        own, main = self.settings_of(maker), self.settings[MAIN.name]
-        if any(_value(own, name) != _value(main, name) for name in names):
+        settings, main = self.settings_of(maker), self.settings[MAIN.name]
+        if any(_value(settings, name) != _value(main, name) for name in names):
             return True
         return any(self.changes(maker, source) for source in sources)
 
     def maker(self, variant: Variant, made: str) -> Variant:
-        """Return the variant that makes a model: a repeat has the clusters of what it repeats."""
+        """Return the variant that makes a model: a repeat has the clusters of the repeated one."""
         is_shared = made == "clusters" and variant.name in self.repeats
         return Variant(variant.row) if is_shared else variant
 
@@ -129,15 +129,15 @@ def _require_variable(overlays: Mapping[str, Config]) -> None:
     """Check that variants change only settings of the steps after the encoder."""
     variable = {name for names, _ in _MADE_WITH.values() for name in names}
     for variant, overlay in overlays.items():
-        given = [f"{section}.{key}" for section, keys in overlay.items() for key in keys]
-        fixed = [name for name in given if not {name, name.split(".")[0]} & variable]
+        changed_keys = [f"{section}.{key}" for section, keys in overlay.items() for key in keys]
+        fixed = [name for name in changed_keys if not {name, name.split(".")[0]} & variable]
         if fixed:
             raise PipelineError(
                 f"ablations.{variant}",
                 f"settings of {', '.join(sorted(variable))}",
                 ", ".join(fixed),
-                f"remove {', '.join(fixed)} from the ablation and run it as a configuration of its"
-                " own (--configfile)",
+                f"remove {', '.join(fixed)} from the ablation and run it as a separate"
+                " configuration (--configfile)",
                 code="invalid-setting",
             )
 

@@ -1,4 +1,4 @@
-"""The Python door gives what the models behind it give."""
+"""The Python interface returns the same arrays as the models behind it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which models decode a run, and metrics of arrays against plain loops."""
+"""The models that decode a run, and metrics of arrays against plain loops."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def made_with(folder: Path, **files: str) -> dict[str, dict[str, str]]:
-    """Write a file of its own content for each role below `folder`; return what is recorded."""
+    """Write a different file for each role below `folder`; return the recorded entries."""
     for role, name in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"the {role} of {name}")

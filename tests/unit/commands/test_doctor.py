@@ -118,13 +118,13 @@ def test_exit_code_says_whether_the_demo_can_run(
     broken = replace(DEMO_ONLY, python=(3, 12))
     monkeypatch.setattr(doctor, "look_at_machine", lambda configfiles: broken)
     assert doctor.main() == 2
-    assert "ERROR: this machine: expected what the demo needs, found no Python 3.11" in (
+    assert "ERROR: this machine: expected the requirements of the demo, found no Python 3.11" in (
         capsys.readouterr().err
     )
 
 
 def test_a_bare_python_hears_everything(repository: Path) -> None:
-    """Without site packages (-S), every package is missing, and all four purposes are told."""
+    """Without site packages (-S), every package is missing, and all four purposes are listed."""
     environment = {"PYTHONPATH": str(repository / "pipeline_src"), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-S", "-m", "brainit.commands.doctor"]
     result = subprocess.run(

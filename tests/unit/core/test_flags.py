@@ -14,7 +14,7 @@ from brainit.core.errors import PipelineError
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a step writes."""
+    """Outputs of a step."""
 
     per_image: Path
     """Scores of 100 % of the images."""

@@ -125,7 +125,7 @@ def test_nifti_extension_is_skipped(mask: VolumeMask, raw: np.ndarray, tmp_path:
 
 
 def volume_tree(tiny: Any, root: Path, roi: np.ndarray) -> dict[int, np.ndarray]:
-    """Add func1pt8mm files to a tiny NSD; return what was written, (trials, X, Y, Z) int16."""
+    """Add func1pt8mm files to a tiny NSD; return the written values, (trials, X, Y, Z) int16."""
     rng = np.random.default_rng(2)
     folder = root / "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
     write_nifti(root / "nsddata/ppdata/subj01/func1pt8mm/roi/nsdgeneral.nii.gz", roi)

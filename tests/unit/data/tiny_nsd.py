@@ -17,7 +17,7 @@ VERSION = "betas_fithrf_GLMdenoise_RR"
 
 @dataclass
 class TinyNsd:
-    """Sizes of the tree and what was written to it."""
+    """Sizes of the tree, and the values written to it."""
 
     root: Path
     subjects: tuple[str, ...] = ("subj01", "subj02")

@@ -1,4 +1,4 @@
-"""Tables beyond the paper: seeds, failures by rule, rows of their own."""
+"""Tables beyond the paper: seeds, failures by rule, further rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -162,7 +162,7 @@ def records_of(*rows: tuple[str, int]) -> pd.DataFrame:
 
 
 def test_rows_that_were_not_run_and_what_makes_them() -> None:
-    """By hand: what each table lacks, its rows named as in the table."""
+    """By hand: the rows that each table lacks, named as in the table."""
     real = parse_sections({})
     (found,) = missing_rows("table1", "T", records_of(("Brain-IT, 40 h (9 trials)", 1)), real)
     assert found == NotRun("T", ("Brain-IT, 1 h",), "snakemake --profile slurm tables")

@@ -16,7 +16,7 @@ SECTIONS = {
     "t5": "T5 – BIT vs MLP",
     "t7": "T7 – transfer",
 }
-"""Where the reference has each table that stands there as one."""
+"""Sections of the reference that hold whole tables."""
 
 ROW_NAMES = {"low-level only": "low-level only (DIP)"}
 

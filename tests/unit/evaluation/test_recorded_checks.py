@@ -117,7 +117,7 @@ def test_transfer_is_held_on_the_paper_s_metrics_alone(inputs: CheckInputs) -> N
 
 
 def test_a_cluster_without_voxels_of_one_subject_fails(inputs: CheckInputs, tmp_path: Path) -> None:
-    """Voxels stand in the order of the clusters' subjects; the last cluster is subj02's alone."""
+    """Voxels are in the order of the clusters' subjects; the last cluster is subj02's alone."""
     cluster = np.concatenate([np.arange(12) % 4, np.arange(18) % 3]).astype(np.int64)
     header = {"subjects": list(SUBJECTS), "n_voxels": N_VOXELS, "n_clusters": 4, "method": "gmm"}
     tensor = {"voxel_cluster": cluster}

@@ -199,7 +199,7 @@ def test_perceptual_distance_has_a_column_of_its_own(
     pair: tuple[np.ndarray, np.ndarray], settings: Settings
 ) -> None:
     class Mean(torch.nn.Sequential):
-        """Stands for AlexNet's features: twelve layers, of which five are tapped."""
+        """Replaces AlexNet's features: twelve layers, of which five are tapped."""
 
     torch.manual_seed(0)
     layers = [torch.nn.Conv2d(3, 4, 3), *(torch.nn.ReLU() for _ in range(11))]

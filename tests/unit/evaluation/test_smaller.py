@@ -1,4 +1,4 @@
-"""What a run had smaller than the paper, or otherwise not as there, is said."""
+"""Notes on settings smaller than or different from the paper's."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The MLP of Table T5: its equation in plain loops, its file, and what both refuse."""
+"""The MLP of Table T5: its equation in plain loops, its file, and the inputs that both refuse."""
 
 import math
 from pathlib import Path

@@ -79,7 +79,7 @@ def by_loops(encoder: VoxelEncoder, image: Tensor, voxel: int) -> float:
 def attended(
     state: dict[str, np.ndarray], layer: int, rows: np.ndarray, vector: np.ndarray
 ) -> np.ndarray:
-    """Return what one voxel sees in one layer."""
+    """Return the features that one voxel reads in one layer."""
 
     def affine(name: str, x: np.ndarray) -> np.ndarray:
         return state[f"layers.{layer}.{name}.weight"] @ x + state[f"layers.{layer}.{name}.bias"]

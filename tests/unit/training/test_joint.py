@@ -1,4 +1,4 @@
-"""Stage 2 on tiny data: its loss in plain loops, its memory, what of the U-Net it trains."""
+"""Stage 2 on tiny data: its loss in plain loops, its memory, the trained part of the U-Net."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a training needs of a GPU: counted from tensors that are really there."""
+"""GPU memory of a training, counted from tensors that are really there."""
 
 from types import SimpleNamespace
 from typing import Literal

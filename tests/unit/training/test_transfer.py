@@ -1,4 +1,4 @@
-"""Transfer of a BIT to another subject on tiny data: what it trains, what it refuses."""
+"""Transfer of a BIT to another subject on tiny data: trained weights, refused inputs."""
 
 from collections.abc import Callable
 from pathlib import Path

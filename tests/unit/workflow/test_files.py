@@ -1,4 +1,4 @@
-"""Where files are, and which of them a job reads."""
+"""Paths of files, and those that a job reads."""
 
 import os
 from pathlib import Path

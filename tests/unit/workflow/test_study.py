@@ -1,4 +1,4 @@
-"""Which runs, scores and tables a configuration asks for."""
+"""Runs, scores and tables a configuration asks for."""
 
 from typing import Any
 

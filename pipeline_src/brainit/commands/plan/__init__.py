@@ -104,7 +104,7 @@ def make_plan(
 def gpu_plan(
     settings: Settings, jobs: list[Job], n_gpus: int, tflops: float = EFFECTIVE_TFLOPS
 ) -> dict[str, Any]:
-    """Return GPU hours by rule, in all and on `n_gpus`, what is measured, and the tokens' costs."""
+    """Return GPU hours by rule, in all and on `n_gpus`, the measured part, the tokens' costs."""
     benchmarks = Path(settings.paths.results) / "benchmarks"
     hours = Hours(Sizes(settings), benchmarks, tflops)
     times = hours.of(jobs)

@@ -1,7 +1,7 @@
-"""How full the disk gets: what each job writes and what may go after it, in the paper's order.
+"""Peak of used disk: bytes that each job writes and frees, in the paper's order.
 
 Jobs of one stage follow each other; pools of subjects too. Where several jobs train at once, the
-predicted fMRI of all pools may stand beside each other, and so many trainings' checkpoints.
+the predicted fMRI of all pools may be on disk at once, and so may the trainings' checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
@@ -125,15 +125,15 @@ def _lasting(what: str, n_bytes: float) -> Event:
 
 
 def _pool_events(sizes: Sizes, pool: str, jobs: Sequence[Job]) -> Iterator[Event]:
-    """Yield the predicted fMRI of a pool, what is trained on it, and its end where it has one."""
-    own = [job for job in jobs if job.wildcard("pool") == pool]
+    """Yield the predicted fMRI of a pool, its trainings, and its deletion if temporary."""
+    pool_jobs = [job for job in jobs if job.wildcard("pool") == pool]
     written = 0
-    for job in own:
+    for job in pool_jobs:
         if job.rule in ("synthesize_fmri", "synthesize_fmri_pool"):
             written += sizes.synthetic(job) if job.rule == "synthesize_fmri_pool" else 0
             yield _lasting(f"predicted fMRI {pool}", sizes.synthetic(job))
     for rule in _TRAININGS:
-        for job in own:
+        for job in pool_jobs:
             if job.rule == rule:
                 yield _training(sizes, job)
     if not sizes.is_simulated:

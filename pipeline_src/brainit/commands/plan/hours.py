@@ -64,18 +64,18 @@ class Hours:
         Jobs without measure or count are left out: settings with simulated data have demo networks,
         whose arithmetic nobody counted.
         """
-        found = []
+        times = []
         for job in jobs:
             n_gpus = self.settings.joint.processes if job.rule == "train_joint" else 1
             if not any(job.rule in stage for stage in _STAGES):
                 continue
             measured = _mean_seconds(self._benchmarks, job)
             if measured is not None:
-                found += [GpuTime(job.rule, job.label, measured, True)] * n_gpus
+                times += [GpuTime(job.rule, job.label, measured, True)] * n_gpus
             elif not self.sizes.is_simulated:
                 seconds = _FIXED_S + self.arithmetic(job) / self.tflops / n_gpus
-                found += [GpuTime(job.rule, job.label, seconds, False)] * n_gpus
-        return found
+                times += [GpuTime(job.rule, job.label, seconds, False)] * n_gpus
+        return times
 
     def arithmetic(self, job: Job) -> float:
         """Return the TFLOP of a job."""

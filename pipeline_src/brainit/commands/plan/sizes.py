@@ -1,4 +1,4 @@
-"""What the jobs of a run fetch, write and remove, in bytes, from the settings alone.
+"""Bytes that the jobs of a run fetch, write and remove, from the settings alone.
 
 File sizes are formats times counts (NSD manual; `data.nsd.published`); sizes nobody states exactly
 are named so. The encoders, tables, figures and logs are left out: less than a percent.
@@ -148,15 +148,18 @@ class Sizes:
         return 2 * (MGH_HEADER_BYTES + _FSAVERAGE5 * _SIMULATED_SYNTHETIC_TRIALS * _FLOAT32)
 
     def trained(self, job: Job) -> int:
-        """Return the bytes of what a training job writes: a BIT, with stage 2 a generator too."""
+        """Return the bytes that a training job writes: a BIT, with stage 2 a generator too."""
         n_voxels = self.all_voxels(job)
         features = self.settings.features
         is_lowlevel = job.wildcard("kind") == "lowlevel"
         network = features.vgg if is_lowlevel else features.semantic_tokens
         variant = self.settings.ablations.root.get(job.wildcard("variant")) or {}
-        own = {**self.settings.bit_lowlevel.model_dump(), **variant.get("bit_lowlevel", {})}
-        if is_lowlevel and own["decoder"] == "mlp":
-            return mlp_bytes(own["mlp_width"], network, n_voxels)
+        bit_settings = {
+            **self.settings.bit_lowlevel.model_dump(),
+            **variant.get("bit_lowlevel", {}),
+        }
+        if is_lowlevel and bit_settings["decoder"] == "mlp":
+            return mlp_bytes(bit_settings["mlp_width"], network, n_voxels)
         n_bytes = bit_bytes(self.settings, network, n_voxels)
         return n_bytes + generator_bytes(self.settings) * (job.rule == "train_joint")
 
@@ -170,7 +173,7 @@ class Sizes:
         return n_images * self.settings.images.stored_size**2 * 3 * per_value
 
     def fetched(self, jobs: Sequence[Job]) -> list[Line]:
-        """Return what the jobs fetch or copy; nothing where the source is simulated.
+        """Return the bytes that jobs fetch or copy; nothing where the source is simulated.
 
         Betas of a source on this machine are read where they are.
         """

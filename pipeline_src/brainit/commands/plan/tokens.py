@@ -1,4 +1,4 @@
-"""What the semantic tokens cost a run: kept in shards, or computed when needed.
+"""Cost of the semantic tokens in a run: kept in shards, or computed when needed.
 
 `features.cache_tokens` chooses. Passes through the token network are those of the semantic BITs'
 training examples; validation is left out.

@@ -117,20 +117,20 @@ def parse_sections(sections: dict[str, Any], step: str | None = None) -> Setting
             "settings",
             "known keys with valid values",
             faults,
-            "correct these keys in the configuration",
+            "correct these keys in the configuration; config/config.yaml describes each",
             code="invalid-setting",
         ) from error
     return settings if step is None else _told(settings, step)
 
 
 def _told(settings: Settings, step: str) -> Settings:
-    """Return settings that hold only what was given; sections not given are there, but empty."""
-    told = told_to(step, "", settings)
+    """Return settings that hold only the given keys; sections not given are empty."""
+    read = told_to(step, "", settings)
     for name in Settings.model_fields:
         section = getattr(settings, name)
         if isinstance(section, Section):
-            told.__dict__[name] = told_to(step, name, section)
-    return told
+            read.__dict__[name] = told_to(step, name, section)
+    return read
 
 
 def json_schema() -> dict[str, Any]:

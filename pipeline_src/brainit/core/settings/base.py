@@ -26,12 +26,12 @@ class Section(BaseModel):
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
     )
     _told: Any = PrivateAttr(default=None)
-    """(step, section) of settings told to a step, else None."""
+    """(step, section) if these settings were passed to a step, else None."""
 
     if not TYPE_CHECKING:  # a type checker must keep reporting unknown attributes
 
         def __getattr__(self, name: str) -> Any:
-            """Refuse a key that the step was not told; other names are pydantic's."""
+            """Refuse a key that was not passed to the step; other names are pydantic's."""
             if name not in type(self).model_fields:
                 return super().__getattr__(name)
             step, section = self._told or ("", "")
@@ -46,7 +46,7 @@ class Section(BaseModel):
 
 
 def can_check(info: Any, section: Section, *keys: str) -> bool:
-    """Return whether a validator may compare these keys: a step may be told only some of them.
+    """Return True if a validator may compare these keys: a step may get only some of them.
 
     `info` is pydantic's ValidationInfo.
     """

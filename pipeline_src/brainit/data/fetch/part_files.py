@@ -114,7 +114,7 @@ class PartFile:
 
 
 def is_worth_splitting(stream: RemoteStream) -> bool:
-    """Return whether a file is large and has a strong ETag, which identifies its version."""
+    """Return True if a file is large and has a strong ETag, which identifies its version."""
     n_bytes = stream.n_bytes or 0
     return n_bytes >= 2 * PIECE_BYTES and is_strong(stream.etag)
 

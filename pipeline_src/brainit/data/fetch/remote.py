@@ -110,7 +110,7 @@ class RangeError(TransientError):
 
 
 def is_strong(etag: str | None) -> TypeGuard[str]:
-    """Return whether equal ETags mean equal bytes (RFC 9110, 8.8.1)."""
+    """Return True if equal ETags mean equal bytes (RFC 9110, 8.8.1)."""
     return etag is not None and not etag.startswith("W/")
 
 

@@ -83,7 +83,7 @@ def used_columns(n_voxels: int, voxels: pd.DataFrame | None) -> NDArray[np.bool_
 
 
 def _is_transposed(betas: NDArray[np.floating[Any]], table: pd.DataFrame | None) -> bool:
-    """Return whether the betas have axes (voxels, trials)."""
+    """Return True if the betas have axes (voxels, trials)."""
     return table is not None and betas.shape[1] == len(table) != len(betas)
 
 
@@ -141,13 +141,13 @@ def _check_finite(
 
 
 def _check_voxels(faults: FaultList, path: Path, voxels: pd.DataFrame) -> None:
-    given = [name for name in layout.POSITION_COLUMNS if name in voxels]
-    if given and len(given) < len(layout.POSITION_COLUMNS):
+    coordinates = [name for name in layout.POSITION_COLUMNS if name in voxels]
+    if coordinates and len(coordinates) < len(layout.POSITION_COLUMNS):
         expected = f"all of {layout.POSITION_COLUMNS} or none"
         fix = "add the missing coordinates, in mm"
-        faults.add(PipelineError(path, expected, f"only {given}", fix, code="missing-data"))
+        faults.add(PipelineError(path, expected, f"only {coordinates}", fix, code="missing-data"))
     ranges = {
-        **{name: ("finite numbers, mm", -np.inf, np.inf) for name in given},
+        **{name: ("finite numbers, mm", -np.inf, np.inf) for name in coordinates},
         "vertex": ("whole numbers from 0", 0, np.inf),
         "hemisphere": ("0 (left) or 1 (right)", 0, 1),
         "in_mask": ("0 or 1", 0, 1),

@@ -139,7 +139,7 @@ class LabImages:
         return self._array is not None
 
     def holds(self, name: str) -> bool:
-        """Return whether the folder has an image of this name."""
+        """Return True if the folder has an image of this name."""
         if self._array is None:
             return name in self._files
         return name.isdecimal() and int(name) < len(self._array)

@@ -72,9 +72,9 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     columns = np.flatnonzero(used_columns(betas.shape[1], voxels))
     write_lab_betas(outputs.betas, betas, columns, trials, settings.nsd.zscore)
     ceiling = pooled_ceiling(np.load(outputs.betas, mmap_mode="r", allow_pickle=False), trials)
-    given = _voxel_column(voxels, "noise_ceiling", columns, np.nan).astype(np.float32)
-    _write_ceiling(outputs.ceiling, outputs.ceiling_summary, subject, given, ceiling)
-    percent = np.where(np.isfinite(given), given, ceiling.percent).astype(np.float32)
+    own_ceiling = _voxel_column(voxels, "noise_ceiling", columns, np.nan).astype(np.float32)
+    _write_ceiling(outputs.ceiling, outputs.ceiling_summary, subject, own_ceiling, ceiling)
+    percent = np.where(np.isfinite(own_ceiling), own_ceiling, ceiling.percent).astype(np.float32)
     _write_voxels(outputs.voxels, subject, voxels, columns, percent)
     write_text(outputs.summary, _summary(subject, settings.nsd.zscore, trials, betas, columns))
 
@@ -97,8 +97,10 @@ def pipeline_trials(
     is_train = trials["split"] == "train"
     if not (trials["split"] == "val").any():
         generator = numpy_generator(seed, "validation", subject)
-        own: NDArray[np.int64] = np.unique(trials.loc[is_train, "nsd_id"].to_numpy(np.int64))
-        validation = splits.validation_images(own, nsd.validation_share, generator)
+        train_images: NDArray[np.int64] = np.unique(
+            trials.loc[is_train, "nsd_id"].to_numpy(np.int64)
+        )
+        validation = splits.validation_images(train_images, nsd.validation_share, generator)
         trials.loc[is_train & trials["nsd_id"].isin(validation), "split"] = "val"
     return trials
 
@@ -139,16 +141,16 @@ def write_lab_betas(
 
 
 def _write_ceiling(
-    path: Path, summary: Path, subject: str, given: NDArray[np.float32], pooled: PooledCeiling
+    path: Path, summary: Path, subject: str, own_ceiling: NDArray[np.float32], pooled: PooledCeiling
 ) -> None:
-    """Write contract `noise_ceiling` and its table of one row; `given` is NaN where not given."""
-    tensors = {"published": given, "recomputed": pooled.percent}
+    """Write contract `noise_ceiling` and its table of one row; NaN where the lab has none."""
+    tensors = {"published": own_ceiling, "recomputed": pooled.percent}
     write_artifact(path, "noise_ceiling", tensors, {"subject": subject, "n_repeats": N_REPEATS})
     row = {
         "subject": subject,
-        "median_published_pct": _finite_median(given),
+        "median_published_pct": _finite_median(own_ceiling),
         "median_recomputed_pct": _finite_median(pooled.percent),
-        "n_voxels": len(given),
+        "n_voxels": len(own_ceiling),
         "n_images_repeated": pooled.n_images,
     }
     write_table(summary, pd.DataFrame([row]))

@@ -34,7 +34,7 @@ class BetaSource:
         return nsd_paths.session_betas(self.subject, self.nsd, session)
 
     def signature(self, session: int) -> list[list[str | int]]:
-        """Return what identifies the version of a session's files."""
+        """Return the facts that identify the version of a session's files."""
         if is_remote(self.root):
             return [[self.root, key] for key in self.keys(session)]
         files = [(key, local_file(self.root, key).stat()) for key in self.keys(session)]

@@ -80,7 +80,7 @@ def read_experiment(path: Path) -> ExperimentDesign:
 
 
 def _is_whole(array: object) -> bool:
-    """Return whether a MATLAB array holds only whole numbers, of any type."""
+    """Return True if a MATLAB array holds only whole numbers, of any type."""
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
         return False
     return bool(array.size and np.isfinite(array).all() and (array == np.floor(array)).all())

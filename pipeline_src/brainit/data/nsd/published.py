@@ -56,7 +56,7 @@ def published() -> Published:
 
 
 def is_nsd(source: str, nsd: NsdSettings) -> bool:
-    """Return whether `source` is NSD's bucket, unless `nsd.published_checks` decides."""
+    """Return True if `source` is NSD's bucket, unless `nsd.published_checks` decides."""
     if nsd.published_checks != "nsd":
         return nsd.published_checks == "always"
     parts = urlsplit(source)

@@ -146,12 +146,12 @@ def _largest_difference(
         ("nsdgeneral_recomputed_pct", "nsdgeneral_paper_pct"),
         ("nsdgeneral_published_pct", "nsdgeneral_paper_pct"),
     ]
-    differences = [abs(medians[one] - medians[other]) for one, other in pairs]
-    for (one, other), difference in zip(pairs, differences, strict=True):
+    differences = [abs(medians[first] - medians[second]) for first, second in pairs]
+    for (first, second), difference in zip(pairs, differences, strict=True):
         if difference > tolerance_pct:
             logger.warning(
                 "%s: %s %.1f and %s %.1f differ by more than nsd.ceiling_tolerance_pct (%.1f)",
-                *(subject, one, medians[one], other, medians[other], tolerance_pct),
+                *(subject, first, medians[first], second, medians[second], tolerance_pct),
             )
     largest = float(np.nanmax(differences))
     return {

@@ -25,7 +25,7 @@ from brainit.workflow.digest import code_digest
 logger = logging.getLogger(__name__)
 
 _CODE = ("brainit.data.nsd.sessions:prepare_session", "brainit.data.nsd.beta_source")
-"""What decides a work file, with all that it calls."""
+"""Functions that decide a work file; all that they call counts too."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_remote(source: str) -> bool:
-    """Return whether `source` is a network address; a path or file:// is not."""
+    """Return True if `source` is a network address; a path or file:// is not."""
     return urlsplit(source).scheme not in ("", "file")
 
 

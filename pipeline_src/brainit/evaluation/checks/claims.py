@@ -35,8 +35,8 @@ def check_claims(
     `summaries` are by subject/run/kind. Claims without runs and claims among the earlier checks are
     left out. Raises `PipelineError` if `earlier` is no file of checks.
     """
-    found, n_permutations = Summaries(summaries), settings.evaluation.n_permutations
-    checks = as_table([*check_orderings(found, settings), *check_shuffled(found, n_permutations)])
+    scores, n_permutations = Summaries(summaries), settings.evaluation.n_permutations
+    checks = as_table([*check_orderings(scores, settings), *check_shuffled(scores, n_permutations)])
     if earlier is None:
         return checks
     first = read_table(earlier, CHECK_COLUMNS, "check_results")
@@ -59,8 +59,8 @@ def check_orderings(summaries: Summaries, settings: Settings) -> list[Check]:
         for other in table.conditions:
             if other == reference or other.paper_row is None:
                 continue
-            found = _ordering(name, reference, other, published, summaries, settings)
-            checks += [] if found is None else [found]
+            check = _ordering(name, reference, other, published, summaries, settings)
+            checks += [] if check is None else [check]
     return checks
 
 
@@ -138,19 +138,19 @@ def check_shuffled(summaries: Summaries, n_permutations: int) -> list[Check]:
     probability (Bonferroni). One training is one draw of a fixed map from responses to images;
     similar responses give similar errors, so it can lie further out than permutations suggest.
     """
-    found = {
+    scores = {
         (subject, metric): score
         for subject in summaries.subjects(SHUFFLED_RUN)
         for metric in two_way_metrics(summaries)
         if (score := summaries.mean(SHUFFLED_RUN, "fused", metric, (subject,))) is not None
     }
-    n_deviations = float(norm.isf(0.005 / max(len(found), 1)))
+    n_deviations = float(norm.isf(0.005 / max(len(scores), 1)))
     checks = []
-    for (subject, metric), score in found.items():
+    for (subject, metric), score in scores.items():
         text = (
             f"{metric} of {subject}, percent, of the model trained on trials shuffled against "
             f"images; null: mean over {n_permutations} permutations; threshold: {n_deviations:.2f} "
-            f"of their standard deviations, the joint 99 % range of {len(found)} scores"
+            f"of their standard deviations, the joint 99 % range of {len(scores)} scores"
         )
         name, reach = f"shuffled_trials_{subject}_{metric}", n_deviations * score.null_sd
         checks.append(within(name, score.mean, score.null_mean, reach, text))

@@ -74,16 +74,16 @@ def cluster_attention(
     return ClusterAttention(maps, share)
 
 
-def side_correlation(found: ClusterAttention, right_share: NDArray[np.float64]) -> float:
+def side_correlation(attention: ClusterAttention, right_share: NDArray[np.float64]) -> float:
     """Correlate over clusters the side of the image that is read with `right_share`.
 
     Negative if clusters of the right hemisphere are read on the left of the image; NaN if fewer
     than three clusters have voxels or nothing varies. `right_share` may be permuted.
     """
     is_known = np.isfinite(right_share)
-    if is_known.sum() < 3 or not right_share[is_known].std() * found.side[is_known].std():
+    if is_known.sum() < 3 or not right_share[is_known].std() * attention.side[is_known].std():
         return float("nan")
-    return float(np.corrcoef(right_share[is_known], found.side[is_known])[0, 1])
+    return float(np.corrcoef(right_share[is_known], attention.side[is_known])[0, 1])
 
 
 def check_contralateral(
@@ -95,7 +95,7 @@ def check_contralateral(
     the 99.9th percentile with clusters shuffled, alike for all subjects, which share the clusters.
     """
     n_clusters = len(attention[0].right_share)
-    values = [-side_correlation(found, found.right_share) for found in attention]
+    values = [-side_correlation(of_subject, of_subject.right_share) for of_subject in attention]
     orders = [generator.permutation(n_clusters) for _ in range(n_permutations)]
     nulls = [
         np.mean([-side_correlation(a, a.right_share[order]) for a in attention]) for order in orders

@@ -39,16 +39,16 @@ def check_clusters(
     `truths` and `voxels` must be of the subjects of `clusters`, in its order: else raises
     `PipelineError`.
     """
-    found, seed = read_artifact(clusters, "clusters"), settings.run.seed
-    _require_subjects(clusters, found, truths)
-    functional = found["voxel_cluster"]
+    artifact, seed = read_artifact(clusters, "clusters"), settings.run.seed
+    _require_subjects(clusters, artifact, truths)
+    functional = artifact["voxel_cluster"]
     positions = np.concatenate([read_voxels(path)["position_mm"] for path in voxels.values()])
-    by_position = _coordinate_clusters(encoder, positions, found, settings)
+    by_position = _coordinate_clusters(encoder, positions, artifact, settings)
     subject = np.repeat(np.arange(len(truths)), [len(truth.area) for truth in truths])
     is_responsive = np.concatenate([truth.noise_ceiling for truth in truths]) > LEAST_CEILING
     area = np.concatenate([truth.area for truth in truths])[is_responsive]
     prf = np.concatenate([truth.prf for truth in truths])[is_responsive]
-    fields = _field_agreement(prf, area, int(found.attributes["n_clusters"]), seed)
+    fields = _field_agreement(prf, area, int(artifact.attributes["n_clusters"]), seed)
     return [
         _check_areas(functional, is_responsive, area, seed),
         for_comparison(
@@ -93,9 +93,9 @@ def check_shared_clusters(clusters: Path) -> Check:
 
     Raises `PipelineError` if a subject's number of voxels is unknown.
     """
-    found = read_artifact(clusters, "clusters")
-    n_voxels = [*voxel_counts(clusters, found.attributes).values()]
-    return _check_shared(found["voxel_cluster"], np.repeat(np.arange(len(n_voxels)), n_voxels))
+    artifact = read_artifact(clusters, "clusters")
+    n_voxels = [*voxel_counts(clusters, artifact.attributes).values()]
+    return _check_shared(artifact["voxel_cluster"], np.repeat(np.arange(len(n_voxels)), n_voxels))
 
 
 def _check_shared(labels: NDArray[np.integer[Any]], subject: NDArray[np.int64]) -> Check:
@@ -136,24 +136,23 @@ def profile_correlation(
     np.add.at(counts, (subject, cluster, area), 1)
     totals = counts.sum(axis=2, keepdims=True)
     shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    found = []
+    correlations = []
     for first, second in combinations(shares, 2):
         is_known = np.isfinite(first[:, 0]) & np.isfinite(second[:, 0])
         pair = [part[is_known] - part[is_known].mean(axis=0) for part in (first, second)]
-        found.append(np.corrcoef(pair[0].ravel(), pair[1].ravel())[0, 1])
-    return float(np.mean(found)) if found else float("nan")
+        correlations.append(np.corrcoef(pair[0].ravel(), pair[1].ravel())[0, 1])
+    return float(np.mean(correlations)) if correlations else float("nan")
 
 
-def _require_subjects(path: Path, found: Artifact, truths: Sequence[VoxelTruth]) -> None:
-    given = {truth.subject: len(truth.area) for truth in truths}
-    if list(found.attributes["subjects"]) != list(given) or len(found["voxel_cluster"]) != sum(
-        given.values()
-    ):
+def _require_subjects(path: Path, artifact: Artifact, truths: Sequence[VoxelTruth]) -> None:
+    n_voxels = {truth.subject: len(truth.area) for truth in truths}
+    subjects, n_clustered = artifact.attributes["subjects"], len(artifact["voxel_cluster"])
+    if list(subjects) != list(n_voxels) or n_clustered != sum(n_voxels.values()):
         raise PipelineError(
             path,
-            f"clusters of the voxels {given}",
-            f"{len(found['voxel_cluster'])} voxels of {found.attributes['subjects']}",
-            f"give --voxels the tables of {', '.join(found.attributes['subjects'])}, in this order",
+            f"clusters of the voxels {n_voxels}",
+            f"{n_clustered} voxels of {subjects}",
+            f"give --voxels the tables of {', '.join(subjects)}, in this order",
             code="inconsistent-inputs",
         )
 
@@ -171,11 +170,11 @@ def share_with_all_subjects(labels: NDArray[np.integer[Any]], subject: NDArray[n
 
 
 def _coordinate_clusters(
-    encoder: Path, positions: NDArray[np.float32], found: Artifact, settings: Settings
+    encoder: Path, positions: NDArray[np.float32], artifact: Artifact, settings: Settings
 ) -> NDArray[np.int64]:
     """Cluster all voxels by 3-D position, with the same number of clusters and other settings."""
     embedding = read_artifact(encoder, "encoder")["voxel_embedding"]
-    changes = {"method": "coordinates", "n_clusters": int(found.attributes["n_clusters"])}
+    changes = {"method": "coordinates", "n_clusters": int(artifact.attributes["n_clusters"])}
     options = settings.clusters.model_copy(update=changes)
     result = cluster_voxels(embedding, options, settings.run.seed, positions=positions)
     return np.asarray(result.voxel_cluster, dtype=np.int64)

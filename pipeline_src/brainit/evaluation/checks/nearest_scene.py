@@ -26,8 +26,8 @@ _CELLS = 16
 def scene_labels(scene: Scene) -> NDArray[np.uint8]:
     """Return the labels of 16 x 16 cells, each an object's content or the scene's place."""
     labels = content_map(scene, _CELLS)
-    place = len(CONTENTS) + 1 + PLACES.index(scene.place)
-    return np.where(labels == 0, np.uint8(place), labels).ravel()
+    label = len(CONTENTS) + 1 + PLACES.index(scene.place)
+    return np.where(labels == 0, np.uint8(label), labels).ravel()
 
 
 def nearest_scenes(
@@ -64,11 +64,11 @@ def compare_with_nearest_scene(
     for subject, test_ids in test.items():
         answers = stimuli.images(nearest_scenes(test_ids, training[subject], scenes))
         for network_name, network in networks.items():
-            given = tap_features(network, answers, size, device)
+            answer_taps = tap_features(network, answers, size, device)
             sought = tap_features(network, stimuli.images(test_ids), size, device)
-            for tap in given:
+            for tap in answer_taps:
                 metric = metric_name(network_name, tap, "two_way")
-                score = float(two_way_scores(given[tap], sought[tap]).mean())
+                score = float(two_way_scores(answer_taps[tap], sought[tap]).mean())
                 scores.setdefault(metric, []).append(score)
     text = (
         "two-way identification, percent, if each test image is answered with the training image "

@@ -99,11 +99,11 @@ def _check_simulated(
     truths = {
         subject: read_voxel_truth(truth, subject, path) for subject, path in inputs.voxels.items()
     }
-    found = list(truths.values())
+    known = list(truths.values())
     return [
         *check_difficulty(read_card(card)),
         *_check_encoder(inputs, truths, settings),
-        *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, found, settings),
+        *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, known, settings),
         _check_attention(inputs, settings),
         *check_scores(Summaries(inputs.summaries)),
         *_answer_with_nearest_scene(inputs, truth, settings),
@@ -131,20 +131,21 @@ def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
 def _check_encoder(
     inputs: CheckInputs, truths: Mapping[str, VoxelTruth], settings: Settings
 ) -> list[Check]:
-    """Check the encoder's accuracy as a share of what the true noise ceiling allows."""
+    """Check the encoder's accuracy as a share of the maximum that the true noise ceiling allows."""
     evaluated = [subject for subject in settings.nsd.evaluated if subject in inputs.betas]
     betas = {subject: inputs.betas[subject] for subject in evaluated}
     predictions = predict_test_responses(
         inputs.encoder, betas, inputs.trials, inputs.stimuli, inputs.weights_dir, settings
     )
-    pairs = [(found, truths[found.subject].noise_ceiling) for found in predictions]
+    pairs = [(prediction, truths[prediction.subject].noise_ceiling) for prediction in predictions]
     values = [
-        float(share_of_attainable(found.correlation, ceiling, LEAST_CEILING))
-        for found, ceiling in pairs
+        float(share_of_attainable(prediction.correlation, ceiling, LEAST_CEILING))
+        for prediction, ceiling in pairs
     ]
-    nulls = [_encoder_null(found, ceiling, settings) for found, ceiling in pairs]
+    nulls = [_encoder_null(prediction, ceiling, settings) for prediction, ceiling in pairs]
     medians = [
-        float(np.median(found.correlation[ceiling > LEAST_CEILING])) for found, ceiling in pairs
+        float(np.median(prediction.correlation[ceiling > LEAST_CEILING]))
+        for prediction, ceiling in pairs
     ]
     text = (
         "median over responsive voxels (true ceiling above 10 %) of correlation / sqrt(true "
@@ -157,12 +158,12 @@ def _check_encoder(
 
 
 def _encoder_null(
-    found: EncoderPredictions,
+    prediction: EncoderPredictions,
     ceiling: NDArray[np.float64],
     settings: Settings,
 ) -> float:
-    generator = numpy_generator(settings.run.seed, "encoder_null", found.subject)
-    shuffled = shuffled_correlations(found, settings.evaluation.n_permutations, generator)
+    generator = numpy_generator(settings.run.seed, "encoder_null", prediction.subject)
+    shuffled = shuffled_correlations(prediction, settings.evaluation.n_permutations, generator)
     return float(np.percentile(share_of_attainable(shuffled, ceiling, LEAST_CEILING), 99.9))
 
 

@@ -44,23 +44,23 @@ def _identification(summaries: Summaries) -> list[Check]:
     checks: list[Check] = []
     n_images = []
     for metric in two_way_metrics(summaries):
-        found = summaries.mean(FULL.name, "fused", metric)
-        if found is None:
+        score = summaries.mean(FULL.name, "fused", metric)
+        if score is None:
             continue
-        n_images.append(found.n_images)
+        n_images.append(score.n_images)
         name = f"fused_{metric}"
         checks += [
             at_least(
                 name,
-                found.mean,
-                found.null_p999,
+                score.mean,
+                score.null_p999,
                 LEAST_TWO_WAY,
-                f"two-way identification of {found.n_images} held-out shared images, percent; "
+                f"two-way identification of {score.n_images} held-out shared images, percent; "
                 "null: 99.9th percentile over permutations of reconstructions against targets",
             ),
             within(
                 f"{name}_null_mean",
-                found.null_mean,
+                score.null_mean,
                 50.0,
                 NULL_TOLERANCE,
                 "mean over these permutations; threshold: largest allowed distance from 50",

@@ -46,7 +46,7 @@ def tap_features(
     blocks: list[dict[str, Tensor]] = []
     for start, stop in progress(shard_ranges(len(images), BATCH), "features", unit="batch"):
         batch = resize_images(images[start:stop], eval_size).to(device)
-        blocks.append({tap: found.flatten(1).cpu() for tap, found in network(batch).items()})
+        blocks.append({tap: features.flatten(1).cpu() for tap, features in network(batch).items()})
     return {tap: torch.cat([block[tap] for block in blocks]) for tap in blocks[0]}
 
 
@@ -91,12 +91,12 @@ def unit_distances(
     Like LPIPS (Zhang et al. 2018), but with one unit vector per image instead of one per position,
     and without learned channel weights: not an LPIPS score. A row of zeros stays zero.
     """
-    found = torch.empty(len(recons), dtype=torch.float64)
+    distances = torch.empty(len(recons), dtype=torch.float64)
     for start, stop in shard_ranges(len(recons), _ROWS_PER_BLOCK):
         pair = (recons[start:stop], targets[start:stop])
         first, second = (F.normalize(rows.double(), dim=1) for rows in pair)
-        found[start:stop] = (first - second).square().sum(dim=1)
-    return found
+        distances[start:stop] = (first - second).square().sum(dim=1)
+    return distances
 
 
 def unit_distance_of_others(
@@ -108,14 +108,14 @@ def unit_distance_of_others(
     """
     n_images, n_features = recons.shape
     totals = torch.zeros(2, n_features, dtype=torch.float64, device=recons.device)
-    squares, own = 0.0, 0.0
+    squares, matching = 0.0, 0.0
     for start, stop in shard_ranges(n_images, _ROWS_PER_BLOCK):
         pair = (recons[start:stop], targets[start:stop])
         first, second = (F.normalize(rows.double(), dim=1) for rows in pair)
         totals += torch.stack([first.sum(dim=0), second.sum(dim=0)])
         squares += float(first.square().sum() + second.square().sum())
-        own += float((first * second).sum())
-    others = float(totals[0] @ totals[1]) - own
+        matching += float((first * second).sum())
+    others = float(totals[0] @ totals[1]) - matching
     return squares / n_images - 2.0 * others / (n_images * (n_images - 1))
 
 
@@ -159,9 +159,9 @@ def retrieval_scores(
     for _ in range(N_DRAWS):
         pool = generator.choice(n_images, size=n_pool, replace=False)
         block = similarity[np.ix_(pool, pool)]
-        places = np.arange(n_pool)
-        n_hits[0, pool] += block.argmax(axis=1) == places
-        n_hits[1, pool] += block.argmax(axis=0) == places
+        correct = np.arange(n_pool)
+        n_hits[0, pool] += block.argmax(axis=1) == correct
+        n_hits[1, pool] += block.argmax(axis=0) == correct
         n_drawn[pool] += 1
     share = np.full((2, n_images), np.nan)
     np.divide(100.0 * n_hits, n_drawn, out=share, where=n_drawn > 0)

@@ -64,5 +64,5 @@ def direction_of(metric: str) -> str:
 
 
 def is_two_way(metric: str) -> bool:
-    """Return whether `metric` is a two-way identification, in percent."""
+    """Return True if `metric` is a two-way identification, in percent."""
     return metric.endswith(".two_way") or metric in ("Alex(2)", "Alex(5)", "Incep", "CLIP")

@@ -51,14 +51,14 @@ class PixCorrOfOthers:
         self,
         recons: Float[Tensor, "images rgb height width"],
         targets: Float[Tensor, "images rgb height width"],
-        own: Float[Tensor, "images"],
+        pixcorr: Float[Tensor, "images"],
     ) -> None:
         """Add a block of images and the PixCorr of each with its own target."""
         pair = (recons, targets)
-        found = torch.stack([standardised(images.flatten(1)).sum(dim=0) for images in pair])
-        self._totals = found if self._totals is None else self._totals + found
-        self._own += float(own.sum())
-        self._n_images += len(own)
+        totals = torch.stack([standardised(images.flatten(1)).sum(dim=0) for images in pair])
+        self._totals = totals if self._totals is None else self._totals + totals
+        self._own += float(pixcorr.sum())
+        self._n_images += len(pixcorr)
 
     def mean(self) -> float:
         """Return the mean; NaN for fewer than two images."""

@@ -36,12 +36,12 @@ def row_correlations(
     first: Float[Tensor, "rows features"], second: Float[Tensor, "rows features"]
 ) -> Float[Tensor, "rows"]:
     """Correlate row with row in float64; a row without variance has correlation 0."""
-    found = torch.empty(len(first), dtype=torch.float64)
+    correlations = torch.empty(len(first), dtype=torch.float64)
     for start, stop in shard_ranges(len(first), max(1, _VALUES_PER_BLOCK // first.shape[1])):
-        one, one_scale = _centred_exactly(first[start:stop])
-        other, other_scale = _centred_exactly(second[start:stop])
-        found[start:stop] = (one * other).sum(dim=1) * one_scale * other_scale
-    return found
+        rows, scale = _centred_exactly(first[start:stop])
+        other_rows, other_scale = _centred_exactly(second[start:stop])
+        correlations[start:stop] = (rows * other_rows).sum(dim=1) * scale * other_scale
+    return correlations
 
 
 def two_way_scores(
@@ -57,9 +57,9 @@ def two_way_scores(
     """
     if matrix is None:
         matrix = correlation_matrix(recons, targets)
-    own = matrix.diagonal()[:, None]
-    is_lower = matrix < own
-    is_near = (matrix - own).abs() < _NEAR_TIE
+    to_target = matrix.diagonal()[:, None]
+    is_lower = matrix < to_target
+    is_near = (matrix - to_target).abs() < _NEAR_TIE
     is_near.fill_diagonal_(False)
     rows, rivals = is_near.nonzero(as_tuple=True)
     is_lower[rows, rivals] = _is_lower_exactly(recons, targets, rows, rivals)
@@ -73,12 +73,12 @@ def _is_lower_exactly(
     rivals: Int[Tensor, "pairs"],
 ) -> Bool[Tensor, "pairs"]:
     """Return in float64 whether each rival correlates less than the own target does."""
-    found = torch.zeros(len(rows), dtype=torch.bool)
+    is_lower = torch.zeros(len(rows), dtype=torch.bool)
     for start, stop in shard_ranges(len(rows), _ROWS_PER_BLOCK):
         row, rival = rows[start:stop], rivals[start:stop]
-        own = row_correlations(recons[row], targets[row])
-        found[start:stop] = row_correlations(recons[row], targets[rival]) < own
-    return found
+        to_target = row_correlations(recons[row], targets[row])
+        is_lower[start:stop] = row_correlations(recons[row], targets[rival]) < to_target
+    return is_lower
 
 
 def standardised(rows: Float[Tensor, "rows features"]) -> Float[Tensor, "rows features"]:

@@ -80,8 +80,8 @@ def _our_blocks(records: pd.DataFrame, simulated: bool) -> list[Block]:
         cells = [_our_cells(row, simulated) for _, row in by_group[groups[0]].iterrows()]
         for group in groups[1:]:
             scores = zip(by_group[group]["metric"], by_group[group]["ours"], strict=True)
-            own = [format_score(str(metric), float(value)) for metric, value in scores]
-            cells = [(*row, cell) for row, cell in zip(cells, own, strict=True)]
+            column = [format_score(str(metric), float(value)) for metric, value in scores]
+            cells = [(*row, cell) for row, cell in zip(cells, column, strict=True)]
         heading = f"{condition}, {_mean_of(str(groups[0]))}{', simulation' if simulated else ''}"
         blocks.append(Block(heading, columns, tuple(cells)))
     return blocks
@@ -186,9 +186,9 @@ def class_records(
     parts = []
     for image_class in dict.fromkeys(results.classes[key] for key in sorted(results.classes)):
         of_class = tuple(replace(c, image_class=image_class) for c in rows.conditions)
-        own = replace(rows, conditions=of_class)
-        found = table_records(NSDSYNTHETIC, own, published, results, settings)
-        parts.append(found.assign(image_class=image_class))
+        rows_of_class = replace(rows, conditions=of_class)
+        records = table_records(NSDSYNTHETIC, rows_of_class, published, results, settings)
+        parts.append(records.assign(image_class=image_class))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

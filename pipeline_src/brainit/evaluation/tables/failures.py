@@ -40,7 +40,7 @@ def failure_table(images: ImageScores, settings: Settings) -> Table:
 
 
 def failure_cases(images: ImageScores, subject: str) -> pd.DataFrame:
-    """Return the worst images: identification, PixCorr, both branches' percentiles, what failed."""
+    """Return the worst images: identification, PixCorr, percentiles of both branches, failure."""
     scores = {kind: _identification(images, subject, kind) for kind in ("fused", *_BRANCHES)}
     fused = scores["fused"].sort_index(kind="stable")
     worst = fused.sort_values(kind="stable").head(N_WORST)
@@ -59,8 +59,8 @@ def failure_cases(images: ImageScores, subject: str) -> pd.DataFrame:
 
 def _identification(images: ImageScores, subject: str, kind: str) -> "pd.Series[float]":
     names = [metric for metric in images.metrics() if is_two_way(metric)]
-    found = [images.values((subject,), FULL.name, kind, metric) for metric in names]
-    columns = [values for values in found if values is not None]
+    scores = [images.values((subject,), FULL.name, kind, metric) for metric in names]
+    columns = [values for values in scores if values is not None]
     if not columns:
         return pd.Series(dtype=np.float64)
     return pd.concat(columns, axis=1).mean(axis=1)

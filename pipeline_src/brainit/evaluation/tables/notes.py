@@ -1,4 +1,4 @@
-"""Notes below a table: rows that were not run, how numbers were made, what differs from the paper.
+"""Notes below a table: rows that were not run, methods of the numbers, differences from the paper.
 
 Settings are compared with the defaults, which are the paper's values.
 """
@@ -24,7 +24,7 @@ def table_notes(
 ) -> tuple[str, ...]:
     """Return the notes of the table `name`; rows that were not run come first."""
     missing = missing_rows(name, published.title, records, settings)
-    notes = [f"Not run: {'; '.join(found.rows)}. Command: {found.command}" for found in missing]
+    notes = [f"Not run: {'; '.join(table.rows)}. Command: {table.command}" for table in missing]
     return (*notes, *_notes(published, records, settings))
 
 
@@ -81,18 +81,18 @@ def _other_subjects(
 
 
 def _smaller_note(published: PaperTable, records: pd.DataFrame, settings: Settings) -> str:
-    """Return the note on what is smaller than in the paper; subjects and test images first."""
-    found = list(smaller_than_paper(settings))
+    """Return the note on sizes smaller than in the paper; subjects and test images first."""
+    phrases = list(smaller_than_paper(settings))
     scored = records[records["n_images"] > 0]
     n_test = max((row.n_test for row in published.rows), default=0)
     if len(scored) and scored["n_images"].min() < n_test:
-        found.insert(0, f"test images {scored['n_images'].min():,} (paper: {n_test:,})")
+        phrases.insert(0, f"test images {scored['n_images'].min():,} (paper: {n_test:,})")
     n_subjects = [
         len(str(names).split()) for names in scored.groupby("condition").first()["subjects"]
     ]
     if published.rows and n_subjects and min(n_subjects) < len(published.subjects):
-        found.insert(0, f"subjects {min(n_subjects)} (paper: {len(published.subjects)})")
-    return f"Smaller than in the paper: {'; '.join(found) if found else 'nothing'}."
+        phrases.insert(0, f"subjects {min(n_subjects)} (paper: {len(published.subjects)})")
+    return f"Smaller than in the paper: {'; '.join(phrases) if phrases else 'nothing'}."
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def missing_rows(
     A model of the first n subjects is not missing if the pool has only n.
     """
     simulated = settings.run.simulation
-    found: dict[str, list[str]] = {}
+    headings: dict[str, list[str]] = {}
     for condition in rows_of(name).conditions:
         run, n_subjects = Run.parse(condition.run), len(settings.nsd.subjects)
         is_whole_pool = run.is_of_fewer_subjects and run.n_subjects >= n_subjects
@@ -121,8 +121,8 @@ def missing_rows(
         how = command_of(name, simulated)
         if condition.needs and not simulated:
             how = f"{how}; first {condition.needs}"
-        found.setdefault(how, []).append(condition.heading)
-    return tuple(NotRun(title, tuple(rows), how) for how, rows in found.items())
+        headings.setdefault(how, []).append(condition.heading)
+    return tuple(NotRun(title, tuple(rows), how) for how, rows in headings.items())
 
 
 def _n_seeds(condition: Condition, records: pd.DataFrame) -> int:
@@ -194,19 +194,19 @@ SIMULATED = (
 
 def smaller_than_paper(settings: Settings) -> tuple[str, ...]:
     """Return a phrase for each count or size below the paper's; null in the paper means all."""
-    found = [_phrase(*difference) for difference in _differences(settings) if difference[3]]
+    phrases = [_phrase(*difference) for difference in _differences(settings) if difference[3]]
     batch, paper = (s.joint.batch * s.joint.accumulation for s in (settings, Settings()))
     if batch < paper:
-        found.append(_phrase("stage-2 batch", batch, paper))
+        phrases.append(_phrase("stage-2 batch", batch, paper))
     if settings.run.simulation:
         pairs = ((what, getattr(settings.simulation, key), nsd) for key, what, nsd in SIMULATED)
-        found += [_phrase(what, ours, nsd) for what, ours, nsd in pairs if ours < nsd]
-    return tuple(found)
+        phrases += [_phrase(what, ours, nsd) for what, ours, nsd in pairs if ours < nsd]
+    return tuple(phrases)
 
 
 def different_from_paper(settings: Settings) -> tuple[str, ...]:
     """Return a phrase for each other difference from the paper: networks, choices, rates."""
-    return tuple(_phrase(*found) for found in _differences(settings) if not found[3])
+    return tuple(_phrase(*difference) for difference in _differences(settings) if not difference[3])
 
 
 def _differences(settings: Settings) -> Iterator[tuple[str, Any, Any, bool]]:

@@ -74,10 +74,10 @@ class Results:
 
         `run` replaces the condition's run.
         """
-        found = self.images.values(group, run or condition.run, condition.kind, metric)
-        if found is None or not condition.image_class:
-            return found
-        return found[[self.classes.get(int(k)) == condition.image_class for k in found.index]]
+        scores = self.images.values(group, run or condition.run, condition.kind, metric)
+        if scores is None or not condition.image_class:
+            return scores
+        return scores[[self.classes.get(int(k)) == condition.image_class for k in scores.index]]
 
 
 def count_training_trials(
@@ -161,14 +161,14 @@ def _subjects(
     rows: Rows, condition: Condition, published: PaperTable, images: ImageScores, simulated: bool
 ) -> tuple[str, ...]:
     """Return the subjects of a row: only the paper's if the table has published numbers."""
-    found = images.subjects(condition.run, condition.kind)
+    scored = images.subjects(condition.run, condition.kind)
     if rows.same_subjects:
         run = [set(images.subjects(c.run, c.kind)) for c in rows.conditions]
         common = set.intersection(*filter(None, run)) if any(run) else set()
-        found = tuple(s for s in found if s in common) or found
+        scored = tuple(s for s in scored if s in common) or scored
     if simulated or not published.rows:
-        return found
-    return tuple(s for s in found if s in published.subjects) or found
+        return scored
+    return tuple(s for s in scored if s in published.subjects) or scored
 
 
 def condition_label(
@@ -176,8 +176,8 @@ def condition_label(
 ) -> str:
     """Return the heading of a condition with its amount of data and number of trials."""
     data = condition.data
-    found = sorted({n_trials[s, data] for s in subjects if (s, data) in n_trials})
-    trials = f" ({' / '.join(f'{n:,}' for n in found)} training trials)" if found else ""
+    counts = sorted({n_trials[s, data] for s in subjects if (s, data) in n_trials})
+    trials = f" ({' / '.join(f'{n:,}' for n in counts)} training trials)" if counts else ""
     return condition.heading + trials
 
 
@@ -190,15 +190,15 @@ def over_seeds(
     """
     repeats = (run for run in results.images.runs() if _is_repeat(run, condition.run))
     runs = [condition.run, *repeats]
-    found = [results.values(condition, group, metric, run) for run in runs]
-    means = [float(values.mean()) for values in found if values is not None]
+    scores = [results.values(condition, group, metric, run) for run in runs]
+    means = [float(values.mean()) for values in scores if values is not None]
     if len(means) < 2:
         return len(means), means[0] if means else np.nan, np.nan
     return len(means), float(np.mean(means)), float(np.std(means, ddof=1))
 
 
 def _is_repeat(name: str, of: str) -> bool:
-    """Return whether the run `name` repeats the run `of` with another seed."""
+    """Return True if the run `name` repeats the run `of` with another seed."""
     run, first = Run.parse(name), Run.parse(of)
     is_same = (run.kind, run.variant.row) == (first.kind, first.variant.row)
     return is_same and run.variant.seed is not None and first.variant.seed is None
@@ -211,12 +211,12 @@ def _numbers(
     scores = results.values(condition, group, metric)
     if scores is None:
         return (np.nan, np.nan, np.nan, np.nan, 0)
-    found = mean_interval(np.asarray(scores, dtype=np.float64), metric, settings)
+    interval = mean_interval(np.asarray(scores, dtype=np.float64), metric, settings)
     chance = None
     if not condition.image_class:
         chance = results.summaries.mean(condition.run, condition.kind, metric, group)
     null_mean = chance.null_mean if chance else np.nan
-    return found.mean, found.ci_low, found.ci_high, null_mean, found.n_images
+    return interval.mean, interval.ci_low, interval.ci_high, null_mean, interval.n_images
 
 
 def _paired(
@@ -235,10 +235,16 @@ def _paired(
     if pair[0] is None or pair[1] is None:
         return NOT_COMPARED
     joined = pd.concat(pair, axis=1, join="inner").to_numpy(dtype=np.float64)
-    found = compare_paired(
+    comparison = compare_paired(
         joined[:, 0],
         joined[:, 1],
         settings.evaluation.n_bootstrap,
         numpy_generator(settings.run.seed, "paired", metric),
     )
-    return (reference.heading, found.difference, found.ci_low, found.ci_high, found.p_value)
+    return (
+        reference.heading,
+        comparison.difference,
+        comparison.ci_low,
+        comparison.ci_high,
+        comparison.p_value,
+    )

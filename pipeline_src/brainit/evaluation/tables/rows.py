@@ -112,7 +112,7 @@ class Condition:
     """One row of a table: a run and a kind of its images.
 
     `paper_row` is (method, data) of the published row, or None. `image_class` keeps only the images
-    of one class; empty for all. `needs` says what to do before making the table's target; the
+    of one class; empty for all. `needs` names the step before making the table's target; the
     simulation's settings have done it.
     """
 

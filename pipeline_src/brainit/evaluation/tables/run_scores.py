@@ -109,7 +109,7 @@ class ImageScores:
 
     def subjects(self, run: str, kind: str) -> tuple[str, ...]:
         """Return the subjects with scores of this run and kind, in order."""
-        return tuple(sorted(s for s, *found in self._tables if found == [run, kind]))
+        return tuple(sorted(s for s, *name in self._tables if name == [run, kind]))
 
     def runs(self) -> tuple[str, ...]:
         """Return the names of all runs, in order of first mention."""

@@ -91,7 +91,7 @@ def subjects_of_indices(indices: Sequence[int], first: int | None = None) -> tup
 def import_authors(
     folder: Path, out: Path, n_voxels: Mapping[str, int], sizes: AuthorsSizes | None = None
 ) -> list[Path]:
-    """Import the authors' files that `folder` holds; return what was written below `out`.
+    """Import the authors' files that `folder` holds; return the files written below `out`.
 
     `n_voxels` are the voxels of the subjects in the checkpoints' order. Raises `PipelineError`
     where all files are missing, a BIT has no V2C map, or tensors do not fit.
@@ -112,9 +112,9 @@ def import_authors(
         written.append(
             _write_clusters(out / "clusters" / "clusters.safetensors", cluster, n_voxels)
         )
-    for name, kind, place in _BITS:
+    for name, kind, out_folder in _BITS:
         if name in present:
-            target = out / place / "bit.safetensors"
+            target = out / out_folder / "bit.safetensors"
             written.append(import_bit(folder / name, target, kind, cluster, n_voxels, sizes))
     if JOINT_FILE in present:
         target = out / "joint" / "generator.safetensors"
@@ -149,10 +149,10 @@ def import_encoder(
     """Write the authors' voxel encoder without its backbone; raises `PipelineError` for misfits."""
     tensors = under_mark(path, read_tensors(path), _ENCODER_MARK)
     inner = [n.removesuffix(_BACKBONE_MARK) for n in tensors if n.endswith(f".{_BACKBONE_MARK}")]
-    own = {n: t for n, t in tensors.items() if not n.startswith(tuple(inner))}
+    trained = {n: t for n, t in tensors.items() if not n.startswith(tuple(inner))}
     with torch.device("meta"):
         encoder = VoxelEncoder(build_dinov2(sizes.backbone), sizes.encoder, n_voxels)
-    state = {n: t.float() for n, t in encoder_names.from_released_names(own).items()}
+    state = {n: t.float() for n, t in encoder_names.from_released_names(trained).items()}
     del encoder.backbone
     load_state(path, encoder, state, assign=True, fix=_FIX)
     save_encoder(
@@ -177,13 +177,17 @@ def read_clusters(path: Path, n_voxels: Mapping[str, int]) -> Tensor:
         fix = f"fetch the V2C map {CLUSTERS_FILE} too, which BITs need"
         raise PipelineError(path, expected, "no file", fix, code="missing-file")
     try:
-        found = np.squeeze(np.load(path, allow_pickle=False))
+        clusters = np.squeeze(np.load(path, allow_pickle=False))
     except (ValueError, OSError) as error:
         raise PipelineError(path, expected, str(error), _FIX, code="unsafe-file") from error
-    if found.shape != (total,) or not np.array_equal(found, np.rint(found)) or found.min() < 0:
-        shape = f"{found.dtype} of shape {found.shape}"
+    if (
+        clusters.shape != (total,)
+        or not np.array_equal(clusters, np.rint(clusters))
+        or clusters.min() < 0
+    ):
+        shape = f"{clusters.dtype} of shape {clusters.shape}"
         raise PipelineError(path, expected, shape, _FIX, code="wrong-shape")
-    return torch.from_numpy(found.astype(np.int64))
+    return torch.from_numpy(clusters.astype(np.int64))
 
 
 def _write_clusters(target: Path, cluster: Tensor, n_voxels: Mapping[str, int]) -> Path:
@@ -233,8 +237,10 @@ def import_unet(path: Path, target: Path, sizes: AuthorsSizes) -> Path:
     released = under_mark(path, read_tensors(path), _UNET_MARK)
     with torch.device("meta"):
         unet, _ = build_parts(sizes.generator)
-    own = unet.state_dict()
+    unet_state = unet.state_dict()
     named = {f"{UNET_PREFIX}{n}": t.float() for n, t in released.items()}
-    load_state(path, unet, from_sgm(named, names_of_unet(own), own), assign=True, fix=_FIX)
+    load_state(
+        path, unet, from_sgm(named, names_of_unet(unet_state), unet_state), assign=True, fix=_FIX
+    )
     save_unet(target, unet, name="unclip6", seed=0)
     return target

@@ -18,8 +18,8 @@ def fetch_authors(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ALL_FILES:
-        place = folder / name
-        if not place.is_file():
-            found = find_source(Source(name, 0.0, repository=REPOSITORY), folder)
-            place.unlink(missing_ok=True)
-            place.symlink_to(found.resolve())
+        link = folder / name
+        if not link.is_file():
+            downloaded = find_source(Source(name, 0.0, repository=REPOSITORY), folder)
+            link.unlink(missing_ok=True)
+            link.symlink_to(downloaded.resolve())
