@@ -49,7 +49,7 @@ class Duration:
                 "duration",
                 f"15min, 30min, 450trials or 1h to {N_SESSIONS}h",
                 name,
-                "correct the duration: transfer.durations in the settings, --duration of a step",
+                "write e.g. 450trials in transfer.durations of the settings or in --duration",
                 code="unknown-name",
             )
         amount = _AMOUNT.fullmatch(name)

@@ -106,7 +106,7 @@ def test_durations(tiny_nsd: Any) -> None:
     for unknown in ("0h", "45min", "2hours", "100h"):
         with pytest.raises(PipelineError) as error:
             in_duration(table, unknown)
-        assert (error.value.code, error.value.found) == ("invalid-setting", unknown)
+        assert (error.value.code, error.value.found) == ("unknown-name", unknown)
         assert "transfer.durations" in error.value.fix and "450trials" in error.value.fix
 
 
