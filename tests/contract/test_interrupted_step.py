@@ -46,7 +46,7 @@ def test_a_signal_ends_the_step_and_the_same_command_continues(
     repository: Path, data: Path
 ) -> None:
     whole, cut = start(repository, data, "whole"), start(repository, data, "cut")
-    wait_for(cut, "median r")
+    wait_for(cut, "val_median_r")
     assert (data / "cut" / ".encoder.safetensors.lock").exists()
     cut.send_signal(signal.SIGTERM)
     said = cut.communicate()[1]

@@ -100,7 +100,7 @@ def test_gpu_overlays_are_valid_and_keep_the_method(repository: Path, size_gb: i
     assert {key for _, key in changed} - sizes == OF_THE_METHOD[size_gb]
     assert settings.joint.batch * settings.joint.accumulation == 64
     assert settings.bit_lowlevel.batch == 64, "the pool of the InfoNCE"
-    estimates = dict(re.findall(r"^# \| (\w+) \| (\d+) \|", text, flags=re.MULTILINE))
+    estimates = dict(re.findall(r"^# \| (\w[\w ]*) \| (\d+) \|", text, flags=re.MULTILINE))
     assert len(estimates) == 6 and all(int(n_gb) < size_gb for n_gb in estimates.values())
     assert "ESTIMATES" in text and f"{size_gb} GB" in text
 
