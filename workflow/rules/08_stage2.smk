@@ -3,7 +3,7 @@ Stage 2: the semantic BIT and the diffusion model trained together (paper sectio
 
 Needs    the stage-1 BIT, the generator's weights, betas, images, predicted fMRI
 Makes    <results>/group/{pool}/{variant}/joint
-Steps    train_joint
+Steps    train_joint, with one GPU for each of `joint.processes`
 """
 
 

@@ -7,8 +7,9 @@ depend on its batch.
 Noise levels follow SDXL's training schedule: 1,000 steps, betas the squares of numbers evenly
 spaced between the roots of 0.00085 and 0.012. A sampling schedule of n steps visits the training
 steps floor(999 - 999 i / n), i = 0 .. n - 1 ("legacy DDPM" spacing), and ends without noise. The
-paper says 38 steps, the released configuration runs 50; both start at step 14. So the low-level
-image enters at training step 719 (sigma 3.60, 36 steps left) or 630 (2.55, 24 left).
+paper says 38 steps, the released configuration runs 50; both start at step 14 (`recon.start_step`).
+So the low-level image enters at training step 630 with 38 steps (sigma 2.55, 24 steps left), or at
+719 with 50 (sigma 3.60, 36 left).
 
 Differs from the paper: the starting noise gets no per-channel offset.
 """

@@ -1,4 +1,4 @@
-"""Targets and loss of stage 1: semantic tokens, VGG tokens, and InfoNCE (sections 3.2, D.2).
+"""Targets of stage 1, and InfoNCE, its loss on VGG tokens (sections 3.2, D.2).
 
 The low-level loss pools all (image, position) tokens of one VGG layer in a batch: each prediction
 must find its own target among all targets, and each target its prediction. As in the released code

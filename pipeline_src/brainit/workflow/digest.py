@@ -3,7 +3,8 @@
 From the step's module on, the digest follows names to the functions, classes and constants that
 they mean, within the package and without importing it. Each counts by its syntax tree less words
 and annotations (`normal_form`). Code that runs when a module is imported counts for all importers.
-Networks count by role: `load_backbone("vgg", ...)` adds the loaders of that role.
+A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role. Rules pass the
+digest as `params.code`: Snakemake reruns a job whose params changed.
 
 `python -m brainit.workflow.digest STEP` lists the code that the digest of a step covers.
 """

@@ -1,7 +1,7 @@
 """The settings that each step reads, declared once.
 
 A rule passes its step these and no others; a step that reads another raises `undeclared-setting`.
-So a changed setting reruns the steps that read it, and only them.
+So a changed setting reruns the steps that read it and what is made from their outputs, no others.
 """
 
 import json
@@ -53,7 +53,7 @@ _CLUSTERING = (
 _TOKENS = ("features.semantic_tokens", "features.halve_contrast", "features.precision")
 """The network of the semantic tokens."""
 _VOXEL_DRAWS = ("bit_semantic.voxels_per_example", "bit_semantic.voxel_sampling")
-"""Settings by which stage 2 draws voxels, as stage 1 did."""
+"""Settings by which examples of the semantic BIT draw voxels, in both stages."""
 _TEST_IMAGES = ("nsd.average_test_repeats", "recon.max_images", "recon.batch")
 """Settings that choose the responses to decode, and how many at once."""
 _SAMPLING = (
