@@ -12,11 +12,10 @@ import torch
 from tests.refusals import refused
 
 from brainit import api
-from brainit.core import artifacts
-from brainit.core.artifacts import Artifact, Contract, read_artifact, write_artifact
+from brainit.core.artifacts import Artifact, Contract, TensorSpec, read_artifact, write_artifact
 from brainit.core.settings import BitSettings, LowlevelSettings, RunSettings, Settings
 from brainit.models import decoders
-from brainit.models.brain_decoder import Decoder, DecoderSpec, TokenNetwork, voxels_of
+from brainit.models.brain_decoder import Decoder, DecoderSpec, TokenNetwork, counts_of, voxels_of
 from brainit.models.brain_mlp import MlpDecoder
 from brainit.models.brain_transformer import BitDecoder
 from brainit.models.subject_voxels import subject_slices
@@ -47,7 +46,7 @@ def test_the_file_says_which_decoder_it_holds(
         2 * torch.eye(4).expand(2, 4, 4), torch.ones(2, 4), torch.tensor([3, 2])
     )
     made.save(path, seed=7)
-    assert read_artifact(path, name).attributes["seed"] == 7
+    assert read_artifact(path, name, kind.contract).attributes["seed"] == 7
     found = decoders.load_decoder_of(path, settings_of(name), "lowlevel")
     assert isinstance(found, kind) and found.subjects == subject_slices(COUNTS)
     betas = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
@@ -102,6 +101,11 @@ class MeanDecoder:
     """Predicts the mean tokens of the training examples, whatever the responses."""
 
     name: ClassVar[str] = "mean"
+    contract: ClassVar[Contract] = Contract(
+        {"mean": TensorSpec("float32", ("queries", "out"))},
+        ("n_voxels", "seed"),
+        made_by="train_bit",
+    )
 
     subjects: dict[str, slice]
     mean: torch.Tensor
@@ -113,7 +117,7 @@ class MeanDecoder:
 
     @classmethod
     def load(cls, path: Path) -> "MeanDecoder":
-        found = read_artifact(path, cls.name)
+        found = read_artifact(path, cls.name, cls.contract)
         subjects = subject_slices(found.attributes["n_voxels"])
         return cls(subjects, torch.from_numpy(found["mean"]))
 
@@ -126,8 +130,8 @@ class MeanDecoder:
         return pd.DataFrame({"n_examples": [len(tokens)]})
 
     def save(self, path: Path, seed: int) -> None:
-        attributes = {"n_voxels": {n: s.stop - s.start for n, s in self.subjects.items()}}
-        write_artifact(path, self.name, {"mean": self.mean.numpy()}, {**attributes, "seed": seed})
+        attributes = {"n_voxels": counts_of(self.subjects), "seed": seed}
+        write_artifact(path, self.name, {"mean": self.mean.numpy()}, attributes, self.contract)
 
     def to(self, device: torch.device) -> "MeanDecoder":
         return self
@@ -155,9 +159,6 @@ def test_one_line_registers_another_decoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(decoders.DECODERS, MeanDecoder.name, MeanDecoder)
-    monkeypatch.setitem(
-        artifacts.CONTRACTS, MeanDecoder.name, Contract({}, ("n_voxels", "seed"), free_tensors=True)
-    )
     made = decoders.new_decoder(spec("mean"))
     assert made.fit(TwoExamples())["n_examples"].tolist() == [2]
     path = tmp_path / "bit.safetensors"
