@@ -1,6 +1,6 @@
 """The interface of every decoder: a map from a known subject's responses to image features.
 
-A decoder has one file with its class and one line in `models.decoders`. BIT and the MLP of Table T5
+A decoder has one file with its class and one line in `core.decoders`. BIT and the MLP of Table T5
 are networks that stage 1 trains by gradient steps; a decoder fitted in closed form reads
 `TrainingData.examples` instead.
 """

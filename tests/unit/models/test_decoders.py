@@ -13,7 +13,8 @@ from tests.refusals import refused
 
 from brainit import api
 from brainit.core.artifacts import Artifact, Contract, TensorSpec, read_artifact, write_artifact
-from brainit.core.settings import BitSettings, LowlevelSettings, RunSettings, Settings
+from brainit.core.decoders import DECODERS
+from brainit.core.settings import Settings, parse_sections
 from brainit.models import decoders
 from brainit.models.brain_decoder import Decoder, DecoderSpec, TokenNetwork, counts_of, voxels_of
 from brainit.models.brain_mlp import MlpDecoder
@@ -22,13 +23,16 @@ from brainit.models.subject_voxels import subject_slices
 from brainit.models.token_calibration import TokenCalibration
 
 COUNTS = {"subj01": 4, "subj05": 5}
-SMALL = BitSettings(width=8, n_heads=2, n_blocks=1)
 
 
 def settings_of(decoder: str) -> Settings:
-    lowlevel = LowlevelSettings(mlp_width=6).model_copy(update={"decoder": decoder})
-    run = RunSettings(device="cpu")
-    return Settings(run=run).model_copy(update={"bit": SMALL, "bit_lowlevel": lowlevel})
+    return parse_sections(
+        {
+            "bit": {"width": 8, "n_heads": 2, "n_blocks": 1},
+            "bit_lowlevel": {"decoder": decoder, "mlp_width": 6},
+            "run": {"device": "cpu"},
+        }
+    )
 
 
 def spec(decoder: str, kind: str = "lowlevel") -> DecoderSpec:
@@ -57,8 +61,14 @@ def test_the_file_says_which_decoder_it_holds(
     torch.testing.assert_close(features, 2 * tokens + 1)
 
 
+def test_each_decoder_is_registered_under_its_name() -> None:
+    for name in DECODERS:
+        found = decoders.decoder_class(name)
+        assert found.name == name and isinstance(decoders.new_decoder(spec(name)), Decoder)
+
+
 def test_the_seed_alone_draws_a_new_decoder() -> None:
-    for name in decoders.DECODERS:
+    for name in DECODERS:
         one, two = (decoders.new_decoder(spec(name)) for _ in range(2))
         betas = torch.ones(1, 4)
         assert torch.equal(one.predict_tokens("subj01", betas), two.predict_tokens("subj01", betas))
@@ -158,7 +168,9 @@ class TwoExamples:
 def test_one_line_registers_another_decoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(decoders.DECODERS, MeanDecoder.name, MeanDecoder)
+    with refused("invalid-setting", "bit_lowlevel.decoder", "'bit' or 'mlp'", "mean"):
+        settings_of("mean")
+    monkeypatch.setitem(DECODERS, "mean", f"{__name__}:MeanDecoder")
     made = decoders.new_decoder(spec("mean"))
     assert made.fit(TwoExamples())["n_examples"].tolist() == [2]
     path = tmp_path / "bit.safetensors"
