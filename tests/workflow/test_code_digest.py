@@ -16,6 +16,11 @@ SCORING = {"evaluate", "check_results"}
 """`check_results` scores the checks' own images with the metric networks."""
 INFONCE = {"train_bit", "adapt_bit"}
 """Steps of stage 1: the kind of BIT, and so its loss, is an argument of the same functions."""
+DECODING = {"train_bit", "reconstruct_lowlevel", "reconstruct_semantic", "reconstruct_fused"}
+"""Steps that make or read whichever decoder the settings or the file choose."""
+BIT_READERS = {
+    *(*DECODING, *TRAIN_STAGE_2, "adapt_bit", "import_authors", "check_results", "make_figures"),
+}
 ZSCORED = {"prepare_betas", "prepare_nsdsynthetic", "prepare_lab_subject"}
 
 WORDS = [
@@ -64,6 +69,9 @@ CODE = [
         "temperature: float = 1",
         INFONCE,
     ),
+    ("MLP", "models.brain_mlp", r"functional\.gelu", "functional.relu", DECODING),
+    ("BIT's file", "models.brain_transformer", r"model\.eval\(\), s", "model, s", BIT_READERS),
+    ("another decoder", "core.decoders", r'"mlp": ".*",', r'\g<0> "own": "x:Own",', DECODING),
     ("decorator", "training.losses", r"    @once_differentiable\n", "", INFONCE),
     ("z-score", "data.zscore", r"std\(axis=0\)", "std(axis=0, ddof=1)", ZSCORED),
     ("order of operations", "data.zscore", r"deviation > 0", "deviation >= 0", ZSCORED),
@@ -153,8 +161,11 @@ def test_finished_sessions_stay_valid_until_their_code_changes(module: str, sour
         path.write_text(text, encoding="utf-8")
 
 
-BY_A_NAME = {"__init__", "features/registry", "core/compat", "commands/doctor_machine"}
-"""Modules that import by a name: the API, networks by role, torchvision, a check of programs."""
+BY_A_NAME = {
+    *("__init__", "features/registry", "models/decoders", "core/compat"),
+    "commands/doctor_machine",
+}
+"""Modules that import by a name: API, networks, decoders, torchvision, a check of programs."""
 
 
 def test_no_other_module_imports_by_a_name() -> None:

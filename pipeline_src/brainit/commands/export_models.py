@@ -18,7 +18,7 @@ from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
 from brainit.core.settings import Settings
-from brainit.models.brain_transformer import load_bit
+from brainit.models.brain_transformer import BitDecoder, load_bit
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ FILES = {
     "joint/bit.safetensors": "bit",
     "joint/generator.safetensors": "generator",
 }
-"""Model files within the folder of a pool, and their contracts (config/models.md)."""
+"""Model files within the folder of a pool, and their kinds (config/models.md)."""
 
 _SHARED = ("features", "encoder", "clusters", "bit")
 _SHARED_OF_NSD = ("betas_version", "space", "mask", "zscore", "average_test_repeats")
@@ -81,9 +81,10 @@ def read_model_attributes(models: Path) -> dict[str, dict[str, Any]]:
     the first.
     """
     attributes: dict[str, dict[str, Any]] = {}
-    for name, contract in FILES.items():
-        attributes[name] = read_artifact(models / name, contract).attributes
-        if contract == "bit":
+    for name, kind in FILES.items():
+        contract = BitDecoder.contract if kind == BitDecoder.name else None
+        attributes[name] = read_artifact(models / name, kind, contract).attributes
+        if contract:
             load_bit(models / name)
     first_name, first = next(iter(attributes.items()))
     for name, header in attributes.items():

@@ -89,21 +89,6 @@ CONTRACTS: dict[str, Contract] = {
         free_tensors=True,
         made_by="cluster_voxels or assign_voxels",
     ),
-    "bit": Contract(
-        {
-            "voxel_embedding": TensorSpec("float32", ("voxels", "width")),
-            "voxel_cluster": TensorSpec("int64", ("voxels",)),
-        },
-        ("subjects", "n_voxels", "settings", "kind", "seed", "n_queries", "out_width"),
-        free_tensors=True,
-        made_by="train_bit, train_joint, adapt_bit or adapt_joint",
-    ),
-    "mlp": Contract(
-        {"voxel_weight": TensorSpec("float32", ("voxels", "hidden"))},
-        ("subjects", "n_voxels", "seed", "n_queries", "out_width"),
-        free_tensors=True,
-        made_by="train_bit with bit_lowlevel.decoder: mlp",
-    ),
     "generator": Contract(
         {}, ("name", "seed"), free_tensors=True, made_by="train_joint or adapt_joint"
     ),
@@ -134,30 +119,36 @@ CONTRACTS: dict[str, Contract] = {
         made_by="reconstruct_lowlevel, reconstruct_semantic or reconstruct_fused",
     ),
 }
+"""Contracts by kind of artifact; a decoder's class has that of its own files."""
 
 
 def write_artifact(
-    path: Path, contract: str, tensors: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
+    path: Path,
+    kind: str,
+    tensors: Mapping[str, NDArray[Any]],
+    attributes: Mapping[str, Any],
+    contract: Contract | None = None,
 ) -> None:
     """Check tensors and attributes against the contract, then write them atomically.
 
-    Raises `PipelineError` where they break the contract.
+    `contract` None: that of `kind` in `CONTRACTS`. Raises `PipelineError` where they break it.
     """
-    header = {"artifact": contract, **attributes}
+    header = {"artifact": kind, **attributes}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    _check(path, contract, arrays, header)
+    _check(path, contract or CONTRACTS[kind], arrays, header)
     with atomic_path(path) as partial:
         save_file(arrays, partial, metadata={"brainit": json.dumps(header, sort_keys=True)})
 
 
-def read_artifact(path: Path, contract: str) -> Artifact:
-    """Read an artifact and check it against its contract.
+def read_artifact(path: Path, kind: str, contract: Contract | None = None) -> Artifact:
+    """Read an artifact and check it against its contract; None: that of `kind` in `CONTRACTS`.
 
     Raises `PipelineError` for a missing, truncated or foreign file and for tensors of another dtype
     or shape.
     """
-    expected = f"a '{contract}' artifact"
-    made_by = CONTRACTS[contract].made_by
+    expected = f"a '{kind}' artifact"
+    contract = contract or CONTRACTS[kind]
+    made_by = contract.made_by
     fix = f"delete it and rerun {made_by}"
     if not Path(path).is_file():
         raise PipelineError(path, expected, "no file", f"run {made_by}", code="missing-file")
@@ -167,9 +158,9 @@ def read_artifact(path: Path, contract: str) -> Artifact:
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise PipelineError(
-            path, f"a readable '{contract}' artifact", str(error), fix, code="damaged-file"
+            path, f"a readable '{kind}' artifact", str(error), fix, code="damaged-file"
         ) from error
-    if header.get("artifact") != contract:
+    if header.get("artifact") != kind:
         found = f"'{header.get('artifact')}'"
         raise PipelineError(path, expected, found, fix, code="wrong-kind")
     _check(path, contract, tensors, header)
@@ -177,7 +168,7 @@ def read_artifact(path: Path, contract: str) -> Artifact:
 
 
 def artifact_kind(path: Path) -> str:
-    """Return which contract an artifact says it follows.
+    """Return the kind of an artifact, which its header says.
 
     Raises `PipelineError` where the file is missing or no artifact.
     """
@@ -197,9 +188,11 @@ def artifact_kind(path: Path) -> str:
 
 
 def _check(
-    path: Path, name: str, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any]
+    path: Path,
+    contract: Contract,
+    tensors: Mapping[str, NDArray[Any]],
+    header: Mapping[str, Any],
 ) -> None:
-    contract = CONTRACTS[name]
     fix = f"delete it and rerun {contract.made_by}"
     lengths: dict[str, int] = {}
     for tensor, spec in contract.tensors.items():

@@ -1,6 +1,6 @@
 """The interface of every decoder: a map from a known subject's responses to image features.
 
-A decoder has one file with its class and one line in `models.decoders`. BIT and the MLP of Table T5
+A decoder has one file with its class and one line in `core.decoders`. BIT and the MLP of Table T5
 are networks that stage 1 trains by gradient steps; a decoder fitted in closed form reads
 `TrainingData.examples` instead.
 """
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from brainit.core.artifacts import Artifact
+from brainit.core.artifacts import Artifact, Contract
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.models.token_calibration import TokenCalibration
@@ -83,9 +83,13 @@ class DecoderSpec:
 
 @runtime_checkable
 class Decoder(Protocol):
-    """A decoder of some subjects; `name` is its registry entry and the kind of its file."""
+    """A decoder of some subjects.
+
+    `name` is its registry entry and the kind of its file, `contract` the content of that file.
+    """
 
     name: ClassVar[str]
+    contract: ClassVar[Contract]
     subjects: dict[str, slice]
     calibration: TokenCalibration | None
 

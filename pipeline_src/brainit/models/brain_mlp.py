@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from brainit.core.artifacts import read_artifact, write_artifact
+from brainit.core.artifacts import Contract, TensorSpec, read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.models.brain_decoder import (
@@ -90,6 +90,12 @@ class MlpDecoder(NetworkDecoder):
     """An MLP instead of the low-level BIT, and each subject's voxels in it."""
 
     name: ClassVar[str] = "mlp"
+    contract: ClassVar[Contract] = Contract(
+        {"voxel_weight": TensorSpec("float32", ("voxels", "hidden"))},
+        ("subjects", "n_voxels", "seed", "n_queries", "out_width"),
+        free_tensors=True,
+        made_by="train_bit with bit_lowlevel.decoder: mlp",
+    )
 
     model: BrainMlp
     subjects: dict[str, slice]
@@ -109,7 +115,7 @@ class MlpDecoder(NetworkDecoder):
     @classmethod
     def load(cls, path: Path) -> "MlpDecoder":
         """Read an MLP, on the CPU, in evaluation mode; see `Decoder`."""
-        artifact = read_artifact(path, cls.name)
+        artifact = read_artifact(path, cls.name, cls.contract)
         attributes = artifact.attributes
         state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
         calibration = take_calibration(state)
@@ -146,4 +152,5 @@ class MlpDecoder(NetworkDecoder):
             "n_queries": self.model.n_queries,
             "out_width": self.model.out_width,
         }
-        write_artifact(path, self.name, stored_tensors(self.model, self.calibration), attributes)
+        tensors = stored_tensors(self.model, self.calibration)
+        write_artifact(path, self.name, tensors, attributes, self.contract)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from brainit.core.artifacts import read_artifact, write_artifact
+from brainit.core.artifacts import Contract, TensorSpec, read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import BitSettings, Settings
 from brainit.models.brain_decoder import (
@@ -208,6 +208,15 @@ class BitDecoder(NetworkDecoder):
     """A BIT of one kind ("lowlevel" or "semantic"), and each subject's voxels in it."""
 
     name: ClassVar[str] = "bit"
+    contract: ClassVar[Contract] = Contract(
+        {
+            "voxel_embedding": TensorSpec("float32", ("voxels", "width")),
+            "voxel_cluster": TensorSpec("int64", ("voxels",)),
+        },
+        ("subjects", "n_voxels", "settings", "kind", "seed", "n_queries", "out_width"),
+        free_tensors=True,
+        made_by="train_bit, train_joint, adapt_bit or adapt_joint",
+    )
 
     model: BrainInteractionTransformer
     subjects: dict[str, slice]
@@ -232,7 +241,7 @@ class BitDecoder(NetworkDecoder):
     @classmethod
     def load(cls, path: Path) -> "BitDecoder":
         """Read a BIT, on the CPU, in evaluation mode; see `Decoder`."""
-        artifact = read_artifact(path, cls.name)
+        artifact = read_artifact(path, cls.name, cls.contract)
         attributes = artifact.attributes
         subjects = voxel_counts(path, attributes)
         state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
@@ -276,7 +285,8 @@ class BitDecoder(NetworkDecoder):
             "n_queries": self.model.n_queries,
             "out_width": self.model.out_width,
         }
-        write_artifact(path, self.name, stored_tensors(self.model, self.calibration), attributes)
+        tensors = stored_tensors(self.model, self.calibration)
+        write_artifact(path, self.name, tensors, attributes, self.contract)
 
 
 def save_bit(

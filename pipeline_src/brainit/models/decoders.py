@@ -1,28 +1,37 @@
-"""The registry of decoders, and the one loader: the file says which decoder it holds."""
+"""Make the decoder that the settings choose, and read any: the file says which it holds."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from brainit.core.artifacts import artifact_kind
+from brainit.core.decoders import DECODERS
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import Settings
 from brainit.models.brain_decoder import Decoder, DecoderSpec
-from brainit.models.brain_mlp import MlpDecoder
-from brainit.models.brain_transformer import BitDecoder
 
-DECODERS: dict[str, type[Decoder]] = {decoder.name: decoder for decoder in (BitDecoder, MlpDecoder)}
-"""Decoders by name, which is also the kind of their files."""
+
+def decoder_class(name: str) -> type[Any]:
+    """Return a registered decoder's class, a `Decoder`; only its module is imported."""
+    module, _, class_name = DECODERS[name].partition(":")
+    found: type[Any] = getattr(import_module(module), class_name)
+    return found
 
 
 def decoder_name(settings: Settings, kind: str) -> str:
-    """Return the name of the decoder that the settings choose for "lowlevel" or "semantic"."""
-    return settings.bit_lowlevel.decoder if kind == "lowlevel" else BitDecoder.name
+    """Return the name of the decoder that the settings choose for "lowlevel" or "semantic".
+
+    The semantic decoder is always a BIT: stage 2 trains BIT's network together with the generator.
+    """
+    return settings.bit_lowlevel.decoder if kind == "lowlevel" else "bit"
 
 
 def new_decoder(spec: DecoderSpec) -> Decoder:
     """Return an untrained decoder as the settings choose it, drawn from the run's seed."""
     with seeded_init(spec.settings.run.seed, "bit", spec.kind):
-        return DECODERS[decoder_name(spec.settings, spec.kind)].new(spec)
+        made: Decoder = decoder_class(decoder_name(spec.settings, spec.kind)).new(spec)
+    return made
 
 
 def load_decoder(path: Path) -> Decoder:
@@ -39,7 +48,8 @@ def load_decoder(path: Path) -> Decoder:
             "pass the bit.safetensors that train_bit, train_joint or adapt_bit wrote",
             code="wrong-kind",
         )
-    return DECODERS[kind].load(path)
+    decoder: Decoder = decoder_class(kind).load(path)
+    return decoder
 
 
 def load_decoder_of(path: Path, settings: Settings, kind: str) -> Decoder:

@@ -3,8 +3,9 @@
 From the step's module on, the digest follows names to the functions, classes and constants that
 they mean, within the package and without importing it. Each counts by its syntax tree less words
 and annotations (`normal_form`). Code that runs when a module is imported counts for all importers.
-A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role. Rules pass the
-digest as `params.code`: Snakemake reruns a job whose params changed.
+A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role, and a string
+"brainit.module:name" counts what it names (`core.decoders`). Rules pass the digest as
+`params.code`: Snakemake reruns a job whose params changed.
 
 `python -m brainit.workflow.digest STEP` lists the code that the digest of a step covers.
 """
@@ -12,6 +13,7 @@ digest as `params.code`: Snakemake reruns a job whose params changed.
 import ast
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ Name = tuple[str, str | None]
 """(module, name in it)."""
 LOADERS = "brainit.features.loaders"
 _ROLE = "role:"
+_PATH = re.compile(r"brainit(\.\w+)+:[A-Za-z]\w*")
+"""A definition named in a string, to be imported when it is used."""
 LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
     "brainit.core.cli": "parses flags: their values are arguments, their types are in dataclasses",
@@ -148,6 +152,10 @@ class Code:
         """Yield (module, definition or None for all) of a dotted name used in a module."""
         if use.startswith(_ROLE):
             yield LOADERS, use
+            return
+        if _PATH.fullmatch(use):
+            module, _, name = use.partition(":")
+            yield from self._in_package([*module.split("."), name])
             return
         first, *rest = use.split(".")
         if first in source.parts:
@@ -277,6 +285,10 @@ class _Uses(ast.NodeVisitor):
             self.found.add(".".join([value.id, *reversed(parts)]))
         else:
             self.visit(value)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str) and _PATH.fullmatch(node.value):
+            self.found.add(node.value)
 
     def visit_Call(self, node: ast.Call) -> None:
         if called(node) == "load_backbone":

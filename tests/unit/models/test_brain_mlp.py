@@ -84,9 +84,9 @@ def test_foreign_and_damaged_files_are_refused(mlp: BrainMlp, tmp_path: Path) ->
     with pytest.raises(PipelineError) as error:
         load_bit(path)
     assert "'bit'" in error.value.expected and "'mlp'" in error.value.found
-    found = read_artifact(path, "mlp")
+    found = read_artifact(path, "mlp", MlpDecoder.contract)
     kept = {name: found[name] for name in found.tensors if name != "head.bias"}
-    write_artifact(path, "mlp", kept, found.attributes)
+    write_artifact(path, "mlp", kept, found.attributes, MlpDecoder.contract)
     with pytest.raises(PipelineError) as error:
         MlpDecoder.load(path)
     assert error.value.code == "inconsistent-inputs" and "head.bias" in error.value.found

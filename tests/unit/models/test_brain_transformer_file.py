@@ -11,6 +11,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import BitSettings
 from brainit.models.brain_transformer import (
+    BitDecoder,
     BrainInteractionTransformer,
     load_bit,
     require_same_sizes,
@@ -38,7 +39,10 @@ def path(bit: BrainInteractionTransformer, tmp_path: Path) -> Path:
 def test_round_trip_gives_the_same_model(path: Path, bit: BrainInteractionTransformer) -> None:
     loaded = load_bit(path)
     assert loaded.subjects == {"subj01": slice(0, 12), "subj05": slice(12, 30)}
-    assert (loaded.kind, read_artifact(path, "bit").attributes["seed"]) == ("semantic", 3)
+    assert (loaded.kind, read_artifact(path, "bit", BitDecoder.contract).attributes["seed"]) == (
+        "semantic",
+        3,
+    )
     betas = torch.randn(2, 18, generator=torch_generator(1, "betas"))
     voxels = loaded.subjects["subj05"]
     assert torch.equal(loaded.model(betas, voxels), bit(betas, voxels))
@@ -83,18 +87,18 @@ def test_truncated_file_is_refused(path: Path) -> None:
 
 
 def test_weights_that_do_not_fit_the_settings_are_refused(path: Path) -> None:
-    artifact = read_artifact(path, "bit")
+    artifact = read_artifact(path, "bit", BitDecoder.contract)
     attributes = {**artifact.attributes, "settings": {"width": 16, "n_heads": 2, "n_blocks": 2}}
-    write_artifact(path, "bit", artifact.tensors, attributes)
+    write_artifact(path, "bit", artifact.tensors, attributes, BitDecoder.contract)
     with pytest.raises(PipelineError) as error:
         load_bit(path)
     assert error.value.code == "inconsistent-inputs" and "blocks.1" in error.value.found
 
 
 def test_subjects_that_do_not_fit_the_weights_are_refused(path: Path) -> None:
-    artifact = read_artifact(path, "bit")
+    artifact = read_artifact(path, "bit", BitDecoder.contract)
     attributes = {**artifact.attributes, "subjects": ["subj01"], "n_voxels": {"subj01": 12}}
-    write_artifact(path, "bit", artifact.tensors, attributes)
+    write_artifact(path, "bit", artifact.tensors, attributes, BitDecoder.contract)
     with pytest.raises(PipelineError) as error:
         load_bit(path)
     assert error.value.code == "inconsistent-inputs" and error.value.expected == "30 voxels"

@@ -12,24 +12,27 @@ import torch
 from tests.refusals import refused
 
 from brainit import api
-from brainit.core import artifacts
-from brainit.core.artifacts import Artifact, Contract, read_artifact, write_artifact
-from brainit.core.settings import BitSettings, LowlevelSettings, RunSettings, Settings
+from brainit.core.artifacts import Artifact, Contract, TensorSpec, read_artifact, write_artifact
+from brainit.core.decoders import DECODERS
+from brainit.core.settings import Settings, parse_sections
 from brainit.models import decoders
-from brainit.models.brain_decoder import Decoder, DecoderSpec, TokenNetwork, voxels_of
+from brainit.models.brain_decoder import Decoder, DecoderSpec, TokenNetwork, counts_of, voxels_of
 from brainit.models.brain_mlp import MlpDecoder
 from brainit.models.brain_transformer import BitDecoder
 from brainit.models.subject_voxels import subject_slices
 from brainit.models.token_calibration import TokenCalibration
 
 COUNTS = {"subj01": 4, "subj05": 5}
-SMALL = BitSettings(width=8, n_heads=2, n_blocks=1)
 
 
 def settings_of(decoder: str) -> Settings:
-    lowlevel = LowlevelSettings(mlp_width=6).model_copy(update={"decoder": decoder})
-    run = RunSettings(device="cpu")
-    return Settings(run=run).model_copy(update={"bit": SMALL, "bit_lowlevel": lowlevel})
+    return parse_sections(
+        {
+            "bit": {"width": 8, "n_heads": 2, "n_blocks": 1},
+            "bit_lowlevel": {"decoder": decoder, "mlp_width": 6},
+            "run": {"device": "cpu"},
+        }
+    )
 
 
 def spec(decoder: str, kind: str = "lowlevel") -> DecoderSpec:
@@ -47,7 +50,7 @@ def test_the_file_says_which_decoder_it_holds(
         2 * torch.eye(4).expand(2, 4, 4), torch.ones(2, 4), torch.tensor([3, 2])
     )
     made.save(path, seed=7)
-    assert read_artifact(path, name).attributes["seed"] == 7
+    assert read_artifact(path, name, kind.contract).attributes["seed"] == 7
     found = decoders.load_decoder_of(path, settings_of(name), "lowlevel")
     assert isinstance(found, kind) and found.subjects == subject_slices(COUNTS)
     betas = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
@@ -58,8 +61,14 @@ def test_the_file_says_which_decoder_it_holds(
     torch.testing.assert_close(features, 2 * tokens + 1)
 
 
+def test_each_decoder_is_registered_under_its_name() -> None:
+    for name in DECODERS:
+        found = decoders.decoder_class(name)
+        assert found.name == name and isinstance(decoders.new_decoder(spec(name)), Decoder)
+
+
 def test_the_seed_alone_draws_a_new_decoder() -> None:
-    for name in decoders.DECODERS:
+    for name in DECODERS:
         one, two = (decoders.new_decoder(spec(name)) for _ in range(2))
         betas = torch.ones(1, 4)
         assert torch.equal(one.predict_tokens("subj01", betas), two.predict_tokens("subj01", betas))
@@ -102,6 +111,11 @@ class MeanDecoder:
     """Predicts the mean tokens of the training examples, whatever the responses."""
 
     name: ClassVar[str] = "mean"
+    contract: ClassVar[Contract] = Contract(
+        {"mean": TensorSpec("float32", ("queries", "out"))},
+        ("n_voxels", "seed"),
+        made_by="train_bit",
+    )
 
     subjects: dict[str, slice]
     mean: torch.Tensor
@@ -113,7 +127,7 @@ class MeanDecoder:
 
     @classmethod
     def load(cls, path: Path) -> "MeanDecoder":
-        found = read_artifact(path, cls.name)
+        found = read_artifact(path, cls.name, cls.contract)
         subjects = subject_slices(found.attributes["n_voxels"])
         return cls(subjects, torch.from_numpy(found["mean"]))
 
@@ -126,8 +140,8 @@ class MeanDecoder:
         return pd.DataFrame({"n_examples": [len(tokens)]})
 
     def save(self, path: Path, seed: int) -> None:
-        attributes = {"n_voxels": {n: s.stop - s.start for n, s in self.subjects.items()}}
-        write_artifact(path, self.name, {"mean": self.mean.numpy()}, {**attributes, "seed": seed})
+        attributes = {"n_voxels": counts_of(self.subjects), "seed": seed}
+        write_artifact(path, self.name, {"mean": self.mean.numpy()}, attributes, self.contract)
 
     def to(self, device: torch.device) -> "MeanDecoder":
         return self
@@ -154,10 +168,9 @@ class TwoExamples:
 def test_one_line_registers_another_decoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(decoders.DECODERS, MeanDecoder.name, MeanDecoder)
-    monkeypatch.setitem(
-        artifacts.CONTRACTS, MeanDecoder.name, Contract({}, ("n_voxels", "seed"), free_tensors=True)
-    )
+    with refused("invalid-setting", "bit_lowlevel.decoder", "'bit' or 'mlp'", "mean"):
+        settings_of("mean")
+    monkeypatch.setitem(DECODERS, "mean", f"{__name__}:MeanDecoder")
     made = decoders.new_decoder(spec("mean"))
     assert made.fit(TwoExamples())["n_examples"].tolist() == [2]
     path = tmp_path / "bit.safetensors"

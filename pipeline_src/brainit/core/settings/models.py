@@ -5,12 +5,30 @@ Sources: P = paper, C = released code.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, RootModel, model_validator
+from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticKnownError
 
+from brainit.core.decoders import DECODERS
 from brainit.core.settings.base import Duration, Positive, Rate, Section, Share, can_check
 
 FiveCounts = Annotated[tuple[Positive, ...], Field(min_length=5, max_length=5)]
 """One number for each of VGG's five taps."""
+
+
+def _require_decoder(value: Any) -> Any:
+    """Refuse all but the names in the registry of decoders, as a `Literal` of them would."""
+    if value not in tuple(DECODERS):
+        *others, last = (f"'{name}'" for name in DECODERS)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+    return value
+
+
+DecoderName = Annotated[
+    str,
+    BeforeValidator(_require_decoder),
+    WithJsonSchema({"enum": list(DECODERS), "type": "string"}),
+]
 
 
 class EncoderSettings(Section):
@@ -124,7 +142,7 @@ class LowlevelSettings(Stage1Settings):
     """Examples per optimiser step; InfoNCE takes its negatives from them."""
     queries_per_layer: FiveCounts = (512, 512, 128, 64, 16)
     """Positions drawn per image in each VGG layer."""
-    decoder: Literal["bit", "mlp"] = "bit"
+    decoder: DecoderName = "bit"
     """mlp: an MLP with one hidden layer instead of the BIT (T5)."""
     mlp_width: Positive = 1000
     """Hidden width of the MLP (P T5)."""
