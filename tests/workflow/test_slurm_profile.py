@@ -16,6 +16,7 @@ from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 from brainit.core.errors import PipelineError
+from brainit.workflow.digest import PACKAGE, Code
 from brainit.workflow.requests import rules_requesting
 
 from .conftest import Run
@@ -186,6 +187,28 @@ def test_one_line_sends_rules_without_gpu_work_to_their_partition(
             assert " -p cpu" in line and " -C " not in line and " --ntasks=1" in line, line
 
 
+def test_a_partition_of_rules_without_gpu_work_is_for_these_alone(
+    snakemake: Run, repository: Path, tmp_path: Path
+) -> None:
+    """GPU jobs then go to the cluster's default partition."""
+    on_gpu = gpu_rules(repository)
+    profile = edited_profile(repository, tmp_path, cpu_partition="cpu")
+    for block in dry_run(snakemake, "--profile", profile, "everything"):
+        line, given = sbatch_line(block), resources(block)
+        if block["rule"] in on_gpu:
+            assert " --gpus=1" in line and "slurm_partition" not in given, line
+        else:
+            assert " -p cpu " in line and "--gpus" not in line, line
+
+
+def test_a_partition_alone_is_for_all_rules(
+    snakemake: Run, repository: Path, tmp_path: Path
+) -> None:
+    profile = edited_profile(repository, tmp_path, partition="a100")
+    for block in dry_run(snakemake, "--profile", profile, "results/subj01/recon_1h"):
+        assert " -p a100 " in sbatch_line(block), block["rule"]
+
+
 def test_the_profile_finds_the_rules_that_use_a_gpu_and_the_trainings(repository: Path) -> None:
     folder, texts = repository / "workflow" / "rules", rule_texts(repository)
     assert set(rules_requesting("gpu", folder)) == gpu_rules(repository)
@@ -194,6 +217,30 @@ def test_the_profile_finds_the_rules_that_use_a_gpu_and_the_trainings(repository
     listed = yaml.safe_load((repository / "profiles/slurm/config.yaml").read_text())
     written = json.dumps(listed)
     assert not [name for name in texts if f'"{name}"' in written], "no rule is listed by hand"
+
+
+def test_the_rules_that_request_a_gpu_are_those_whose_step_computes_on_one(
+    repository: Path,
+) -> None:
+    """A step computes on the device of `run.device` where its code reaches `run_device`."""
+    code, bases = Code(PACKAGE.parent), derived_rules(repository)
+    steps = {
+        name: step[1]
+        for name, text in rule_texts(repository).items()
+        if (step := re.search(r"-m brainit\.steps\.(\w+)", text))
+    }
+    assert len(set(steps.values())) > 25
+    on_device = {
+        step
+        for step in set(steps.values())
+        if any(
+            line.startswith("brainit.core.device:run_device ")
+            for line in code.covered(f"brainit.steps.{step}")
+        )
+    }
+    computing = {name for name, step in steps.items() if step in on_device}
+    computing |= {name for name, base in bases.items() if steps.get(base) in on_device}
+    assert computing == gpu_rules(repository)
 
 
 def test_the_profile_needs_the_rules_in_the_working_directory(tmp_path: Path) -> None:

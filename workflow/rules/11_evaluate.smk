@@ -86,6 +86,7 @@ rule check_results:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
+        gpu=1,
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
     params:

@@ -93,6 +93,7 @@ rule make_figures:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
+        gpu=1,
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
     params:

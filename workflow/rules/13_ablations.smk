@@ -32,6 +32,7 @@ rule evaluate_encoder:
         "../../envs/pipeline.yaml"
     threads: THREADS
     resources:
+        gpu=1,
         mem_mb=by_attempt(16000),
         runtime=by_attempt(60),
     params:

@@ -1,5 +1,6 @@
 """The checked configuration, and what all rules share: folders, wildcards, resources."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -25,7 +26,9 @@ except ImportError as error:
 SCHEMA = "../schemas/config.schema.json"
 validate(config, schema=SCHEMA, set_default=False)
 try:
-    require_complete(config)
+    require_complete(
+        config, json.loads(Path(workflow.source_path(SCHEMA)).read_text("utf-8"))
+    )
     STUDY = Study.of(config)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None

@@ -304,8 +304,10 @@ OF_THE_WORKFLOW = (
 """Settings that the rules themselves read to choose the jobs."""
 
 
-def require_complete(config: Mapping[str, Any]) -> None:
+def require_complete(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Check that a configuration holds all that the rules and their steps read.
+
+    The JSON schema of the configuration lists the keys of a section that a step reads whole.
 
     Raises `PipelineError` that names every missing section and key.
     """
@@ -315,14 +317,23 @@ def require_complete(config: Mapping[str, Any]) -> None:
         section, _, key = name.partition(".")
         if section not in config:
             missing.append(section)
-        elif key and key not in config[section]:
-            missing.append(name)
+        else:
+            keys = [key] if key else _keys_of(section, schema)
+            missing += [f"{section}.{k}" for k in keys if k not in config[section]]
     if missing:
         raise PipelineError(
             "the configuration",
             "all settings of the repository's config/config.yaml",
-            f"no {', '.join(dict.fromkeys(missing))}",
+            f"no {', '.join(sorted(set(missing)))}",
             'put `configfile: "config/config.yaml"`, a copy of that file, before your `module`'
             " statement, and your own settings into a file named with --configfile",
             code="missing-data",
         )
+
+
+def _keys_of(section: str, schema: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a section that are passed with it, by the schema; none for a value."""
+    definition = schema["properties"][section]
+    if reference := definition.get("$ref"):
+        definition = schema["$defs"][reference.rpartition("/")[2]]
+    return [k for k in definition.get("properties", ()) if f"{section}.{k}" not in UNTRACKED]

@@ -83,12 +83,52 @@ def test_the_step_s_code_names_what_it_declares(step: str, paper: dict[str, Any]
     assert not [key for key in single if key not in known]
 
 
-def test_a_partial_configuration_names_all_that_is_missing(paper: dict[str, Any]) -> None:
-    require_complete(paper)
+@pytest.fixture
+def schema(repository: Path) -> dict[str, Any]:
+    """Return the JSON schema of the configuration."""
+    return json.loads((repository / "workflow/schemas/config.schema.json").read_text())
+
+
+def test_a_partial_configuration_names_all_that_is_missing(
+    paper: dict[str, Any], schema: dict[str, Any]
+) -> None:
+    require_complete(paper, schema)
     part = {name: values for name, values in paper.items() if name not in ("lab", "dip")}
     part["joint"] = {k: v for k, v in paper["joint"].items() if k != "processes"}
     with pytest.raises(PipelineError) as error:
-        require_complete(part)
+        require_complete(part, schema)
     assert error.value.code == "missing-data"
     assert error.value.found == "no dip, joint.processes, lab"
     assert "config/config.yaml" in error.value.fix
+
+
+def test_a_section_that_is_read_whole_needs_all_its_keys(
+    paper: dict[str, Any], schema: dict[str, Any]
+) -> None:
+    """A step would otherwise miss a setting only when its job runs."""
+    part = {**paper, "bit": {"width": 8}}
+    part["dip"] = {k: v for k, v in paper["dip"].items() if k != "ema"}
+    with pytest.raises(PipelineError) as error:
+        require_complete(part, schema)
+    assert error.value.code == "missing-data"
+    assert error.value.found == "no bit.n_blocks, bit.n_heads, dip.ema"
+
+
+def test_every_setting_that_a_step_is_passed_is_required(
+    paper: dict[str, Any], schema: dict[str, Any]
+) -> None:
+    passed = {
+        f"{section}.{key}"
+        for step in READS
+        for section, values in settings_read(step, paper).items()
+        if isinstance(values, dict)
+        for key in values
+    }
+    required = sorted((passed | set(OF_THE_WORKFLOW)) & KEYS)
+    assert len(required) > 100
+    for name in required:
+        section, _, key = name.partition(".")
+        part = {**paper, section: {k: v for k, v in paper[section].items() if k != key}}
+        with pytest.raises(PipelineError) as error:
+            require_complete(part, schema)
+        assert error.value.found == f"no {name}"
