@@ -42,6 +42,15 @@ WORDS = [
     ("licence of a network", "features.registry_entries", r'"Apache-2\.0"', '"Apache 2.0"'),
     ("text of a contract", "core.artifacts", r'"percent of variance', '"percent, of variance'),
     ("code of an error", "core.errors", r"CODES = \{", 'CODES = {\n    "new": "a kind",'),
+    ("seconds between log lines", "training.progress_log", r"= 15\.0", "= 16.0"),
+    ("digits of a score in the log", "training.progress_log", r":\.5f", ":.4f"),
+    ("share of checkpoints", "training.resume", r"_LARGEST_SHARE = 0\.05", "_LARGEST_SHARE = 0.1"),
+    ("timeout of processes", "training.parallel", r"hours=1\)", "hours=2)"),
+    ("label of a training", "training.encoder", r'label="encoder"', 'label="the encoder"'),
+    ("label of stage 1", "training.stage1", r'\{self\.kind\} BIT"', 'BIT: {self.kind}"'),
+    ("label of a transfer", "training.joint", r'label="adapt_joint"', 'label="transfer"'),
+    ("log line of the loop", "training.loop", r"continues in epoch %d", "epoch %d"),
+    ("words of a decoder's error", "models.brain_decoder", r'f"pass betas', 'f"give betas'),
     ("attempts of a download", "data.fetch.transfers", r"_ATTEMPTS = \d+", "_ATTEMPTS = 99"),
 ]
 CODE = [

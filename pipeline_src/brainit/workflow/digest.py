@@ -36,6 +36,9 @@ LEFT_OUT = {
     "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
     "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
     LOADERS: "followed role by role",
+    "brainit.training.parallel:_TIMEOUT": "how long processes wait; then the job fails",
+    "brainit.training.progress_log": "reports progress",
+    "brainit.training.resume:_LARGEST_SHARE": "how often checkpoints are written",
     "brainit.workflow.digest": "this digest",
     "brainit.workflow.normal_form": "this digest",
 }

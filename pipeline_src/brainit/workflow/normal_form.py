@@ -1,7 +1,8 @@
 """Reduce a syntax tree to the parts that decide bytes, for the digest of the code.
 
-Dropped: docstrings and other bare strings, annotations, log messages, progress lines, help texts,
-the words of errors and assertions, and local variables that only such words read.
+Dropped: docstrings and other bare strings, annotations, log messages, progress lines, labels of
+trainings, help texts, the words of errors and assertions, and local variables that only such words
+read.
 """
 
 import ast
@@ -10,6 +11,8 @@ from collections.abc import Iterable
 
 _HELP_WORDS = {"help", "description", "metavar", "epilog"}
 _HELP_CALLS = {"add_argument", "add_argument_group", "add_parser", "ArgumentParser", "step_parser"}
+_LABELLED = {"fit", "train_stage1", "fit_voxel_embeddings"}
+"""Functions whose `label` names a training in the log."""
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 _TYPED_BASES = {"NamedTuple", "TypedDict", "BaseModel", "RootModel"}
 _READING = {
@@ -105,6 +108,10 @@ class _Words(ast.NodeTransformer):
             return self.visit(node.args[1])
         elif name in _HELP_CALLS:
             node.keywords = [word for word in node.keywords if word.arg not in _HELP_WORDS]
+        elif name in _LABELLED:
+            node.keywords = [
+                word for word in node.keywords if word.arg != "label" or not _only_reads(word.value)
+            ]
         return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
