@@ -17,6 +17,9 @@ SCORING = {"evaluate", "check_results"}
 INFONCE = {"train_bit", "adapt_bit"}
 """Steps of stage 1: the kind of BIT, and so its loss, is an argument of the same functions."""
 ZSCORED = {"prepare_betas", "prepare_nsdsynthetic", "prepare_lab_subject"}
+PUBLISHED = {"prepare_betas", "estimate_noise_ceiling"}
+PAPER = {"make_table", "make_report", "check_results", "check_claims"}
+"""Steps that compare with numbers of the paper."""
 
 WORDS = [
     ("docstring of a setting", "core.settings.models", r'(iterations: .*\n    """)', r"\1Other. "),
@@ -75,6 +78,13 @@ CODE = [
     ),
     ("decorator", "training.losses", r"    @once_differentiable\n", "", INFONCE),
     ("z-score", "data.zscore", r"std\(axis=0\)", "std(axis=0, ddof=1)", ZSCORED),
+    ("number of the paper", "evaluation/tables/paper_tables.yaml", r"0\.\d", "0.0", PAPER),
+    ("published number of NSD", "data/nsd/nsd_published.yaml", r": \d+", ": 1", PUBLISHED),
+    ("style of the report", "report/report.css", r"{", "{ color: red;", {"make_report"}),
+    ("script of the report", "report/report.js", r"$", "\n", {"make_report"}),
+    ("template of the report", "report/report.html", r"<body", "<body ", {"make_report"}),
+    ("images of the report", "report/report_images.html", r"$", "\n", {"make_report"}),
+    ("works to cite", "report/citations.yaml", r"$", "\n", {"make_report"}),
     ("order of operations", "data.zscore", r"deviation > 0", "deviation >= 0", ZSCORED),
 ]
 
@@ -83,7 +93,8 @@ CODE = [
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a copy of the package's sources."""
     root = tmp_path_factory.mktemp("sources")
-    for path in PACKAGE.rglob("*.py"):
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    for path in (path for folder in folders for path in folder.iterdir() if path.is_file()):
         target = root / "brainit" / path.relative_to(PACKAGE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -106,6 +117,7 @@ def changed(sources: Path, before: dict[str, str]) -> Callable[[str, str, str], 
 
     def steps_changed(module: str, pattern: str, replacement: str) -> set[str]:
         path = sources.joinpath("brainit", *module.split(".")).with_suffix(".py")
+        path = sources / "brainit" / module if "/" in module else path
         text = path.read_text(encoding="utf-8")
         edited, n_edits = re.subn(pattern, replacement, text, count=1)
         assert n_edits == 1 and edited != text, f"{module} has no {pattern}: adapt this row"

@@ -3,8 +3,9 @@
 From the step's module on, the digest follows names to the functions, classes and constants that
 they mean, within the package and without importing it. Each counts by its syntax tree less words
 and annotations (`normal_form`). Code that runs when a module is imported counts for all importers.
-A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role. Rules pass the
-digest as `params.code`: Snakemake reruns a job whose params changed.
+A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role. A literal that
+names a file beside its module, as "report.html", counts that file, and what it includes. Rules pass
+the digest as `params.code`: Snakemake reruns a job whose params changed.
 
 `python -m brainit.workflow.digest STEP` lists the code that the digest of a step covers.
 """
@@ -12,6 +13,7 @@ digest as `params.code`: Snakemake reruns a job whose params changed.
 import ast
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +27,9 @@ Name = tuple[str, str | None]
 """(module, name in it)."""
 LOADERS = "brainit.features.loaders"
 _ROLE = "role:"
+_FILE = "file:"
+_FILE_NAME = re.compile(r"\w[\w-]*\.(?!py$)\w+")
+_INCLUDED = re.compile(r'{%-? *include "([^"]+)"')
 LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
     "brainit.core.cli": "parses flags: their values are arguments, their types are in dataclasses",
@@ -52,7 +57,10 @@ library code runs.
 
 @dataclass
 class Part:
-    """A definition of a module: the digest of its normal form, and the names that it uses."""
+    """A definition of a module: the digest of its normal form, and the names that it uses.
+
+    Used names include `role:...` and, for each literal that may name a file, `file:...`.
+    """
 
     digest: str
     uses: frozenset[str]
@@ -127,6 +135,8 @@ class Code:
         source = self._module(module)
         if name and name.startswith(_ROLE):
             return self._loaders(name.removeprefix(_ROLE))
+        if name and name.startswith(_FILE):
+            return self._data_file(module, name.removeprefix(_FILE))
         if source is None or _is_left_out(module) or _is_left_out(f"{module}:{name}"):
             return "", []
         if name is None:
@@ -151,6 +161,9 @@ class Code:
         """Yield (module, definition or None for all) of a dotted name used in a module."""
         if use.startswith(_ROLE):
             yield LOADERS, use
+            return
+        if use.startswith(_FILE):
+            yield module, use
             return
         first, *rest = use.split(".")
         if first in source.parts:
@@ -187,6 +200,19 @@ class Code:
         line = f"{LOADERS}:{role} {json.dumps(chosen, sort_keys=True)}"
         paths = [word.split(":") for networks in chosen.values() for word in networks.values()]
         return line, [(module, function) for module, function in paths]
+
+    def _data_file(self, module: str, name: str) -> tuple[str, list[Name]]:
+        """Return the line of a file beside a module, and the files that it includes."""
+        path = _source(module, self._root).with_name(name)
+        if not path.is_file():
+            return "", []
+        content = path.read_bytes()
+        included = _INCLUDED.findall(content.decode("utf-8", "replace"))
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        folder = (
+            module if _source(module, self._root).stem == "__init__" else module.rpartition(".")[0]
+        )
+        return f"{folder}:{name} {digest}", [(module, f"{_FILE}{other}") for other in included]
 
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:
@@ -280,6 +306,10 @@ class _Uses(ast.NodeVisitor):
             self.found.add(".".join([value.id, *reversed(parts)]))
         else:
             self.visit(value)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str) and _FILE_NAME.fullmatch(node.value):
+            self.found.add(f"{_FILE}{node.value}")
 
     def visit_Call(self, node: ast.Call) -> None:
         if called(node) == "load_backbone":
