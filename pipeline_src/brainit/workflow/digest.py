@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from brainit.workflow.normal_form import called, normal_form
+from brainit.workflow.normal_form import called, normal_form, shown
 
 PACKAGE = Path(__file__).resolve().parents[1]
 Name = tuple[str, str | None]
@@ -30,14 +30,18 @@ _ROLE = "role:"
 _FILE = "file:"
 _FILE_NAME = re.compile(r"\w[\w-]*\.(?!py$)\w+")
 _INCLUDED = re.compile(r'{%-? *include "([^"]+)"')
+_FIX = re.compile(r"_?([A-Z]+_)*FIX|REFETCH")
+"""Names of constants that hold the fix of an error."""
 LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
     "brainit.core.cli": "parses flags: their values are arguments, their types are in dataclasses",
     "brainit.core.errors": "words and codes of errors",
+    "brainit.core.files:_DENIED": "chooses the words of an error",
     "brainit.core.interruption": "ends a step early, on a whole checkpoint; its rerun continues",
     "brainit.core.locks": "lets one job write an output at a time",
     "brainit.core.progress": "reports progress",
-    "brainit.core.settings": "each step gets the values that it reads, and may read no others",
+    "brainit.core.settings": "each step gets the values that it reads, and may read no others;"
+    " tables' notes and NSD's checks also read defaults: after a change of those use --forcerun",
     "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
     "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
     LOADERS: "followed role by role",
@@ -84,11 +88,6 @@ def code_digest(*names: str, root: Path | None = None) -> str:
     `root` is the folder that holds the package `brainit`; None: the folder of this package.
     """
     return (Code(root) if root else _own()).digest(*names)
-
-
-def modules_of(*names: str) -> list[str]:
-    """Return the modules that hold the code which the names reach."""
-    return sorted({line.partition(":")[0] for line in _own().covered(*names)})
 
 
 @cache
@@ -223,6 +222,8 @@ class Code:
 
 
 def _is_left_out(name: str) -> bool:
+    if _FIX.fullmatch(name.partition(":")[2]):
+        return True
     return any(name == left or name.startswith((f"{left}.", f"{left}:")) for left in LEFT_OUT)
 
 
@@ -247,8 +248,8 @@ def _parsed(text: str) -> Module:
         uses = _Uses()
         for node in nodes:
             uses.visit(node)
-        shown = "".join(ast.dump(node) for node in nodes)
-        digest = hashlib.sha256(shown.encode()).hexdigest()[:16]
+        text = "".join(shown(node) for node in nodes)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         module.parts[bound] = Part(digest, frozenset(uses.found))
     return module
 
