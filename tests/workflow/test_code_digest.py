@@ -18,6 +18,7 @@ INFONCE = {"train_bit", "adapt_bit"}
 """Steps of stage 1: the kind of BIT, and so its loss, is an argument of the same functions."""
 ZSCORED = {"prepare_betas", "prepare_nsdsynthetic", "prepare_lab_subject"}
 PUBLISHED = {"prepare_betas", "estimate_noise_ceiling"}
+FETCH = {"fetch_weights"}
 PAPER = {"make_table", "make_report", "check_results", "check_claims"}
 """Steps that compare with numbers of the paper."""
 
@@ -47,6 +48,10 @@ WORDS = [
     ("fix of an atlas", "data.nsd.masks", r'_ATLAS_FIX = "', '_ATLAS_FIX = "first '),
     ("full and closed disks", "core.files", r"errno\.EPERM, ", ""),
     ("licence of a network", "features.registry_entries", r'"Apache-2\.0"', '"Apache 2.0"'),
+    ("size of a network", "features.registry_entries", r", 1217\)", ", 1218)"),
+    ("size of a hub's file", "features.registry_entries", r"10160,", "10161,"),
+    ("description", "features.registry_entries", r'"DINOv2 ViT-L/14', '"ViT-L/14'),
+    ("users of a network", "features.registry_entries", r'"train_encoder adapt_', '"adapt_'),
     ("text of a contract", "core.artifacts", r'"percent of variance', '"percent, of variance'),
     ("code of an error", "core.errors", r"CODES = \{", 'CODES = {\n    "new": "a kind",'),
     ("seconds between log lines", "training.progress_log", r"= 15\.0", "= 16.0"),
@@ -82,6 +87,16 @@ CODE = [
     ),
     ("decorator", "training.losses", r"    @once_differentiable\n", "", INFONCE),
     ("z-score", "data.zscore", r"std\(axis=0\)", "std(axis=0, ddof=1)", ZSCORED),
+    ("source of a network", "features.registry_entries", r"vgg16_bn-6c64", "vgg16_bn-7c64", FETCH),
+    ("checksum of a network", "features.registry_entries", r'"6c64b313"', '"6c64b314"', FETCH),
+    (
+        "revision",
+        "features.registry_entries",
+        r'revision: str = "main"',
+        'revision: str = "1"',
+        FETCH,
+    ),
+    ("tensors kept", "features.registry_entries", r'keep=\("visual\."', 'keep=("other."', FETCH),
     ("number of the paper", "evaluation/tables/paper_tables.yaml", r"0\.\d", "0.0", PAPER),
     ("published number of NSD", "data/nsd/nsd_published.yaml", r": \d+", ": 1", PUBLISHED),
     ("style of the report", "report/report.css", r"{", "{ color: red;", {"make_report"}),

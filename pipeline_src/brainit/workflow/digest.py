@@ -4,7 +4,8 @@ From the step's module on, the digest follows names to the functions, classes an
 they mean, within the package and without importing it. Each counts by its syntax tree less words
 and annotations (`normal_form`). Code that runs when a module is imported counts for all importers.
 A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role. A literal that
-names a file beside its module, as "report.html", counts that file, and what it includes. Rules pass
+names a file beside its module, as "report.html", counts that file, and what it includes. The step
+`fetch_weights` alone counts the networks' sources, without licences and descriptions. Rules pass
 the digest as `params.code`: Snakemake reruns a job whose params changed.
 
 `python -m brainit.workflow.digest STEP` lists the code that the digest of a step covers.
@@ -20,12 +21,17 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from brainit.workflow.normal_form import called, normal_form, shown
+from brainit.workflow.normal_form import called, normal_form, shown, without_arguments
 
 PACKAGE = Path(__file__).resolve().parents[1]
 Name = tuple[str, str | None]
 """(module, name in it)."""
 LOADERS = "brainit.features.loaders"
+REGISTRY = "brainit.features.registry_entries"
+_FETCHING: Name = ("brainit.steps.fetch_weights", "main")
+_SOURCES = "sources:"
+_DESCRIBING = {"licence", "description", "size_mb", "used_by"}
+"""What the registry tells readers about a network; the rest decides its weights file."""
 _ROLE = "role:"
 _FILE = "file:"
 _FILE_NAME = re.compile(r"\w[\w-]*\.(?!py$)\w+")
@@ -43,7 +49,7 @@ LEFT_OUT = {
     "brainit.core.settings": "each step gets the values that it reads, and may read no others;"
     " tables' notes and NSD's checks also read defaults: after a change of those use --forcerun",
     "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
-    "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
+    REGISTRY: "weights files are inputs; of its sources, see `fetch_weights`",
     LOADERS: "followed role by role",
     "brainit.training.parallel:_TIMEOUT": "how long processes wait; then the job fails",
     "brainit.training.progress_log": "reports progress",
@@ -136,12 +142,15 @@ class Code:
             return self._loaders(name.removeprefix(_ROLE))
         if name and name.startswith(_FILE):
             return self._data_file(module, name.removeprefix(_FILE))
+        if (module, name) == (REGISTRY, _SOURCES):
+            return self._sources(), []
         if source is None or _is_left_out(module) or _is_left_out(f"{module}:{name}"):
             return "", []
         if name is None:
             return "", [(module, part) for part in ("", *source.parts)]
         part = source.parts.get(name, Part("", frozenset()))
         reached: list[Name] = [] if name == "" else [(module, "")]
+        reached += [(REGISTRY, _SOURCES)] if (module, name) == _FETCHING else []
         outside = set()
         for use in part.uses:
             for to_module, to_name in self._resolved(module, source, use):
@@ -199,6 +208,12 @@ class Code:
         line = f"{LOADERS}:{role} {json.dumps(chosen, sort_keys=True)}"
         paths = [word.split(":") for networks in chosen.values() for word in networks.values()]
         return line, [(module, function) for module, function in paths]
+
+    def _sources(self) -> str:
+        """Return the line of the sources of all networks."""
+        tree = normal_form(ast.parse(_source(REGISTRY, self._root).read_text(encoding="utf-8")))
+        text = shown(without_arguments(tree, _DESCRIBING))
+        return f"{REGISTRY}:sources {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def _data_file(self, module: str, name: str) -> tuple[str, list[Name]]:
         """Return the line of a file beside a module, and the files that it includes."""

@@ -7,7 +7,7 @@ read.
 
 import ast
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 _PROGRESS = "brainit.core.progress.progress"
 _PIPELINE_ERROR = "brainit.core.errors.PipelineError"
@@ -58,6 +58,24 @@ def _shown_value(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_shown_value(part) for part in value)}]"
     return shown(value) if isinstance(value, ast.AST) else repr(value)
+
+
+def without_arguments(tree: ast.Module, names: Collection[str]) -> ast.Module:
+    """Return the tree, changed in place: calls of its functions and dataclasses lose arguments."""
+    parameters = {}
+    for stmt in tree.body:
+        if isinstance(stmt, ast.FunctionDef):
+            parameters[stmt.name] = [arg.arg for arg in stmt.args.args]
+        elif isinstance(stmt, ast.ClassDef):
+            fields = [part.target for part in stmt.body if isinstance(part, ast.AnnAssign)]
+            parameters[stmt.name] = [part.id for part in fields if isinstance(part, ast.Name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and called(node) in parameters:
+            known = parameters[called(node)]
+            for k, name in enumerate(known[: len(node.args)]):
+                node.args[k] = ast.Constant("") if name in names else node.args[k]
+            node.keywords = [word for word in node.keywords if word.arg not in names]
+    return tree
 
 
 def _imported(tree: ast.Module) -> dict[str, str]:
