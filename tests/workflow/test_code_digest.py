@@ -22,6 +22,10 @@ BIT_READERS = {
     *(*DECODING, *TRAIN_STAGE_2, "adapt_bit", "import_authors", "check_results", "make_figures"),
 }
 ZSCORED = {"prepare_betas", "prepare_nsdsynthetic", "prepare_lab_subject"}
+PUBLISHED = {"prepare_betas", "estimate_noise_ceiling"}
+FETCH = {"fetch_weights"}
+PAPER = {"make_table", "make_report", "check_results", "check_claims"}
+"""Steps that compare with numbers of the paper."""
 
 WORDS = [
     ("docstring of a setting", "core.settings.models", r'(iterations: .*\n    """)', r"\1Other. "),
@@ -44,9 +48,26 @@ WORDS = [
     ("annotation of a result", "data.zscore", r"NDArray\[np\.float16\]", '"NDArray[np.float16]"'),
     ("message of an error", "reconstruction.dip", r'"finite numbers"', '"numbers"'),
     ("its fix, a variable", "reconstruction.dip", r'    fix = "', '    fix = "first '),
+    ("fix of published weights", "features.weights_file", r'REFETCH = "', 'REFETCH = "first '),
+    ("fix of shipped weights", "features.weights_file", r'_FIX = "', '_FIX = "first '),
+    ("fix of an atlas", "data.nsd.masks", r'_ATLAS_FIX = "', '_ATLAS_FIX = "first '),
+    ("full and closed disks", "core.files", r"errno\.EPERM, ", ""),
     ("licence of a network", "features.registry_entries", r'"Apache-2\.0"', '"Apache 2.0"'),
+    ("size of a network", "features.registry_entries", r", 1217\)", ", 1218)"),
+    ("size of a hub's file", "features.registry_entries", r"10160,", "10161,"),
+    ("description", "features.registry_entries", r'"DINOv2 ViT-L/14', '"ViT-L/14'),
+    ("users of a network", "features.registry_entries", r'"train_encoder adapt_', '"adapt_'),
     ("text of a contract", "core.artifacts", r'"percent of variance', '"percent, of variance'),
     ("code of an error", "core.errors", r"CODES = \{", 'CODES = {\n    "new": "a kind",'),
+    ("seconds between log lines", "training.progress_log", r"= 15\.0", "= 16.0"),
+    ("digits of a score in the log", "training.progress_log", r":\.5f", ":.4f"),
+    ("share of checkpoints", "training.resume", r"_LARGEST_SHARE = 0\.05", "_LARGEST_SHARE = 0.1"),
+    ("timeout of processes", "training.parallel", r"hours=1\)", "hours=2)"),
+    ("label of a training", "training.encoder", r'label="encoder"', 'label="the encoder"'),
+    ("label of stage 1", "training.stage1", r'\{self\.kind\} BIT"', 'BIT: {self.kind}"'),
+    ("label of a transfer", "training.joint", r'label="adapt_joint"', 'label="transfer"'),
+    ("log line of the loop", "training.loop", r"continues in epoch %d", "epoch %d"),
+    ("words of a decoder's error", "models.brain_decoder", r'f"pass betas', 'f"give betas'),
     ("attempts of a download", "data.fetch.transfers", r"_ATTEMPTS = \d+", "_ATTEMPTS = 99"),
 ]
 CODE = [
@@ -74,6 +95,23 @@ CODE = [
     ("another decoder", "core.decoders", r'"mlp": ".*",', r'\g<0> "own": "x:Own",', DECODING),
     ("decorator", "training.losses", r"    @once_differentiable\n", "", INFONCE),
     ("z-score", "data.zscore", r"std\(axis=0\)", "std(axis=0, ddof=1)", ZSCORED),
+    ("source of a network", "features.registry_entries", r"vgg16_bn-6c64", "vgg16_bn-7c64", FETCH),
+    ("checksum of a network", "features.registry_entries", r'"6c64b313"', '"6c64b314"', FETCH),
+    (
+        "revision",
+        "features.registry_entries",
+        r'revision: str = "main"',
+        'revision: str = "1"',
+        FETCH,
+    ),
+    ("tensors kept", "features.registry_entries", r'keep=\("visual\."', 'keep=("other."', FETCH),
+    ("number of the paper", "evaluation/tables/paper_tables.yaml", r"0\.\d", "0.0", PAPER),
+    ("published number of NSD", "data/nsd/nsd_published.yaml", r": \d+", ": 1", PUBLISHED),
+    ("style of the report", "report/report.css", r"{", "{ color: red;", {"make_report"}),
+    ("script of the report", "report/report.js", r"$", "\n", {"make_report"}),
+    ("template of the report", "report/report.html", r"<body", "<body ", {"make_report"}),
+    ("images of the report", "report/report_images.html", r"$", "\n", {"make_report"}),
+    ("works to cite", "report/citations.yaml", r"$", "\n", {"make_report"}),
     ("order of operations", "data.zscore", r"deviation > 0", "deviation >= 0", ZSCORED),
 ]
 
@@ -82,7 +120,8 @@ CODE = [
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a copy of the package's sources."""
     root = tmp_path_factory.mktemp("sources")
-    for path in PACKAGE.rglob("*.py"):
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    for path in (path for folder in folders for path in folder.iterdir() if path.is_file()):
         target = root / "brainit" / path.relative_to(PACKAGE)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -105,6 +144,7 @@ def changed(sources: Path, before: dict[str, str]) -> Callable[[str, str, str], 
 
     def steps_changed(module: str, pattern: str, replacement: str) -> set[str]:
         path = sources.joinpath("brainit", *module.split(".")).with_suffix(".py")
+        path = sources / "brainit" / module if "/" in module else path
         text = path.read_text(encoding="utf-8")
         edited, n_edits = re.subn(pattern, replacement, text, count=1)
         assert n_edits == 1 and edited != text, f"{module} has no {pattern}: adapt this row"

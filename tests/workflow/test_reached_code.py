@@ -1,12 +1,15 @@
 """The digest follows names to the definitions that they mean, in a small package."""
 
+import shutil
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from brainit.workflow.digest import Code, code_digest
+from brainit.workflow.digest import PACKAGE, Code, code_digest
 
 FILES = {
     "__init__": "",
@@ -233,3 +236,43 @@ def test_a_definition_can_be_digested_alone(tmp_path: Path) -> None:
         *("brainit.models.inner:first", "brainit.models.inner:_second"),
         *("brainit.tools:used", "brainit.tools:LIMIT"),
     }
+
+
+def test_imports_decide_what_a_name_means(tmp_path: Path) -> None:
+    def digest(imports: str, call: str) -> str:
+        text = f"{imports}\n\n\ndef main(x):\n    return {call}\n"
+        return code_digest(STEP, root=write(tmp_path, {"steps/run": text}))
+
+    typing, other = "from typing import cast", "from numpy import cast"
+    assert digest(typing, "cast(int, x)") == digest(typing, "cast(float, x)")
+    assert digest(other, "cast(int, x)") != digest(other, "cast(float, x)")
+
+
+def test_a_file_beside_a_module_counts_where_a_literal_names_it(tmp_path: Path) -> None:
+    text = 'from pathlib import Path\nTABLE = Path(__file__).with_name("table.html")\n'
+    write(tmp_path, {"steps/run": f"{text}\n\ndef main():\n    return TABLE\n"})
+    folder, found = tmp_path / "brainit" / "steps", set()
+    (folder / "other.html").write_text("1")
+    for table in ("1", "2", '{% include "part.css" %}'):
+        (folder / "table.html").write_text(table)
+        found.add(code_digest(STEP, root=tmp_path))
+    (folder / "other.html").write_text("2")
+    assert code_digest(STEP, root=tmp_path) in found and len(found) == 3
+    (folder / "part.css").write_text("1")
+    assert code_digest(STEP, root=tmp_path) not in found
+
+
+@pytest.mark.parametrize("minor", [11, 12, 13])
+def test_versions_of_python_agree(minor: int) -> None:
+    program = "import sys; sys.path.insert(0, sys.argv[1]); {}"
+    listing = "from brainit.workflow.digest import main; main([])"
+    source = str(PACKAGE.parent)
+
+    def lines(python: str, code: str) -> str:
+        command = [python, "-c", program.format(code), source]
+        return subprocess.run(command, capture_output=True, text=True).stdout
+
+    python = shutil.which(f"python3.{minor}") or ""
+    if not python or lines(python, "print(sys.version_info.minor)").strip() != str(minor):
+        pytest.skip(f"no Python 3.{minor} on this machine")
+    assert lines(python, listing) == lines(sys.executable, listing) != ""

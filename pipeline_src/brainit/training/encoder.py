@@ -258,7 +258,7 @@ def train_encoder(
     plan = LoopPlan(
         epochs=options.epochs, lr=1.0, plateau=plateau, best="highest", optimizer="adam_amsgrad"
     )
-    history = fit(_trained(encoder), task, plan, "encoder", checkpoints)
+    history = fit(_trained(encoder), task, plan, label="encoder", checkpoints=checkpoints)
     return encoder.eval(), history
 
 
@@ -288,7 +288,7 @@ def adapt_encoder(
     plan = LoopPlan(
         epochs=options.transfer_epochs, lr=options.lr, keep="last", optimizer="adam_amsgrad"
     )
-    history = fit(_trained(encoder), task, plan, "encoder", checkpoints)
+    history = fit(_trained(encoder), task, plan, label="encoder", checkpoints=checkpoints)
     return encoder.eval(), history
 
 

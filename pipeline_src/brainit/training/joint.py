@@ -193,7 +193,7 @@ def train_joint(task: JointTask, checkpoints: Checkpointer | None = None) -> pd.
     kept = [*task.model.parameters(), *task.generator.parameters()]
     require_memory(task.device, training_bytes(kept, trained, task.settings.optimizer))
     task.network = average_gradients(task.network)
-    return fit(trained, task, joint_plan(task.settings), "joint", checkpoints)
+    return fit(trained, task, joint_plan(task.settings), label="joint", checkpoints=checkpoints)
 
 
 def trained_weights(unet: nn.Module, settings: JointSettings) -> list[nn.Parameter]:
@@ -233,7 +233,9 @@ def adapt_joint(
         optimizer=task.settings.optimizer,
     )
     task.generator.requires_grad_(False)
-    return fit_voxel_embeddings(task.model, task, plan, "adapt_joint", checkpoints)
+    return fit_voxel_embeddings(
+        task.model, task, plan, label="adapt_joint", checkpoints=checkpoints
+    )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from brainit.training.optimizers import (
     make_optimizer,
 )
 from brainit.training.parallel import gradient_sync, loss_weight, mean_losses
+from brainit.training.progress_log import log_epoch, logged_batches
 from brainit.training.resume import Checkpointer, EpochPosition, LoopState
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ N_VALIDATION = 256
 """Examples after which the validation of stages 1 and 2 ends."""
 
 WARMUP_START = 1.0e-3
-
-_SECONDS_BETWEEN_LINES = 15.0
 
 
 @runtime_checkable
@@ -116,7 +115,7 @@ def fit(
             position = EpochPosition(task.draws(state.epoch), len(state.losses), generators)
             with task.dropout(state.epoch):
                 batches = task.batches(position) if not _is_done(state, plan) else ()
-                for batch in _shown(batches, position.n_done, n_batches, label):
+                for batch in logged_batches(batches, position.n_done, n_batches, label):
                     number = len(state.losses)
                     weight = loss_weight(number, n_batches, accumulation)
                     loss = torch.zeros((), device=parameters[0].device)
@@ -140,7 +139,7 @@ def fit(
                         break
             train_loss = task.mean_loss(state.epoch + 1, state.losses)
             _end_epoch(state, plan, train_loss, task)
-            _log(label, state.rows[-1], task.score_columns, time.monotonic() - started)
+            log_epoch(label, state.rows[-1], task.score_columns, time.monotonic() - started)
             generators = {}
             if keeper.is_due():
                 keeper.save(state.checkpoint(None))
@@ -209,31 +208,3 @@ def validation_loss(loss: Callable[[SizedBatch], Tensor], batches: Iterable[Size
 def half_on_gpu(device: torch.device) -> torch.autocast:
     """Return the mixed-precision context: bfloat16 on a GPU, float32 on a CPU."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-
-
-def _shown(batches: Iterable[Any], n_done: int, n_batches: int, label: str) -> Iterator[Any]:
-    """Yield an epoch's batches and log the progress now and then."""
-    started = last = time.monotonic()
-    for number, batch in enumerate(batches, start=n_done + 1):
-        yield batch
-        now = time.monotonic()
-        if now - last > _SECONDS_BETWEEN_LINES:
-            last = now
-            left_s = (n_batches - number) * (now - started) / (number - n_done)
-            logger.info("%s: batch %d/%d, %.0f s left", label, number, n_batches, left_s)
-
-
-def _log(label: str, row: Sequence[float], score_columns: Sequence[str], elapsed_s: float) -> None:
-    epoch, train_loss, *scores, rate = row
-    shown = ", ".join(
-        f"{name} {score:.5f}" for name, score in zip(score_columns, scores, strict=True)
-    )
-    logger.info(
-        "%s: epoch %d, train_loss %.5f, %s, lr %.2e, %.1f s",
-        label,
-        epoch,
-        train_loss,
-        shown,
-        rate,
-        elapsed_s,
-    )

@@ -242,7 +242,7 @@ def train_stage1(
 ) -> pd.DataFrame:
     """Train a BIT and return its history; the model keeps its best state on validation."""
     plan = plan_of(task.settings, task.n_batches())
-    return fit(list(task.model.parameters()), task, plan, label, checkpoints)
+    return fit(list(task.model.parameters()), task, plan, label=label, checkpoints=checkpoints)
 
 
 def adapt_bit(
@@ -253,7 +253,7 @@ def adapt_bit(
 ) -> pd.DataFrame:
     """Train the voxel embeddings of a BIT in stage 1: fixed epochs, no warm-up, last state kept."""
     plan = LoopPlan(epochs=transfer.epochs, lr=transfer.lr, weight_decay=task.settings.weight_decay)
-    return fit_voxel_embeddings(model, task, plan, "adapt_bit", checkpoints)
+    return fit_voxel_embeddings(model, task, plan, label="adapt_bit", checkpoints=checkpoints)
 
 
 @dataclass
@@ -270,9 +270,8 @@ class Stage1Data:
 
     def train(self, network: TokenNetwork) -> pd.DataFrame:
         """Train a network by gradient steps; return its history."""
-        return train_stage1(
-            self._task(network.to(self.device)), f"{self.kind} BIT", self.checkpoints
-        )
+        task = self._task(network.to(self.device))
+        return train_stage1(task, label=f"{self.kind} BIT", checkpoints=self.checkpoints)
 
     def calibrate(self, network: TokenNetwork) -> TokenCalibration | None:
         """Return the calibration of a low-level network where the settings ask for one."""

@@ -95,4 +95,4 @@ def fit_voxel_embeddings(
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name == "voxel_embedding")
         trained += [parameter] if parameter.requires_grad else []
-    return fit(trained, task, replace(plan, keep="last"), label, checkpoints)
+    return fit(trained, task, replace(plan, keep="last"), label=label, checkpoints=checkpoints)

@@ -3,8 +3,10 @@
 From the step's module on, the digest follows names to the functions, classes and constants that
 they mean, within the package and without importing it. Each counts by its syntax tree less words
 and annotations (`normal_form`). Code that runs when a module is imported counts for all importers.
-A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role, and a string
-"brainit.module:name" counts what it names (`core.decoders`). Rules pass the digest as
+A call `load_backbone("vgg", ...)` counts the loaders of all networks of that role. A string
+"brainit.module:name" counts what it names (`core.decoders`). A literal that names a file beside its
+module, as "report.html", counts that file, and what it includes. The step `fetch_weights` alone
+counts the networks' sources, without licences and descriptions. Rules pass the digest as
 `params.code`: Snakemake reruns a job whose params changed.
 
 `python -m brainit.workflow.digest STEP` lists the code that the digest of a step covers.
@@ -20,26 +22,41 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from brainit.workflow.normal_form import called, normal_form
+from brainit.workflow.normal_form import called, normal_form, shown, without_arguments
 
 PACKAGE = Path(__file__).resolve().parents[1]
 Name = tuple[str, str | None]
 """(module, name in it)."""
 LOADERS = "brainit.features.loaders"
+REGISTRY = "brainit.features.registry_entries"
+_FETCHING: Name = ("brainit.steps.fetch_weights", "main")
+_SOURCES = "sources:"
+_DESCRIBING = {"licence", "description", "size_mb", "used_by"}
+"""What the registry tells readers about a network; the rest decides its weights file."""
 _ROLE = "role:"
 _PATH = re.compile(r"brainit(\.\w+)+:[A-Za-z]\w*")
 """A definition named in a string, to be imported when it is used."""
+_FILE = "file:"
+_FILE_NAME = re.compile(r"\w[\w-]*\.(?!py$)\w+")
+_INCLUDED = re.compile(r'{%-? *include "([^"]+)"')
+_FIX = re.compile(r"_?([A-Z]+_)*FIX|REFETCH")
+"""Names of constants that hold the fix of an error."""
 LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
     "brainit.core.cli": "parses flags: their values are arguments, their types are in dataclasses",
     "brainit.core.errors": "words and codes of errors",
+    "brainit.core.files:_DENIED": "chooses the words of an error",
     "brainit.core.interruption": "ends a step early, on a whole checkpoint; its rerun continues",
     "brainit.core.locks": "lets one job write an output at a time",
     "brainit.core.progress": "reports progress",
-    "brainit.core.settings": "each step gets the values that it reads, and may read no others",
+    "brainit.core.settings": "each step gets the values that it reads, and may read no others;"
+    " tables' notes and NSD's checks also read defaults: after a change of those use --forcerun",
     "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
-    "brainit.features.registry_entries": "names, sources and licences; weights files are inputs",
+    REGISTRY: "weights files are inputs; of its sources, see `fetch_weights`",
     LOADERS: "followed role by role",
+    "brainit.training.parallel:_TIMEOUT": "how long processes wait; then the job fails",
+    "brainit.training.progress_log": "reports progress",
+    "brainit.training.resume:_LARGEST_SHARE": "how often checkpoints are written",
     "brainit.workflow.digest": "this digest",
     "brainit.workflow.normal_form": "this digest",
 }
@@ -53,7 +70,10 @@ library code runs.
 
 @dataclass
 class Part:
-    """A definition of a module: the digest of its normal form, and the names that it uses."""
+    """A definition of a module: the digest of its normal form, and the names that it uses.
+
+    Used names include `role:...` and, for each literal that may name a file, `file:...`.
+    """
 
     digest: str
     uses: frozenset[str]
@@ -77,11 +97,6 @@ def code_digest(*names: str, root: Path | None = None) -> str:
     `root` is the folder that holds the package `brainit`; None: the folder of this package.
     """
     return (Code(root) if root else _own()).digest(*names)
-
-
-def modules_of(*names: str) -> list[str]:
-    """Return the modules that hold the code which the names reach."""
-    return sorted({line.partition(":")[0] for line in _own().covered(*names)})
 
 
 @cache
@@ -128,12 +143,17 @@ class Code:
         source = self._module(module)
         if name and name.startswith(_ROLE):
             return self._loaders(name.removeprefix(_ROLE))
+        if name and name.startswith(_FILE):
+            return self._data_file(module, name.removeprefix(_FILE))
+        if (module, name) == (REGISTRY, _SOURCES):
+            return self._sources(), []
         if source is None or _is_left_out(module) or _is_left_out(f"{module}:{name}"):
             return "", []
         if name is None:
             return "", [(module, part) for part in ("", *source.parts)]
         part = source.parts.get(name, Part("", frozenset()))
         reached: list[Name] = [] if name == "" else [(module, "")]
+        reached += [(REGISTRY, _SOURCES)] if (module, name) == _FETCHING else []
         outside = set()
         for use in part.uses:
             for to_module, to_name in self._resolved(module, source, use):
@@ -156,6 +176,9 @@ class Code:
         if _PATH.fullmatch(use):
             module, _, name = use.partition(":")
             yield from self._in_package([*module.split("."), name])
+            return
+        if use.startswith(_FILE):
+            yield module, use
             return
         first, *rest = use.split(".")
         if first in source.parts:
@@ -193,6 +216,25 @@ class Code:
         paths = [word.split(":") for networks in chosen.values() for word in networks.values()]
         return line, [(module, function) for module, function in paths]
 
+    def _sources(self) -> str:
+        """Return the line of the sources of all networks."""
+        tree = normal_form(ast.parse(_source(REGISTRY, self._root).read_text(encoding="utf-8")))
+        text = shown(without_arguments(tree, _DESCRIBING))
+        return f"{REGISTRY}:sources {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def _data_file(self, module: str, name: str) -> tuple[str, list[Name]]:
+        """Return the line of a file beside a module, and the files that it includes."""
+        path = _source(module, self._root).with_name(name)
+        if not path.is_file():
+            return "", []
+        content = path.read_bytes()
+        included = _INCLUDED.findall(content.decode("utf-8", "replace"))
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        folder = (
+            module if _source(module, self._root).stem == "__init__" else module.rpartition(".")[0]
+        )
+        return f"{folder}:{name} {digest}", [(module, f"{_FILE}{other}") for other in included]
+
     def _module(self, name: str) -> Module | None:
         if name not in self._modules:
             path = _source(name, self._root)
@@ -202,6 +244,8 @@ class Code:
 
 
 def _is_left_out(name: str) -> bool:
+    if _FIX.fullmatch(name.partition(":")[2]):
+        return True
     return any(name == left or name.startswith((f"{left}.", f"{left}:")) for left in LEFT_OUT)
 
 
@@ -226,8 +270,8 @@ def _parsed(text: str) -> Module:
         uses = _Uses()
         for node in nodes:
             uses.visit(node)
-        shown = "".join(ast.dump(node) for node in nodes)
-        digest = hashlib.sha256(shown.encode()).hexdigest()[:16]
+        text = "".join(shown(node) for node in nodes)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         module.parts[bound] = Part(digest, frozenset(uses.found))
     return module
 
@@ -289,6 +333,8 @@ class _Uses(ast.NodeVisitor):
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str) and _PATH.fullmatch(node.value):
             self.found.add(node.value)
+        if isinstance(node.value, str) and _FILE_NAME.fullmatch(node.value):
+            self.found.add(f"{_FILE}{node.value}")
 
     def visit_Call(self, node: ast.Call) -> None:
         if called(node) == "load_backbone":

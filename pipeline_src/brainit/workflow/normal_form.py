@@ -1,40 +1,38 @@
 """Reduce a syntax tree to the parts that decide bytes, for the digest of the code.
 
-Dropped: docstrings and other bare strings, annotations, log messages, progress lines, help texts,
-the words of errors and assertions, and local variables that only such words read.
+Dropped: docstrings and other bare strings, annotations, log messages, progress lines, labels of
+trainings, help texts, the words of errors and assertions, and local variables that only such words
+read.
 """
 
 import ast
 import builtins
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
+_PROGRESS = "brainit.core.progress.progress"
+_PIPELINE_ERROR = "brainit.core.errors.PipelineError"
+_CAST = "typing.cast"
 _HELP_WORDS = {"help", "description", "metavar", "epilog"}
 _HELP_CALLS = {"add_argument", "add_argument_group", "add_parser", "ArgumentParser", "step_parser"}
+_LABELLED = {"fit", "train_stage1", "fit_voxel_embeddings"}
+"""Functions whose `label` names a training in the log."""
+_UNSTABLE = {"ctx", "kind", "type_comment", "type_ignores"}
+"""Fields of a tree that follow from the rest, or that Python does not run."""
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 _TYPED_BASES = {"NamedTuple", "TypedDict", "BaseModel", "RootModel"}
+# fmt: off
 _READING = {
-    *(
-        "len",
-        "str",
-        "int",
-        "float",
-        "round",
-        "sum",
-        "min",
-        "max",
-        "sorted",
-        "repr",
-        "list",
-        "tuple",
-    ),
-    *("join", "format", "items", "keys", "values", "mean", "item", "tolist", "count", "strftime"),
+    "len", "str", "int", "float", "round", "sum", "min", "max", "sorted", "repr", "list",
+    "tuple", "join", "format", "items", "keys", "values", "mean", "item", "tolist", "count",
+    "strftime",
 }
+# fmt: on
 """Calls that change nothing, so that a message may make them."""
 
 
 def normal_form(tree: ast.Module) -> ast.Module:
     """Return the tree, changed in place, without the parts that never decide bytes."""
-    _Words().visit(tree)
+    _Words(_imported(tree)).visit(tree)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             _drop_unread_words(node)
@@ -43,6 +41,51 @@ def normal_form(tree: ast.Module) -> ast.Module:
         if isinstance(body, list) and len(body) > 1:
             node.body = [part for part in body if not isinstance(part, ast.Pass)] or body[:1]  # type: ignore[attr-defined]
     return tree
+
+
+def shown(node: ast.AST) -> str:
+    """Return a tree as text, the same in all versions of Python that read the same tree."""
+    fields = [
+        f"{name}={_shown_value(value)}"
+        for name, value in ast.iter_fields(node)
+        if name not in _UNSTABLE and value != []
+        if value is not None or isinstance(node, (ast.Constant, ast.MatchSingleton))
+    ]
+    return f"{type(node).__name__}({', '.join(fields)})"
+
+
+def _shown_value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_shown_value(part) for part in value)}]"
+    return shown(value) if isinstance(value, ast.AST) else repr(value)
+
+
+def without_arguments(tree: ast.Module, names: Collection[str]) -> ast.Module:
+    """Return the tree, changed in place: calls of its functions and dataclasses lose arguments."""
+    parameters = {}
+    for stmt in tree.body:
+        if isinstance(stmt, ast.FunctionDef):
+            parameters[stmt.name] = [arg.arg for arg in stmt.args.args]
+        elif isinstance(stmt, ast.ClassDef):
+            fields = [part.target for part in stmt.body if isinstance(part, ast.AnnAssign)]
+            parameters[stmt.name] = [part.id for part in fields if isinstance(part, ast.Name)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and called(node) in parameters:
+            known = parameters[called(node)]
+            for k, name in enumerate(known[: len(node.args)]):
+                node.args[k] = ast.Constant("") if name in names else node.args[k]
+            node.keywords = [word for word in node.keywords if word.arg not in names]
+    return tree
+
+
+def _imported(tree: ast.Module) -> dict[str, str]:
+    """Return the full names of the names that a module imports from others."""
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return {
+        word.asname or word.name: f"{node.module}.{word.name}"
+        for node in imports
+        for word in node.names
+    }
 
 
 def names_loaded(node: ast.AST) -> set[str]:
@@ -60,6 +103,9 @@ def called(node: ast.expr) -> str:
 
 class _Words(ast.NodeTransformer):
     """Drops words and annotations; empty bodies become `pass`."""
+
+    def __init__(self, imported: Mapping[str, str]) -> None:
+        self._imported = imported
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
@@ -96,15 +142,23 @@ class _Words(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         name = called(node)
-        if name == "PipelineError":
+        full = self._imported.get(name) if isinstance(node.func, ast.Name) else None
+        node.keywords = [
+            word for word in node.keywords if word.arg != "fix" or not _only_reads(word.value)
+        ]
+        if full == _PIPELINE_ERROR:
             node.args = []
             node.keywords = [word for word in node.keywords if word.arg == "code"]
-        elif name == "progress" and isinstance(node.func, ast.Name) and node.args:
+        elif full == _PROGRESS and node.args:
             return self.visit(node.args[0])
-        elif name == "cast" and len(node.args) == 2:
+        elif full == _CAST and len(node.args) == 2:
             return self.visit(node.args[1])
         elif name in _HELP_CALLS:
             node.keywords = [word for word in node.keywords if word.arg not in _HELP_WORDS]
+        elif name in _LABELLED and isinstance(node.func, ast.Name):
+            node.keywords = [
+                word for word in node.keywords if word.arg != "label" or not _only_reads(word.value)
+            ]
         return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
