@@ -28,7 +28,7 @@ rule import_authors:
         mem_mb=by_attempt(32000),
         runtime=by_attempt(600),
     params:
-        checkpoints=f"{WEIGHTS}/authors",
+        checkpoints=lambda wildcards: f"{PARAMS.weights(wildcards)}/authors",
         out=lambda wildcards, output: str(Path(output.encoder).parents[1]),
         settings=settings("import_authors"),
         code=code_digest("brainit.steps.import_authors"),

@@ -43,7 +43,6 @@ MAX_HOURS = config["run"]["max_hours"] or 0
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
-WEIGHTS = str(STORE / "weights")
 WORK = str(STORE / "work")
 
 NSD_NAME = r"subj0[1-8]"

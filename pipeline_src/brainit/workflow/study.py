@@ -7,6 +7,7 @@ from typing import Any
 
 from brainit.core.errors import PipelineError
 from brainit.workflow.runs import FULL, MAIN, NSDSYNTHETIC, Duration, Pool, Run, Variant
+from brainit.workflow.sources import is_remote
 from brainit.workflow.variants import Variants
 
 KINDS = ("lowlevel", "semantic", "fused")
@@ -101,7 +102,7 @@ class Study:
     @property
     def is_remote(self) -> bool:
         """True where NSD's files come over the network."""
-        return "://" in self.source and not self.source.startswith("file:")
+        return is_remote(self.source)
 
     @property
     def trains_pool(self) -> bool:

@@ -12,9 +12,9 @@ from brainit.commands.plan.models import bit_bytes, generator_bytes, mlp_bytes, 
 from brainit.core.settings import Settings
 from brainit.data.nsd.anatomy import anatomy_keys
 from brainit.data.nsd.published import published
-from brainit.data.nsd.terms import is_remote
 from brainit.features.registry import find_entry
 from brainit.workflow.runs import Pool
+from brainit.workflow.sources import is_remote
 
 MGH_HEADER_BYTES = 284
 _FLOAT32, _FLOAT16 = 4, 2

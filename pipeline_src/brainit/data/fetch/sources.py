@@ -19,7 +19,7 @@ from brainit.core.files import atomic_path
 from brainit.data.fetch.part_files import ProgressCallback
 from brainit.data.fetch.threads import Stopped, run_all
 from brainit.data.fetch.transfers import Fetched, download_file
-from brainit.data.nsd.terms import is_remote
+from brainit.workflow.sources import is_remote
 
 _COPY_BYTES = 16 << 20
 

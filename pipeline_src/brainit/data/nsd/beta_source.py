@@ -15,8 +15,8 @@ from brainit.data.nsd import masks, mgh
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd import volume as volume_betas
 from brainit.data.nsd.masks import VoxelMask
-from brainit.data.nsd.terms import is_remote
 from brainit.data.nsd.volume import VolumeMask
+from brainit.workflow.sources import is_remote
 
 
 @dataclass(frozen=True)

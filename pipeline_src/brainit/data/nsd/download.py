@@ -22,7 +22,8 @@ from brainit.data.fetch.threads import run_all
 from brainit.data.fetch.transfers import Fetched
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd.anatomy import anatomy_keys
-from brainit.data.nsd.terms import is_remote, require_terms
+from brainit.data.nsd.terms import require_terms
+from brainit.workflow.sources import is_remote
 
 logger = logging.getLogger(__name__)
 

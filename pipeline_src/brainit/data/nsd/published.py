@@ -19,8 +19,8 @@ from brainit.core.settings import NsdSettings
 from brainit.core.settings.base import Section
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd.masks import VoxelMask
-from brainit.data.nsd.terms import is_remote
 from brainit.data.nsd.volume import VolumeMask
+from brainit.workflow.sources import is_remote
 
 BUCKET = "natural-scenes-dataset"
 _FIX = (

@@ -4,19 +4,14 @@ import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import write_text
 from brainit.core.settings import NsdSettings
 from brainit.data.nsd.addresses import AGREEMENT_FORM, CITATIONS, TERMS
+from brainit.workflow.sources import is_remote
 
 logger = logging.getLogger(__name__)
-
-
-def is_remote(source: str) -> bool:
-    """Return True if `source` is a network address; a path or file:// is not."""
-    return urlsplit(source).scheme not in ("", "file")
 
 
 def require_terms(nsd: NsdSettings, source: str, folder: Path) -> None:
