@@ -59,8 +59,8 @@ WORDS = [
     ("users of a network", "features.registry_entries", r'"train_encoder adapt_', '"adapt_'),
     ("text of a contract", "core.artifacts", r'"percent of variance', '"percent, of variance'),
     ("code of an error", "core.errors", r"CODES = \{", 'CODES = {\n    "new": "a kind",'),
-    ("seconds between log lines", "training.progress_log", r"= 15\.0", "= 16.0"),
-    ("digits of a score in the log", "training.progress_log", r":\.5f", ":.4f"),
+    ("seconds between log lines", "training.loop", r"= 15\.0", "= 16.0"),
+    ("digits of a score in the log", "training.loop", r":\.5f", ":.4f"),
     ("share of checkpoints", "training.resume", r"_LARGEST_SHARE = 0\.05", "_LARGEST_SHARE = 0.1"),
     ("timeout of processes", "training.parallel", r"hours=1\)", "hours=2)"),
     ("label of a training", "training.encoder", r'label="encoder"', 'label="the encoder"'),
@@ -225,7 +225,8 @@ def test_everything_left_out_exists(sources: Path) -> None:
         path = sources.joinpath(*module.split("."))
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         assert path.is_file(), name
-        assert re.search(rf"^{part}\b", path.read_text(), re.M) if part else True, name
+        defined = rf"^(def |class )?{part}\b"
+        assert re.search(defined, path.read_text(), re.M) if part else True, name
 
 
 def test_the_command_lists_what_a_step_covers(capsys: pytest.CaptureFixture[str]) -> None:

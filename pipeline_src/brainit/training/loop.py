@@ -22,7 +22,6 @@ from brainit.training.optimizers import (
     make_optimizer,
 )
 from brainit.training.parallel import gradient_sync, loss_weight, mean_losses
-from brainit.training.progress_log import log_epoch, logged_batches
 from brainit.training.resume import Checkpointer, EpochPosition, LoopState
 
 logger = logging.getLogger(__name__)
@@ -31,6 +30,8 @@ N_VALIDATION = 256
 """Examples after which the validation of stages 1 and 2 ends."""
 
 WARMUP_START = 1.0e-3
+
+_SECONDS_BETWEEN_LINES = 15.0
 
 
 @runtime_checkable
@@ -208,3 +209,36 @@ def validation_loss(loss: Callable[[SizedBatch], Tensor], batches: Iterable[Size
 def half_on_gpu(device: torch.device) -> torch.autocast:
     """Return the mixed-precision context: bfloat16 on a GPU, float32 on a CPU."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def logged_batches(
+    batches: Iterable[Any], n_done: int, n_batches: int, label: str
+) -> Iterator[Any]:
+    """Yield an epoch's batches and log the progress now and then."""
+    started = last = time.monotonic()
+    for number, batch in enumerate(batches, start=n_done + 1):
+        yield batch
+        now = time.monotonic()
+        if now - last > _SECONDS_BETWEEN_LINES:
+            last = now
+            left_s = (n_batches - number) * (now - started) / (number - n_done)
+            logger.info("%s: batch %d/%d, %.0f s left", label, number, n_batches, left_s)
+
+
+def log_epoch(
+    label: str, row: Sequence[float], score_columns: Sequence[str], elapsed_s: float
+) -> None:
+    """Log an epoch's row of the history; `label` names the training."""
+    epoch, train_loss, *scores, rate = row
+    shown = ", ".join(
+        f"{name} {score:.5f}" for name, score in zip(score_columns, scores, strict=True)
+    )
+    logger.info(
+        "%s: epoch %d, train_loss %.5f, %s, lr %.2e, %.1f s",
+        label,
+        epoch,
+        train_loss,
+        shown,
+        rate,
+        elapsed_s,
+    )
