@@ -102,7 +102,11 @@ class Generator(nn.Module):
         nn.Module.to(self.unet, dtype)  # diffusers' own `to` warns about layers kept in float32
 
     def unconditional_tokens(self, seed: int = 0) -> Float[Tensor, "1 tokens width"]:
-        """Return the fixed random Gaussian tokens that mean 'no condition' (MindEye2)."""
+        """Return Gaussian tokens that mean 'no condition', the same at every call with `seed`.
+
+        For `recon.unconditional_tokens` fixed; MindEye2 and the released code draw such tokens anew
+        for each image.
+        """
         generator = torch_generator(seed, "unconditional_tokens")
         tokens = torch.randn(1, self.n_tokens, self.token_width, generator=generator)
         return tokens.to(self.alphas_cumprod.device)
