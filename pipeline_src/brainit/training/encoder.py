@@ -1,10 +1,10 @@
 """Training of the universal voxel encoder, and its transfer to a new subject (arXiv 2406.12179).
 
 Each example is one image of one subject, shifted by a few pixels with its edge repeated, and the
-responses of random voxels of that subject, drawn with replacement (released code). All subjects train together: Adam (amsgrad), the rate
-falls tenfold when the 75th-percentile voxel correlation on validation images stops rising, the best
-epoch is kept. A new subject has random voxel vectors, trained alone for a fixed number of epochs
-without validation (paper 5.3, D.4).
+responses of random voxels of that subject, drawn with replacement (released code). All subjects
+train together: Adam (amsgrad), the rate falls tenfold when the 75th-percentile voxel correlation on
+validation images stops rising, the best epoch is kept. A new subject has random voxel vectors,
+trained alone for a fixed number of epochs without validation (paper 5.3, D.4).
 """
 
 import logging

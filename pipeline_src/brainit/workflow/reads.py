@@ -139,7 +139,13 @@ READS: dict[str, tuple[str, ...]] = {
         "images.rows_per_shard",
     ),
     "prepare_images": ("images",),
-    "extract_features": ("run.threads", "run.device", "run.tf32", "images.rows_per_shard", *_TOKENS),
+    "extract_features": (
+        "run.threads",
+        "run.device",
+        "run.tf32",
+        "images.rows_per_shard",
+        *_TOKENS,
+    ),
     "train_encoder": (
         *_COMPUTE,
         *_TRIALS,

@@ -10,7 +10,12 @@ from brainit.core.settings import parse_sections
 
 @pytest.mark.parametrize(
     ("tf32", "in_convolutions", "in_all"),
-    [(None, True, False), ("off", False, False), ("convolutions", True, False), ("all", True, True)],
+    [
+        (None, True, False),
+        ("off", False, False),
+        ("convolutions", True, False),
+        ("all", True, True),
+    ],
 )
 def test_tf32_is_the_settings(
     monkeypatch: pytest.MonkeyPatch, tf32: str | None, in_convolutions: bool, in_all: bool
