@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from brainit.core.errors import PipelineError
 from brainit.workflow.files import Files, network_files
 from brainit.workflow.runs import MAIN, NSDSYNTHETIC, Pool, Run, Variant
-from brainit.workflow.study import Study
+from brainit.workflow.study import KINDS, Study
 
 
 @runtime_checkable
@@ -145,6 +146,24 @@ class Inputs:
         """Return the images that the job's subject or pool saw."""
         subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
         return self.files.stimuli(subject, pool, run_of(wildcards))
+
+    def recon_scored(self, wildcards: Wildcards) -> str:
+        """Return the folder of the job's run.
+
+        Raises `PipelineError` where the run has no images of the job's kind, before any job starts.
+        """
+        subject, name = wildcards.get("subject", ""), wildcards.get("run", "")
+        run, kind = Run.parse(name), wildcards.get("recon_kind", "")
+        kinds = [k for k in KINDS if self.files.recon_parts(subject, run, k)]
+        if kind not in kinds:
+            raise PipelineError(
+                f"scores of {subject}, {name}",
+                f"one of the kinds that this run has: {', '.join(kinds)}",
+                kind,
+                f"name {name}_{kinds[-1]}_summary.csv, or another run",
+                code="unknown-name",
+            )
+        return f"<results>/{subject}/recon_{name}"
 
     def semantic_tokens(self, wildcards: Wildcards) -> list[str]:
         """Return the cached tokens, where they are kept; none for the low-level BIT."""
