@@ -95,7 +95,7 @@ _TABLES = (
     "recon",
     "evaluation",
 )
-"""Tables compare all of these with the paper's values in their notes."""
+"""Tables compare all of these with their defaults and sources in their notes."""
 
 READS: dict[str, tuple[str, ...]] = {
     "simulate_nsd": (
