@@ -88,6 +88,7 @@ def stage1(data: Path, checkpoints: Checkpointer, out: Path) -> None:
         epochs=5,
         lr=0.1,
         warmup_epochs=0.6,
+        warmup_ramp="per_step",
         voxels_per_example=6,
         queries_per_layer=(3, 3, 2, 2, 1),
         plateau_patience=1,

@@ -42,7 +42,7 @@ PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 NEIGHBOURS = (1, 3, 5)
 OVERRIDES: dict[str, dict[str, Any]] = {
     "run": {"threads": 1, "simulation": False},
-    "encoder": {"epochs": 8},
+    "encoder": {"epochs": 10},
     "clusters": {"n_clusters": 16},
     "synthesis": {"enabled": False},
     "bit_lowlevel": {
@@ -50,7 +50,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "calibration": "none",
         "epochs": 100,
         "batch": 8,
-        "voxels_per_example": 3000,
+        "voxels_per_example": 1000,
         "warmup_epochs": 1.0,
         "plateau_patience": 8,
         "plateau_threshold": 1.0e-4,
