@@ -4,9 +4,11 @@ Low-level images of the 12 test trials, all models from scratch. Every test figu
 training, so a decoder may recognise a figure instead of reading it: the second table leaves out
 all training trials of the ten test figures. Settings were chosen on validation trials.
 
-The tokens are trained by L2 (as Table T5's), not by InfoNCE: 60 epochs of InfoNCE, calibrated on 11
-validation trials, end at a pixel correlation of .89 on validation, where Deep Image Prior gives
-.99 from true and .97 from ridge's tokens. So the loss, not the inversion, was what lacked.
+The tokens are trained by L2 (as Table T5's), not by InfoNCE. 60 epochs of InfoNCE, calibrated on 11
+validation trials, end at a pixel correlation of .89 on validation, where Deep Image Prior gives .99
+from true and .97 from ridge's tokens: the predicted tokens lacked, not the inversion. With L2, one
+block and 1,200 steps Brain-IT and ridge are level on validation (.96). On the test trials Brain-IT
+reads one figure as another that resembles it, which leaves it .02 behind ridge, within noise.
 """
 
 import logging
@@ -226,5 +228,6 @@ def test_v1_of_a_real_brain_gives_figures_back(
     ours, ridge = known.loc[OURS], known.loc["ridge"]
     assert known.loc["mean image", "identification"] == 0.5
     assert ridge["pixel r"] > 0.95
-    assert ours["pixel r"] > known.loc["mean image", "pixel r"] and ours["identification"] > 0.7
+    assert ours["pixel r"] > 0.9 and ours["identification"] > 0.8
+    assert known.loc["ridge", "high"] > 0.0, "no worse than ridge beyond the noise of 12 trials"
     assert unknown_scores.loc["knn", "pixel r"] < known.loc["knn", "pixel r"]
