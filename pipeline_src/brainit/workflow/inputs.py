@@ -68,6 +68,24 @@ class Inputs:
         """Return the trials of each subject of the pool."""
         return of_subjects("<results>/{subject}/design/trials.csv", self.members_of_pool(wildcards))
 
+    def recon_scored(self, wildcards: Wildcards) -> str:
+        """Return the folder of the job's run.
+
+        Raises `PipelineError` where the run has no images of the job's kind, before any job starts.
+        """
+        subject, name = wildcards.get("subject", ""), wildcards.get("run", "")
+        run, kind = Run.parse(name), wildcards.get("recon_kind", "")
+        kinds = [k for k in KINDS if self.files.recon_parts(subject, run, k)]
+        if kind not in kinds:
+            raise PipelineError(
+                f"scores of {subject}, {name}",
+                f"one of the kinds that this run has: {', '.join(kinds)}",
+                kind,
+                f"name {name}_{kinds[-1]}_summary.csv, or another run",
+                code="unknown-name",
+            )
+        return f"<results>/{subject}/recon_{name}"
+
     def networks(self, *roles: str) -> list[str]:
         """Return the weight files of the networks that the section `features` names for `roles`."""
         return network_files(self.study.config["features"][role] for role in roles)
@@ -146,24 +164,6 @@ class Inputs:
         """Return the images that the job's subject or pool saw."""
         subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
         return self.files.stimuli(subject, pool, run_of(wildcards))
-
-    def recon_scored(self, wildcards: Wildcards) -> str:
-        """Return the folder of the job's run.
-
-        Raises `PipelineError` where the run has no images of the job's kind, before any job starts.
-        """
-        subject, name = wildcards.get("subject", ""), wildcards.get("run", "")
-        run, kind = Run.parse(name), wildcards.get("recon_kind", "")
-        kinds = [k for k in KINDS if self.files.recon_parts(subject, run, k)]
-        if kind not in kinds:
-            raise PipelineError(
-                f"scores of {subject}, {name}",
-                f"one of the kinds that this run has: {', '.join(kinds)}",
-                kind,
-                f"name {name}_{kinds[-1]}_summary.csv, or another run",
-                code="unknown-name",
-            )
-        return f"<results>/{subject}/recon_{name}"
 
     def semantic_tokens(self, wildcards: Wildcards) -> list[str]:
         """Return the cached tokens, where they are kept; none for the low-level BIT."""

@@ -73,15 +73,6 @@ def test_parts_of_runs(study: MakeStudy) -> None:
     assert folders("40h_k128", "fused") == {"recon_40h_parts"}
 
 
-def test_kinds_that_a_run_does_not_have_are_refused_before_any_job(study: MakeStudy) -> None:
-    inputs = Inputs(study())
-    job = {"subject": "subj01", "run": "1h_scratch", "recon_kind": "fused"}
-    assert inputs.recon_scored(job) == "<results>/subj01/recon_1h_scratch"
-    assert inputs.recon_scored({**job, "run": "1h", "recon_kind": "semantic"})
-    with refused("unknown-name", "subj01, 1h_scratch", "lowlevel, fused", "semantic"):
-        inputs.recon_scored({**job, "recon_kind": "semantic"})
-
-
 def test_demo_networks_are_found_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +116,15 @@ def test_inputs_of_jobs(study: MakeStudy) -> None:
     assert inputs.table_classes({"table": "nsdsynthetic"}) == [
         "<results>/subj01/nsdsynthetic/classes.csv"
     ]
+
+
+def test_kinds_that_a_run_does_not_have_are_refused_before_any_job(study: MakeStudy) -> None:
+    inputs = Inputs(study())
+    job = {"subject": "subj01", "run": "1h_scratch", "recon_kind": "fused"}
+    assert inputs.recon_scored(job) == "<results>/subj01/recon_1h_scratch"
+    assert inputs.recon_scored({**job, "run": "1h", "recon_kind": "semantic"})
+    with refused("unknown-name", "subj01, 1h_scratch", "lowlevel, fused", "semantic"):
+        inputs.recon_scored({**job, "recon_kind": "semantic"})
 
 
 def test_words_of_commands(study: MakeStudy) -> None:
