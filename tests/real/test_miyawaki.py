@@ -8,8 +8,8 @@ The tokens are trained by L2 (as Table T5's), not by InfoNCE. 60 epochs of InfoN
 validation trials, end at a pixel correlation of .89 on validation, where Deep Image Prior gives .99
 from true and .97 from ridge's tokens: the predicted tokens lacked, not the inversion. With L2, one
 block and 1,200 steps Brain-IT and ridge are level on validation (.96). On the test trials Brain-IT
-reads one figure as another that resembles it, which leaves it .02 behind ridge, within noise. Without the
-test figures 50 trials of ten figures are too few for it: it recognises these and reads no others.
+reads one figure as another that resembles it, which leaves it .02 behind ridge, within noise.
+Without the test figures, 50 trials of ten figures are too few: it recognises these, and no others.
 """
 
 import logging
