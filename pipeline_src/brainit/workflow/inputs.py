@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from brainit.core.errors import PipelineError
 from brainit.workflow.files import Files, network_files
 from brainit.workflow.runs import MAIN, NSDSYNTHETIC, Pool, Run, Variant
-from brainit.workflow.study import Study
+from brainit.workflow.study import KINDS, Study
 
 
 @runtime_checkable
@@ -66,6 +67,24 @@ class Inputs:
     def trials_of_pool(self, wildcards: Wildcards) -> list[str]:
         """Return the trials of each subject of the pool."""
         return of_subjects("<results>/{subject}/design/trials.csv", self.members_of_pool(wildcards))
+
+    def recon_scored(self, wildcards: Wildcards) -> str:
+        """Return the folder of the job's run.
+
+        Raises `PipelineError` where the run has no images of the job's kind, before any job starts.
+        """
+        subject, name = wildcards.get("subject", ""), wildcards.get("run", "")
+        run, kind = Run.parse(name), wildcards.get("recon_kind", "")
+        kinds = [k for k in KINDS if self.files.recon_parts(subject, run, k)]
+        if kind not in kinds:
+            raise PipelineError(
+                f"scores of {subject}, {name}",
+                f"one of the kinds that this run has: {', '.join(kinds)}",
+                kind,
+                f"name {name}_{kinds[-1]}_summary.csv, or another run",
+                code="unknown-name",
+            )
+        return f"<results>/{subject}/recon_{name}"
 
     def networks(self, *roles: str) -> list[str]:
         """Return the weight files of the networks that the section `features` names for `roles`."""

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.refusals import refused
 
 from brainit.workflow import files as paths
 from brainit.workflow import params
@@ -115,6 +116,15 @@ def test_inputs_of_jobs(study: MakeStudy) -> None:
     assert inputs.table_classes({"table": "nsdsynthetic"}) == [
         "<results>/subj01/nsdsynthetic/classes.csv"
     ]
+
+
+def test_kinds_that_a_run_does_not_have_are_refused_before_any_job(study: MakeStudy) -> None:
+    inputs = Inputs(study())
+    job = {"subject": "subj01", "run": "1h_scratch", "recon_kind": "fused"}
+    assert inputs.recon_scored(job) == "<results>/subj01/recon_1h_scratch"
+    assert inputs.recon_scored({**job, "run": "1h", "recon_kind": "semantic"})
+    with refused("unknown-name", "subj01, 1h_scratch", "lowlevel, fused", "semantic"):
+        inputs.recon_scored({**job, "recon_kind": "semantic"})
 
 
 def test_words_of_commands(study: MakeStudy) -> None:
