@@ -15,8 +15,8 @@ from brainit.models.baselines.held_out import ValidationRows, choose_alpha, held
 from brainit.models.baselines.ridge import fit_ridge
 from brainit.models.baselines.streaming import (
     Moments,
+    StreamedProducts,
     rescaled,
-    streamed_products,
     weights_by_image,
 )
 
@@ -121,19 +121,22 @@ def test_streamed_targets_of_repeated_images_give_the_whole() -> None:
     expected = ridge.predict(new, of_image[np.searchsorted(images, nsd_id)], 2.0)
     weights = ridge.weights(ridge.coordinates(new), 2.0)
     by_image = weights_by_image(weights, nsd_id, images)
+    slices = (slice(0, 2), slice(2, 7))
     for size in (1, 4, 6):
-        blocks = (of_image[start : start + size] for start in range(0, len(images), size))
-        out = streamed_products(by_image, blocks)
-        np.testing.assert_allclose(out, expected, rtol=2e-5)
+        products = StreamedProducts([by_image, 2 * by_image], slices, 7)
+        for start in range(0, len(images), size):
+            products.add(of_image[start : start + size])
+        np.testing.assert_allclose(products.values, expected * [1, 1, 2, 2, 2, 2, 2], rtol=2e-5)
+    products = StreamedProducts([by_image], [slice(0, 7)], 7)
+    products.add(of_image[:5])
     with pytest.raises(ValueError, match="5 images"):
-        streamed_products(by_image, iter([of_image[:5]]))
+        assert products.values.size
 
 
 def test_moments_of_blocks_are_those_of_all_rows() -> None:
     values = numpy_generator(1, "moments").standard_normal((20, 3)) + 100.0
     counts = np.arange(1, 21)
-    moments = Moments.of(values[:6], counts[:6])
-    moments.merge(Moments.of(values[6:], counts[6:]))
+    moments = Moments.of(values[:6], counts[:6]).merged(Moments.of(values[6:], counts[6:]))
     repeated = np.repeat(values, counts, axis=0)
     np.testing.assert_allclose(moments.mean, repeated.mean(0))
     np.testing.assert_allclose(moments.sd, repeated.std(0))

@@ -31,7 +31,7 @@ class HeldOutRows(Protocol):
 
 
 class ValidationRows:
-    """Responses (rows, voxels) that were not fitted."""
+    """Responses (rows, voxels) to images that were not fitted."""
 
     def __init__(self, ridge: Ridge, betas: NDArray[Any]) -> None:
         self._ridge, self._coordinates = ridge, ridge.coordinates(betas)
@@ -74,6 +74,27 @@ class LeftOutRows:
             rest = own - smoother[here]
             out[here] = own - np.linalg.solve(rest[:, self.rows[here]], rest)
         return out
+
+
+class ByImage:
+    """Held-out rows averaged by image, as the responses to a test image are.
+
+    `images` are the ids in `image_of_row`, ascending. By linearity the mean of the predictions is
+    the prediction of the mean response.
+    """
+
+    def __init__(self, held_out: HeldOutRows, image_of_row: NDArray[np.int64]) -> None:
+        self._held_out = held_out
+        self.images, self._image, self._n_rows = np.unique(
+            image_of_row, return_inverse=True, return_counts=True
+        )
+
+    def weights(self, alpha: float) -> NDArray[np.float64]:
+        """Return the mean weights (images, training rows) of each image's rows."""
+        rows = self._held_out.weights(alpha)
+        total = np.zeros((len(self.images), rows.shape[1]))
+        np.add.at(total, self._image, rows)
+        return total / self._n_rows[:, None]
 
 
 def held_out_errors(

@@ -3,7 +3,7 @@
 Neither the targets of all images nor weights of the regression are ever in memory.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass
+@dataclass(frozen=True)
 class Moments:
     """Mean and deviation of each output over weighted rows, merged block by block.
 
@@ -30,13 +30,13 @@ class Moments:
         mean = times @ rows / times.sum()
         return cls(float(times.sum()), mean, times @ (rows - mean) ** 2)
 
-    def merge(self, other: "Moments") -> None:
-        """Add rows: (Chan, Golub and LeVeque 1983)."""
+    def merged(self, other: "Moments") -> "Moments":
+        """Return the moments of both sets of rows (Chan, Golub and LeVeque 1983)."""
         total = self.n_rows + other.n_rows
         shift = other.mean - self.mean
-        self.squares += other.squares + shift**2 * (self.n_rows * other.n_rows / total)
-        self.mean += shift * (other.n_rows / total)
-        self.n_rows = total
+        between = shift**2 * (self.n_rows * other.n_rows / total)
+        mean = self.mean + shift * (other.n_rows / total)
+        return Moments(total, mean, self.squares + other.squares + between)
 
     @property
     def sd(self) -> NDArray[np.float64]:
@@ -57,32 +57,44 @@ def weights_by_image(
     return summed.T.astype(np.float32)
 
 
-def streamed_products(
-    weights: NDArray[np.float32], blocks: Iterable[NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Return `weights` (rows, images) times the targets (images, outputs), given in blocks.
+class StreamedProducts:
+    """Products of weights (rows, images) with the images' targets, which come in blocks.
 
-    Raises `ValueError` where the blocks hold other than all images, in order.
+    Outputs `slices[i]` of all `n_outputs` have the weights `weights[i]`; weights and results are
+    float32.
     """
-    predicted, start = np.zeros((len(weights), 0), dtype=np.float32), 0
-    for block in blocks:
-        if not start:
-            predicted = np.zeros((len(weights), block.shape[1]), dtype=np.float32)
-        predicted += weights[:, start : start + len(block)] @ block
-        start += len(block)
-    if start != weights.shape[1]:
-        raise ValueError(f"targets of {start} images for weights of {weights.shape[1]}")
-    return predicted
+
+    def __init__(
+        self, weights: Sequence[NDArray[np.float32]], slices: Sequence[slice], n_outputs: int
+    ) -> None:
+        self._parts = list(zip(weights, slices, strict=True))
+        self._n_images, self._n_added = weights[0].shape[1], 0
+        self._sum = np.zeros((len(weights[0]), n_outputs), dtype=np.float32)
+
+    def add(self, targets: NDArray[np.float32]) -> None:
+        """Add the targets (images, outputs) of the next images."""
+        images = slice(self._n_added, self._n_added + len(targets))
+        for weights, outputs in self._parts:
+            self._sum[:, outputs] += weights[:, images] @ targets[:, outputs]
+        self._n_added += len(targets)
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The products (rows, outputs); raises `ValueError` unless all images were added."""
+        if self._n_added != self._n_images:
+            raise ValueError(f"targets of {self._n_added} images, weights of {self._n_images}")
+        return self._sum
 
 
-def rescaled(predicted: NDArray[Any], held_out: Moments, training: Moments) -> NDArray[np.float64]:
+def rescaled(predicted: NDArray[Any], held_out: Moments, training: Moments) -> NDArray[Any]:
     """Give predicted outputs the training targets' mean and deviation.
 
     (y - mean_held_out) / sd_held_out * sd_training + mean_training, where `held_out` are moments of
     predictions of rows that were not fitted: ridge shrinks, and in-sample predictions shrink less.
     Nothing depends on the other predictions. An output that is predicted constant stays so.
     """
-    factor = np.divide(
-        training.sd, held_out.sd, out=np.zeros_like(training.sd), where=held_out.sd > 0
-    )
-    return (predicted - held_out.mean) * factor + training.mean
+    factor = np.zeros_like(training.sd)
+    np.divide(training.sd, held_out.sd, out=factor, where=held_out.sd > 0)
+    kind = predicted.dtype
+    scaled = (predicted - held_out.mean.astype(kind)) * factor.astype(kind)
+    return scaled + training.mean.astype(kind)
