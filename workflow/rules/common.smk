@@ -69,7 +69,7 @@ wildcard_constraints:
     subject=ANY_NAME,
     pool=f"all|{OTHER_POOL}",
     duration=runs.DURATION,
-    run=f"{runs.DURATION}|{OTHER_RUN}",
+    run=f"{runs.DURATION}|{runs.BASELINE}|{OTHER_RUN}",
     variant=f"main|{VARIANT}",
     kind="lowlevel|semantic",
     recon_kind="lowlevel|semantic|fused",

@@ -20,7 +20,10 @@ from brainit.reconstruction.parts import Part, join_parts
 
 VERSIONS_OF = ("torch", "numpy", "diffusers", "h5py", "pillow", "safetensors")
 
-COLUMNS = ("seen", "low-level", "semantic", "fused", "refined")
+FINAL = "answer"
+"""Column of images that a baseline picked or drew: nothing was fused."""
+COLUMNS = ("seen", "low-level", "semantic", "fused", "refined", FINAL)
+COLUMN_OF = {"lowlevel": "low-level"}
 CELL, GAP, HEAD = 112, 4, 40
 BACKGROUND, INK = (255, 255, 255), (20, 20, 20)
 
@@ -37,7 +40,8 @@ def gather_reconstructions(
 
     `parts` are the shard files of the kinds lowlevel, semantic and fused. Ablations have no
     semantic shards; a run without a generator and an ablation of the low-level branch have only
-    lowlevel ones. Raises `PipelineError` where the kinds hold different images or settings.
+    lowlevel ones, a baseline that picks or draws images only fused ones. Raises `PipelineError`
+    where the kinds hold different images or settings.
     """
     kinds = [kind for kind in KINDS if kind in parts]
     joined = {kind: join_parts(parts[kind], kind, subject) for kind in kinds}
@@ -54,11 +58,12 @@ def gather_reconstructions(
     models = _models(joined, f"shards of {subject}, run {run}")
     images = {kind: part.image for kind, part in joined.items()}
     seen = PixelStore(stimuli).pixels(last.nsd_id[:24])
-    shown = {"seen": seen, "low-level": images["lowlevel"]}
-    shown |= {kind: images[kind] for kind in kinds[1:]}
+    shown = {"seen": seen, **{COLUMN_OF.get(kind, kind): images[kind] for kind in kinds}}
     if last.unrefined is not None:
         shown |= {"fused": last.unrefined, "refined": last.image}
     simulated = settings.run.simulation
+    if kinds == ["fused"]:
+        shown = {"seen": seen, FINAL: images["fused"]}
     title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
     provenance = _provenance(subject, run, list(joined.values()), simulated)

@@ -16,13 +16,13 @@ class Flags:
     subject: str
     """subj01 to subj08, or a name in the section lab."""
     run: str
-    """40h, 1h, 30min, 15min, 1h_scratch, 40h_<variant>, nsdsynthetic, first2 ..."""
+    """40h, 1h, 30min, 15min, 1h_scratch, 40h_<variant>, nsdsynthetic, first2, 40h_ridge ..."""
     stimuli: Path
     """Folder of the stimuli."""
-    lowlevel: tuple[Path, ...]
-    """Shards of the low-level images."""
     out: Path
     """Folder to write."""
+    lowlevel: tuple[Path, ...] = ()
+    """Shards of the low-level images."""
     semantic: tuple[Path, ...] = ()
     """Shards of the semantic images."""
     fused: tuple[Path, ...] = ()

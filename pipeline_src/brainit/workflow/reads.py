@@ -90,6 +90,7 @@ _TABLES = (
     "transfer",
     "dip",
     "recon",
+    "baselines",
     "evaluation",
 )
 """Tables compare all of these with the paper's values in their notes."""
@@ -205,6 +206,24 @@ READS: dict[str, tuple[str, ...]] = {
         "transfer.joint_max_steps",
         "transfer.external_per_real",
     ),
+    "predict_ridge": (
+        *_COMPUTE,
+        *_TRIALS,
+        *_TOKENS,
+        "features.vgg",
+        "baselines.alphas",
+        "baselines.alpha_outputs",
+        "baselines.rescale",
+        "baselines.lowlevel",
+        "baselines.pixel_side",
+    ),
+    "pick_nearest": ("run.seed", "run.threads", "recon.max_images", "baselines.k"),
+    "draw_places": (
+        "run.seed",
+        "run.threads",
+        "simulation.image_size",
+        "recon.max_images",
+    ),
     "reconstruct_lowlevel": (
         *_COMPUTE,
         *_TEST_IMAGES,
@@ -290,6 +309,7 @@ OF_THE_WORKFLOW = (
     "clusters.atlas",
     "synthesis.enabled",
     "bit_lowlevel.decoder",
+    "baselines.lowlevel",
     "joint.processes",
     "joint.accumulation",
     "transfer.durations",

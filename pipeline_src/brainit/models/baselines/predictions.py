@@ -42,11 +42,11 @@ def write_predictions(folder: Path, predictions: Predictions) -> None:
 class StoredPredictions:
     """Predicted features of a subject's test images, read by `nsd_id`.
 
-    Raises `PipelineError` where the folder holds those of another subject, kind or network, or
-    something else.
+    `network` says which features they are: a network's, or "pixels". Raises `PipelineError` where
+    the folder holds those of another subject or kind, or something else.
     """
 
-    def __init__(self, folder: Path, subject: str, kind: str, network: str) -> None:
+    def __init__(self, folder: Path, subject: str, kind: str) -> None:
         self.folder, self._rows = folder, ShardedArray(folder)
         attributes = self._rows.attributes
         missing = [name for name in _ATTRIBUTES if name not in attributes]
@@ -54,15 +54,16 @@ class StoredPredictions:
             expected = f"predicted features with attributes {_ATTRIBUTES}, an nsd_id for each row"
             found = f"no {missing}" if missing else f"{len(self._rows)} rows"
             raise PipelineError(folder, expected, found, _FIX, code="wrong-kind")
-        made = tuple(attributes[name] for name in ("subject", "kind", "network"))
-        if made != (subject, kind, network):
+        made = tuple(attributes[name] for name in ("kind", "subject"))
+        if made != (kind, subject):
             raise PipelineError(
                 folder,
-                f"{kind} features of {subject}: {network}",
-                f"{made[1]} features of {made[0]}: {made[2]}",
-                _FIX,
-                code="wrong-settings",
+                f"predicted {kind} features of {subject}",
+                f"{made[0]} features of {made[1]}",
+                "pass the folder that predict_ridge wrote for this subject and kind",
+                code="wrong-kind",
             )
+        self.network = str(attributes["network"])
         self.nsd_id = np.array(attributes["nsd_id"], dtype=np.int64)
 
     @property

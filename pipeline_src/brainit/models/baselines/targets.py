@@ -19,6 +19,9 @@ from brainit.core.shards import ShardedArray
 from brainit.data.images import ImageStore, resize_images
 from brainit.features.registry import load_backbone
 
+PIXELS = "pixels"
+"""In place of a network's name: the image itself."""
+
 
 @runtime_checkable
 class Targets(Protocol):
@@ -41,7 +44,7 @@ class PixelTargets:
     """Pixels in [0, 1] at `side`, channels first."""
 
     def __init__(self, images: ImageStore, side: int) -> None:
-        self.network = "pixels"
+        self.network = PIXELS
         self._images = images
         self.shape: tuple[int, ...] = (3, side, side)
         self.slices: tuple[slice, ...] = (slice(0, 3 * side * side),)
@@ -114,9 +117,9 @@ def maps_of(
 ) -> list[Float[Tensor, "images _channels _side _side"]]:
     """Return flattened maps as maps of the layers of `vgg`."""
     sizes = map_sizes(vgg)
-    parts = values.split([channels * side**2 for channels, side in sizes], dim=1)
+    parts = torch.split(values, [channels * side**2 for channels, side in sizes], dim=1)
     pairs = zip(parts, sizes, strict=True)
-    return [part.unflatten(1, (channels, side, side)) for part, (channels, side) in pairs]
+    return [part.reshape(len(part), channels, side, side) for part, (channels, side) in pairs]
 
 
 def open_targets(

@@ -1,0 +1,42 @@
+"""Draw the true places of the test images without objects, an oracle of a simulation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brainit.core.cli import parse_step, run_step
+from brainit.data.trials import read_trials
+from brainit.evaluation.truth import read_scenes
+from brainit.reconstruction.parts import Part, part_attributes, write_part
+from brainit.reconstruction.predictions import ReconOutput
+from brainit.simulation.empty_places import empty_places
+
+
+@dataclass(frozen=True)
+class Flags:
+    """A subject's test images and the ground truth of the simulation."""
+
+    subject: str
+    """subj01 to subj08"""
+    trials: Path
+    """its trial table"""
+    truth: Path
+    """folder of the ground truth"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the step."""
+    args = parse_step(argv, "draw_places", __doc__, Flags, ReconOutput)
+    flags, settings = args[Flags], args.settings
+    trials = read_trials(flags.trials)
+    shown = np.unique(trials["nsd_id"][trials["split"] == "test"].to_numpy(dtype=np.int64))
+    images = shown[: settings.recon.max_images]
+    places = empty_places(read_scenes(flags.truth), images, settings.simulation.image_size)
+    attributes = part_attributes(flags.subject, "fused", settings, {})
+    write_part(args[ReconOutput].out, Part(images, places, attributes))
+
+
+if __name__ == "__main__":
+    run_step("draw_places", main)
