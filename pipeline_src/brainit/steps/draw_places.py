@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from brainit.core.cli import parse_step, run_step
+from brainit.core.cli import parse_flags, run_step
 from brainit.data.trials import read_trials
 from brainit.evaluation.truth import read_scenes
 from brainit.reconstruction.parts import Part, part_attributes, write_part
-from brainit.reconstruction.predictions import ReconOutput
 from brainit.simulation.empty_places import empty_places
 
 
@@ -24,18 +23,19 @@ class Flags:
     """its trial table"""
     truth: Path
     """folder of the ground truth"""
+    out: Path
+    """images to write"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = parse_step(argv, "draw_places", __doc__, Flags, ReconOutput)
-    flags, settings = args[Flags], args.settings
+    flags, settings = parse_flags(argv, "draw_places", __doc__, Flags)
     trials = read_trials(flags.trials)
     shown = np.unique(trials["nsd_id"][trials["split"] == "test"].to_numpy(dtype=np.int64))
     images = shown[: settings.recon.max_images]
     places = empty_places(read_scenes(flags.truth), images, settings.simulation.image_size)
     attributes = part_attributes(flags.subject, "fused", settings, {})
-    write_part(args[ReconOutput].out, Part(images, places, attributes))
+    write_part(flags.out, Part(images, places, attributes))
 
 
 if __name__ == "__main__":

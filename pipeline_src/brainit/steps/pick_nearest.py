@@ -1,22 +1,29 @@
 """Pick the training images with the nearest responses as reconstructions, a baseline."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from brainit.core.cli import parse_step, run_step
-from brainit.core.seeds import use_threads
 from brainit.models.baselines.nearest_images import NearestJob, nearest_images
 from brainit.reconstruction.parts import Part, part_attributes, write_part
-from brainit.reconstruction.predictions import ReconOutput
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the images go."""
+
+    out: Path
+    """images to write"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
-    args = parse_step(argv, "pick_nearest", __doc__, NearestJob, ReconOutput)
+    args = parse_step(argv, "pick_nearest", __doc__, NearestJob, Output)
     job, settings = args[NearestJob], args.settings
-    use_threads(settings.run.threads)
     images, pictures = nearest_images(job, settings)
     attributes = part_attributes(job.subject, "fused", settings, {})
-    write_part(args[ReconOutput].out, Part(images, pictures, attributes))
+    write_part(args[Output].out, Part(images, pictures, attributes))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from brainit.core.settings import Settings
 from brainit.data.fmri import load_subject_fmri
@@ -49,7 +50,8 @@ def nearest_images(
     train = load_subject_fmri(*files, splits, job.duration, average=True)
     test = load_subject_fmri(*files, ("test",), "40h", average=True)
     n_images = len(test.nsd_id[: settings.recon.max_images])
-    rows = nearest_rows(test.betas[:n_images], train.betas, settings.baselines.k)
+    with threadpool_limits(settings.run.threads, "blas"):
+        rows = nearest_rows(test.betas[:n_images], train.betas, settings.baselines.k)
     store = PixelStore(job.stimuli)
     pictures = []
     for start in range(0, n_images, _IMAGES_PER_BLOCK):
