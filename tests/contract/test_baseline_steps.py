@@ -2,16 +2,17 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from tests.baseline_subject import SETTINGS, TEST, write_subject
 from tests.refusals import refused
 
+from brainit.api.results import model_files
 from brainit.core.settings import Settings
+from brainit.data.recons import read_recons
 from brainit.models.baselines.predictions import StoredPredictions
-from brainit.reconstruction.gather import gather_reconstructions
-from brainit.reconstruction.parts import read_part
 from brainit.simulation.scenes import draw_scene, scene_to_dict
 from brainit.steps import draw_places, pick_nearest, predict_ridge
 from brainit.workflow.reads import settings_json
@@ -32,7 +33,7 @@ def words(folder: Path, step: str, *more: str, settings: Settings = SETTINGS) ->
     files = ["--betas", str(folder / "betas.npy"), "--trials", str(folder / "trials.csv")]
     files += ["--stimuli", str(folder / "stimuli"), "--duration", "40h"]
     if step == "draw_places":
-        files = [*files[2:4], "--truth", str(folder / "truth")]
+        files = [*files[2:6], "--truth", str(folder / "truth")]
     common = ["--subject", "subj02", "--settings", settings_json(step, config)]
     return [*common, *files, *more]
 
@@ -50,18 +51,19 @@ def test_ridge_writes_predictions_and_again_the_same(folder: Path) -> None:
     assert StoredPredictions(folder / "low", "subj02", "lowlevel").network == "pixels"
 
 
-def test_picked_and_drawn_images_become_a_run_without_models(folder: Path) -> None:
-    for step, module in (("pick_nearest", pick_nearest), ("draw_places", draw_places)):
-        out = folder / f"{step}.safetensors"
-        module.main(words(folder, step, "--out", str(out)))
-        part = read_part(out, "fused", "subj02")
-        assert part.nsd_id.tolist() == list(TEST) and not part.attributes["models"]
-        run = folder / step
-        gather_reconstructions(
-            "subj02", "40h_knn", folder / "stimuli", {"fused": [out]}, run, SETTINGS
-        )
-        record = json.loads((run / "provenance.json").read_text())
-        assert record["kinds"] == ["fused"] and record["n_images"] == len(TEST)
+@pytest.mark.parametrize(
+    ("module", "step", "run"),
+    [(pick_nearest, "pick_nearest", "40h_knn"), (draw_places, "draw_places", "40h_place_only")],
+)
+def test_picked_and_drawn_images_are_a_run_without_models(
+    folder: Path, module: ModuleType, step: str, run: str
+) -> None:
+    module.main(words(folder, step, "--out", str(folder / "recon")))
+    recons = read_recons(folder / "recon")
+    assert recons.nsd_id.tolist() == list(TEST) and list(recons.images) == ["fused"]
+    assert (recons.provenance["run"], recons.provenance["models"]) == (run, {})
+    with refused("invalid-argument", "no models"):
+        model_files(folder, recons.provenance["models"])
 
 
 def test_faults_of_the_inputs(folder: Path) -> None:
@@ -82,8 +84,8 @@ def test_faults_of_the_inputs(folder: Path) -> None:
         predict_ridge.main(words(folder, "predict_ridge", *out))
     with refused("missing-file", "stimuli"):
         (folder / "stimuli").rename(folder / "no_stimuli")
-        pick_nearest.main(words(folder, "pick_nearest", "--out", str(folder / "o.safetensors")))
+        pick_nearest.main(words(folder, "pick_nearest", "--out", str(folder / "o")))
     (folder / "truth" / "scenes.json").write_text("{}")
     with refused("missing-data", "19"):
-        draw_places.main(words(folder, "draw_places", "--out", str(folder / "o.safetensors")))
-    assert not (folder / "out").exists() and not (folder / "o.safetensors").exists()
+        draw_places.main(words(folder, "draw_places", "--out", str(folder / "o")))
+    assert not (folder / "out").exists() and not (folder / "o").exists()

@@ -2,7 +2,8 @@
 Blind baselines: ridge regression, nearest training images, a simulation's places (not in the paper).
 
 Needs    betas, trials and stimuli of the subject; no trained model
-Makes    <results>/{subject}/ridge_{duration}, which the rules of reconstruction read; images of knn and place_only
+Makes    <results>/{subject}/ridge_{duration}, which the rules of reconstruction read;
+         <results>/{subject}/recon_{duration}_knn, recon_40h_place_only
 Steps    predict_ridge, pick_nearest, draw_places
 """
 
@@ -57,7 +58,14 @@ rule pick_nearest:
         trials="<results>/{subject}/design/trials.csv",
         stimuli=INPUTS.stimuli_seen,
     output:
-        part="<results>/{subject}/recon_{duration}_knn_parts/images.safetensors",
+        recon=report(
+            directory("<results>/{subject}/recon_{duration}_knn"),
+            patterns=["{picture,montage}.png"],
+            caption="../report/montage.rst",
+            category="Reconstructions",
+            subcategory="{subject}",
+            labels={"subject": "{subject}", "run": "{duration}_knn"},
+        ),
     log:
         "<logs>/pick_nearest/{subject}_{duration}.log",
     benchmark:
@@ -80,7 +88,7 @@ rule pick_nearest:
         " --trials {input.trials:q}"
         " --stimuli {input.stimuli:q}"
         " {params.is_new:q}"
-        " --out {output.part:q}"
+        " --out {output.recon:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -90,8 +98,16 @@ rule draw_places:
     input:
         trials="<results>/{subject}/design/trials.csv",
         truth=FILES.simulated("truth"),
+        stimuli=INPUTS.stimuli_seen,
     output:
-        part="<results>/{subject}/recon_40h_place_only_parts/images.safetensors",
+        recon=report(
+            directory("<results>/{subject}/recon_40h_place_only"),
+            patterns=["{picture,montage}.png"],
+            caption="../report/montage.rst",
+            category="Reconstructions",
+            subcategory="{subject}",
+            labels={"subject": "{subject}", "run": "40h_place_only"},
+        ),
     log:
         "<logs>/draw_places/{subject}.log",
     benchmark:
@@ -112,6 +128,7 @@ rule draw_places:
         " --subject {wildcards.subject:q}"
         " --trials {input.trials:q}"
         " --truth {input.truth:q}"
-        " --out {output.part:q}"
+        " --stimuli {input.stimuli:q}"
+        " --out {output.recon:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

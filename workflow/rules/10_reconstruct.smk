@@ -164,6 +164,8 @@ rule gather_reconstructions:
         "<logs>/gather_reconstructions/{subject}_{run}.log",
     benchmark:
         "<benchmarks>/gather_reconstructions/{subject}_{run}.tsv"
+    wildcard_constraints:
+        run=DECODED_RUN,
     conda:
         "../../envs/pipeline.yaml"
     threads: 1
@@ -171,7 +173,7 @@ rule gather_reconstructions:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(30),
     params:
-        images=params.flags(lowlevel="lowlevel", semantic="semantic", fused="fused"),
+        generated=params.flags(semantic="semantic", fused="fused"),
         settings=settings("gather_reconstructions"),
         code=code_digest("brainit.steps.gather_reconstructions"),
     shell:
@@ -179,7 +181,8 @@ rule gather_reconstructions:
         " --subject {wildcards.subject:q}"
         " --run {wildcards.run:q}"
         " --stimuli {input.stimuli:q}"
-        " {params.images:q}"
+        " --lowlevel {input.lowlevel:q}"
+        " {params.generated:q}"
         " --out {output.recon:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -40,8 +40,7 @@ def gather_reconstructions(
 
     `parts` are the shard files of the kinds lowlevel, semantic and fused. Ablations have no
     semantic shards; a run without a generator and an ablation of the low-level branch have only
-    lowlevel ones, a baseline that picks or draws images only fused ones. Raises `PipelineError`
-    where the kinds hold different images or settings.
+    lowlevel ones. Raises `PipelineError` where the kinds hold different images or settings.
     """
     kinds = [kind for kind in KINDS if kind in parts]
     joined = {kind: join_parts(parts[kind], kind, subject) for kind in kinds}
@@ -55,6 +54,23 @@ def gather_reconstructions(
                 _rerun(kinds),
                 code="inconsistent-inputs",
             )
+    write_run(subject, run, stimuli, joined, out, settings)
+
+
+def write_run(
+    subject: str,
+    run: str,
+    stimuli: Path,
+    joined: Mapping[str, Part],
+    out: Path,
+    settings: Settings,
+) -> None:
+    """Write a run's folder from its images by kind, all of the same test images.
+
+    A baseline that picks or draws images has only the kind fused.
+    """
+    kinds = [kind for kind in KINDS if kind in joined]
+    last = joined[kinds[-1]]
     models = _models(joined, f"shards of {subject}, run {run}")
     images = {kind: part.image for kind, part in joined.items()}
     seen = PixelStore(stimuli).pixels(last.nsd_id[:24])

@@ -9,8 +9,10 @@ import numpy as np
 from brainit.core.cli import parse_flags, run_step
 from brainit.data.trials import read_trials
 from brainit.evaluation.truth import read_scenes
-from brainit.reconstruction.parts import Part, part_attributes, write_part
+from brainit.reconstruction.gather import write_run
+from brainit.reconstruction.parts import Part, part_attributes
 from brainit.simulation.empty_places import empty_places
+from brainit.workflow.runs import PLACE_ONLY, Run
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,10 @@ class Flags:
     """its trial table"""
     truth: Path
     """folder of the ground truth"""
+    stimuli: Path
+    """folder of the stimuli, for the montage"""
     out: Path
-    """images to write"""
+    """folder of reconstructions to write"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     shown = np.unique(trials["nsd_id"][trials["split"] == "test"].to_numpy(dtype=np.int64))
     images = shown[: settings.recon.max_images]
     places = empty_places(read_scenes(flags.truth), images, settings.simulation.image_size)
-    attributes = part_attributes(flags.subject, "fused", settings, {})
-    write_part(flags.out, Part(images, places, attributes))
+    part = Part(images, places, part_attributes(flags.subject, "fused", settings, {}))
+    run = Run("baseline", method=PLACE_ONLY).name
+    write_run(flags.subject, run, flags.stimuli, {"fused": part}, flags.out, settings)
 
 
 if __name__ == "__main__":

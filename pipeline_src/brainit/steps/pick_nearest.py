@@ -6,7 +6,9 @@ from pathlib import Path
 
 from brainit.core.cli import parse_step, run_step
 from brainit.models.baselines.nearest_images import NearestJob, nearest_images
-from brainit.reconstruction.parts import Part, part_attributes, write_part
+from brainit.reconstruction.gather import write_run
+from brainit.reconstruction.parts import Part, part_attributes
+from brainit.workflow.runs import KNN, Duration, Run
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Output:
     """Where the images go."""
 
     out: Path
-    """images to write"""
+    """folder of reconstructions to write"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_step(argv, "pick_nearest", __doc__, NearestJob, Output)
     job, settings = args[NearestJob], args.settings
     images, pictures = nearest_images(job, settings)
-    attributes = part_attributes(job.subject, "fused", settings, {})
-    write_part(args[Output].out, Part(images, pictures, attributes))
+    part = Part(images, pictures, part_attributes(job.subject, "fused", settings, {}))
+    run = Run("baseline", Duration.parse(job.duration), method=KNN).name
+    write_run(job.subject, run, job.stimuli, {"fused": part}, args[Output].out, settings)
 
 
 if __name__ == "__main__":

@@ -217,10 +217,17 @@ READS: dict[str, tuple[str, ...]] = {
         "baselines.lowlevel",
         "baselines.pixel_side",
     ),
-    "pick_nearest": ("run.seed", "run.threads", "recon.max_images", "baselines.k"),
+    "pick_nearest": (
+        "run.seed",
+        "run.threads",
+        "run.simulation",
+        "recon.max_images",
+        "baselines.k",
+    ),
     "draw_places": (
         "run.seed",
         "run.threads",
+        "run.simulation",
         "simulation.image_size",
         "recon.max_images",
     ),
