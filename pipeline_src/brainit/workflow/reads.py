@@ -90,7 +90,6 @@ _TABLES = (
     "transfer",
     "dip",
     "recon",
-    "baselines",
     "evaluation",
 )
 """Tables compare all of these with the paper's values in their notes."""
