@@ -22,6 +22,7 @@ from brainit.core.settings.data import (
 )
 from brainit.core.settings.models import (
     AblationSettings,
+    BaselineSettings,
     BitSettings,
     ClusterSettings,
     DipSettings,
@@ -39,6 +40,7 @@ from brainit.core.settings.run import PathSettings, RunSettings
 
 __all__ = [
     "AblationSettings",
+    "BaselineSettings",
     "BitSettings",
     "ClusterSettings",
     "DipSettings",
@@ -86,6 +88,7 @@ class Settings(Section):
     transfer: TransferSettings = TransferSettings()
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
+    baselines: BaselineSettings = BaselineSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     ablations: AblationSettings = AblationSettings()
     seeds: SeedSettings = SeedSettings()

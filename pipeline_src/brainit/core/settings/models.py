@@ -303,6 +303,23 @@ class EvaluationSettings(Section):
     """Candidate images of each retrieval trial."""
 
 
+class BaselineSettings(Section):
+    """Blind baselines on the same data: ridge regression and nearest neighbours (not in P)."""
+
+    alphas: tuple[Rate, ...] = tuple(2.0**power for power in range(-6, 9))
+    """Penalties of ridge to choose from, times the mean eigenvalue of the training responses."""
+    alpha_outputs: Positive = 4096
+    """Outputs drawn at random to choose a target's penalty on, which all its outputs share."""
+    rescale: Literal["none", "validation"] = "validation"
+    """validation: give predicted tokens the training deviation, by those of held-out images."""
+    lowlevel: Literal["pixels", "vgg"] = "pixels"
+    """Ridge's low-level images: pixels, or VGG features through the same Deep Image Prior."""
+    pixel_side: Positive = 64
+    """Side in pixels of the images that ridge predicts."""
+    k: Positive = 1
+    """Nearest training images whose mean is the reconstruction of knn."""
+
+
 class SeedSettings(Section):
     """Table rows that `everything` repeats with other seeds, to show mean and spread."""
 
@@ -312,7 +329,7 @@ class SeedSettings(Section):
     """Rows to repeat: main (the full run) or names of ablations."""
 
 
-VARIANT_NAME = r"^(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+VARIANT_NAME = r"^(?!(main|scratch|ridge|knn|place_only)$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 Overlay = dict[str, dict[str, Any]] | None
 
 
