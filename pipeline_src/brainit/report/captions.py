@@ -8,12 +8,13 @@ KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"
 
 
 def run_label(name: str) -> str:
-    """Return a run as text: "15 min", "1 h from scratch", "40 h k8", "first2"."""
+    """Return a run as text: "15 min", "1 h from scratch", "40 h k8", "first2", "1 h ridge"."""
     run = Run.parse(name)
     if run.is_of_fewer_subjects or run.is_nsdsynthetic:
         return run.name
     parts = [run.duration.label]
     parts += ["from scratch"] if run.is_scratch else []
+    parts += [run.method.replace("_", " ")] if run.is_baseline else []
     parts += [] if run.variant.is_main else run.variant.name.split("_")
     return " ".join(parts)
 
