@@ -38,7 +38,7 @@ def test_there_are_five_examples() -> None:
 
 def test_example_1_looks_at_images(first: Path) -> None:
     found = example(1, first)
-    expected = ("subj01/1h", "subj01/1h_scratch", "subj01/40h")
+    expected = ("subj01/1h", "subj01/40h")
     assert tuple(run for run in found["results"].runs if run.startswith("subj01")) == expected
     assert len(found["pairs"]) == len(found["seen"]) == 8
     assert found["seen"].shape == found["recons"].images["fused"].shape

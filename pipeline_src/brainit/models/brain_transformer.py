@@ -35,6 +35,9 @@ from brainit.models.cross_transformer import CrossTransformer
 from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.models.token_calibration import TokenCalibration, take_calibration
 
+_LAYOUTS_KEPT = 16
+"""Layouts of voxels kept by a model: nearly all batches hold examples of all subjects."""
+
 
 class BrainInteractionTransformer(TokenNetwork):
     """Predict image features from the responses of any known subject's voxels.
@@ -81,7 +84,7 @@ class BrainInteractionTransformer(TokenNetwork):
         self.tokenizer = BrainTokenizer(n_clusters, width)
         self.transformer = CrossTransformer(width, n_heads, n_blocks)
         self.head = nn.Linear(width, out_width)
-        self._groups: dict[tuple[int, int, torch.device], VoxelGroups] = {}
+        self._groups: dict[tuple[Any, ...], VoxelGroups] = {}
         self.register_load_state_dict_post_hook(_forget_groups)  # type: ignore[no-untyped-call]
 
     def tokenize(
@@ -95,21 +98,26 @@ class BrainInteractionTransformer(TokenNetwork):
         `betas` are z-scored responses in the order of the subject's voxels, which are `voxels` of
         the model's. `keep` marks the voxels given per example; None gives all.
         """
-        return self._tokenize(betas, voxels, keep, self.voxel_embedding[voxels])
+        _require_voxels(betas, voxels)
+        groups = self._grouping([voxels])
+        return self.tokenizer(betas, self.voxel_embedding[voxels], groups, keep)
 
     def tokenize_mixed(
         self, groups: Sequence[SubjectBatch]
     ) -> Float[Tensor, "batch clusters width"]:
         """Return the brain tokens of several subjects' examples, groups one after the other.
 
-        As `tokenize` of each; the gradient of the voxel embeddings is built once, not per subject.
+        As `tokenize` of each, all subjects at once.
         """
-        pieces = _split_at(self.voxel_embedding, [group.voxels for group in groups])
-        tokens = [
-            self._tokenize(group.betas, group.voxels, group.keep, piece)
-            for group, piece in zip(groups, pieces, strict=True)
-        ]
-        return torch.cat(tokens)
+        for group in groups:
+            _require_voxels(group.betas, group.voxels)
+        voxels = [group.voxels for group in groups]
+        return self.tokenizer.mixed(
+            [group.betas for group in groups],
+            [group.keep for group in groups],
+            _rows_of(self.voxel_embedding, voxels),
+            self._grouping(voxels),
+        )
 
     def decode(
         self,
@@ -141,26 +149,19 @@ class BrainInteractionTransformer(TokenNetwork):
             return self.query_tokens.expand(n_batch, -1, -1)
         return nn.functional.embedding(query_index, self.query_tokens)
 
-    def _tokenize(
-        self, betas: Tensor, voxels: slice, keep: Tensor | None, embedding: Tensor
-    ) -> Tensor:
-        if betas.shape[-1] != len(embedding):
-            raise PipelineError(
-                f"betas for voxels {voxels.start}:{voxels.stop}",
-                f"{len(embedding)} voxels",
-                f"{betas.shape[-1]}",
-                f"pass betas of {len(embedding)} voxels, or the BIT trained on these betas",
-                code="inconsistent-inputs",
-            )
-        return self.tokenizer(betas, embedding, self._grouping(voxels), keep)
-
-    def _grouping(self, voxels: slice) -> VoxelGroups:
-        """Return the layout of a subject's voxels, made once per subject and device."""
-        key = (voxels.start, voxels.stop, self.voxel_cluster.device)
+    def _grouping(self, subjects: Sequence[slice]) -> VoxelGroups:
+        """Return the layout of some subjects' voxels, kept for the next batch of the same ones."""
+        key = (*((voxels.start, voxels.stop) for voxels in subjects), self.voxel_cluster.device)
         if key not in self._groups:
+            if len(self._groups) >= _LAYOUTS_KEPT:
+                self._groups.clear()
             with torch.inference_mode(False):
-                clusters = self.voxel_cluster[voxels].clone()
-                self._groups[key] = group_voxels(clusters, self.n_clusters)
+                clusters = [
+                    self.voxel_cluster[voxels] + k * self.n_clusters
+                    for k, voxels in enumerate(subjects)
+                ]
+                n_clusters = len(subjects) * self.n_clusters
+                self._groups[key] = group_voxels(torch.cat(clusters), n_clusters)
         return self._groups[key]
 
 
@@ -170,14 +171,26 @@ def _forget_groups(model: nn.Module, _: Any) -> None:
     model._groups.clear()
 
 
-def _split_at(table: Tensor, slices: Sequence[slice]) -> list[Tensor]:
-    """Return the rows of each slice through one split, whose backward writes one gradient."""
-    bounds = sorted({0, len(table), *(end for s in slices for end in (s.start, s.stop))})
-    sizes = [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
-    pieces = dict(
-        zip(zip(bounds, bounds[1:], strict=False), torch.split(table, sizes), strict=True)
-    )
-    return [pieces.get((s.start, s.stop), table[s]) for s in slices]
+def _require_voxels(betas: Tensor, voxels: slice) -> None:
+    n_voxels = voxels.stop - voxels.start
+    if betas.shape[-1] != n_voxels:
+        raise PipelineError(
+            f"betas for voxels {voxels.start}:{voxels.stop}",
+            f"{n_voxels} voxels",
+            f"{betas.shape[-1]}",
+            f"pass betas of {n_voxels} voxels, or the BIT trained on these betas",
+            code="inconsistent-inputs",
+        )
+
+
+def _rows_of(table: Tensor, slices: Sequence[slice]) -> Tensor:
+    """Return the rows of the slices one after the other; the whole table itself if they are it."""
+    ends = [0, *(rows.stop for rows in slices)]
+    if ends[-1] == len(table) and all(
+        rows.start == end for rows, end in zip(slices, ends, strict=False)
+    ):
+        return table
+    return torch.cat([table[rows] for rows in slices])
 
 
 def _check_sizes(voxel_cluster: Tensor, n_clusters: int, width: int, n_heads: int) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainit.core.cli import parse_step, run_step
-from brainit.data.nsd.nsdsynthetic import read_classes
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.files import write_table_files
 from brainit.evaluation.tables.records import Results, count_training_trials
@@ -37,11 +36,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_step(argv, "make_table", __doc__, Files)
     files = args[Files]
     images = ImageScores(files.metrics)
+    classes: dict[int, str] = {}
+    if files.classes:  # one table's; the readers of NSD's files take a third of the others' start
+        from brainit.data.nsd.nsdsynthetic import read_classes
+
+        classes = read_classes(files.classes)
     results = Results(
         images,
         Summaries(files.summaries),
         count_training_trials(files.trials, images.runs()),
-        read_classes(files.classes) if files.classes else {},
+        classes,
         files.encoder,
     )
     (table,) = make_tables([files.name], results, args.settings)

@@ -21,8 +21,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from brainit.workflow.normal_form import called, normal_form, shown, without_arguments
+from brainit.workflow.parsed_modules import ParsedModules
 
 PACKAGE = Path(__file__).resolve().parents[1]
 Name = tuple[str, str | None]
@@ -61,6 +63,7 @@ LEFT_OUT = {
     "brainit.training.resume:_LARGEST_SHARE": "how often checkpoints are written",
     "brainit.workflow.digest": "this digest",
     "brainit.workflow.normal_form": "this digest",
+    "brainit.workflow.parsed_modules": "this digest",
 }
 """Modules, packages and names (`module:name`) that never decide bytes, and why.
 
@@ -103,14 +106,14 @@ def code_digest(*names: str, root: Path | None = None) -> str:
 
 @cache
 def _own() -> "Code":
-    return Code(PACKAGE.parent)
+    return Code(PACKAGE.parent, ParsedModules())
 
 
 class Code:
-    """The sources below a folder; each is read once."""
+    """The sources below a folder; each is read once, and parsed once where `kept` is given."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, kept: ParsedModules | None = None) -> None:
+        self._root, self._kept = root, kept
         self._modules: dict[str, Module | None] = {}
         self._steps: dict[Name, tuple[str, list[Name]]] = {}
 
@@ -135,6 +138,8 @@ class Code:
                 line, reached = self._steps[definition]
                 lines.add(line)
                 waiting += reached
+        if self._kept:
+            self._kept.save()
         return sorted(lines - {""})
 
     def _step(self, module: str, name: str | None) -> tuple[str, list[Name]]:
@@ -241,8 +246,18 @@ class Code:
         if name not in self._modules:
             path = _source(name, self._root)
             text = path.read_text(encoding="utf-8") if path.is_file() else None
-            self._modules[name] = None if text is None else _parsed(text)
+            self._modules[name] = None if text is None else self._read(name, text)
         return self._modules[name]
+
+    def _read(self, name: str, text: str) -> Module:
+        """Return a module by its text, from what is kept if it is there."""
+        if self._kept is None:
+            return _parsed(text)
+        plain = self._kept.get(name, text)
+        if plain is None:
+            plain = _plain(_parsed(text))
+            self._kept.put(name, text, plain)
+        return _module_of(plain)
 
 
 def _is_left_out(name: str) -> bool:
@@ -276,6 +291,22 @@ def _parsed(text: str) -> Module:
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         module.parts[bound] = Part(digest, frozenset(uses.found))
     return module
+
+
+def _plain(module: Module) -> list[Any]:
+    """Return a module as values that JSON can hold; see `_module_of`."""
+    parts = {name: [part.digest, sorted(part.uses)] for name, part in module.parts.items()}
+    imports = {name: sorted(found) for name, found in module.imports.items()}
+    return [parts, imports, sorted(module.imported)]
+
+
+def _module_of(plain: list[Any]) -> Module:
+    parts, imports, imported = plain
+    return Module(
+        {name: Part(digest, frozenset(uses)) for name, (digest, uses) in parts.items()},
+        {name: set(found) for name, found in imports.items()},
+        set(imported),
+    )
 
 
 def _add_imports(module: Module, node: ast.AST) -> None:

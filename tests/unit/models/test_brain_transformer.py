@@ -131,10 +131,22 @@ def test_mixed_batch_equals_subject_by_subject(bit: BrainInteractionTransformer)
     groups = [SubjectBatch(second, slice(40, 90), keep), SubjectBatch(first, slice(0, 40))]
     apart = [bit.tokenize(second, slice(40, 90), keep), bit.tokenize(first, slice(0, 40))]
     mixed = bit.tokenize_mixed(groups)
-    assert torch.equal(mixed, torch.cat(apart))
+    torch.testing.assert_close(mixed, torch.cat(apart), atol=1e-6, rtol=1e-5)
     (expected,) = torch.autograd.grad(torch.cat(apart).square()[..., 0].sum(), bit.voxel_embedding)
     (found,) = torch.autograd.grad(mixed.square()[..., 0].sum(), bit.voxel_embedding)
     torch.testing.assert_close(found, expected)
+
+
+def test_mixed_batch_of_one_subject_leaves_the_others_alone(
+    bit: BrainInteractionTransformer,
+) -> None:
+    """Voxels of subjects without examples in a batch have no gradient."""
+    betas, voxels = draws(2, 30, "third"), slice(50, 80)
+    alone = bit.tokenize_mixed([SubjectBatch(betas, voxels)])
+    torch.testing.assert_close(alone, bit.tokenize(betas, voxels), atol=1e-6, rtol=1e-5)
+    (gradient,) = torch.autograd.grad(alone.square()[..., 0].sum(), bit.voxel_embedding)
+    is_touched = gradient.abs().sum(1) > 0
+    assert is_touched[voxels].any() and not is_touched[:50].any() and not is_touched[80:].any()
 
 
 def test_first_use_in_inference_mode_does_not_spoil_training(

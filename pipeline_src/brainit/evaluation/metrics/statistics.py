@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wilcoxon
 
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
@@ -87,5 +86,7 @@ def compare_paired(
     low, high = bootstrap_interval(differences, n_resamples, generator)
     p_value = 1.0
     if np.any(differences != 0):
+        from scipy.stats import wilcoxon  # slow to import, and only paired tests use it
+
         p_value = float(wilcoxon(differences, zero_method="pratt").pvalue)
     return PairedComparison(float(differences.mean()), low, high, p_value, n_images)
