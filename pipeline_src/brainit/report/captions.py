@@ -98,10 +98,11 @@ CAPTIONS: dict[str, Caption] = {
     "attention_maps": Caption(
         "Where each cluster is read",
         "Attention of each image position to a cluster, for the clusters that lie most in one"
-        " hemisphere. Clusters of the left hemisphere should be read on the right of the image,"
-        " and the reverse; then the dots in the scatter plot fall from left to right.",
+        " hemisphere. If clusters of the left hemisphere are read on the right of the image, and"
+        " the reverse, the dots in the scatter plot fall from left to right; the check"
+        " attention_contralateral_r says whether they do beyond noise.",
         "Small maps of attention over the image for twelve clusters, and a scatter plot of the"
-        " side of attention against the share of voxels in the right hemisphere",
+        " share of the right hemisphere in what a query reads against the query's position",
     ),
     "query_attention": Caption(
         "Which clusters each query reads",
@@ -113,8 +114,8 @@ CAPTIONS: dict[str, Caption] = {
     "attention_cortex": Caption(
         "Contralateral reading on the cortex",
         "Side of the image where each voxel's cluster is read: blue left, red right, white"
-        " neither. The left hemisphere should be red and the right one blue, most clearly in"
-        " early areas.",
+        " neither. Contralateral reading makes the left hemisphere red and the right one blue;"
+        " see the check attention_contralateral_r.",
         "Map of both hemispheres from behind, coloured by the side of the image where each"
         " cluster is read",
         needs=_SURFACE,

@@ -2,7 +2,8 @@
 
 A run decodes one subject. Its name says which data the models saw: `40h` (the pool's models),
 `40h_k8` (a variant of them), `1h`, `15min`, ... (transfer to a new subject), `1h_scratch` (one
-subject's hour alone), `first2` (models of fewer subjects), or `nsdsynthetic` (other images).
+subject's hour alone), `first2` (models of fewer subjects), `nsdsynthetic` (other images), or
+`40h_ridge`, `1h_knn`, ... (a baseline without trained models, from the subject's data alone).
 """
 
 import re
@@ -21,11 +22,16 @@ PARTIAL_DURATION = r"15min|30min|450trials|[1-9]h|[123][0-9]h"
 """Pattern of the durations of transfer; the settings accept these."""
 DURATION = rf"{PARTIAL_DURATION}|{N_SESSIONS}h"
 """Pattern of every duration."""
-VARIANT = r"(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*"
+VARIANT = r"(?!(main|scratch|ridge|knn|place_only)$)[a-z][a-z0-9]*(_[a-z0-9]+)*"
 """Pattern of an ablation's name; the settings accept these."""
 SUBJECT = r"[A-Za-z][A-Za-z0-9]*"
 FIRST_POOL = r"first[1-8]"
 NSDSYNTHETIC = "nsdsynthetic"
+
+RIDGE, KNN, PLACE_ONLY = "ridge", "knn", "place_only"
+"""Baselines: ridge regression, nearest training images, and a simulation's oracle of places."""
+BASELINE = rf"({DURATION})_({RIDGE}|{KNN})|{N_SESSIONS}h_{PLACE_ONLY}"
+"""Pattern of the runs of baselines."""
 
 _AMOUNT = re.compile(r"(\d+)(min|trials|h)")
 _SEED = re.compile(r"(?:(?P<row>.+)_)?seed(?P<seed>\d+)")
@@ -208,18 +214,20 @@ class Run:
 
     `kind` is `pooled` (all data trained the models), `nsdsynthetic` (the same models, the images of
     NSD-synthetic), `transfer` (models of a pool without the subject, adapted to `duration` of its
-    data), `scratch` (models of the subject's `duration` alone) or `first` (models of the first
-    `n_subjects`). Only pooled runs have a variant.
+    data), `scratch` (models of the subject's `duration` alone), `first` (models of the first
+    `n_subjects`) or `baseline` (`method`, `RIDGE`, `KNN` or `PLACE_ONLY`, without trained models).
+    Only pooled runs have a variant.
     """
 
-    kind: Literal["pooled", "nsdsynthetic", "transfer", "scratch", "first"] = "pooled"
+    kind: Literal["pooled", "nsdsynthetic", "transfer", "scratch", "first", "baseline"] = "pooled"
     duration: Duration = FULL
     variant: Variant = MAIN
     n_subjects: int = 0
+    method: str = ""
 
     @classmethod
     def parse(cls, name: str) -> "Run":
-        """Read `40h`, `40h_k8`, `1h`, `1h_scratch`, `first2` or `nsdsynthetic`.
+        """Read `40h`, `40h_k8`, `1h`, `1h_scratch`, `first2`, `nsdsynthetic` or `40h_ridge`.
 
         Raises `PipelineError` for another name.
         """
@@ -234,12 +242,14 @@ class Run:
         if Duration.is_name(name):
             return cls("transfer", Duration.parse(name))
         amount, _, variant = name.partition("_")
+        if re.fullmatch(BASELINE, name):
+            return cls("baseline", Duration.parse(amount), method=variant)
         if amount == FULL.name and variant != MAIN.name:
             return cls(variant=Variant.parse(variant))
         raise PipelineError(
             "run",
-            f"a duration, {FULL.name}_VARIANT, {ONE_HOUR.name}_scratch, first1 to first8 or"
-            f" {NSDSYNTHETIC}",
+            f"a duration, {FULL.name}_VARIANT, {ONE_HOUR.name}_scratch, first1 to first8,"
+            f" {NSDSYNTHETIC}, a duration with _{RIDGE} or _{KNN}, or {FULL.name}_{PLACE_ONLY}",
             name,
             "correct the run in the path of the target, or --run of the step",
             code="unknown-name",
@@ -255,6 +265,8 @@ class Run:
                 return f"first{self.n_subjects}"
             case "scratch":
                 return f"{self.duration.name}_scratch"
+            case "baseline":
+                return f"{self.duration.name}_{self.method}"
             case _ if self.variant.is_main:
                 return self.duration.name
             case _:
@@ -285,8 +297,17 @@ class Run:
         """True where the models are those of the first `n_subjects`."""
         return self.kind == "first"
 
+    @property
+    def is_baseline(self) -> bool:
+        """True where no trained model decodes the responses."""
+        return self.kind == "baseline"
+
     def pool(self, subject: str) -> Pool:
-        """Return the pool whose models decode the run of `subject`, or are adapted to it."""
+        """Return the pool whose models decode the run of `subject`, or are adapted to it.
+
+        A baseline has none.
+        """
+        assert not self.is_baseline, self.name
         match self.kind:
             case "first":
                 return Pool("first", n_subjects=self.n_subjects)

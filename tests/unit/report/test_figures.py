@@ -237,7 +237,7 @@ def test_side_of_a_map_is_left_or_right_of_the_mean() -> None:
     maps = np.full_like(found.maps, 1 / 16)
     maps[0], maps[1] = 0.0, 0.0
     maps[0, :, 0], maps[1, :, 3] = 0.25, 0.25
-    side = type(found)(maps, found.right_share).side
+    side = type(found)(maps.reshape(len(maps), -1).T, found.right_share).side
     assert side[0] == pytest.approx(-1.0) and side[1] == pytest.approx(1.0)
     np.testing.assert_allclose(side[2:], 0.0, atol=1e-12)
 

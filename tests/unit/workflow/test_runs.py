@@ -8,6 +8,7 @@ import pytest
 from brainit.core.errors import PipelineError
 from brainit.core.settings import base, data, models
 from brainit.workflow.runs import (
+    BASELINE,
     DURATION,
     FULL,
     MAIN,
@@ -110,7 +111,9 @@ def test_variants(name: str, row: str, seed: int | None) -> None:
     assert variant.is_main == (name == "main")
 
 
-@pytest.mark.parametrize("name", ["", "scratch", "K8", "k8_", "_k8", "k-8"])
+@pytest.mark.parametrize(
+    "name", ["", "scratch", "ridge", "knn", "place_only", "K8", "k8_", "_k8", "k-8"]
+)
 def test_other_variants_are_refused(name: str) -> None:
     with pytest.raises(PipelineError) as error:
         Variant.parse(name)
@@ -143,13 +146,45 @@ def test_runs(name: str, kind: str, duration: str, variant: str, pool: str) -> N
     assert run.pool("subj01").name == pool
 
 
+@pytest.mark.parametrize(
+    ("name", "duration", "method"),
+    [
+        ("40h_ridge", "40h", "ridge"),
+        ("1h_ridge", "1h", "ridge"),
+        ("15min_knn", "15min", "knn"),
+        ("40h_knn", "40h", "knn"),
+        ("40h_place_only", "40h", "place_only"),
+    ],
+)
+def test_runs_of_baselines(name: str, duration: str, method: str) -> None:
+    run = Run.parse(name)
+    assert run.name == name
+    assert (run.kind, run.duration.name, run.method) == ("baseline", duration, method)
+    assert run.is_baseline and not (run.is_pooled or run.is_transfer)
+    assert re.fullmatch(BASELINE, name) and run.variant.is_main
+
+
 def test_the_plain_run_is_the_full_one() -> None:
     assert Run() == Run.parse("40h")
     assert Run().duration == FULL and Run().variant == MAIN
 
 
 @pytest.mark.parametrize(
-    "name", ["", "41h", "49h", "1h_k8", "2h_scratch", "40h_", "40h_main", "40h_scratch", "first9"]
+    "name",
+    [
+        "",
+        "41h",
+        "49h",
+        "1h_k8",
+        "2h_scratch",
+        "40h_",
+        "40h_main",
+        "40h_scratch",
+        "first9",
+        "1h_place_only",
+        "ridge",
+        "1h_ridge_seed7",
+    ],
 )
 def test_other_runs_are_refused(name: str) -> None:
     with pytest.raises(PipelineError) as error:

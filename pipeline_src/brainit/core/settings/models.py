@@ -301,7 +301,7 @@ class SeedSettings(Section):
     """Rows to repeat: main (the full run) or names of ablations."""
 
 
-VARIANT_NAME = r"^(?!main$|scratch$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+VARIANT_NAME = r"^(?!(main|scratch|ridge|knn|place_only)$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 Overlay = dict[str, dict[str, Any]] | None
 
 

@@ -50,9 +50,15 @@ ENCODER_COLUMNS = (
     "mean_r",
     "ci_low",
     "ci_high",
+    "median_r",
+    "median_ci_low",
+    "median_ci_high",
     "share_of_attainable",
 )
-"""Columns of `evaluate_encoder`'s table: a row for each part of a subject's cortex."""
+"""Columns of `evaluate_encoder`'s table: a row for each part of a subject's cortex.
+
+`ci_*` is the interval of `mean_r`, `median_ci_*` that of `median_r`.
+"""
 
 _LOWER_IS_BETTER = ("distance", "Eff", "SwAV", LPIPS_NAME)
 
