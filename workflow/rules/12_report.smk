@@ -149,6 +149,7 @@ rule make_report:
             category="Report",
             labels={"scope": "the paper's tables"},
         ),
+        told="<results>/settings.json",
     log:
         "<logs>/make_report.log",
     benchmark:
@@ -181,6 +182,7 @@ rule make_report:
         " --checks {input.checks:q}"
         " --benchmarks {params.benchmarks:q}"
         " --out {output.report:q}"
+        " --told {output.told:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 

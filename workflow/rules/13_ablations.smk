@@ -109,6 +109,7 @@ use rule make_report as make_report_full with:
             category="Report",
             labels={"scope": "everything"},
         ),
+        told="<results>/settings_full.json",
     log:
         "<logs>/make_report_full.log",
     benchmark:

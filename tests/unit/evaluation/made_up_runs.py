@@ -50,10 +50,7 @@ class MadeUp:
             )
 
     def comparisons(self, settings: Settings) -> Comparisons:
-        return Comparisons(ImageScores(self.metrics), settings)
-
-    def scores(self) -> tuple[ImageScores, Summaries]:
-        return ImageScores(self.metrics), Summaries(self.summaries)
+        return Comparisons(ImageScores(self.metrics), Summaries(self.summaries), settings)
 
 
 def as_published(name: str) -> dict[str, dict[str, float]]:

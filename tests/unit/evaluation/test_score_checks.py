@@ -57,7 +57,7 @@ def checks_of(
 ) -> dict[str, Check]:
     made_up = MadeUp(folder, {f"subj01/{name}": row for name, row in scores.items()}, noise)
     settings = SIMULATED if simulated else REAL
-    return {check.name: check for check in check_scores(*made_up.scores(), settings)}
+    return {check.name: check for check in check_scores(made_up.comparisons(settings))}
 
 
 def changed(name: str, **values: float) -> dict[str, dict[str, float]]:

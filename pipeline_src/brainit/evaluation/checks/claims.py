@@ -18,7 +18,9 @@ from brainit.evaluation.checks.comparisons import (
     PAPER_FAMILIES,
     Comparisons,
     Images,
+    Runs,
     counterpart,
+    differences_of,
     joint_claim,
 )
 from brainit.evaluation.checks.scores import two_way_metrics
@@ -44,7 +46,8 @@ def check_claims(
     `metrics` and `summaries` are by subject/run/kind. Claims without runs and claims among the
     earlier checks are left out. Raises `PipelineError` if `earlier` is no file of checks.
     """
-    scores, runs = Summaries(summaries), Comparisons(ImageScores(metrics), settings)
+    scores = Summaries(summaries)
+    runs = Comparisons(ImageScores(metrics), scores, settings)
     n_permutations = settings.evaluation.n_permutations
     checks = as_table([*check_orderings(runs), *check_shuffled(scores, n_permutations)])
     if earlier is None:
@@ -53,7 +56,7 @@ def check_claims(
     return pd.concat([first, checks[~checks["check"].isin(first["check"])]], ignore_index=True)
 
 
-def check_orderings(runs: Comparisons) -> list[Check]:
+def check_orderings(runs: Runs) -> list[Check]:
     """Return a check for each row that the paper's reference row beats, if both were run here.
 
     The reference row must win on most metrics in the paper; in T3 it does not beat 256 or 512
@@ -72,7 +75,7 @@ def check_orderings(runs: Comparisons) -> list[Check]:
 
 
 def _ordering(
-    name: str, first: Condition, second: Condition, published: PaperTable, runs: Comparisons
+    name: str, first: Condition, second: Condition, published: PaperTable, runs: Runs
 ) -> Check | None:
     """Return the check that the images of `first` are better than those of `second`.
 
@@ -89,15 +92,15 @@ def _ordering(
         return None
     stated = [metric for metric, won in in_paper.items() if won]
     if simulated:
-        stated = _counterparts(in_paper, runs.images.metrics(first.run))
+        stated = _counterparts(in_paper, runs.metrics(first.run))
     better, worse = (
         (first.kind, second.kind) if first.run == second.run else (first.run, second.run)
     )
-    differences = runs.differences(*pair, stated, subjects)
+    differences = differences_of(runs, *pair, stated, subjects)
     exceptions = [metric for metric, won in in_paper.items() if not won]
     what = (
         f"{first.label} ({pair[0]}) minus {second.label} ({pair[1]}) images, {', '.join(subjects)},"
-        " paired over images, on the metrics on which this is better in the paper"
+        f" paired over {runs.resampled}, on the metrics on which this is better in the paper"
     )
     what += f", not on {', '.join(exceptions)}" if exceptions else ""
     return joint_claim(f"{name}_{better}_above_{worse}", differences, stated, what)

@@ -8,9 +8,11 @@ hand; a claim about the method needs several brains (`brainit seeds`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
@@ -18,6 +20,7 @@ from brainit.evaluation.checks.verdict import (
     JOINT_RULE,
     Check,
     Difference,
+    Interval,
     above,
     joint_verdict,
     undecided,
@@ -29,8 +32,8 @@ from brainit.evaluation.metrics.names import (
     is_retrieval,
     is_two_way,
 )
-from brainit.evaluation.metrics.statistics import resampled_means
-from brainit.evaluation.tables.run_scores import ImageScores
+from brainit.evaluation.metrics.statistics import mean_interval, resampled_means
+from brainit.evaluation.tables.run_scores import ImageScores, MeanScore, Summaries
 
 
 @dataclass(frozen=True)
@@ -44,49 +47,108 @@ class Images:
         return f"{self.run} {self.kind}"
 
 
+@runtime_checkable
+class Runs(Protocol):
+    """Scored runs of one brain or of several, and the differences of two of them."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the runs."""
+        ...
+
+    @property
+    def resampled(self) -> str:
+        """What the intervals resample, in words."""
+        ...
+
+    def subjects(self, *compared: Images) -> tuple[str, ...]:
+        """Return the subjects that have all of `compared`."""
+        ...
+
+    def metrics(self, run: str) -> tuple[str, ...]:
+        """Return the metrics of a run, from early taps to late ones."""
+        ...
+
+    def score(self, metric: str, one: Images) -> Interval | None:
+        """Return the mean score of all subjects that have `one`, None without any."""
+        ...
+
+    def chance(self, metric: str, one: Images) -> MeanScore | None:
+        """Return the chance level of a score, None without any."""
+        ...
+
+    def difference(
+        self, metric: str, first: Images, second: Images, subjects: Sequence[str]
+    ) -> Difference:
+        """Return the difference on one metric; unknown if one of both lacks it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Comparisons:
-    """Compares runs by the scores of their images."""
+    """The runs of one results folder, compared over their images."""
 
     images: ImageScores
+    summaries: Summaries
     settings: Settings
+    resampled: str = "images"
 
     def subjects(self, *compared: Images) -> tuple[str, ...]:
         """Return the subjects that have all of `compared`."""
         sets = [set(self.images.subjects(one.run, one.kind)) for one in compared]
         return tuple(sorted(set.intersection(*sets)))
 
+    def metrics(self, run: str) -> tuple[str, ...]:
+        """Return the metrics of a run, from early taps to late ones."""
+        return self.images.metrics(run)
+
+    def score(self, metric: str, one: Images) -> Interval | None:
+        """Return the mean over subjects and images, with its interval over images."""
+        values = self.images.values(self.subjects(one), one.run, one.kind, metric)
+        if values is None:
+            return None
+        found = mean_interval(np.asarray(values, dtype=np.float64), metric, self.settings)
+        return Interval(found.mean, found.ci_low, found.ci_high)
+
+    def chance(self, metric: str, one: Images) -> MeanScore | None:
+        """Return the mean chance level over subjects."""
+        return self.summaries.mean(one.run, one.kind, metric, self.subjects(one))
+
     def difference(
         self, metric: str, first: Images, second: Images, subjects: Sequence[str]
     ) -> Difference:
         """Return the difference on one metric; unknown if one of both lacks it."""
-        pair = [self.images.values(subjects, one.run, one.kind, metric) for one in (first, second)]
-        if pair[0] is None or pair[1] is None:
+        differences = signed_differences(self.images, metric, first, second, subjects)
+        if differences is None:
             return Difference.unknown(metric)
-        joined = pd.concat(pair, axis=1, join="inner").to_numpy(dtype=np.float64)
-        return difference_of(metric, joined[:, 0] - joined[:, 1], self.settings)
-
-    def differences(
-        self, first: Images, second: Images, metrics: Sequence[str], subjects: Sequence[str]
-    ) -> list[Difference]:
-        """Return the difference on each of `metrics` that one of both has."""
-        found = [self.difference(metric, first, second, subjects) for metric in metrics]
-        return [d for d in found if np.isfinite(d.interval.value)]
+        generator = numpy_generator(self.settings.run.seed, "paired", metric)
+        means = resampled_means(differences, self.settings.evaluation.n_bootstrap, generator)
+        return Difference.of(metric, float(differences.mean()), means)
 
 
-def difference_of(
-    metric: str,
-    differences: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
-    settings: Settings,
-) -> Difference:
-    """Return the mean of the images' `differences`, first minus second, with its interval."""
+def differences_of(
+    runs: Runs, first: Images, second: Images, metrics: Sequence[str], subjects: Sequence[str]
+) -> list[Difference]:
+    """Return the difference on each of `metrics` that both have."""
+    found = [runs.difference(metric, first, second, subjects) for metric in metrics]
+    return [d for d in found if np.isfinite(d.interval.value)]
+
+
+def signed_differences(
+    images: ImageScores, metric: str, first: Images, second: Images, subjects: Sequence[str]
+) -> NDArray[np.float64] | None:
+    """Return first minus second of each image that both have, above 0 where the first is better.
+
+    None if one of both lacks the metric, or with fewer than two images.
+    """
+    pair = [images.values(subjects, one.run, one.kind, metric) for one in (first, second)]
+    if pair[0] is None or pair[1] is None:
+        return None
+    joined = pd.concat(pair, axis=1, join="inner").to_numpy(dtype=np.float64)
     sign = -1.0 if direction_of(metric) == "lower" else 1.0
-    signed = sign * differences[np.isfinite(differences)]
-    if len(signed) < 2:
-        return Difference.unknown(metric)
-    generator = numpy_generator(settings.run.seed, "paired", metric)
-    means = resampled_means(signed, settings.evaluation.n_bootstrap, generator)
-    return Difference.of(metric, float(signed.mean()), means)
+    differences = sign * (joined[:, 0] - joined[:, 1])
+    known: NDArray[np.float64] = differences[np.isfinite(differences)]
+    return known if len(known) > 1 else None
 
 
 def joint_claim(

@@ -97,11 +97,8 @@ def _check_recorded(inputs: CheckInputs, settings: Settings) -> list[Check]:
 
 
 def _check_runs(inputs: CheckInputs, settings: Settings) -> list[Check]:
-    images, summaries = ImageScores(inputs.metrics), Summaries(inputs.summaries)
-    return [
-        *check_scores(images, summaries, settings),
-        *check_orderings(Comparisons(images, settings)),
-    ]
+    runs = Comparisons(ImageScores(inputs.metrics), Summaries(inputs.summaries), settings)
+    return [*check_scores(runs), *check_orderings(runs)]
 
 
 def _check_simulated(
