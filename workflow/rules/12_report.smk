@@ -72,7 +72,7 @@ rule make_figures:
         histories=list(FILES.histories().values()),
         metrics=FILES.scores(STUDY.main_scores),
         summaries=FILES.scores(STUDY.main_scores, "_summary"),
-        recons=of_subjects("<results>/{subject}/recon_40h", STUDY.evaluated),
+        recons=FILES.recon_folders(STUDY.shown_runs),
         truth=FILES.simulated("truth"),
         card=FILES.simulated("card.json"),
         network=INPUTS.networks("encoder_backbone"),

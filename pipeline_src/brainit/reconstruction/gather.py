@@ -32,8 +32,11 @@ def gather_reconstructions(
     parts: Mapping[str, Sequence[Path]],
     out: Path,
     settings: Settings,
+    recorded: bool = False,
 ) -> None:
     """Join the shards of each kind and write the run's folder, provenance last.
+
+    `recorded` says that the subject's brain is recorded, whatever the configuration.
 
     `parts` are the shard files of the kinds lowlevel, semantic and fused. Ablations have no
     semantic shards; a run without a generator and an ablation of the low-level branch have only
@@ -58,8 +61,8 @@ def gather_reconstructions(
     shown |= {kind: images[kind] for kind in kinds[1:]}
     if last.unrefined is not None:
         shown |= {"fused": last.unrefined, "refined": last.image}
-    simulated = settings.run.simulation
-    title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
+    simulated = settings.run.simulation and not recorded
+    title = f"{subject}, run {run} - {'simulation' if simulated else 'recorded'}"
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
     provenance = _provenance(subject, run, list(joined.values()), simulated)
     provenance["models"] = models

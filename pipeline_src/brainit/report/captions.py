@@ -8,12 +8,13 @@ KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"
 
 
 def run_label(name: str) -> str:
-    """Return a run as text: "15 min", "1 h from scratch", "40 h k8", "first2"."""
+    """Return a run as text: "15 min", "1 h from scratch", "40 h k8", "first2", "1 h ridge"."""
     run = Run.parse(name)
     if run.is_of_fewer_subjects or run.is_nsdsynthetic:
         return run.name
     parts = [run.duration.label]
     parts += ["from scratch"] if run.is_scratch else []
+    parts += [run.method.replace("_", " ")] if run.is_baseline else []
     parts += [] if run.variant.is_main else run.variant.name.split("_")
     return " ".join(parts)
 
@@ -40,9 +41,10 @@ CAPTIONS: dict[str, Caption] = {
         "Seen and reconstructed",
         "The first shared test images. Compare each column with its top row: the low-level"
         " branch should keep colours and layout, the semantic branch the content, and the fused"
-        " images both. With a refiner, the refined row should be sharper with the same content.",
+        " images both. Ridge regression and nearest training images (knn) are blind baselines of"
+        " the same data. With a refiner, the refined row should be sharper with the same content.",
         "Grid of images: a row of seen images, then for each subject rows of low-level,"
-        " semantic, fused and, with a refiner, refined reconstructions",
+        " semantic, fused and, with a refiner, refined reconstructions, and of baselines",
     ),
     "best_median_worst": Caption(
         "Best, median and worst",
@@ -55,8 +57,11 @@ CAPTIONS: dict[str, Caption] = {
         "Amount of data",
         "Scores of the fused images by the amount of the subject's data; error bars are 95 %"
         " intervals over images, as in the tables, and dashed lines are chance. Transfer should"
-        " score far above training from scratch on the same hour, and improve with more data.",
-        "Bar charts of the score, one per metric: from scratch, then growing amounts of data",
+        " score far above training from scratch on the same hour, and improve with more data."
+        " Ridge regression and nearest training images (knn) are blind baselines: they use the"
+        " same data and no trained model.",
+        "Bar charts of the score, one per metric: from scratch, then growing amounts of data, each"
+        " with its blind baselines",
     ),
     "encoder_accuracy": Caption(
         "Encoder accuracy",

@@ -6,7 +6,6 @@ Images, reconstructions and their scores are made up, and scored by the metrics 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from tests.unit.evaluation.test_score import Reader
@@ -21,7 +20,7 @@ from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.simulation.scene_drawing import render_scene
 from brainit.simulation.scenes import draw_scene
 
-N_IMAGES, SIZE = 60, 32
+N_IMAGES, SIZE = 40, 32
 SETTINGS = parse_sections(
     {
         "run": {"simulation": True, "device": "cpu"},
@@ -30,8 +29,8 @@ SETTINGS = parse_sections(
             "pixel_size": SIZE,
             "n_bootstrap": 200,
             "n_permutations": 200,
-            "retrieval_pool": 30,
-            "n_same_place": 4,
+            "retrieval_pool": 40,
+            "n_same_place": 2,
         },
     }
 )
@@ -42,11 +41,8 @@ NOISE = {
     "1h/fused": 0.25,
     "1h_scratch/fused": 0.6,
     "1h_ridge/fused": 0.6,
-    "1h_knn/fused": 0.6,
     "40h_ridge/fused": 0.6,
     "40h_ridge/lowlevel": 0.6,
-    "40h_knn/fused": 0.6,
-    "40h_place_only/fused": 0.6,
 }
 OURS = ("40h/fused", "40h/lowlevel", "40h/semantic", "1h/fused", "1h_scratch/fused")
 
@@ -71,7 +67,7 @@ def checks_of(folder: Path, mismatched: tuple[str, ...]) -> dict[str, Check]:
         summarise(scores, SETTINGS).to_csv(means[f"subj01/{name}"], index=False)
     runs = Comparisons(ImageScores(images), Summaries(means), SETTINGS)
     found = {check.name: check for check in [*check_scores(runs), *check_orderings(runs)]}
-    assert len(found) > 40
+    assert len(found) > 30
     return found
 
 
@@ -86,10 +82,10 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Check]:
 
 
 def test_whole_the_claims_hold(whole: dict[str, Check]) -> None:
-    for name in ("1h_beats_1h_ridge", "40h_beats_40h_knn", "table1_40h_above_1h"):
+    for name in ("1h_beats_1h_ridge", "40h_beats_40h_ridge", "table1_40h_above_1h"):
         assert name in whole
-    verdicts = pd.Series({name: check.verdict for name, check in whole.items()})
-    assert (verdicts == HOLDS).mean() > 0.7
+    n_holding = sum(check.verdict == HOLDS for check in whole.values())
+    assert n_holding > 0.6 * len(whole)
 
 
 def test_with_images_of_others_no_claim_holds(broken: dict[str, Check]) -> None:
