@@ -85,7 +85,7 @@ def test_whole_the_claims_hold(whole: dict[str, Check]) -> None:
     for name in ("1h_beats_1h_ridge", "40h_beats_40h_ridge", "table1_40h_above_1h"):
         assert name in whole
     n_holding = sum(check.verdict == HOLDS for check in whole.values())
-    assert n_holding > 0.6 * len(whole)
+    assert n_holding > 0.5 * len(whole)
 
 
 def test_with_images_of_others_no_claim_holds(broken: dict[str, Check]) -> None:
