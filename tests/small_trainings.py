@@ -88,6 +88,7 @@ def stage1(data: Path, checkpoints: Checkpointer, out: Path) -> None:
         epochs=5,
         lr=0.1,
         warmup_epochs=0.6,
+        warmup_ramp="per_step",
         voxels_per_example=6,
         queries_per_layer=(3, 3, 2, 2, 1),
         plateau_patience=1,
@@ -155,7 +156,8 @@ def joint_task(data: Path, steps: int | None, batch: int = 3, accumulation: int 
     )
     few = ExampleSource({"subj02": fmri("subj02", 3)}, {}, own.voxels)
     stage1_options = Stage1Settings(voxels_per_example=6)
-    return JointTask(model, generator, own, few, images(data), stage1_options, options, 0, CPU)
+    parts = (stage1_options, options, 0, CPU, "drawn")
+    return JointTask(model, generator, own, few, images(data), *parts)
 
 
 def joint_by_adafactor(data: Path, checkpoints: Checkpointer, out: Path) -> None:

@@ -136,6 +136,7 @@ def joint_task(sizes: Sizes, folder: Path, device: torch.device) -> JointTask:
         settings.joint.model_copy(update={"max_steps": N_STEPS}),
         0,
         device,
+        settings.recon.unconditional_tokens,
     )
 
 

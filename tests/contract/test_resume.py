@@ -245,8 +245,9 @@ def test_digest_is_of_all_that_determines_the_result(tmp_path: Path) -> None:
         "weights": tmp_path / "absent",
     }
     first = digest_of(Settings(), "code", inputs)
-    for cut in ({"checkpoint_minutes": 1}, {"max_hours": 2}):
-        assert digest_of(parse_sections({"run": cut}), "code", inputs) == first
+    hours = {"checkpoint_minutes": 1, "max_hours": 2}
+    for cut in ({"run": hours}, {"joint": {"processes": 2}}):
+        assert digest_of(parse_sections(cut), "code", inputs) == first
     os.utime(tmp_path / "folder/.snakemake_timestamp", (1, 1))
     assert digest_of(Settings(), "code", inputs) == first
     others = {

@@ -19,7 +19,7 @@ WITHOUT_TORCH = [
     *["download", "download_images", "prepare_design", "prepare_betas", "prepare_nsdsynthetic"],
     *["estimate_noise_ceiling", "prepare_lab_subject", "prepare_images", "simulate_nsd"],
     *["cluster_voxels", "assign_voxels", "gather_reconstructions", "check_claims", "make_table"],
-    "make_report",
+    *["make_report", "pick_nearest", "draw_places"],
 ]
 BUILDS_NETWORKS = {"diffusers", "open_clip", "timm", "torchvision", "transformers"}
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}

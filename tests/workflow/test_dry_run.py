@@ -41,11 +41,14 @@ def test_paper_config_lists_the_whole_dag(dry_run: DryRun) -> None:
     assert jobs["train_encoder"] == 5, "pool all and one without each evaluated subject"
     assert jobs["train_joint"] == 5
     assert jobs["adapt_encoder"] == 6, "1 h of each evaluated subject, 15 and 30 min of the first"
-    assert jobs["gather_reconstructions"] == 10
-    assert jobs["evaluate"] == 18, "three kinds of the full run, the fused images of the others"
+    assert jobs["gather_reconstructions"] == 10 + 10, "Brain-IT's own runs and those of ridge"
+    assert jobs["evaluate"] == 18 + 18 + 10, "three kinds of the full runs, else the final images"
+    assert jobs["pick_nearest"] == 10 and jobs["predict_ridge"] == 20
+    assert jobs["draw_places"] == 0, "only a simulation has places"
     assert jobs["simulate_nsd"] == 0
     assert jobs["check_results"] == 1, "what needs no truth"
-    assert jobs["total"] <= 200
+    of_baselines = 10 + 20 + (10 + 4 + 10) + 10 + 28  # picked, predicted, drawn, gathered, scored
+    assert jobs["total"] - of_baselines <= 200
 
 
 def test_recorded_brains_are_checked_and_the_report_shows_it(dry_run: DryRun) -> None:
@@ -85,11 +88,11 @@ def test_metric_networks_are_inputs_of_scores_and_checks_alone(
     assert not set(names) & {str(value) for value in others}
 
 
-def test_truth_is_read_by_checks_and_figures_alone(demo_jobs: list[Job]) -> None:
+def test_truth_is_read_by_checks_figures_and_the_oracle_alone(demo_jobs: list[Job]) -> None:
     readers = {
         job["rule"] for job in demo_jobs for path in job["input"] if "/simulated/truth" in path
     }
-    assert readers == {"check_results", "make_figures"}
+    assert readers == {"check_results", "make_figures", "draw_places"}
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,21 @@ def test_literal_command_decodes_a_lab_subject_by_transfer(dry_run: DryRun) -> N
     assert "lab/voxels.csv" in inputs["prepare_lab_subject"]
 
 
+@pytest.mark.parametrize("run", ["1h_ridge", "40h_ridge", "1h_knn"])
+def test_baselines_of_a_lab_subject_need_nobody_elses_data_and_no_training(
+    dry_run: DryRun, run: str
+) -> None:
+    text = dry_run(f"results/demo/labsub/recon_{run}", *DEMO, *LAB)
+    counts = job_counts(text)
+    ridge = {"predict_ridge": 2, "extract_features_lab": 1, "gather_reconstructions": 1}
+    ridge |= {"reconstruct_lowlevel": 1, "reconstruct_fused": 1}
+    expected = {"pick_nearest": 1} if run == "1h_knn" else ridge
+    expected |= {"reconstruct_semantic": 1} if run == "40h_ridge" else {}
+    del counts["total"]
+    assert counts == {"prepare_lab_subject": 1, **expected}
+    assert ("--new-subject" in text) and "--generator" not in text and "--bit" not in text
+
+
 @pytest.mark.parametrize("run", ["40h", "1h_scratch"])
 def test_other_runs_of_a_lab_subject(dry_run: DryRun, run: str) -> None:
     counts = job_counts(dry_run(f"results/demo/labsub/recon_{run}", *DEMO, *LAB))

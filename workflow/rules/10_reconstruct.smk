@@ -3,7 +3,7 @@ Reconstruction: low-level (Deep Image Prior), semantic and fused images (paper s
 
 Each shard of test images is a job; `gather_reconstructions` collects them into one folder.
 
-Needs    the BITs and the generator of the run, betas and trials of the subject
+Needs    the BITs and the generator of the run, betas and trials of the subject; of ridge its predictions
 Makes    <results>/{subject}/recon_{run}; recon_{run}_lowlevel, which needs no generator
 Steps    reconstruct_lowlevel, reconstruct_semantic, reconstruct_fused, gather_reconstructions
 """
@@ -15,7 +15,8 @@ rule reconstruct_lowlevel:
         betas=INPUTS.responses_of_run("betas", "betas.npy"),
         trials=INPUTS.responses_of_run("design", "trials.csv"),
         bit=INPUTS.model_of_run("bit_lowlevel", "bit.safetensors"),
-        network=INPUTS.networks("vgg"),
+        predicted=INPUTS.predicted_features("lowlevel"),
+        network=INPUTS.lowlevel_network,
     output:
         part="<results>/{subject}/recon_{run}_parts/lowlevel/shard_{shard}.safetensors",
     log:
@@ -31,6 +32,9 @@ rule reconstruct_lowlevel:
         mem_mb=by_decoder(16000, 48000),
         runtime=by_attempt(600),
     params:
+        decoder=params.flags(
+            betas="betas", trials="trials", bit="bit", predicted="predicted"
+        ),
         shard=PARAMS.shard,
         weights=PARAMS.weights,
         settings=settings("reconstruct_lowlevel"),
@@ -38,9 +42,7 @@ rule reconstruct_lowlevel:
     shell:
         "python -m brainit.steps.reconstruct_lowlevel"
         " --subject {wildcards.subject:q}"
-        " --betas {input.betas:q}"
-        " --trials {input.trials:q}"
-        " --bit {input.bit:q}"
+        " {params.decoder:q}"
         " --shard {params.shard:q}"
         " --weights {params.weights:q}"
         " --out {output.part:q}"
@@ -54,6 +56,7 @@ rule reconstruct_semantic:
         betas=INPUTS.responses_of_run("betas", "betas.npy"),
         trials=INPUTS.responses_of_run("design", "trials.csv"),
         bit=INPUTS.model_of_run("joint", "bit.safetensors"),
+        predicted=INPUTS.predicted_features("semantic"),
         generator=INPUTS.generator_of_run,
         network=INPUTS.networks("generator"),
         refiner=INPUTS.networks("refiner"),
@@ -71,6 +74,13 @@ rule reconstruct_semantic:
         mem_mb=by_attempt(32000),
         runtime=by_attempt(600),
     params:
+        decoder=params.flags(
+            betas="betas",
+            trials="trials",
+            bit="bit",
+            predicted="predicted",
+            generator="generator",
+        ),
         shard=PARAMS.shard,
         weights=PARAMS.weights,
         settings=settings("reconstruct_semantic"),
@@ -78,10 +88,7 @@ rule reconstruct_semantic:
     shell:
         "python -m brainit.steps.reconstruct_semantic"
         " --subject {wildcards.subject:q}"
-        " --betas {input.betas:q}"
-        " --trials {input.trials:q}"
-        " --bit {input.bit:q}"
-        " --generator {input.generator:q}"
+        " {params.decoder:q}"
         " --shard {params.shard:q}"
         " --weights {params.weights:q}"
         " --out {output.part:q}"
@@ -95,6 +102,7 @@ rule reconstruct_fused:
         betas=INPUTS.responses_of_run("betas", "betas.npy"),
         trials=INPUTS.responses_of_run("design", "trials.csv"),
         bit=INPUTS.model_of_run("joint", "bit.safetensors"),
+        predicted=INPUTS.predicted_features("semantic"),
         generator=INPUTS.generator_of_run,
         lowlevel=INPUTS.lowlevel_part,
         network=INPUTS.networks("generator"),
@@ -113,6 +121,13 @@ rule reconstruct_fused:
         mem_mb=by_attempt(32000),
         runtime=by_attempt(600),
     params:
+        decoder=params.flags(
+            betas="betas",
+            trials="trials",
+            bit="bit",
+            predicted="predicted",
+            generator="generator",
+        ),
         shard=PARAMS.shard,
         weights=PARAMS.weights,
         settings=settings("reconstruct_fused"),
@@ -120,10 +135,7 @@ rule reconstruct_fused:
     shell:
         "python -m brainit.steps.reconstruct_fused"
         " --subject {wildcards.subject:q}"
-        " --betas {input.betas:q}"
-        " --trials {input.trials:q}"
-        " --bit {input.bit:q}"
-        " --generator {input.generator:q}"
+        " {params.decoder:q}"
         " --lowlevel {input.lowlevel:q}"
         " --shard {params.shard:q}"
         " --weights {params.weights:q}"
@@ -152,6 +164,8 @@ rule gather_reconstructions:
         "<logs>/gather_reconstructions/{subject}_{run}.log",
     benchmark:
         "<benchmarks>/gather_reconstructions/{subject}_{run}.tsv"
+    wildcard_constraints:
+        run=DECODED_RUN,
     conda:
         "../../envs/pipeline.yaml"
     threads: 1

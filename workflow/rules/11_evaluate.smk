@@ -10,7 +10,7 @@ Steps    evaluate, check_results
 rule evaluate:
     """Score the {wildcards.recon_kind} images of {wildcards.subject}, {wildcards.run}."""
     input:
-        recon="<results>/{subject}/recon_{run}",
+        recon=INPUTS.recon_scored,
         stimuli=INPUTS.stimuli_seen,
         networks=INPUTS.metric_networks(),
         truth=INPUTS.true_scenes,

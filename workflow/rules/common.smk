@@ -51,6 +51,7 @@ ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 OTHER_POOL = rf"{runs.FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h"
 VARIANT = "|".join(STUDY.variants.names) or r"(?!)"
 OTHER_RUN = rf"1h_scratch|{runs.NSDSYNTHETIC}|{runs.FIRST_POOL}|40h_({VARIANT})"
+DECODED_RUN = rf"{runs.DURATION}|({runs.DURATION})_{runs.RIDGE}|{OTHER_RUN}"
 
 
 pathvars:
@@ -69,7 +70,7 @@ wildcard_constraints:
     subject=ANY_NAME,
     pool=f"all|{OTHER_POOL}",
     duration=runs.DURATION,
-    run=f"{runs.DURATION}|{OTHER_RUN}",
+    run=f"{runs.DURATION}|{runs.BASELINE}|{OTHER_RUN}",
     variant=f"main|{VARIANT}",
     kind="lowlevel|semantic",
     recon_kind="lowlevel|semantic|fused",

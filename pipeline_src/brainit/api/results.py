@@ -120,8 +120,16 @@ def model_files(root: Path, made_with: Mapping[str, Mapping[str, str]]) -> Model
     """Return the models of a run: `made_with` is `models` of its provenance.
 
     Each is the file named there, or the same file below `root` if the results were moved. Raises
-    `PipelineError` where neither has the recorded SHA-256.
+    `PipelineError` where neither has the recorded SHA-256, and for a baseline: it has no decoder.
     """
+    if "bit_lowlevel" not in made_with:
+        raise PipelineError(
+            root,
+            "a run with trained decoders",
+            f"a run made with {sorted(made_with) or 'no models'}",
+            "name a run such as 40h; a baseline's images are in Results.reconstructions",
+            code="invalid-argument",
+        )
     files = {role: _model(root, role, **about) for role, about in made_with.items()}
     return ModelFiles(files["bit_lowlevel"], files.get("bit_semantic"), files.get("generator"))
 

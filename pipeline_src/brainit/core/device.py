@@ -9,6 +9,7 @@ from brainit.core.settings import Settings
 def run_device(settings: Settings) -> torch.device:
     """Return the device of `run.device`; auto uses a GPU if there is one.
 
+    On a GPU it also lets torch use TF32 for the products that `run.tf32` names, and no others.
     Raises `PipelineError` where the setting is cuda and there is no GPU.
     """
     name = settings.run.device
@@ -22,6 +23,9 @@ def run_device(settings: Settings) -> torch.device:
             "set run.device to auto or cpu",
             code="no-device",
         )
+    if name == "cuda":
+        torch.backends.cudnn.allow_tf32 = settings.run.tf32 != "off"
+        torch.backends.cuda.matmul.allow_tf32 = settings.run.tf32 == "all"
     return torch.device(name)
 
 

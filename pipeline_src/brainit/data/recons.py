@@ -4,7 +4,8 @@
 a refiner, `fused` is the refined image; its input is kept as `unrefined`. `images/<nsd_id>.png`:
 the last kind of the run. `montage.png`. `provenance.json`, written last: the SHA-256 of the other
 files, and the kinds of the run. An ablation has no semantic images; a run of the low-level branch
-or without a generator has no fused ones.
+or without a generator has no fused ones; a baseline that picks or draws images has only its final
+ones, as `fused`.
 """
 
 import json
@@ -52,8 +53,7 @@ def write_recons(
 ) -> None:
     """Write the folder, whole or not at all; equal contents give equal bytes.
 
-    `images` holds low-level images and optionally the other `KINDS`; the last kind is also written
-    as PNG.
+    `images` holds some of `KINDS`; the last is also written as PNG.
     """
     kinds = [kind for kind in KINDS if kind in images]
     with atomic_path(folder) as partial:

@@ -7,6 +7,8 @@ prediction.
 Differs from the paper: the demo's U-Net gets the position of each latent and each token (sines and
 cosines of its coordinates, as extra channels), so that a short training learns which token belongs
 where; its VAE takes an image as 4 x 4 pixel patches (48 channels) instead of convolving pixels.
+Differs from the released code: latents are the mode of the VAE's posterior, where that draws from
+it (the draw's deviation is 3 % of the latents' in the demo's VAE), in stage 2, start and refiner.
 """
 
 import math
@@ -102,7 +104,11 @@ class Generator(nn.Module):
         nn.Module.to(self.unet, dtype)  # diffusers' own `to` warns about layers kept in float32
 
     def unconditional_tokens(self, seed: int = 0) -> Float[Tensor, "1 tokens width"]:
-        """Return the fixed random Gaussian tokens that mean 'no condition' (MindEye2)."""
+        """Return Gaussian tokens that mean 'no condition', the same at every call with `seed`.
+
+        For `recon.unconditional_tokens` fixed; MindEye2 and the released code draw such tokens anew
+        for each image.
+        """
         generator = torch_generator(seed, "unconditional_tokens")
         tokens = torch.randn(1, self.n_tokens, self.token_width, generator=generator)
         return tokens.to(self.alphas_cumprod.device)

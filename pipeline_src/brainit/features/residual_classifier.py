@@ -1,7 +1,8 @@
 """The demo's metric network: a residual classifier that only the evaluation uses.
 
-Its architecture, objective and seed differ from those of every network that the decoder uses. Two
-taps: `mid` (after the second stage, pooled to 8 x 8) and `final` (pooled, before the classifier).
+Its architecture and objective differ from those of every network that the decoder uses; its card
+names its scenes and its seed. Two taps: `mid` (after the second stage, pooled to 8 x 8) and `final`
+(pooled, before the classifier).
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ refiner comes last (section 3.2); its images keep the generator's size. The fuse
 the images before the refiner.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import to_uint8
-from brainit.features.registry import find_entry, load_backbone, require_weights
+from brainit.features.registry import find_entry, load_backbone, require_weights, weights_path
 from brainit.models.brain_decoder import Decoder
 from brainit.models.generator_file import load_generator
 from brainit.reconstruction.parts import Part, empty_part, part_attributes, read_part
@@ -29,6 +30,7 @@ from brainit.reconstruction.predictions import (
     load_job_decoder,
     predict_tokens,
     shard_fmri,
+    shard_predictions,
 )
 from brainit.reconstruction.refine import refine_images
 from brainit.reconstruction.sampling import sample_images
@@ -38,16 +40,18 @@ from brainit.reconstruction.sampling import sample_images
 class SemanticInputs:
     """Inputs of semantic images besides the decoder."""
 
-    generator: Path
-    """generator after stage 2"""
+    generator: Path | None = None
+    """generator after stage 2; the pretrained one if not given"""
 
 
 @dataclass(frozen=True)
-class FusedInputs(SemanticInputs):
+class FusedInputs:
     """Inputs of fused images besides the decoder."""
 
     lowlevel: Path
     """low-level images of the same shard"""
+    generator: Path | None = None
+    """generator after stage 2; the pretrained one if not given"""
 
 
 def reconstruct_semantic(job: DecodingJob, inputs: SemanticInputs, settings: Settings) -> Part:
@@ -68,11 +72,13 @@ def reconstruct_fused(job: DecodingJob, inputs: FusedInputs, settings: Settings)
 
 
 def _reconstruct(
-    job: DecodingJob, generator_path: Path, settings: Settings, lowlevel: Path | None
+    job: DecodingJob, generator_path: Path | None, settings: Settings, lowlevel: Path | None
 ) -> Part:
-    fmri, images = shard_fmri(job, settings)
     kind = "semantic" if lowlevel is None else "fused"
-    models = {"bit_semantic": job.bit, "generator": generator_path}
+    tokens_of, images, models = _tokens_of_shard(job, settings)
+    models["generator"] = generator_path or weights_path(
+        "generator", settings.features.generator, job.weights_dir
+    )
     attributes = part_attributes(job.subject, kind, settings, models)
     start = None if lowlevel is None else _start_images(lowlevel, job.subject, images)
     refiner_name = settings.features.refiner
@@ -81,17 +87,39 @@ def _reconstruct(
     generator = open_generator(generator_path, job.weights_dir, settings)
     if not len(images):
         return empty_part(generator.image_size, attributes)
-    decoder = load_job_decoder(job, "semantic", fmri.n_voxels, settings)
-    sampled = diffusion_images(decoder, generator, fmri, images, settings, start)
-    del generator, decoder
+    sampled = _sampled(tokens_of(), generator, images, settings, start)
+    del generator
     keeps_both = refiner_name != "none" and kind == "fused"
     unrefined = to_uint8(sampled) if keeps_both else None
     final = refined_pixels(sampled, images, job.weights_dir, settings)
     return Part(images, final, attributes, unrefined)
 
 
-def open_generator(path: Path, weights_dir: Path | None, settings: Settings) -> Any:
-    """Load the generator after stage 2 onto the run's device, in the run's precision."""
+def _tokens_of_shard(
+    job: DecodingJob, settings: Settings
+) -> tuple[Callable[[], Tensor], NDArray[np.int64], dict[str, Any]]:
+    """Return a function that gives the tokens of the shard's images, these images, and models.
+
+    The function is called once the generator is loaded: a wrong generator is found first.
+    """
+    if job.predicted is not None:
+        stored, images = shard_predictions(job, "semantic", settings)
+        return (
+            lambda: torch.from_numpy(stored.of(images)).to(run_device(settings)),
+            images,
+            {"ridge_semantic": stored.model},
+        )
+    fmri, images = shard_fmri(job, settings)
+
+    def decoded() -> Tensor:
+        decoder = load_job_decoder(job, "semantic", fmri.n_voxels, settings)
+        return predict_tokens(decoder, fmri, images, settings.recon.batch, run_device(settings))
+
+    return decoded, images, {"bit_semantic": job.responses[-1]}
+
+
+def open_generator(path: Path | None, weights_dir: Path | None, settings: Settings) -> Any:
+    """Load the generator onto the run's device, in the run's precision; None: the pretrained."""
     device = run_device(settings)
     generator: Any = load_generator(settings.features.generator, path, weights_dir)
     generator.use_precision(frozen_precision(settings, device))
@@ -110,8 +138,19 @@ def diffusion_images(
 
     `start` are their low-level images (images, side, side, rgb); None starts from noise.
     """
+    tokens = predict_tokens(decoder, fmri, images, settings.recon.batch, run_device(settings))
+    return _sampled(tokens, generator, images, settings, start)
+
+
+def _sampled(
+    tokens: Float[Tensor, "images queries out"],
+    generator: Any,
+    images: NDArray[np.int64],
+    settings: Settings,
+    start: NDArray[np.uint8] | None,
+) -> Float[Tensor, "images 3 side side"]:
+    """Sample images in [0, 1] under their tokens."""
     device = run_device(settings)
-    tokens = predict_tokens(decoder, fmri, images, settings.recon.batch, device)
     first = None
     if start is not None:
         first = torch.from_numpy(start).to(device).permute(0, 3, 1, 2).float() / 255.0

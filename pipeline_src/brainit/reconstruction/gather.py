@@ -20,7 +20,10 @@ from brainit.reconstruction.parts import Part, join_parts
 
 VERSIONS_OF = ("torch", "numpy", "diffusers", "h5py", "pillow", "safetensors")
 
-COLUMNS = ("seen", "low-level", "semantic", "fused", "refined")
+FINAL = "answer"
+"""Column of images that a baseline picked or drew: nothing was fused."""
+COLUMNS = ("seen", "low-level", "semantic", "fused", "refined", FINAL)
+COLUMN_OF = {"lowlevel": "low-level"}
 CELL, GAP, HEAD = 112, 4, 40
 BACKGROUND, INK = (255, 255, 255), (20, 20, 20)
 
@@ -54,14 +57,33 @@ def gather_reconstructions(
                 _rerun(kinds),
                 code="inconsistent-inputs",
             )
+    write_run(subject, run, stimuli, joined, out, settings, recorded)
+
+
+def write_run(
+    subject: str,
+    run: str,
+    stimuli: Path,
+    joined: Mapping[str, Part],
+    out: Path,
+    settings: Settings,
+    recorded: bool = False,
+) -> None:
+    """Write a run's folder from its images by kind, all of the same test images.
+
+    A baseline that picks or draws images has only the kind fused. `recorded` as above.
+    """
+    kinds = [kind for kind in KINDS if kind in joined]
+    last = joined[kinds[-1]]
     models = _models(joined, f"shards of {subject}, run {run}")
     images = {kind: part.image for kind, part in joined.items()}
     seen = PixelStore(stimuli).pixels(last.nsd_id[:24])
-    shown = {"seen": seen, "low-level": images["lowlevel"]}
-    shown |= {kind: images[kind] for kind in kinds[1:]}
+    shown = {"seen": seen, **{COLUMN_OF.get(kind, kind): images[kind] for kind in kinds}}
     if last.unrefined is not None:
         shown |= {"fused": last.unrefined, "refined": last.image}
     simulated = settings.run.simulation and not recorded
+    if kinds == ["fused"]:
+        shown = {"seen": seen, FINAL: images["fused"]}
     title = f"{subject}, run {run} - {'simulation' if simulated else 'recorded'}"
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
     provenance = _provenance(subject, run, list(joined.values()), simulated)

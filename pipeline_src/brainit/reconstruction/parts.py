@@ -113,16 +113,18 @@ def join_parts(paths: Sequence[Path], kind: str, subject: str) -> Part:
 
 
 def part_attributes(
-    subject: str, kind: str, settings: Settings, models: Mapping[str, Path]
+    subject: str, kind: str, settings: Settings, models: Mapping[str, Path | Mapping[str, str]]
 ) -> dict[str, Any]:
     """Return the attributes of a shard: subject, kind, seed, threads, models, settings as given.
 
-    `models` are the files by role; each is recorded with its SHA-256. Raises `PipelineError` where
-    one cannot be read.
+    `models` are the files by role; each is recorded with its SHA-256, unless its record is given.
+    Raises `PipelineError` where one cannot be read.
     """
     sections = {"features": settings.features, "dip": settings.dip, "recon": settings.recon}
     values = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
     values["recon"].pop("n_shards", None)
+    if baselines := settings.baselines.model_dump(exclude_unset=True):
+        values["baselines"] = baselines
     return {
         "subject": subject,
         "kind": kind,
@@ -133,7 +135,9 @@ def part_attributes(
     }
 
 
-def _model(role: str, path: Path) -> dict[str, str]:
+def _model(role: str, path: Path | Mapping[str, str]) -> dict[str, str]:
+    if isinstance(path, Mapping):
+        return dict(path)
     try:
         return {"file": str(path), "sha256": sha256_of(path)}
     except OSError as error:

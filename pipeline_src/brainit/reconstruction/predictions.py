@@ -1,5 +1,8 @@
 """Predicted features of the test images of a shard (section 3.1).
 
+A decoder predicts them from the responses. Ridge keeps no weights, which would take 63 GB of one
+subject: its predictions of all test images are read from a file (`models.baselines`).
+
 Several trials of a test image are averaged before decoding (released code); without
 `nsd.average_test_repeats` they are decoded one by one and the predicted tokens averaged.
 """
@@ -18,6 +21,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri, load_subject_fmri
+from brainit.models.baselines.predictions import StoredPredictions
 from brainit.models.brain_decoder import Decoder, counts_of
 from brainit.models.decoders import load_decoder_of
 from brainit.reconstruction.parts import block_size, parse_shard, shard_of
@@ -25,20 +29,38 @@ from brainit.reconstruction.parts import block_size, parse_shard, shard_of
 
 @dataclass(frozen=True)
 class DecodingJob:
-    """One job: a shard of a subject's test images, and the decoder of its responses."""
+    """One job: a shard of a subject's test images, and the decoder of its responses.
+
+    Or, without betas, trials and decoder, the features that ridge predicted.
+    """
 
     subject: str
     """name of the subject, such as subj01"""
-    betas: Path
+    betas: Path | None = None
     """its betas"""
-    trials: Path
+    trials: Path | None = None
     """its trial table"""
-    bit: Path
+    bit: Path | None = None
     """decoder: low-level, or semantic after stage 2"""
     shard: str = "0/1"
     """k/n: shard k, from 0, of n"""
     weights_dir: Path | None = field(default=None, metadata={"flag": "weights"})
     """folder of published weights"""
+    predicted: Path | None = None
+    """folder of predicted features, instead of betas, trials and decoder"""
+
+    @property
+    def responses(self) -> tuple[Path, Path, Path]:
+        """Betas, trials and decoder; raises `PipelineError` where one of them is missing."""
+        if self.betas is None or self.trials is None or self.bit is None:
+            raise PipelineError(
+                "arguments",
+                "--betas, --trials and --bit, or --predicted",
+                "only some of them",
+                "give the responses and their decoder, or the folder of predicted features",
+                code="invalid-argument",
+            )
+        return self.betas, self.trials, self.bit
 
 
 @dataclass(frozen=True)
@@ -51,17 +73,36 @@ class ReconOutput:
 
 def shard_fmri(job: DecodingJob, settings: Settings) -> tuple[SubjectFmri, NDArray[np.int64]]:
     """Return the test responses of the job's subject and the `nsd_id` of its shard's images."""
+    betas, trials, _ = job.responses
     fmri = load_subject_fmri(
         job.subject,
-        job.betas,
-        job.trials,
+        betas,
+        trials,
         splits=("test",),
         duration="40h",
         average=settings.nsd.average_test_repeats,
     )
-    images = np.unique(fmri.nsd_id)[: settings.recon.max_images]
+    return fmri, _images_of_shard(np.unique(fmri.nsd_id), job, settings)
+
+
+def shard_predictions(
+    job: DecodingJob, kind: str, settings: Settings
+) -> tuple[StoredPredictions, NDArray[np.int64]]:
+    """Return the stored features of the job's subject and the `nsd_id` of its shard's images.
+
+    Raises `PipelineError` where they are of another subject or kind.
+    """
+    assert job.predicted is not None
+    stored = StoredPredictions(job.predicted, job.subject, kind)
+    return stored, _images_of_shard(stored.nsd_id, job, settings)
+
+
+def _images_of_shard(
+    images: NDArray[np.int64], job: DecodingJob, settings: Settings
+) -> NDArray[np.int64]:
     number, n_shards = parse_shard(job.shard)
-    return fmri, shard_of(images, number, n_shards, block_size(settings))
+    chosen = images[: settings.recon.max_images]
+    return shard_of(chosen, number, n_shards, block_size(settings))
 
 
 def load_job_decoder(job: DecodingJob, kind: str, n_voxels: int, settings: Settings) -> Decoder:
@@ -70,11 +111,12 @@ def load_job_decoder(job: DecodingJob, kind: str, n_voxels: int, settings: Setti
     Raises `PipelineError` where it is of another kind or of other settings, or does not know the
     subject's voxels.
     """
-    decoder = load_decoder_of(job.bit, settings, kind)
+    _, _, path = job.responses
+    decoder = load_decoder_of(path, settings, kind)
     known = counts_of(decoder.subjects)
     if known.get(job.subject) != n_voxels:
         raise PipelineError(
-            job.bit,
+            path,
             f"a {kind} decoder of {job.subject} with {n_voxels} voxels",
             f"a decoder of {known}",
             "rerun the training of this decoder on these betas",

@@ -1,17 +1,16 @@
 """Sampling from the token-conditioned diffusion model: Euler steps with guidance (3.3, D.3).
 
 Latents in the sampler have unit signal and noise of standard deviation sigma; the network gets them
-divided by sqrt(1 + sigma^2). The noise of an image is drawn by its id, so that an image does not
-depend on its batch.
+divided by sqrt(1 + sigma^2). Noise and tokens of "no condition" of an image are drawn by its id, so
+that an image does not depend on its batch.
 
 Noise levels follow SDXL's training schedule: 1,000 steps, betas the squares of numbers evenly
 spaced between the roots of 0.00085 and 0.012. A sampling schedule of n steps visits the training
 steps floor(999 - 999 i / n), i = 0 .. n - 1 ("legacy DDPM" spacing), and ends without noise. The
 paper says 38 steps, the released configuration runs 50; both start at step 14 (`recon.start_step`).
 So the low-level image enters at training step 630 with 38 steps (sigma 2.55, 24 steps left), or at
-719 with 50 (sigma 3.60, 36 left).
-
-Differs from the paper: the starting noise gets no per-channel offset.
+719 with 50 (sigma 3.60, 36 left). As in the released code the starting noise has an offset, one
+number per image (`recon.offset_noise`).
 """
 
 from collections.abc import Callable, Sequence
@@ -107,7 +106,7 @@ class ImageGenerator(LatentDiffusion, Protocol):
     token_width: int
 
     def unconditional_tokens(self) -> Float[Tensor, "1 tokens features"]:
-        """Return the tokens of "no condition"."""
+        """Return the tokens of "no condition" that all images share."""
         ...
 
     def predict_noise(
@@ -131,8 +130,9 @@ def sample_images(
     """Return images in [0, 1] sampled under `tokens`, on the device of the tokens.
 
     `start` are images in [0, 1] whose noised latents enter at `recon.start_step`; None starts from
-    noise alone at step 0. All images share the tokens of "no condition". Raises `PipelineError`
-    where the tokens do not fit the generator or the start step lies outside the schedule.
+    noise alone at step 0. `recon.unconditional_tokens` says whether the images share the tokens of
+    "no condition". Raises `PipelineError` where the tokens do not fit the generator or the start
+    step lies outside the schedule.
     """
     expected = (generator.n_tokens, generator.token_width)
     if tuple(tokens.shape[1:]) != expected:
@@ -151,13 +151,14 @@ def sample_images(
             f"set recon.start_step below {settings.n_steps}, or recon.n_steps above the start step",
             code="invalid-setting",
         )
-    without = generator.unconditional_tokens().to(tokens)
+    is_fixed = settings.unconditional_tokens == "fixed"
+    fixed = generator.unconditional_tokens().to(tokens) if is_fixed else None
     batches = shard_ranges(len(tokens), settings.batch)
     images = [
         _sample_batch(
             generator,
             tokens[a:b],
-            without,
+            drawn_tokens(image_ids[a:b], seed, tokens[a:b]) if fixed is None else fixed,
             image_ids[a:b],
             settings,
             seed,
@@ -172,20 +173,21 @@ def sample_images(
 def _sample_batch(
     generator: ImageGenerator,
     tokens: Float[Tensor, "batch tokens features"],
-    without: Float[Tensor, "1 tokens features"],
+    without: Float[Tensor, "without tokens features"],
     image_ids: Sequence[int],
     settings: ReconSettings,
     seed: int,
     start: Float[Tensor, "batch 3 height width"] | None,
 ) -> Float[Tensor, "batch 3 side side"]:
     schedule = noise_schedule(settings.n_steps, generator.alphas_cumprod)
-    latents = latent_noise(generator, image_ids, seed, tokens)
+    first = 0 if start is None else settings.start_step
+    sigma = schedule.sigmas[first]
+    latents = noise_offset(image_ids, seed, tokens) * settings.offset_noise * sigma
+    noise = latent_noise(generator, image_ids, seed, tokens)
     if start is None:
-        first = 0
-        latents = latents * (1.0 + schedule.sigmas[0] ** 2) ** 0.5
+        latents = latents + noise * (1.0 + sigma**2) ** 0.5
     else:
-        first = settings.start_step
-        latents = generator.encode(start) + latents * schedule.sigmas[first]
+        latents = latents + noise * sigma + generator.encode(start)
     predict = guided_pair(generator, tokens, without)
     latents = euler_steps(predict, latents, schedule, first, settings.guidance)
     images = (generator.decode(latents) - 0.5) * settings.contrast + 0.5
@@ -208,12 +210,35 @@ def latent_noise(
     return torch.stack(draws).to(like)
 
 
+def noise_offset(image_ids: Sequence[int], seed: int, like: Tensor) -> Float[Tensor, "batch 1 1 1"]:
+    """Return a standard normal number for each image id, on the device of `like`."""
+    draws = [
+        torch.randn(1, 1, 1, generator=torch_generator(seed, "diffusion_offset", int(image)))
+        for image in image_ids
+    ]
+    return torch.stack(draws).to(like)
+
+
+def drawn_tokens(
+    image_ids: Sequence[int], seed: int, like: Float[Tensor, "batch tokens features"]
+) -> Float[Tensor, "batch tokens features"]:
+    """Return Gaussian tokens of "no condition", drawn for each image id alone; shaped as `like`."""
+    draws = [
+        torch.randn(like.shape[1:], generator=torch_generator(seed, "no_condition", int(image)))
+        for image in image_ids
+    ]
+    return torch.stack(draws).to(like)
+
+
 def guided_pair(
     generator: ImageGenerator,
     tokens: Float[Tensor, "batch tokens features"],
-    without: Float[Tensor, "1 tokens features"],
+    without: Float[Tensor, "without tokens features"],
 ) -> NoisePrediction:
-    """Return the noise prediction of a doubled batch: under `tokens`, then `without` condition."""
+    """Return the noise prediction of a doubled batch: under `tokens`, then `without` condition.
+
+    `without` are the tokens of each image, or one for all.
+    """
     both = torch.cat([tokens, without.expand(len(tokens), -1, -1)])
     return lambda latents, moments: generator.predict_noise(latents, moments, both)
 

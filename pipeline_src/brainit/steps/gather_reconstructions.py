@@ -16,7 +16,7 @@ class Flags:
     subject: str
     """subj01 to subj08, or a name in the section lab."""
     run: str
-    """40h, 1h, 30min, 15min, 1h_scratch, 40h_<variant>, nsdsynthetic, first2 ..."""
+    """40h, 1h, 30min, 15min, 1h_scratch, 40h_<variant>, nsdsynthetic, first2, 40h_ridge ..."""
     stimuli: Path
     """Folder of the stimuli."""
     lowlevel: tuple[Path, ...]

@@ -1,10 +1,10 @@
 """Training of the universal voxel encoder, and its transfer to a new subject (arXiv 2406.12179).
 
 Each example is one image of one subject, shifted by a few pixels with its edge repeated, and the
-responses of random voxels of that subject. All subjects train together: Adam (amsgrad), the rate
-falls tenfold when the 75th-percentile voxel correlation on validation images stops rising, the best
-epoch is kept. A new subject has random voxel vectors, trained alone for a fixed number of epochs
-without validation (paper 5.3, D.4).
+responses of random voxels of that subject, drawn with replacement (released code). All subjects
+train together: Adam (amsgrad), the rate falls tenfold when the 75th-percentile voxel correlation on
+validation images stops rising, the best epoch is kept. A new subject has random voxel vectors,
+trained alone for a fixed number of epochs without validation (paper 5.3, D.4).
 """
 
 import logging
@@ -71,7 +71,8 @@ class EncoderExamples:
     image_size
         Side in pixels of the backbone's input, at which images are shifted.
     settings
-        Batch size, voxels per example (at most those of the smallest subject), largest shift.
+        Batch size, largest shift, voxels per example and how they are drawn; without replacement
+        they are at most those of the smallest subject.
     """
 
     def __init__(
@@ -88,8 +89,9 @@ class EncoderExamples:
         lengths = [len(subject.nsd_id) for subject in self._fmri]
         self._subject = np.repeat(np.arange(len(lengths)), lengths)
         self._row = np.concatenate([np.arange(length) for length in lengths])
-        smallest = min(subject.n_voxels for subject in self._fmri)
-        self.n_sampled = min(settings.voxels_per_example, smallest)
+        self.n_sampled = settings.voxels_per_example
+        if settings.voxel_sampling == "without_replacement":
+            self.n_sampled = min(self.n_sampled, *(subject.n_voxels for subject in self._fmri))
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -115,7 +117,7 @@ class EncoderExamples:
         for example in chosen:
             number = int(self._subject[example])
             subject, row = self._fmri[number], int(self._row[example])
-            drawn = torch.randperm(subject.n_voxels, generator=generator)[: self.n_sampled]
+            drawn = self._draw(subject.n_voxels, generator)
             responses = subject.betas[row][drawn.numpy()].astype(np.float32)
             voxels.append(drawn + self._first[number])
             measured.append(torch.from_numpy(responses))
@@ -123,6 +125,11 @@ class EncoderExamples:
         images = resize_images(self._images.images(np.array(nsd_id)), self._image_size)
         shifted = shift_images(images, self._settings.max_shift_px, generator)
         return EncoderBatch(shifted, torch.stack(voxels), torch.stack(measured))
+
+    def _draw(self, n_voxels: int, generator: torch.Generator) -> Int[Tensor, "sampled"]:
+        if self._settings.voxel_sampling == "with_replacement":
+            return torch.randint(n_voxels, (self.n_sampled,), generator=generator)
+        return torch.randperm(n_voxels, generator=generator)[: self.n_sampled]
 
 
 def shift_images(

@@ -44,11 +44,15 @@ from brainit.training.transfer import copy_shared, fit_voxel_embeddings
 
 @dataclass(frozen=True)
 class Noise:
-    """Random draws of a batch: noise, time steps, and the examples without condition."""
+    """Random draws of a batch: noise, time steps, and the examples without condition.
+
+    `unconditional` are the tokens of the latter; None: the generator's fixed ones.
+    """
 
     noise: Float[Tensor, "batch c h w"]
     timesteps: Int[Tensor, "batch"]
     dropped: Bool[Tensor, "batch 1 1"]
+    unconditional: Float[Tensor, "without tokens width"] | None
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,21 @@ class JointLoss(nn.Module):
         device = latents.device
         with half_on_gpu(device):
             tokens = self.model.decode(self.model.tokenize_mixed(batch.groups_on(device)))
-            condition = torch.where(drawn.dropped.to(device), self.unconditional, tokens)
+            dropped, unconditional = drawn.dropped.to(device), self.unconditional
+            if drawn.unconditional is not None:
+                unconditional = torch.zeros(tokens.shape, device=device)
+                unconditional[dropped.flatten()] = drawn.unconditional.to(device)
+            condition = torch.where(dropped, unconditional, tokens)
             noise, timesteps = drawn.noise.to(device), drawn.timesteps.to(device)
             return diffusion_loss(self.generator, latents, noise, timesteps, condition)
 
 
 @dataclass
 class JointTask:
-    """Diffusion loss of BIT and generator on batches of a source."""
+    """Diffusion loss of BIT and generator on batches of a source.
+
+    `unconditional` is `recon.unconditional_tokens`.
+    """
 
     model: BrainInteractionTransformer
     generator: Generator
@@ -96,6 +107,7 @@ class JointTask:
     settings: JointSettings
     seed: int
     device: torch.device
+    unconditional: str
     score_columns: tuple[str, ...] = ("val_loss",)
     network: nn.Module = field(init=False)
 
@@ -140,9 +152,9 @@ class JointTask:
 
     @torch.no_grad()
     def validate(self) -> tuple[float] | None:
-        """Return the mean loss over the first 256 validation examples.
+        """Return the mean loss over the validation examples.
 
-        Noise and time steps are the same at every call; every example has its condition.
+        All draws are the same at every call; every example has its condition.
         """
         if self.validation is None or self.validation.n_real == 0:
             return None
@@ -152,15 +164,19 @@ class JointTask:
             JointBatch(examples, self.draw(len(examples), draws, 0.0))
             for examples in self.validation.epoch(self.settings.batch, draws, None)
         )
-        return (validation_loss(self.loss, batches),)
+        return (validation_loss(self.loss, batches, self.settings.validation_examples),)
 
     def draw(self, n: int, draws: torch.Generator, unconditional_share: float) -> Noise:
-        """Draw the noise of a batch of `n` examples."""
+        """Draw the noise of a batch of `n` examples, and the tokens of those without condition."""
         shape = torch.Size([n, *self.generator.latent_shape])
         noise = noise_with_offset(shape, self.settings.offset_noise, draws)
         timesteps = torch.randint(N_TRAIN_STEPS, (n,), generator=draws)
         dropped = torch.rand(n, 1, 1, generator=draws) < unconditional_share
-        return Noise(noise, timesteps, dropped)
+        unconditional = None
+        if self.unconditional == "drawn":
+            size = (int(dropped.sum()), self.generator.n_tokens, self.generator.token_width)
+            unconditional = torch.randn(size, generator=draws)
+        return Noise(noise, timesteps, dropped, unconditional)
 
 
 def noise_with_offset(
@@ -275,7 +291,8 @@ def run_joint(
     stage1, joint = settings.bit_semantic, settings.joint
     train, validation = pool_source(pool, data.synthetic, stage1)
     model, images = bit.model.to(device), files.open(data)
-    task = JointTask(model, generator, train, validation, images, stage1, joint, seed, device)
+    parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
+    task = JointTask(model, generator, train, validation, images, *parts)
     sources = {**vars(data), **files.inputs("generator", settings), **vars(inputs)}
     with resumable(work, settings, sources) as checkpoints:
         history = train_joint(task, checkpoints)
@@ -319,7 +336,8 @@ def run_adapt_joint(
     source, fmri = new.load(settings)
     model, images = adapted.model.to(device), files.open(new)
     stage1, joint = settings.bit_semantic, settings.joint
-    task = JointTask(model, generator, source, None, images, stage1, joint, seed, device)
+    parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
+    task = JointTask(model, generator, source, None, images, *parts)
     sources = {**vars(new), **files.inputs("generator", settings), **vars(inputs)}
     with resumable(work, settings, sources) as checkpoints:
         history = adapt_joint(task, settings.transfer, checkpoints)

@@ -1,8 +1,8 @@
 """The one training loop, of encoder, stage 1, stage 2 and transfer: read it from top to bottom.
 
-Learning rates (D.1): in stage 1 a cubic ramp of the factor from 1e-3 to 1 (released code), then
-tenfold falls when validation stalls; in stage 2 a linear ramp, then constant. An interrupted
-training continues from its newest checkpoint and ends with the same bytes.
+Learning rates (D.1): in stage 1 a cubic ramp of the factor from 1e-3 to 1 (released code: one
+factor per epoch), then tenfold falls when validation stalls; in stage 2 a linear ramp, then
+constant. An interrupted training continues from its newest checkpoint and ends with the same bytes.
 """
 
 import logging
@@ -25,9 +25,6 @@ from brainit.training.parallel import gradient_sync, loss_weight, mean_losses
 from brainit.training.resume import Checkpointer, EpochPosition, LoopState
 
 logger = logging.getLogger(__name__)
-
-N_VALIDATION = 256
-"""Examples after which the validation of stages 1 and 2 ends."""
 
 WARMUP_START = 1.0e-3
 
@@ -71,8 +68,10 @@ class Task(Protocol):
 class LoopPlan:
     """How long and how fast: units are epochs, optimiser steps and learning rates.
 
-    The rate at a step is `lr` times the warm-up's factor times the plateau's. `best` says whether
-    the lowest or the highest score is the best; `keep` which state the parameters have afterwards.
+    The rate at a step is `lr` times the warm-up's factor times the plateau's. The factor of
+    `warmup_ramp` "per_epoch" is that of the epoch's end. The scores of the first `uncounted_epochs`
+    do not count for the plateau. `best` says whether the lowest or the highest score is the best;
+    `keep` which state the parameters have afterwards.
     """
 
     epochs: int
@@ -80,7 +79,9 @@ class LoopPlan:
     weight_decay: float = 0.01
     warmup_steps: float = 0.0
     warmup: Literal["cubic", "linear"] = "cubic"
+    warmup_ramp: Literal["per_epoch", "per_step"] = "per_step"
     plateau: Plateau | None = None
+    uncounted_epochs: int = 0
     min_lr: float = 0.0
     accumulation: int = 1
     max_steps: int | None = None
@@ -128,7 +129,10 @@ def fit(
                     if len(state.losses) % accumulation:
                         continue
                     state.losses[-accumulation:] = mean_losses(state.losses[-accumulation:])
-                    factor = ramp(state.step, plan.warmup_steps) * state.plateau.factor
+                    done = state.step
+                    if plan.warmup_ramp == "per_epoch":
+                        done = (state.epoch + 1) * (n_batches // accumulation)
+                    factor = ramp(done, plan.warmup_steps) * state.plateau.factor
                     for group in optimizer.param_groups:
                         group["lr"] = plan.lr * factor
                     optimizer.step()
@@ -163,7 +167,7 @@ def _end_epoch(state: LoopState, plan: LoopPlan, train_loss: float, task: Task) 
         if cost < state.lowest_cost:
             state.lowest_cost = cost
             state.best_state = [p.detach().to("cpu", copy=True) for p in state.parameters]
-        if plan.plateau is not None:
+        if plan.plateau is not None and state.epoch >= plan.uncounted_epochs:
             state.plateau.update(cost)
     shown = scores if scores is not None else [float("nan")] * len(task.score_columns)
     rate = float(state.optimizer.param_groups[0]["lr"])
@@ -195,13 +199,15 @@ def mean_in_order(losses: Sequence[Tensor]) -> float:
 SizedBatch = TypeVar("SizedBatch", bound=Sized)
 
 
-def validation_loss(loss: Callable[[SizedBatch], Tensor], batches: Iterable[SizedBatch]) -> float:
-    """Return the mean loss per example over the batches that hold the first 256 examples."""
+def validation_loss(
+    loss: Callable[[SizedBatch], Tensor], batches: Iterable[SizedBatch], n_examples: int | None
+) -> float:
+    """Return the mean loss per example over the batches of the first `n_examples`; None: all."""
     total, n_seen = 0.0, 0
     for batch in batches:
         total += loss(batch).item() * len(batch)
         n_seen += len(batch)
-        if n_seen >= N_VALIDATION:
+        if n_examples is not None and n_seen >= n_examples:
             break
     return total / n_seen
 

@@ -59,21 +59,19 @@ class LowlevelTargets:
     def of(
         self, batch: ExampleBatch, device: torch.device
     ) -> list[Float[Tensor, "batch _tokens _width"]]:
-        """Return the token tables of the five layers of a batch, in its order.
-
-        Like the BIT's forward pass, they are computed in bfloat16 on a GPU (autocast).
-        """
+        """Return the token tables of the five layers of a batch, in its order, float32."""
         return maps_to_tokens(self._maps(batch, device))
 
     @torch.no_grad()
     def at(
         self, batch: ExampleBatch, positions: Sequence[Int[Tensor, "batch _queries"]]
     ) -> list[Float[Tensor, "batch _queries _width"]]:
-        """Return the tokens at some positions of each layer, on the positions' device."""
+        """Return the tokens at some positions of each layer, float32, on the positions' device."""
         return tokens_at(self._maps(batch, positions[0].device), positions)
 
     def _maps(self, batch: ExampleBatch, device: torch.device) -> list[Tensor]:
-        return self.network(self.images.of(batch).to(device))
+        with torch.autocast(device.type, enabled=False):  # float32, as in the released code
+            return self.network(self.images.of(batch).to(device))
 
 
 class _StreamingInfoNce(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """Interrupted trainings: content, times and validity of checkpoints.
 
-A training that continues from a checkpoint ends with the bytes of one that never stopped.
+A training that continues from a checkpoint with as many processes ends with the bytes of one that
+never stopped.
 """
 
 import hashlib
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 _MAX_HOURS = "run.max_hours"
 _STOP_REASONS = (*(number.name for number in SIGNALS), _MAX_HOURS)
+
+_OF_THE_JOB = (("run", "checkpoint_minutes"), ("run", "max_hours"), ("joint", "processes"))
+"""Settings (section, key) of how a training is cut into jobs and processes."""
 
 _LARGEST_SHARE = 0.05
 """Largest share of the time that checkpoints at intervals may take."""
@@ -260,10 +264,14 @@ def resumable(
 
 
 def digest_of(settings: Settings, code: str, inputs: Mapping[str, Any]) -> str:
-    """Digest everything that determines a training, but not how it is cut into jobs."""
+    """Digest everything that determines a training, but not how it is cut into jobs.
+
+    Nor by how many processes: with another number a training continues with the same draws and
+    batches, and its numbers differ by the rounding of sums (`training.parallel`).
+    """
     sections = settings.model_dump(mode="json")
-    for key in ("checkpoint_minutes", "max_hours"):
-        sections["run"].pop(key, None)
+    for section, key in _OF_THE_JOB:
+        sections.get(section, {}).pop(key, None)
     content = {
         "settings": sections,
         "device": run_device(settings).type,

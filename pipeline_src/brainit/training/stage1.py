@@ -6,6 +6,7 @@ Differs from the paper: on a GPU the forward pass runs in bfloat16 instead of fl
 """
 
 import logging
+import math
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -130,13 +131,14 @@ class Stage1Task:
 
     @torch.no_grad()
     def validate(self) -> tuple[float] | None:
-        """Return the mean loss over the first 256 validation examples, the same at every call."""
+        """Return the mean loss over the validation examples, the same at every call."""
         if self.validation is None or self.validation.n_real == 0:
             return None
         self.model.eval()
         draws = torch_generator(self.seed, "stage1", "validation")
         examples = self.validation.epoch(self.settings.batch, draws, None)
-        return (validation_loss(self.loss, (self.prepared(part, draws) for part in examples)),)
+        prepared = (self.prepared(part, draws) for part in examples)
+        return (validation_loss(self.loss, prepared, self.settings.validation_examples),)
 
     def _lowlevel_loss(
         self,
@@ -227,12 +229,15 @@ def fit_calibration(task: Stage1Task) -> TokenCalibration:
 
 def plan_of(settings: Stage1Settings, n_batches: int) -> LoopPlan:
     """Return the loop's plan for stage 1."""
+    n_uncounted = max(0, math.ceil(settings.warmup_epochs) - 1)
     return LoopPlan(
         epochs=settings.epochs,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup_epochs * n_batches,
+        warmup_ramp=settings.warmup_ramp,
         plateau=Plateau(settings.plateau_patience, settings.plateau_threshold),
+        uncounted_epochs=n_uncounted if settings.plateau_from == "warmup_end" else 0,
         min_lr=settings.min_lr,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainit.workflow.runs import MAIN, Pool, Run, Variant
+from brainit.workflow.runs import MAIN, Duration, Pool, Run, Variant
 from brainit.workflow.study import Score, Study
 
 DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
@@ -98,19 +98,24 @@ class Files:
         """Return the shards of one kind of a run's images.
 
         A variant has only the kinds that it is judged by, and shares those of the full run that it
-        does not change. The baseline from scratch and the models of fewer subjects have no
-        semantic-only images.
+        does not change. The model from scratch, the models of fewer subjects and ridge on less than
+        all data have no semantic-only images.
         """
         variants = self.study.variants
         if not run.variant.is_main:
             if kind not in variants.kinds_of(run.variant):
                 return []
             run = variants.run_of(run.variant, kind)
-        if kind == "semantic" and (run.is_scratch or run.is_of_fewer_subjects):
+        is_less = run.is_scratch or (run.is_baseline and not run.duration.is_full)
+        if kind == "semantic" and (is_less or run.is_of_fewer_subjects):
             return []
         folder = f"{recon_folder(subject, run)}_parts/{kind}"
         n_shards = self.study.config["recon"]["n_shards"]
         return [f"{folder}/shard_{shard}.safetensors" for shard in range(n_shards)]
+
+    def ridge_predictions(self, subject: str, duration: Duration, kind: str) -> str:
+        """Return the features of the test images that ridge predicts; `kind` as of a BIT."""
+        return f"<results>/{subject}/ridge_{duration.name}/{kind}"
 
     def stimuli(self, subject: str = "", pool: str = "", run: Run | None = None) -> str:
         """Return the images that a subject or pool saw: NSD's, NSD-synthetic's or a lab's own."""

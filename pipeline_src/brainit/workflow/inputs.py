@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from brainit.core.errors import PipelineError
 from brainit.workflow.files import Files, network_files
 from brainit.workflow.runs import MAIN, NSDSYNTHETIC, Pool, Run, Variant
-from brainit.workflow.study import Study
+from brainit.workflow.study import KINDS, Study
 
 
 @runtime_checkable
@@ -67,6 +68,24 @@ class Inputs:
         """Return the trials of each subject of the pool."""
         return of_subjects("<results>/{subject}/design/trials.csv", self.members_of_pool(wildcards))
 
+    def recon_scored(self, wildcards: Wildcards) -> str:
+        """Return the folder of the job's run.
+
+        Raises `PipelineError` where the run has no images of the job's kind, before any job starts.
+        """
+        subject, name = wildcards.get("subject", ""), wildcards.get("run", "")
+        run, kind = Run.parse(name), wildcards.get("recon_kind", "")
+        kinds = [k for k in KINDS if self.files.recon_parts(subject, run, k)]
+        if kind not in kinds:
+            raise PipelineError(
+                f"scores of {subject}, {name}",
+                f"one of the kinds that this run has: {', '.join(kinds)}",
+                kind,
+                f"name {name}_{kinds[-1]}_summary.csv, or another run",
+                code="unknown-name",
+            )
+        return f"<results>/{subject}/recon_{name}"
+
     def networks(self, *roles: str) -> list[str]:
         """Return the weight files of the networks that the section `features` names for `roles`."""
         return network_files(self.study.config["features"][role] for role in roles)
@@ -101,32 +120,69 @@ class Inputs:
 
         return path
 
-    def model_of_run(self, stage: str, name: str) -> OfJob:
-        """Return the input function of a model that decodes the job's run."""
+    def model_of_run(self, stage: str, name: str) -> FilesOfJob:
+        """Return the input function of a model that decodes the job's run; a baseline has none."""
 
-        def path(wildcards: Wildcards) -> str:
+        def paths(wildcards: Wildcards) -> list[str]:
             run = Run.parse(wildcards.get("run", ""))
-            return self.files.model_of_run(wildcards.get("subject", ""), run, stage, name)
+            if run.is_baseline:
+                return []
+            return [self.files.model_of_run(wildcards.get("subject", ""), run, stage, name)]
 
-        return path
+        return paths
 
-    def generator_of_run(self, wildcards: Wildcards) -> str:
-        """Return the generator that decodes the job's run."""
+    def generator_of_run(self, wildcards: Wildcards) -> list[str]:
+        """Return the generator of the job's run after stage 2; none for a baseline.
+
+        Stage 2 tunes the generator to BIT's tokens: a baseline has the pretrained one.
+        """
         run = Run.parse(wildcards.get("run", ""))
-        return self.files.generator_of_run(wildcards.get("subject", ""), run)
+        if run.is_baseline:
+            return []
+        return [self.files.generator_of_run(wildcards.get("subject", ""), run)]
 
-    def responses_of_run(self, folder: str, name: str) -> OfJob:
-        """Return the input function of the responses that a run decodes.
+    def responses_of_run(self, folder: str, name: str) -> FilesOfJob:
+        """Return the input function of the responses that a run decodes; none for a baseline.
 
         They are `name` of the subject's `folder`, or of its NSD-synthetic session.
         """
 
-        def path(wildcards: Wildcards) -> str:
-            is_synthetic = Run.parse(wildcards.get("run", "")).is_nsdsynthetic
-            source = NSDSYNTHETIC if is_synthetic else folder
-            return f"<results>/{wildcards.get('subject', '')}/{source}/{name}"
+        def paths(wildcards: Wildcards) -> list[str]:
+            run = Run.parse(wildcards.get("run", ""))
+            source = NSDSYNTHETIC if run.is_nsdsynthetic else folder
+            path = f"<results>/{wildcards.get('subject', '')}/{source}/{name}"
+            return [] if run.is_baseline else [path]
 
-        return path
+        return paths
+
+    def predicted_features(self, kind: str) -> FilesOfJob:
+        """Return the input function of the features that ridge predicted, for its runs."""
+
+        def paths(wildcards: Wildcards) -> list[str]:
+            run, subject = Run.parse(wildcards.get("run", "")), wildcards.get("subject", "")
+            if not run.is_baseline:
+                return []
+            return [self.files.ridge_predictions(subject, run.duration, kind)]
+
+        return paths
+
+    def lowlevel_network(self, wildcards: Wildcards) -> list[str]:
+        """Return the network whose features are inverted; none where ridge predicts pixels."""
+        is_pixels = self.study.config["baselines"]["lowlevel"] == "pixels"
+        is_ridge = Run.parse(wildcards.get("run", "")).is_baseline
+        return [] if is_ridge and is_pixels else self.networks("vgg")
+
+    def ridge_network(self, wildcards: Wildcards) -> list[str]:
+        """Return the network of the features that ridge predicts, where it computes them."""
+        if wildcards.get("kind", "") == "lowlevel":
+            is_pixels = self.study.config["baselines"]["lowlevel"] == "pixels"
+            return [] if is_pixels else self.networks("vgg")
+        is_cached = self.study.config["features"]["cache_tokens"]
+        return [] if is_cached else self.networks("semantic_tokens")
+
+    def ridge_tokens(self, wildcards: Wildcards) -> list[str]:
+        """Return the cached tokens of the stimuli, where they are kept; none for low level."""
+        return self.semantic_tokens(wildcards)[:1]
 
     def recon_parts(self, kind: str) -> FilesOfJob:
         """Return the input function of all shards of one kind of the run's images."""

@@ -8,7 +8,7 @@ from typing import Any
 from brainit.workflow.files import Files
 from brainit.workflow.inputs import Wildcards, variant_of
 from brainit.workflow.reads import settings_json
-from brainit.workflow.runs import Pool
+from brainit.workflow.runs import Duration, Pool
 from brainit.workflow.study import Study
 
 Labels = Iterable[str] | Callable[[Wildcards], Iterable[str]]
@@ -127,6 +127,12 @@ class Params:
         """Return --atlas and its files, where clusters are an atlas's parcels."""
         files = Files(self.study).atlas(variant_of(wildcards))
         return ["--atlas", *files] if files else []
+
+    def new_subject_flag(self, wildcards: Wildcards) -> list[str]:
+        """Return --new-subject where Brain-IT's own run is one of transfer."""
+        is_lab = wildcards.get("subject", "") in self.study.lab
+        is_new = is_lab or not Duration.parse(wildcards.get("duration", "")).is_full
+        return ["--new-subject"] if is_new else []
 
     def shard(self, wildcards: Wildcards) -> str:
         """Return k/n: the number of the job's shard, from 0, and how many there are."""

@@ -22,7 +22,7 @@ UNTRACKED = frozenset(
 )
 """Settings of how and where jobs run: not passed with their section, so a change reruns nothing."""
 
-_COMPUTE = ("run.seed", "run.threads", "run.device")
+_COMPUTE = ("run.seed", "run.threads", "run.device", "run.tf32")
 _MASK = ("nsd.space", "nsd.mask", "nsd.mask_files")
 """The voxels; the settings check these keys together."""
 _TRIALS = ("nsd.average_training_repeats", "nsd.pairing")
@@ -41,6 +41,7 @@ _ENCODER_TRAINING = (
     "encoder.lr",
     "encoder.loss",
     "encoder.voxels_per_example",
+    "encoder.voxel_sampling",
     "encoder.max_shift_px",
 )
 _CLUSTERING = (
@@ -64,6 +65,8 @@ _SAMPLING = (
     "recon.n_steps",
     "recon.start_step",
     "recon.guidance",
+    "recon.unconditional_tokens",
+    "recon.offset_noise",
     "recon.contrast",
     "recon.refiner_steps",
     "recon.refiner_start",
@@ -92,7 +95,7 @@ _TABLES = (
     "recon",
     "evaluation",
 )
-"""Tables compare all of these with the paper's values in their notes."""
+"""Tables compare all of these with their defaults and sources in their notes."""
 
 READS: dict[str, tuple[str, ...]] = {
     "simulate_nsd": (
@@ -136,7 +139,13 @@ READS: dict[str, tuple[str, ...]] = {
         "images.rows_per_shard",
     ),
     "prepare_images": ("images",),
-    "extract_features": ("run.threads", "run.device", "images.rows_per_shard", *_TOKENS),
+    "extract_features": (
+        "run.threads",
+        "run.device",
+        "run.tf32",
+        "images.rows_per_shard",
+        *_TOKENS,
+    ),
     "train_encoder": (
         *_COMPUTE,
         *_TRIALS,
@@ -150,6 +159,7 @@ READS: dict[str, tuple[str, ...]] = {
     "synthesize_fmri": (
         "run.threads",
         "run.device",
+        "run.tf32",
         *_ENCODER,
         "images.rows_per_shard",
         "synthesis.batch",
@@ -160,6 +170,7 @@ READS: dict[str, tuple[str, ...]] = {
         *_COMPUTE,
         *_TRIALS,
         "features.generator",
+        "recon.unconditional_tokens",
         "bit",
         "joint",
         "bit_semantic.external_per_real",
@@ -192,6 +203,7 @@ READS: dict[str, tuple[str, ...]] = {
     "adapt_joint": (
         *_COMPUTE,
         "features.generator",
+        "recon.unconditional_tokens",
         "bit",
         *_VOXEL_DRAWS,
         "joint.batch",
@@ -204,6 +216,31 @@ READS: dict[str, tuple[str, ...]] = {
         "transfer.joint_lr",
         "transfer.joint_max_steps",
         "transfer.external_per_real",
+    ),
+    "predict_ridge": (
+        *_COMPUTE,
+        *_TRIALS,
+        *_TOKENS,
+        "features.vgg",
+        "baselines.alphas",
+        "baselines.alpha_outputs",
+        "baselines.rescale",
+        "baselines.lowlevel",
+        "baselines.pixel_side",
+    ),
+    "pick_nearest": (
+        "run.seed",
+        "run.threads",
+        "run.simulation",
+        "recon.max_images",
+        "baselines.k",
+    ),
+    "draw_places": (
+        "run.seed",
+        "run.threads",
+        "run.simulation",
+        "simulation.image_size",
+        "recon.max_images",
     ),
     "reconstruct_lowlevel": (
         *_COMPUTE,
@@ -296,6 +333,7 @@ OF_THE_WORKFLOW = (
     "clusters.atlas",
     "synthesis.enabled",
     "bit_lowlevel.decoder",
+    "baselines.lowlevel",
     "joint.processes",
     "joint.accumulation",
     "transfer.durations",

@@ -6,7 +6,18 @@ from functools import cached_property
 from typing import Any
 
 from brainit.core.errors import PipelineError
-from brainit.workflow.runs import FULL, MAIN, NSDSYNTHETIC, Duration, Pool, Run, Variant
+from brainit.workflow.runs import (
+    FULL,
+    KNN,
+    MAIN,
+    NSDSYNTHETIC,
+    PLACE_ONLY,
+    RIDGE,
+    Duration,
+    Pool,
+    Run,
+    Variant,
+)
 from brainit.workflow.sources import is_remote
 from brainit.workflow.variants import Variants
 
@@ -121,11 +132,17 @@ class Study:
         return sorted({Duration.parse(name) for name in [*transfer["durations"], *short]})
 
     def runs_of(self, subject: str) -> list[Run]:
-        """Return the runs of a subject that `all` scores."""
+        """Return the runs of a subject that `all` scores, the baselines of each amount last."""
+        durations = self.transfer_durations(subject)
         runs = [Run()] if subject in self.evaluated else []
-        runs += [Run("transfer", duration) for duration in self.transfer_durations(subject)]
-        is_baseline = subject in self.transfer and self.config["transfer"]["scratch"]
-        return [*runs, *([Run.parse("1h_scratch")] if is_baseline else [])]
+        runs += [Run("transfer", duration) for duration in durations]
+        is_scratch = subject in self.transfer and self.config["transfer"]["scratch"]
+        runs += [Run.parse("1h_scratch")] if is_scratch else []
+        amounts = [*([FULL] if subject in self.evaluated else []), *durations]
+        baselines = [(amount, method) for amount in amounts for method in (RIDGE, KNN)]
+        if self.is_simulated and subject in self.evaluated:
+            baselines.append((FULL, PLACE_ONLY))
+        return [*runs, *(Run("baseline", amount, method=method) for amount, method in baselines)]
 
     @cached_property
     def main_runs(self) -> list[tuple[str, Run]]:
@@ -134,11 +151,15 @@ class Study:
 
     @cached_property
     def main_scores(self) -> dict[str, Score]:
-        """Scores of `all`, by name: all kinds of the full run, the fused images of others."""
+        """Scores of `all`, by name: all kinds of the full run and of ridge, else the final images.
+
+        Final images are of the kind `fused`, also where nothing was fused.
+        """
+        of_every_kind = (Run(), Run("baseline", FULL, method=RIDGE))
         scores = [
             Score(subject, run.name, kind)
             for subject, run in self.main_runs
-            for kind in (KINDS if run == Run() else KINDS[-1:])
+            for kind in (KINDS if run in of_every_kind else KINDS[-1:])
         ]
         return _by_name(scores)
 

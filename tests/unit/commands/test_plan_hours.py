@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from brainit.commands.dry_run import Job
-from brainit.commands.plan import as_lines, gpu_plan, make_plan
+from brainit.commands.plan import as_lines, gpu_plan, make_plan, ridge
 from brainit.commands.plan.hours import GpuTime, Hours, wall_seconds
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, parse_sections
@@ -165,3 +165,41 @@ def test_kept_tokens_cost_stage_1_nothing(tmp_path: Path) -> None:
 
 def test_tokens_are_no_cost_where_nothing_is_trained_on_them() -> None:
     assert gpu_plan(Settings(), [Job("train_joint", POOL)], 1)["semantic_tokens"] is None
+
+
+RIDGE = (("subject", "subj01"), ("duration", "40h"), ("kind", "semantic"))
+
+
+def test_ridge_at_full_size_takes_minutes_and_a_few_gigabytes(tmp_path: Path) -> None:
+    """8,100 averaged images, 39,548 voxels, 425,984 outputs, 1,000 test and 1,000 validation."""
+    job, found = Job("predict_ridge", RIDGE), hours(Settings(), tmp_path)
+    assert found.arithmetic(job) == pytest.approx(2 * 9_000 * 0.98)
+    flop = 2 * 8_100**2 * 39_548 + 9 * 8_100**3 + 2 * 8_100 * 425_984 * 2_000
+    (time,) = found.of([job])
+    assert time.seconds == pytest.approx(60 + 2 * 9_000 * 0.98 / 400 + flop / 2e11)
+    memory = 2 * 8_100 * 39_548 + 8 * 8_100**2 + 4 * 2_000 * (8_100 + 425_984)
+    assert ridge.memory_bytes(found.sizes, job) == pytest.approx(memory) and memory < 8e9
+    assert ridge.prediction_bytes(found.sizes, job) == 2 * 1_000 * 425_984
+    trials = parse_sections({"nsd": {"average_training_repeats": False}})
+    single = ridge.memory_bytes(Sizes(trials), job)
+    assert single == pytest.approx(2 * 24_300 * 39_548 + 16 * 24_300**2) and single < 32e9
+
+
+def test_ridge_of_an_hour_or_of_pixels_is_cheap(tmp_path: Path) -> None:
+    hour = Job("predict_ridge", (*RIDGE[:1], ("duration", "1h"), *RIDGE[2:]))
+    lowlevel = Job("predict_ridge", (*RIDGE[:2], ("kind", "lowlevel")))
+    found = hours(Settings(), tmp_path)
+    assert found.arithmetic(hour) == pytest.approx(2 * 750 * 0.98)
+    assert found.arithmetic(lowlevel) == 0
+    vgg = parse_sections({"baselines": {"lowlevel": "vgg"}})
+    assert hours(vgg, tmp_path).arithmetic(lowlevel) == pytest.approx(2 * 9_000 * 0.0078)
+    assert ridge.prediction_bytes(Sizes(vgg), lowlevel) == 2 * 1_000 * 1_530_368
+    image = Job("reconstruct_lowlevel", (("subject", "subj01"), ("run", "40h_ridge")))
+    assert found.arithmetic(image) == 0 < hours(vgg, tmp_path).arithmetic(image)
+    kept = parse_sections({"features": {"cache_tokens": True}})
+    assert hours(kept, tmp_path).arithmetic(hour) == 0
+    lab = parse_sections({"lab": {"labsub": "folder"}})
+    whole = Job("predict_ridge", (("subject", "labsub"), *RIDGE[1:]))
+    assert ridge.n_rows(Sizes(lab), whole) == 30_000
+    plan = make_plan(Settings(), [Job("predict_ridge", RIDGE), hour], 1000.0)
+    assert "memory of ridge: 4.6 GB" in "\n".join(as_lines("all", plan))

@@ -165,7 +165,12 @@ def test_rows_that_were_not_run_and_what_makes_them() -> None:
     """By hand: the rows that each table lacks, named as in the table."""
     real = parse_sections({})
     (found,) = missing_rows("table1", "T", records_of(("Brain-IT, 40 h (9 trials)", 1)), real)
-    assert found == NotRun("T", ("Brain-IT, 1 h",), "snakemake --profile slurm tables")
+    ridge, nearest = (
+        f"{name} (baseline, our data{shared})"
+        for name, shared in (("ridge", " and generator"), ("nearest training image", ""))
+    )
+    lacking = ("Brain-IT, 1 h", *(f"{b}, {d}" for d in ("40 h", "1 h") for b in (ridge, nearest)))
+    assert found == NotRun("T", lacking, "snakemake --profile slurm tables")
     atlas = missing_rows("t2", "T", records_of(("functional, 40 h", 1)), real)
     assert [entry.rows for entry in atlas] == [
         ("3-D coordinates, 40 h",),

@@ -85,8 +85,10 @@ def test_real_data_have_paper_ours_and_difference(tmp_path: Path) -> None:
     assert next(row for row in block.rows if row[0] == "Alex(2) ↑")[2] == "97.9"
     assert table.title == "Table 1: reconstruction on NSD"
     notes = "\n".join(table.notes)
-    assert "Not run: Brain-IT, 1 h. Command: snakemake --profile slurm tables" in notes
-    assert "Smaller than in the paper: test images 5 (paper: 1,000)." in notes
+    (lacking,) = (note for note in table.notes if note.startswith("Not run: "))
+    assert "Brain-IT, 1 h; " in lacking and "ridge" in lacking
+    assert lacking.endswith("Command: snakemake --profile slurm tables")
+    assert "released code (C): test images 5 (P: 1,000)." in notes
     assert "paper's subjects" not in notes and "No difference" not in notes
 
 
@@ -102,9 +104,13 @@ def test_a_mean_of_fewer_subjects_than_the_papers_has_no_difference(tmp_path: Pa
     assert block.rows[0][:3] == ("PixCorr ↑", "0.331", "0.396") and block.rows[0][4] == "–"
     notes = "\n".join(table.notes)
     assert "No difference computed for means that lack one of the paper's subjects" in notes
-    assert "Smaller than in the paper: subjects 2 (paper: 4); test images 3" in notes
+    assert "released code (C): subjects 2 (P: 4); test images 3" in notes
     row = of_one.records.query("metric == 'PixCorr'").iloc[0]
     assert row["difference"] == pytest.approx(0.0) and "lack one" not in "\n".join(of_one.notes)
+    assert any("15 and 30 min" in note and "nsd.zscore" in note for note in of_one.notes)
+    assert not any("nsd.zscore" in note for note in table.notes)
+    own = parse_sections({"nsd": {"zscore": "training_trials"}})
+    assert not any("15 and 30 min" in n for n in make_tables(["t7"], results, own)[0].notes)
 
 
 def test_subjects_that_are_none_of_the_papers(tmp_path: Path) -> None:
@@ -221,7 +227,7 @@ def test_simulation_says_so_and_computes_no_difference(tmp_path: Path) -> None:
         for text in (as_markdown(table), as_html(table), as_latex(table)):
             assert "no difference is computed" in text.lower()
             assert "Simulation" in text
-            assert "DIP iterations 130 (paper: 2,000)" in text
+            assert "DIP iterations 130 (P: 2,000; C: 1,800)" in text
     table = make_tables(["table1"], results, settings)[0]
     assert table.blocks[0].heading == "Brain-IT, 40 h (2,430 training trials), subj01, simulation"
     assert table.blocks[0].columns == ("metric", "simulation", "95 % interval", "chance")

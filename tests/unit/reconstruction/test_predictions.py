@@ -169,7 +169,7 @@ def sharded(job: DecodingJob, n_shards: int, folder: Path) -> dict[str, bytes]:
             parts["semantic"][k], reconstruct_semantic(guided, SemanticInputs(generator), SETTINGS)
         )
         write_part(
-            parts["fused"][k], reconstruct_fused(guided, FusedInputs(generator, low), SETTINGS)
+            parts["fused"][k], reconstruct_fused(guided, FusedInputs(low, generator), SETTINGS)
         )
     for kind in kinds:
         write_part(folder / kind, join_parts(parts[kind], kind, job.subject))
@@ -220,7 +220,7 @@ def test_fused_images_start_from_the_low_level_shard(job, tmp_path, monkeypatch)
     write_part(tmp_path / "low.safetensors", lowlevel)
     job = DecodingJob(job.subject, job.betas, job.trials, tmp_path / "semantic.safetensors", "0/1")
     fused = reconstruct_fused(
-        job, FusedInputs(tmp_path / "g", tmp_path / "low.safetensors"), SETTINGS
+        job, FusedInputs(tmp_path / "low.safetensors", tmp_path / "g"), SETTINGS
     )
     assert fused.attributes["kind"] == "fused"
     digests = {role: made["sha256"] for role, made in fused.attributes["models"].items()}
@@ -235,7 +235,7 @@ def test_fused_images_start_from_the_low_level_shard(job, tmp_path, monkeypatch)
     with refused("inconsistent-inputs", "2 test images"):
         one = DecodingJob(job.subject, job.betas, job.trials, job.bit, "0/2")
         two = SETTINGS.model_copy(update={"dip": DipSettings(chunk=2, size=32)})
-        reconstruct_fused(one, FusedInputs(tmp_path / "g", tmp_path / "low.safetensors"), two)
+        reconstruct_fused(one, FusedInputs(tmp_path / "low.safetensors", tmp_path / "g"), two)
 
 
 def test_the_refiner_comes_last_and_its_weights_are_asked_for_first(job, tmp_path, monkeypatch):
@@ -269,7 +269,7 @@ def test_fused_images_are_kept_as_they_were_before_the_refiner(job, tmp_path, mo
     features = SETTINGS.features.model_copy(update={"refiner": "zavychromaxl_v30"})
     found = {
         name: reconstruct_fused(
-            job, FusedInputs(tmp_path / "g", tmp_path / "low.safetensors"), settings
+            job, FusedInputs(tmp_path / "low.safetensors", tmp_path / "g"), settings
         )
         for name, settings in (
             ("without", SETTINGS),

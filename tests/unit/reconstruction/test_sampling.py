@@ -10,9 +10,15 @@ from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
 from brainit.features.generator import Generator
 from brainit.features.unclip import build_parts, generator_of
-from brainit.reconstruction.sampling import alphas_cumprod, sample_images
+from brainit.reconstruction.sampling import (
+    alphas_cumprod,
+    drawn_tokens,
+    noise_offset,
+    sample_images,
+)
 
 SETTINGS = ReconSettings(n_steps=10, start_step=3, guidance=2.5, contrast=0.8, batch=4)
+AS_BEFORE = SETTINGS.model_copy(update={"unconditional_tokens": "fixed", "offset_noise": 0.0})
 
 
 class ToyGenerator(nn.Module):
@@ -60,11 +66,17 @@ def plain_euler(tokens, image_id: int, settings: ReconSettings, seed: int, start
     sigmas = [((1 - share[t]) / share[t]) ** 0.5 for t in steps] + [0.0]
     noise = torch.randn(2, 4, 4, generator=torch_generator(seed, "diffusion_noise", image_id))
     first = 0 if start is None else settings.start_step
+    offset = torch.randn(1, generator=torch_generator(seed, "diffusion_offset", image_id)).double()
     if start is None:
         x = noise.double() * (1 + sigmas[0] ** 2) ** 0.5
     else:
         x = toy.encode(start[None])[0] + noise.double() * sigmas[first]
-    none = toy.unconditional_tokens().double()
+    x = x + settings.offset_noise * offset * sigmas[first]
+    if settings.unconditional_tokens == "fixed":
+        none = toy.unconditional_tokens().double()
+    else:
+        draws = torch_generator(seed, "no_condition", image_id)
+        none = torch.randn(1, 3, 2, generator=draws).double()
     for i in range(first, n):
         scaled = (x / (sigmas[i] ** 2 + 1) ** 0.5)[None]
         moment = torch.tensor([steps[i]])
@@ -78,18 +90,19 @@ def plain_euler(tokens, image_id: int, settings: ReconSettings, seed: int, start
     return image.clip(0, 1)
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, AS_BEFORE])
 @pytest.mark.parametrize("from_images", [False, True])
-def test_sampler_equals_a_plain_loop(from_images):
+def test_sampler_equals_a_plain_loop(from_images, settings):
     tokens = random_tokens(6)
     ids = [4, 9, 2, 77, 31, 5]
     start = None
     if from_images:
         start = torch.rand(6, 3, 8, 8, dtype=torch.float64, generator=torch_generator(8, "s"))
-    found = sample_images(ToyGenerator(), tokens, ids, SETTINGS, 42, start)
+    found = sample_images(ToyGenerator(), tokens, ids, settings, 42, start)
     assert found.shape == (6, 3, 8, 8)
     for row, image_id in enumerate(ids):
         own = None if start is None else start[row]
-        wanted = plain_euler(tokens[row], image_id, SETTINGS, 42, own)
+        wanted = plain_euler(tokens[row], image_id, settings, 42, own)
         assert (found[row] - wanted).abs().max() < 1e-12
     assert found.std() > 0.05
 
@@ -117,9 +130,25 @@ def test_an_image_does_not_depend_on_its_batch():
     assert (other_id - alone).abs().max() > 1e-3
 
 
+def test_tokens_without_condition_are_those_of_the_settings():
+    """Drawn: each image has its own, in any batch; fixed: the generator's, for all."""
+    tokens = torch.zeros(3, 3, 2)
+    drawn = drawn_tokens([5, 6, 7], 1, tokens)
+    assert torch.equal(drawn[1:], drawn_tokens([6, 7], 1, tokens[1:]))
+    assert len({float(row.sum()) for row in drawn}) == 3
+    assert not torch.equal(drawn, drawn_tokens([5, 6, 7], 2, tokens))
+    assert abs(float(drawn_tokens(range(400), 1, torch.zeros(400, 3, 2)).std()) - 1) < 0.1
+
+
+def test_the_noise_offset_is_one_number_per_image():
+    offset = noise_offset(range(400), 1, torch.zeros(400, 3, 2))
+    assert offset.shape == (400, 1, 1, 1) and abs(float(offset.std()) - 1) < 0.2
+    assert torch.equal(offset[7:9], noise_offset([7, 8], 1, torch.zeros(2, 3, 2)))
+
+
 def test_tokens_without_condition_are_made_once():
     toy = ToyGenerator()
-    settings = SETTINGS.model_copy(update={"batch": 2})
+    settings = AS_BEFORE.model_copy(update={"batch": 2})
     sample_images(toy, random_tokens(7), list(range(7)), settings, 1, None)
     assert toy.n_unconditional == 1, "not once a batch or step"
     assert len(toy.moments) == 4 * settings.n_steps

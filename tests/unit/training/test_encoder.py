@@ -29,9 +29,8 @@ from brainit.training.synthesis import synthesize_fmri
 CPU = torch.device("cpu")
 N_IMAGES = 24
 _CHANGES = {"dropout": 0.0, "epochs": 14, "transfer_epochs": 20, "max_shift_px": 0}
-OPTIONS = SMALL_ENCODER.model_copy(
-    update={**SHORT_TRAINING, **_CHANGES, "plateau_patience": 50},
-)
+_ALL_VOXELS = {"voxel_sampling": "without_replacement", "plateau_patience": 50}
+OPTIONS = SMALL_ENCODER.model_copy(update={**SHORT_TRAINING, **_CHANGES, **_ALL_VOXELS})
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +110,15 @@ def test_shift_fills_with_the_edge() -> None:
     assert torch.equal(shift_images(images, 0, torch_generator(3, "shift")), images)
 
 
+@pytest.mark.parametrize(("sampling", "n_draws"), [("with", 30), ("without", 7)])
 def test_epoch_gives_each_example_once_with_its_own_voxels(
-    pool: FmriPool, images: ImageStore
+    pool: FmriPool, images: ImageStore, sampling: str, n_draws: int
 ) -> None:
+    """With replacement all 30 draws count, without at most the 7 voxels of the smallest subject."""
     first = {"subj01": 0, "subj05": 10}
-    examples = EncoderExamples(list(pool.train.values()), first, images, 8, OPTIONS)
+    changes = {"voxels_per_example": 30, "voxel_sampling": f"{sampling}_replacement"}
+    options = OPTIONS.model_copy(update=changes)
+    examples = EncoderExamples(list(pool.train.values()), first, images, 8, options)
     batches = list(examples.epoch(torch_generator(1, "epoch")))
     assert len(batches) == examples.n_batches == 6
     shown = images.images(np.arange(N_IMAGES))
@@ -127,7 +130,8 @@ def test_epoch_gives_each_example_once_with_its_own_voxels(
             nsd_id = int(torch.nonzero((shown == image).all(dim=(1, 2, 3)))[0])
             subject = "subj01" if int(voxels[0]) < 10 else "subj05"
             local = voxels - first[subject]
-            assert len(local.unique()) == 7
+            assert len(local) == n_draws and len(local.unique()) <= pool.n_voxels[subject]
+            assert sampling == "with" or len(local.unique()) == 7
             expected = pool.train[subject].betas[nsd_id][local.numpy()].astype(np.float32)
             assert np.array_equal(measured.numpy(), expected)
             seen.append((subject, nsd_id))

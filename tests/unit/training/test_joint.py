@@ -25,7 +25,7 @@ def test_joint_loss_is_the_noise_predictions_error(
 ) -> None:
     generator = demo_generator()
     model = bit(generator.n_tokens, generator.token_width)
-    parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
+    parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"), "fixed")
     task = JointTask(model, generator, source, None, images, *parts)
     batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
     found = task.loss(JointBatch(batch, task.draw(len(batch), torch_generator(0, "x"), 0.0))).item()
@@ -50,7 +50,7 @@ def test_the_settings_say_how_many_examples_have_no_tokens(
     generator = demo_generator()
     options = JointSettings(batch=3, unconditional_share=share)
     model = bit(generator.n_tokens, generator.token_width)
-    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"), "fixed")
     task = JointTask(model, generator, source, None, images, *parts)
     seen = []
     task.network.register_forward_pre_hook(lambda _, given: seen.append(given[2].dropped))
@@ -69,7 +69,7 @@ def test_stage_2_makes_the_tokens_without_condition_once(
     monkeypatch.setattr(generator, "unconditional_tokens", lambda: calls.append(1) or none)
     monkeypatch.setattr(generator, "predict_noise", lambda *a: told.append(a[2]) or predict(*a))
     model = bit(generator.n_tokens, generator.token_width)
-    parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"))
+    parts = (Stage1Settings(), JointSettings(batch=3), 0, torch.device("cpu"), "fixed")
     task = JointTask(model, generator, source, None, images, *parts)
     with torch.no_grad():
         n_batches = len([task.loss(b) for b in task.batches(EpochPosition(task.draws(0)))])
@@ -77,6 +77,29 @@ def test_stage_2_makes_the_tokens_without_condition_once(
         task.loss(JointBatch(batch, task.draw(len(batch), torch_generator(0, "x"), 1.0)))
     assert n_batches == task.n_batches() > 3 and len(calls) == 1
     assert torch.equal(told[-1], none.expand(3, -1, -1))
+
+
+def test_stage_2_draws_tokens_without_condition_for_each_example(
+    source: ExampleSource, images: BatchImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Examples that keep their condition have the BIT's tokens, the others their own draws."""
+    generator = demo_generator()
+    told, predict = [], generator.predict_noise
+    monkeypatch.setattr(generator, "predict_noise", lambda *a: told.append(a[2]) or predict(*a))
+    model = bit(generator.n_tokens, generator.token_width)
+    parts = (Stage1Settings(), JointSettings(batch=4), 0, torch.device("cpu"), "drawn")
+    task = JointTask(model, generator, source, None, images, *parts)
+    batch = next(source.epoch(4, torch.Generator().manual_seed(4), None))
+    with torch.no_grad():
+        drawn = task.draw(len(batch), torch_generator(0, "x"), 0.5)
+        task.loss(JointBatch(batch, drawn))
+        own = model.decode(model.tokenize_mixed(batch.groups))
+    is_dropped = drawn.dropped.flatten()
+    assert 0 < is_dropped.sum() < 4
+    assert torch.equal(told[0][is_dropped], drawn.unconditional)
+    assert torch.allclose(told[0][~is_dropped], own[~is_dropped], atol=1e-5)
+    fixed = generator.unconditional_tokens()[0]
+    assert all((row - fixed).abs().max() > 1 for row in drawn.unconditional)
 
 
 def gradients_of_joint(
@@ -87,7 +110,7 @@ def gradients_of_joint(
     generator.unet.requires_grad_(True)
     model = bit(generator.n_tokens, generator.token_width)
     options = JointSettings(batch=3, gradient_checkpointing=checkpointing)
-    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"), "fixed")
     task = JointTask(model, generator, source, None, images, *parts)
     batch = next(source.epoch(3, torch.Generator().manual_seed(4), None))
     kept: dict[int, torch.Tensor] = {}
@@ -124,7 +147,7 @@ def test_stage_2_can_leave_all_of_the_unet_but_its_view_of_the_tokens(
     options = JointSettings(
         batch=3, epochs=1, accumulation=1, warmup_steps=0, lr=1e-3, unet_weights="cross_attention"
     )
-    parts = (Stage1Settings(), options, 0, torch.device("cpu"))
+    parts = (Stage1Settings(), options, 0, torch.device("cpu"), "fixed")
     before = {name: value.clone() for name, value in generator.unet.named_parameters()}
     embedding = model.voxel_embedding.detach().clone()
     train_joint(JointTask(model, generator, source, None, images, *parts))

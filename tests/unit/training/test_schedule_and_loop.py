@@ -2,14 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from brainit.training.loop import LoopPlan, cubic_warmup, fit, linear_warmup, mean_in_order
+from brainit.core.settings import Stage1Settings
+from brainit.training.loop import (
+    LoopPlan,
+    cubic_warmup,
+    fit,
+    linear_warmup,
+    mean_in_order,
+    validation_loss,
+)
 from brainit.training.optimizers import Plateau
 from brainit.training.resume import EpochPosition
+from brainit.training.stage1 import plan_of
 
 
 def test_cubic_warmup_has_the_values_of_its_formula() -> None:
@@ -28,6 +38,47 @@ def test_the_warmup_sets_the_rate_of_each_step() -> None:
         assert history["lr"].iloc[-1] == pytest.approx(rate * 1e-3)
         total = sum(cubic_warmup(s, 10) if warmup == "cubic" else (s + 1) / 10 for s in range(6))
         assert weight.item() == pytest.approx(total * 1e-3, rel=1e-3)
+
+
+def test_the_warmup_of_an_epoch_is_one_factor() -> None:
+    """Epoch e of n has the factor 1e-3 + 0.999 (e / n)^3: of 3 epochs 1/27, 8/27 and all."""
+    weight = nn.Parameter(torch.zeros(1))
+    plan = LoopPlan(4, 1e-3, 0.0, warmup_steps=3 * 4, warmup_ramp="per_epoch")
+    history = fit([weight], Parabola(weight, 1e3, None), plan, "test")
+    by_hand = [1e-3 + 0.999 / 27, 1e-3 + 0.999 * 8 / 27, 1.0, 1.0]
+    assert history["lr"].tolist() == pytest.approx([1e-3 * factor for factor in by_hand])
+    assert weight.item() == pytest.approx(4e-3 * sum(by_hand), rel=1e-3), "four steps an epoch"
+
+
+@pytest.mark.parametrize(
+    ("keys", "ramp", "n_uncounted"),
+    [
+        ({}, "per_epoch", 14),
+        ({"warmup_epochs": 0.5}, "per_epoch", 0),
+        ({"warmup_ramp": "per_step", "plateau_from": "start"}, "per_step", 0),
+    ],
+)
+def test_the_settings_choose_ramp_and_plateau(keys: Any, ramp: str, n_uncounted: int) -> None:
+    plan = plan_of(Stage1Settings(**keys), 7)
+    assert (plan.warmup_ramp, plan.uncounted_epochs) == (ramp, n_uncounted)
+
+
+def test_scores_of_the_warmup_do_not_lower_the_rate() -> None:
+    """Every epoch is worse than the first, so each that counts lowers the rate tenfold."""
+    for n_uncounted, n_full in ((0, 2), (3, 5)):
+        weight = nn.Parameter(torch.ones(1))
+        plateau = Plateau(0, 1e-3)
+        plan = LoopPlan(7, 0.1, 0.0, plateau=plateau, uncounted_epochs=n_uncounted)
+        history = fit([weight], Parabola(weight, 1e3, 1.0), plan, "test")
+        assert (history["lr"] > 0.09).sum() == n_full
+
+
+@pytest.mark.parametrize(("n_examples", "n_scored"), [(None, 9), (5, 6), (3, 3)])
+def test_validation_scores_as_many_examples_as_set(n_examples: int | None, n_scored: int) -> None:
+    """In whole batches of three; the mean loss is over what was scored."""
+    batches = [torch.arange(k, k + 3) for k in (0, 3, 6)]
+    found = validation_loss(lambda batch: batch.float().mean(), batches, n_examples)
+    assert found == sum(range(n_scored)) / n_scored
 
 
 def test_linear_warmup() -> None:

@@ -194,3 +194,16 @@ def test_examples_of_a_closed_form_decoder_are_those_of_training(
                 maps = vgg(images.stimuli.images(np.array([nsd_id])))
             wanted = torch.cat(maps_to_tokens(maps), dim=1)[0]
             torch.testing.assert_close(tokens[place], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_vgg_targets_are_float32_within_half_precision(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    targets = LowlevelTargets(images, load_backbone("vgg", "demo_vgg_bn"))
+    batch = next(source.epoch(3, torch.Generator().manual_seed(2), None))
+    positions = [torch.zeros(3, 1, dtype=torch.long) for _ in range(5)]
+    wanted = [*targets.of(batch, torch.device("cpu")), *targets.at(batch, positions)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = [*targets.of(batch, torch.device("cpu")), *targets.at(batch, positions)]
+    for first, second in zip(found, wanted, strict=True):
+        assert first.dtype == torch.float32 and torch.equal(first, second)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.refusals import refused
 
 from brainit.workflow import files as paths
 from brainit.workflow import params
@@ -72,6 +73,37 @@ def test_parts_of_runs(study: MakeStudy) -> None:
     assert folders("40h_k128", "fused") == {"recon_40h_parts"}
 
 
+def test_files_of_baselines(study: MakeStudy) -> None:
+    own = study(lab={"labsub": "folder"}, recon={"n_shards": 2}, features={"cache_tokens": True})
+    files, inputs = Files(own), Inputs(own)
+
+    def parts(run: str, kind: str) -> list[str]:
+        return files.recon_parts("labsub", Run.parse(run), kind)
+
+    for kind in ("lowlevel", "semantic", "fused"):
+        assert len(parts("40h_ridge", kind)) == 2
+        assert parts("40h_ridge", kind)[0].startswith("<results>/labsub/recon_40h_ridge_parts/")
+    assert len(parts("1h_ridge", "fused")) == 2 and parts("1h_ridge", "semantic") == []
+    ridge = {"subject": "labsub", "run": "1h_ridge"}
+    assert inputs.predicted_features("semantic")(ridge) == ["<results>/labsub/ridge_1h/semantic"]
+    assert inputs.predicted_features("semantic")({**ridge, "run": "1h"}) == []
+    assert inputs.model_of_run("joint", BIT)(ridge) == inputs.generator_of_run(ridge) == []
+    assert inputs.responses_of_run("betas", "betas.npy")(ridge) == []
+    assert inputs.lowlevel_network(ridge) == []
+    assert inputs.lowlevel_network({**ridge, "run": "1h"}) == inputs.networks("vgg")
+    semantic = {"subject": "labsub", "duration": "40h", "kind": "semantic"}
+    assert inputs.ridge_tokens(semantic) == ["<results>/labsub/tokens/stimuli"]
+    lowlevel = {**semantic, "kind": "lowlevel"}
+    assert inputs.ridge_network(semantic) == inputs.ridge_network(lowlevel) == []
+    assert inputs.ridge_tokens(lowlevel) == []
+    other = Inputs(study(baselines={"lowlevel": "vgg"}))
+    assert other.ridge_network(semantic) == other.networks("semantic_tokens")
+    assert other.ridge_network(lowlevel) == other.lowlevel_network(ridge) == other.networks("vgg")
+    flag = Params(own).new_subject_flag
+    assert flag(semantic) == flag({"subject": "subj01", "duration": "1h"}) == ["--new-subject"]
+    assert flag({"subject": "subj01", "duration": "40h"}) == []
+
+
 def test_demo_networks_are_found_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,8 +137,8 @@ def test_inputs_of_jobs(study: MakeStudy) -> None:
     synthetic = {"subject": "subj01", "run": "nsdsynthetic"}
     assert inputs.stimuli_seen(synthetic) == "<results>/subj01/nsdsynthetic/images"
     responses = inputs.responses_of_run("betas", "betas.npy")
-    assert responses(synthetic) == "<results>/subj01/nsdsynthetic/betas.npy"
-    assert responses({"subject": "subj01", "run": "1h"}) == "<results>/subj01/betas/betas.npy"
+    assert responses(synthetic) == ["<results>/subj01/nsdsynthetic/betas.npy"]
+    assert responses({"subject": "subj01", "run": "1h"}) == ["<results>/subj01/betas/betas.npy"]
     base = inputs.base_model("bit_{kind}", BIT)
     assert base(new) == f"<results>/group/all/main/bit_semantic/{BIT}"
     assert inputs.lab_files({"subject": "labsub"}) == ["folder"]
@@ -115,6 +147,15 @@ def test_inputs_of_jobs(study: MakeStudy) -> None:
     assert inputs.table_classes({"table": "nsdsynthetic"}) == [
         "<results>/subj01/nsdsynthetic/classes.csv"
     ]
+
+
+def test_kinds_that_a_run_does_not_have_are_refused_before_any_job(study: MakeStudy) -> None:
+    inputs = Inputs(study())
+    job = {"subject": "subj01", "run": "1h_scratch", "recon_kind": "fused"}
+    assert inputs.recon_scored(job) == "<results>/subj01/recon_1h_scratch"
+    assert inputs.recon_scored({**job, "run": "1h", "recon_kind": "semantic"})
+    with refused("unknown-name", "subj01, 1h_scratch", "lowlevel, fused", "semantic"):
+        inputs.recon_scored({**job, "recon_kind": "semantic"})
 
 
 def test_words_of_commands(study: MakeStudy) -> None:

@@ -14,25 +14,38 @@ from .conftest import MakeStudy
 PEOPLE = ["subj01", "subj02", "subj05", "subj07"]
 
 
-def names(runs: list[Run]) -> list[str]:
-    return [run.name for run in runs]
+def own(runs: list[Run]) -> list[str]:
+    return [run.name for run in runs if not run.is_baseline]
+
+
+def baselines(runs: list[Run]) -> list[str]:
+    return [run.name for run in runs if run.is_baseline]
 
 
 def test_runs_of_the_paper(study: MakeStudy) -> None:
     paper = study()
-    assert names(paper.runs_of("subj01")) == ["40h", "15min", "30min", "1h"]
-    assert names(paper.runs_of("subj02")) == ["40h", "1h"]
+    assert own(paper.runs_of("subj01")) == ["40h", "15min", "30min", "1h"]
+    assert own(paper.runs_of("subj02")) == ["40h", "1h"]
+    assert baselines(paper.runs_of("subj02")) == ["40h_ridge", "40h_knn", "1h_ridge", "1h_knn"]
+    assert len(baselines(paper.runs_of("subj01"))) == 8
     assert paper.runs_of("subj03") == []
     assert {subject for subject, _ in paper.main_runs} == set(PEOPLE)
-    assert len(paper.main_scores) == 4 * (3 + 1) + 2
+    assert len(paper.main_scores) == 4 * (3 + 1) + 2 + 4 * (3 + 1 + 2) + 4
+    assert "subj01/40h_ridge/lowlevel" in paper.main_scores
+    assert "subj01/1h_ridge/lowlevel" not in paper.main_scores
+    assert "subj01/40h_knn/lowlevel" not in paper.main_scores
     assert "subj01/40h/lowlevel" in paper.main_scores
     assert "subj01/1h/lowlevel" not in paper.main_scores, "of less data the final images alone"
 
 
 def test_runs_that_settings_add(study: MakeStudy) -> None:
     more = study(transfer={"durations": ["2h", "1h"], "scratch": True})
-    assert names(more.runs_of("subj02")) == ["40h", "1h", "2h", "1h_scratch"]
-    assert names(more.runs_of("subj01")) == ["40h", "15min", "30min", "1h", "2h", "1h_scratch"]
+    assert own(more.runs_of("subj02")) == ["40h", "1h", "2h", "1h_scratch"]
+    assert own(more.runs_of("subj01")) == ["40h", "15min", "30min", "1h", "2h", "1h_scratch"]
+    simulated = study(run={"simulation": True}, nsd={"evaluated": ["subj01"]})
+    assert "40h_place_only" in baselines(simulated.runs_of("subj01"))
+    assert "40h_place_only" not in baselines(simulated.runs_of("subj02"))
+    assert baselines(more.runs_of("subj02"))[-2:] == ["2h_ridge", "2h_knn"]
 
 
 def test_scores_beyond_the_paper(study: MakeStudy) -> None:

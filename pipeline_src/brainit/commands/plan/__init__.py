@@ -16,6 +16,7 @@ import yaml
 from brainit.commands.dry_run import Job, dry_run
 from brainit.commands.plan.disk import disk_events, peak, peak_at_once
 from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
+from brainit.commands.plan.ridge import memory_bytes
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.plan.tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
@@ -84,6 +85,7 @@ def make_plan(
     n_fetched = sum(line.n_bytes for line in lines)
     prepared, trained = disk_events(sizes, jobs)
     most, where = peak([*prepared, *trained])
+    of_ridge = [memory_bytes(sizes, job) for job in jobs if job.rule == "predict_ridge"]
     return {
         "jobs": dict(Counter(job.rule for job in jobs).most_common()),
         "n_jobs": len(jobs),
@@ -96,6 +98,7 @@ def make_plan(
         "bandwidth_mbit": bandwidth_mbit,
         "peak_disk_bytes": most,
         "peak_disk_during": where,
+        "ridge_memory_bytes": max(of_ridge, default=0.0),
         "n_at_once": n_at_once,
         "peak_disk_at_once_bytes": max(most, peak_at_once(prepared, trained, n_at_once)),
     }
@@ -141,6 +144,8 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
     if plan["n_at_once"] > 1:
         at_once = _gb(plan["peak_disk_at_once_bytes"])
         lines[-1] += f"; at most {at_once} with {plan['n_at_once']} jobs training at once"
+    if plan.get("ridge_memory_bytes"):
+        lines.append(f"  memory of ridge: {_gb(plan['ridge_memory_bytes'])}")
     if plan.get("gpu_hours"):
         lines += _gpu_lines(plan)
     if plan.get("semantic_tokens"):

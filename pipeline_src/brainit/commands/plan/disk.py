@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from brainit.commands.dry_run import Job
+from brainit.commands.plan import ridge
 from brainit.commands.plan.models import checkpoint_bytes
 from brainit.commands.plan.sizes import Sizes
 
@@ -69,7 +70,8 @@ def disk_events(sizes: Sizes, jobs: Sequence[Job]) -> tuple[list[Event], list[Ev
     for pool in sorted({job.wildcard("pool") for job in jobs} - {""}):
         trained += _pool_events(sizes, pool, jobs)
     trained += [_training(sizes, job) for job in jobs if job.rule in _ADAPTATIONS]
-    trained += [_event(sizes, job) for job in jobs if job.rule == "reconstruct_fused"]
+    writing = ("predict_ridge", "reconstruct_fused")
+    trained += [_event(sizes, job) for rule in writing for job in jobs if job.rule == rule]
     return prepared, trained
 
 
@@ -105,6 +107,8 @@ def _event(sizes: Sizes, job: Job) -> Event:
             stays = sizes.prepared(job.subject)
             # Finished sessions stay beside the whole until it is written.
             return Event(f"betas {job.subject}", max(2 * stays, stays + n_files * n_bytes), stays)
+        case "predict_ridge":
+            return _lasting(f"{job.rule} {job.subject}", ridge.prediction_bytes(sizes, job))
         case _:
             return _lasting(f"{job.rule} {job.subject}", sizes.reconstructions)
 

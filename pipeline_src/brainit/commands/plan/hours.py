@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.commands.dry_run import Job
+from brainit.commands.plan import ridge
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, Stage1Settings
-from brainit.workflow.runs import Duration, Pool
+from brainit.workflow.runs import Duration, Pool, Run
 
 EFFECTIVE_TFLOPS = 400.0
 """Sustained rate of one H100 in bfloat16, 40 % of its peak; an A100 sustains about 160."""
@@ -34,7 +35,8 @@ _STAGES = (
     ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
     ("synthesize_fmri_transfer", "train_bit"),
     ("train_joint", "adapt_bit"),
-    ("adapt_joint", "reconstruct_lowlevel"),
+    ("adapt_joint", "predict_ridge"),
+    ("reconstruct_lowlevel",),
     ("reconstruct_semantic", "reconstruct_fused"),
     ("evaluate",),
 )
@@ -74,6 +76,8 @@ class Hours:
                 times += [GpuTime(job.rule, job.label, measured, True)] * n_gpus
             elif not self.sizes.is_simulated:
                 seconds = _FIXED_S + self.arithmetic(job) / self.tflops / n_gpus
+                if job.rule == "predict_ridge":
+                    seconds += ridge.algebra_seconds(self.sizes, job)
                 times += [GpuTime(job.rule, job.label, seconds, False)] * n_gpus
         return times
 
@@ -103,6 +107,10 @@ class Hours:
                 return self._adaptation(job)
             case "evaluate":
                 return _SCORED * self.n_test
+            case "predict_ridge":
+                return self._targets_of_ridge(job)
+            case "reconstruct_lowlevel" if self._is_ridge_of_pixels(job):
+                return 0.0
             case _:
                 return self._per_reconstruction(job.rule) * self.n_test / settings.recon.n_shards
 
@@ -133,6 +141,19 @@ class Hours:
             transfer = self.settings.transfer
             return self.n_real(job) * (1 + transfer.external_per_real) * transfer.epochs
         return 0.0
+
+    def _is_ridge_of_pixels(self, job: Job) -> bool:
+        """Return True for low-level images that ridge predicts as pixels."""
+        is_ridge = Run.parse(job.wildcard("run")).is_baseline
+        return is_ridge and self.settings.baselines.lowlevel == "pixels"
+
+    def _targets_of_ridge(self, job: Job) -> float:
+        """Return the TFLOP of the targets, which pass twice where a network computes them."""
+        n_passes = 2 * ridge.n_images(self.sizes, job)
+        if job.wildcard("kind") == "lowlevel":
+            is_vgg = self.settings.baselines.lowlevel == "vgg"
+            return n_passes * ridge.VGG_IMAGE_TFLOP if is_vgg else 0.0
+        return 0.0 if self.settings.features.cache_tokens else n_passes * TOKENS_TFLOP
 
     @property
     def _semantic_example(self) -> float:

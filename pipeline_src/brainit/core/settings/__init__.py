@@ -1,4 +1,4 @@
-"""All settings: one strict class per section; defaults are the paper's values.
+"""All settings: one strict class per section; defaults are those of paper or released code.
 
 The JSON schema that the Snakefile validates is generated from these classes (`brainit schema`).
 Sources: P = paper, C = released code; conflicts between them are switches, with the default that
@@ -22,6 +22,7 @@ from brainit.core.settings.data import (
 )
 from brainit.core.settings.models import (
     AblationSettings,
+    BaselineSettings,
     BitSettings,
     ClusterSettings,
     DipSettings,
@@ -39,6 +40,7 @@ from brainit.core.settings.run import PathSettings, RunSettings
 
 __all__ = [
     "AblationSettings",
+    "BaselineSettings",
     "BitSettings",
     "ClusterSettings",
     "DipSettings",
@@ -86,13 +88,14 @@ class Settings(Section):
     transfer: TransferSettings = TransferSettings()
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
+    baselines: BaselineSettings = BaselineSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     ablations: AblationSettings = AblationSettings()
     seeds: SeedSettings = SeedSettings()
 
 
 def parse_sections(sections: dict[str, Any], step: str | None = None) -> Settings:
-    """Check a dictionary of sections; a key that is not given has the paper's value.
+    """Check a dictionary of sections; a key that is not given has its default.
 
     With `step`, reading a key that is not given raises `PipelineError`
     instead. Raises `PipelineError` that names every faulty key at once.

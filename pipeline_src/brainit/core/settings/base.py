@@ -19,7 +19,7 @@ class Section(BaseModel):
     """Base class of a section: frozen, strict, refuses unknown keys.
 
     In a step, a section holds only the keys that the step's rule passes. Reading another key raises
-    `PipelineError`, so that no step uses the paper's value of a key that the user changed.
+    `PipelineError`, so that no step uses the default of a key that the user changed.
     """
 
     model_config = ConfigDict(

@@ -43,7 +43,7 @@ class NsdSettings(Section):
     session_tolerance_pct: Rate = 15.0
     """Warn if the noise ceilings of a session and its subject differ by more (in % points)."""
     zscore: Literal["all_trials", "training_trials"] = "all_trials"
-    """Trials that give mean and standard deviation for the z-scoring of a session (C: all)."""
+    """Trials of a whole session, also for 15min, that give mean and deviation (C: all)."""
     average_training_repeats: bool = True
     """Average the repeats of a training image (C) instead of using single trials."""
     average_test_repeats: bool = True

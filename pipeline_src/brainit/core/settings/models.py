@@ -12,6 +12,7 @@ from pydantic_core import PydanticKnownError
 from brainit.core.decoders import DECODERS
 from brainit.core.settings.base import Duration, Positive, Rate, Section, Share, can_check
 
+VoxelSampling = Literal["with_replacement", "without_replacement"]
 FiveCounts = Annotated[tuple[Positive, ...], Field(min_length=5, max_length=5)]
 """One number for each of VGG's five taps."""
 
@@ -48,6 +49,8 @@ class EncoderSettings(Section):
     """MSE - 0.1 cos (C) or 0.1 MSE - 0.9 cos (from the encoder's paper)."""
     voxels_per_example: Positive = 5000
     """Voxels of the image's subject drawn per example."""
+    voxel_sampling: VoxelSampling = "with_replacement"
+    """Drawing of voxels; with replacement, a voxel drawn twice counts twice in the loss (C)."""
     batch: Positive = 32
     """Images per optimiser step."""
     epochs: Positive = 30
@@ -121,15 +124,21 @@ class Stage1Settings(Section):
     """Weight decay of AdamW."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 15.0
     """Epochs of the cubic warm-up of the learning rate, from a factor of 1e-3 to 1."""
+    warmup_ramp: Literal["per_epoch", "per_step"] = "per_epoch"
+    """The warm-up's factor changes at each epoch (C) or at each optimiser step."""
+    plateau_from: Literal["warmup_end", "start"] = "warmup_end"
+    """First epoch that counts for the plateau: the last of the warm-up (C), or the very first."""
     plateau_patience: int = Field(default=5, ge=0)
     """Epochs without improvement before the learning rate falls tenfold."""
     plateau_threshold: Rate = 1.0e-3
     """Smallest change of the validation loss that counts as improvement."""
+    validation_examples: Positive | None = None
+    """Validation examples scored after each epoch, drawn once; null means all (C)."""
     min_lr: Rate = 1.0e-7
     """Training stops when the learning rate falls below this."""
     voxels_per_example: Positive = 15000
     """Voxels drawn per example (P D.1)."""
-    voxel_sampling: Literal["with_replacement", "without_replacement"] = "with_replacement"
+    voxel_sampling: VoxelSampling = "with_replacement"
     """Drawing of voxels; with replacement, duplicates are dropped (C)."""
     external_per_real: Annotated[float, Field(ge=0)] | None = None
     """External examples per real example and epoch; null means each external image once."""
@@ -183,6 +192,8 @@ class JointSettings(Section):
     """adafactor needs less memory: factored second moments, no first moments (small GPUs)."""
     unet_weights: Literal["all", "cross_attention"] = "all"
     """cross_attention: train only the U-Net's token keys and values (small GPUs, not P)."""
+    validation_examples: Positive | None = None
+    """Validation examples scored after each epoch, drawn once; null means all (C)."""
     gradient_checkpointing: bool = True
     """Recompute the U-Net's activations in the backward pass instead of storing them (C)."""
 
@@ -259,6 +270,10 @@ class ReconSettings(Section):
     """Sampling step that starts from the noised low-level image (P D.3)."""
     guidance: float = Field(default=5.0, ge=0)
     """Scale of classifier-free guidance (C)."""
+    unconditional_tokens: Literal["drawn", "fixed"] = "drawn"
+    """Gaussian tokens of "no condition", also in stage 2: drawn for each image (C), or the same."""
+    offset_noise: Annotated[float, Field(ge=0)] = 0.04
+    """Standard deviation of an image's constant added to its starting noise (C); 0: none."""
     contrast: Rate = 0.8
     """Factor of the contrast around mid-grey after the unCLIP (C); 1 leaves it unchanged."""
     refiner_steps: Positive = 25
@@ -290,6 +305,23 @@ class EvaluationSettings(Section):
     """Share of the test images, the most alike, among which `similar_*` identifies (ours)."""
     n_same_place: Positive = 20
     """Distractors in `same_place`: other objects at an image's place (ours; simulation)."""
+
+
+class BaselineSettings(Section):
+    """Blind baselines on the same data: ridge regression and nearest neighbours (not in P)."""
+
+    alphas: tuple[Rate, ...] = tuple(2.0**power for power in range(-6, 9))
+    """Penalties of ridge to choose from, times the mean eigenvalue of the training responses."""
+    alpha_outputs: Positive = 4096
+    """Outputs drawn at random to choose a target's penalty on, which all its outputs share."""
+    rescale: Literal["none", "validation"] = "validation"
+    """validation: give predicted tokens the training deviation, by those of held-out images."""
+    lowlevel: Literal["pixels", "vgg"] = "pixels"
+    """Ridge's low-level images: pixels, or VGG features through the same Deep Image Prior."""
+    pixel_side: Positive = 64
+    """Side in pixels of the images that ridge predicts."""
+    k: Positive = 1
+    """Nearest training images whose mean is the reconstruction of knn."""
 
 
 class SeedSettings(Section):

@@ -1,5 +1,9 @@
 """Mask and z-score one session of betas after the other; work files keep finished sessions.
 
+Mean and deviation come from all trials of the session, test images and later runs included, also
+where only 15 or 30 min of it are used (released code); `nsd.zscore: training_trials` leaves out the
+trials of validation and test images.
+
 A work file is valid only for its exact inputs: a rerun continues after the last finished session
 and gives the same bytes.
 """

@@ -85,8 +85,8 @@ def count_training_trials(
 ) -> dict[tuple[str, str], int]:
     """Return the number of trials that train the BITs of `runs`, by (subject, `Condition.data`).
 
-    Transfer has no validation and trains on the validation images of its duration, too; the full
-    run and the model from scratch do not. `trials` are trial tables by subject.
+    Transfer has no validation and trains on the validation images of its duration, too, as do its
+    baselines; the full run and the model from scratch do not. `trials` are trial tables by subject.
     """
     parsed = [Run.parse(run) for run in runs]
     counts = {}
@@ -95,7 +95,8 @@ def count_training_trials(
         is_train = (table["split"] == "train").to_numpy(dtype=bool)
         is_own = table["split"].isin(("train", "val")).to_numpy(dtype=bool)
         for run in parsed:
-            used = is_own if run.is_transfer else is_train
+            is_new = run.is_transfer or (run.is_baseline and not run.duration.is_full)
+            used = is_own if is_new else is_train
             is_inside = in_duration(table, run.duration.name)
             counts[subject, training_data(run)] = int((used & is_inside).sum())
     return counts

@@ -13,7 +13,16 @@ from typing import Any
 
 import yaml
 
-from brainit.workflow.runs import NSDSYNTHETIC, ONE_HOUR, Duration, Run
+from brainit.workflow.runs import (
+    FULL,
+    KNN,
+    NSDSYNTHETIC,
+    ONE_HOUR,
+    PLACE_ONLY,
+    RIDGE,
+    Duration,
+    Run,
+)
 
 PAPER_FILE = Path(__file__).with_name("paper_tables.yaml")
 _SUBJECTS = ("subj01", "subj02", "subj05", "subj07")
@@ -102,8 +111,11 @@ FROM_SCRATCH = Run("scratch", ONE_HOUR).name
 def training_data(run: Run) -> str:
     """Name the data that the decoded subject's model was trained on.
 
-    The run's duration, or `FROM_SCRATCH`, whose validation trials are not trained on.
+    The run's duration, or `FROM_SCRATCH`, whose validation trials are not trained on; none for the
+    oracle of places.
     """
+    if run.method == PLACE_ONLY:
+        return PLACE_ONLY
     return FROM_SCRATCH if run.is_scratch else run.duration.name
 
 
@@ -136,6 +148,8 @@ class Condition:
     @property
     def heading(self) -> str:
         """Label and amount of data, without the number of trials."""
+        if self.data == PLACE_ONLY:
+            return self.label
         return f"{self.label}, {self.duration.label}"
 
 
@@ -166,11 +180,31 @@ def _atlas(label: str, variant: str, paper_method: str) -> Condition:
     return _ablation(label, variant, paper_method, needs)
 
 
+_BASELINES = {
+    RIDGE: "ridge",
+    KNN: "nearest training image",
+    PLACE_ONLY: "true place without objects",
+}
+
+
+def _baseline(method: str, duration: Duration, kind: str = "fused", branch: str = "") -> Condition:
+    """Return the row of a baseline, whose label says what it shares with ours."""
+    shared = "baseline, our data"
+    if method == RIDGE and kind != "lowlevel":
+        shared += " and generator"
+    if method == PLACE_ONLY:
+        shared = "oracle that knows nothing else"
+    name = ", ".join(filter(None, (_BASELINES[method], branch)))
+    run = Run("baseline", duration, method=method).name
+    return Condition(f"{name} ({shared})", run, kind)
+
+
 TABLES: dict[str, Rows] = {
     "table1": Rows(
         (
             Condition("Brain-IT", "40h", "fused", ("Brain-IT", "40h")),
             Condition("Brain-IT", "1h", "fused", ("Brain-IT", "1h")),
+            *(_baseline(method, amount) for amount in (FULL, ONE_HOUR) for method in (RIDGE, KNN)),
         )
     ),
     "t4": Rows(
@@ -178,6 +212,9 @@ TABLES: dict[str, Rows] = {
             Condition("low-level only", "40h", "lowlevel", ("low-level only", "40h")),
             Condition("semantic only", "40h", "semantic", ("semantic only", "40h")),
             Condition("combined", "40h", "fused", ("combined", "40h")),
+            _baseline(RIDGE, FULL, "lowlevel", "low-level only"),
+            _baseline(RIDGE, FULL, "semantic", "semantic only"),
+            _baseline(RIDGE, FULL, "fused", "combined"),
         ),
         reference=2,
     ),
@@ -191,6 +228,11 @@ TABLES: dict[str, Rows] = {
             ),
             Condition("transfer", "1h", "fused", ("1 h", "1h")),
             Condition("from scratch", FROM_SCRATCH, "fused", needs="set transfer.scratch: true"),
+            *(
+                _baseline(method, Duration.parse(amount))
+                for amount in ("15min", "30min", "1h")
+                for method in (RIDGE, KNN)
+            ),
         ),
         reference=3,
     ),
@@ -299,9 +341,12 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     """Return the rows of the table `name`, with those of `runs` that the settings add to it.
 
     The settings add durations to the data-scaling table and pool sizes to the subject-scaling
-    table; rows are sorted by size.
+    table; rows are sorted by size. A simulation has the oracle of places in Table 1.
     """
     rows = rows_of(name)
+    oracle = _baseline(PLACE_ONLY, FULL)
+    if name == "table1" and oracle.run in runs:
+        return replace(rows, conditions=(*rows.conditions, oracle))
     known = {condition.run for condition in rows.conditions}
     new = [Run.parse(run) for run in runs if run not in known]
     if name == "sessions":

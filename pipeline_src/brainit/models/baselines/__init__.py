@@ -1,0 +1,1 @@
+"""Blind baselines in closed form: ridge regression and nearest neighbours, on plain arrays."""
