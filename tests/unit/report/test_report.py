@@ -72,7 +72,8 @@ def test_report_lists_all_that_was_not_run(inputs: ReportInputs) -> None:
     }
     titles = [title_of(name) for name in EVERY_TABLE]
     assert list(found) == [*titles, *(f"Figure: {c.title}" for c in CAPTIONS.values())]
-    assert found[titles[0]].rows == ("Brain-IT, 1 h",), "the 40 h row was run"
+    ours = [row for row in found[titles[0]].rows if row.startswith("Brain-IT")]
+    assert ours == ["Brain-IT, 1 h"], "the 40 h row was run"
     assert all(found[title].rows == () for title in titles[1:])
     commands = {title: entry.command for title, entry in found.items()}
     assert commands["Table T2: clustering"] == "snakemake --profile slurm ablations"
