@@ -4,8 +4,9 @@ VENV ?= .venv
 CORES ?= 2
 BIN := $(VENV)/bin
 DEMO := --configfile config/demo.yaml
+SEEDS ?= 101 102 103 104 105
 
-.PHONY: demo demo-full test setup lint backbones benchmarks schema clean clean-all
+.PHONY: demo demo-full proof test setup lint backbones benchmarks schema clean clean-all
 
 demo: setup  ## the whole pipeline on a simulated NSD: tables, figures, report in results/demo
 	PATH="$(abspath $(BIN)):$$PATH" brainit measure -- snakemake all --cores $(CORES) $(DEMO)
@@ -13,6 +14,15 @@ demo: setup  ## the whole pipeline on a simulated NSD: tables, figures, report i
 demo-full: setup  ## the demo with every ablation and transfer table, and a report of them all
 	PATH="$(abspath $(BIN)):$$PATH" brainit measure -- \
 		snakemake everything --cores $(CORES) $(DEMO) config/demo-full.yaml
+
+proof: setup  ## the demo for each of SEEDS, and one table of them all: results/proof/seeds.md
+	for seed in $(SEEDS); do \
+		printf 'run: {seed: %s}\npaths: {results: results/seed%s, store: results/seed%s/.store}\n' \
+			$$seed $$seed $$seed > results/seed$$seed.yaml && \
+		PATH="$(abspath $(BIN)):$$PATH" snakemake all --cores $(CORES) $(DEMO) \
+			results/seed$$seed.yaml || exit 1; \
+	done
+	$(BIN)/brainit seeds $(SEEDS:%=results/seed%) --out results/proof
 
 test: setup lint  ## every check: format, lint, types, layers, then all tests, cheapest first
 	$(BIN)/pytest tests/unit -n 2 --dist loadfile

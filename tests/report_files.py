@@ -8,7 +8,7 @@ from PIL import Image
 
 from brainit.core.shards import write_shards
 from brainit.data.recons import write_recons
-from brainit.evaluation.checks.verdict import as_table, at_least
+from brainit.evaluation.checks.verdict import Interval, above, as_table, at_least, for_comparison
 from brainit.report.html import ReportInputs
 
 NSD_ID = np.array([3, 5, 8, 12345], dtype=np.int64)
@@ -56,7 +56,12 @@ def _write_pages(folder: Path) -> None:
     (folder / "figures").mkdir()
     for name in ("montage", "of_mine"):
         Image.new("RGB", (900, 90)).save(folder / "figures" / f"{name}.png")
-    checks = [at_least("good", 1.0, 0.0, 0.5, "why <this>"), at_least("bad", 0.1, 0.0, 0.5, "")]
+    checks = [
+        at_least("good", 1.0, 0.5, "why <this>"),
+        above("bad", Interval(0.1, 0.03, 0.17), 0.5, ""),
+        above("noisy", Interval(0.5, 0.2, 0.8), 0.4, ""),
+        for_comparison("other", 0.7, ""),
+    ]
     as_table(checks).to_csv(folder / "checks.csv", index=False)
     ceiling = {"subject": ["subj01"], "n_voxels": [1400], "median_pct": [31.25]}
     pd.DataFrame(ceiling).to_csv(folder / "ceiling.csv", index=False)

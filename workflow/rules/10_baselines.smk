@@ -78,6 +78,7 @@ rule pick_nearest:
         runtime=by_attempt(60),
     params:
         is_new=PARAMS.new_subject_flag,
+        recorded=PARAMS.recorded,
         settings=settings("pick_nearest"),
         code=code_digest("brainit.steps.pick_nearest"),
     shell:
@@ -88,6 +89,7 @@ rule pick_nearest:
         " --trials {input.trials:q}"
         " --stimuli {input.stimuli:q}"
         " {params.is_new:q}"
+        " {params.recorded:q}"
         " --out {output.recon:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -174,12 +174,14 @@ rule gather_reconstructions:
         runtime=by_attempt(30),
     params:
         generated=params.flags(semantic="semantic", fused="fused"),
+        recorded=PARAMS.recorded,
         settings=settings("gather_reconstructions"),
         code=code_digest("brainit.steps.gather_reconstructions"),
     shell:
         "python -m brainit.steps.gather_reconstructions"
         " --subject {wildcards.subject:q}"
         " --run {wildcards.run:q}"
+        " {params.recorded:q}"
         " --stimuli {input.stimuli:q}"
         " --lowlevel {input.lowlevel:q}"
         " {params.generated:q}"

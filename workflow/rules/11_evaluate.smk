@@ -13,6 +13,7 @@ rule evaluate:
         recon=INPUTS.recon_scored,
         stimuli=INPUTS.stimuli_seen,
         networks=INPUTS.metric_networks(),
+        truth=INPUTS.true_scenes,
     output:
         per_image="<results>/{subject}/metrics/{run}_{recon_kind}.csv",
         summary="<results>/{subject}/metrics/{run}_{recon_kind}_summary.csv",
@@ -30,6 +31,7 @@ rule evaluate:
     params:
         kind=params.kind_of_images,
         weights=PARAMS.weights,
+        truth=params.flags(truth="truth"),
         settings=settings("evaluate"),
         code=code_digest("brainit.steps.evaluate"),
     shell:
@@ -38,6 +40,7 @@ rule evaluate:
         " --kind {params.kind:q}"
         " --stimuli {input.stimuli:q}"
         " --weights {params.weights:q}"
+        " {params.truth:q}"
         " --per-image {output.per_image:q}"
         " --summary {output.summary:q}"
         " --settings {params.settings:q}"
@@ -49,6 +52,7 @@ use rule evaluate as evaluate_lowlevel with:
         recon="<results>/{subject}/recon_{run}_lowlevel",
         stimuli=INPUTS.stimuli_seen,
         networks=INPUTS.metric_networks(),
+        truth=INPUTS.true_scenes,
     output:
         per_image="<results>/{subject}/metrics/{run}_lowlevel_only.csv",
         summary="<results>/{subject}/metrics/{run}_lowlevel_only_summary.csv",

@@ -72,7 +72,7 @@ rule make_figures:
         histories=list(FILES.histories().values()),
         metrics=FILES.scores(STUDY.main_scores),
         summaries=FILES.scores(STUDY.main_scores, "_summary"),
-        recons=of_subjects("<results>/{subject}/recon_40h", STUDY.evaluated),
+        recons=FILES.recon_folders(STUDY.shown_runs),
         truth=FILES.simulated("truth"),
         card=FILES.simulated("card.json"),
         network=INPUTS.networks("encoder_backbone"),
@@ -149,6 +149,7 @@ rule make_report:
             category="Report",
             labels={"scope": "the paper's tables"},
         ),
+        told="<results>/settings.json",
     log:
         "<logs>/make_report.log",
     benchmark:
@@ -181,6 +182,7 @@ rule make_report:
         " --checks {input.checks:q}"
         " --benchmarks {params.benchmarks:q}"
         " --out {output.report:q}"
+        " --told {output.told:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 

@@ -59,6 +59,7 @@ rule evaluate_encoder:
 rule check_claims:
     """Check the paper's claims about branches, ablations and transfer on all runs."""
     input:
+        metrics=FILES.scores(STUDY.every_score),
         summaries=FILES.scores(STUDY.every_score, "_summary"),
         earlier=rules.check_results.output.checks,
     output:
@@ -74,11 +75,13 @@ rule check_claims:
         mem_mb=by_attempt(1000),
         runtime=by_attempt(10),
     params:
+        metrics=labelled("metrics", STUDY.every_score),
         summaries=labelled("summaries", STUDY.every_score),
         settings=settings("check_claims"),
         code=code_digest("brainit.steps.check_claims"),
     shell:
         "python -m brainit.steps.check_claims"
+        " --metrics {params.metrics:q}"
         " --summaries {params.summaries:q}"
         " --earlier {input.earlier:q}"
         " --checks {output.checks:q}"
@@ -106,6 +109,7 @@ use rule make_report as make_report_full with:
             category="Report",
             labels={"scope": "everything"},
         ),
+        told="<results>/settings_full.json",
     log:
         "<logs>/make_report_full.log",
     benchmark:

@@ -14,6 +14,7 @@ from brainit.commands import (
     measure,
     plan,
     schema,
+    seeds,
     status,
     weights,
 )
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)
     import_authors.add_parser(commands)
+    seeds.add_parser(commands)
     return parser
 
 

@@ -1,7 +1,8 @@
 """Score the encoder on held-out shared images, by part of cortex (arXiv 2406.12179; section 4.4).
 
 Per voxel: the correlation over test images of predicted and measured responses, beside its limit,
-the root of the noise ceiling. Intervals resample images for all voxels at once: neighbouring voxels
+the root of the noise ceiling; per part of cortex their median, which the literature reports, and
+their mean. Intervals resample images for all voxels at once: neighbouring voxels
 respond alike and see the same images, so resampling voxels would give intervals that are too
 narrow.
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -129,26 +130,22 @@ _ROUNDING = 1.0e-12
 """A variance below this share of the mean square counts as none."""
 
 
-def resampled_mean_correlations(
-    predictions: EncoderPredictions,
-    parts: Bool[np.ndarray, "parts voxels"],
-    n_resamples: int,
-    generator: np.random.Generator,
+def resampled_correlations(
+    predictions: EncoderPredictions, n_resamples: int, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the mean correlation of each part in each resample of images, (resamples, parts).
+    """Return each voxel's correlation in each resample of images, (resamples, voxels).
 
-    A voxel without variance in a resample has correlation 0 there. Each part needs a voxel.
+    A voxel without variance in a resample has correlation 0 there.
     """
     n_images, n_voxels = predictions.predicted.shape
     draws = (generator.integers(n_images, size=n_images) for _ in range(n_resamples))
     counts = np.stack([np.bincount(draw, minlength=n_images) for draw in draws])
     weights = torch.from_numpy(counts / n_images)
-    members = torch.from_numpy(parts.astype(np.float64))
-    sums = torch.zeros(n_resamples, len(parts), dtype=torch.float64)
+    blocks = []
     for start, stop in shard_ranges(n_voxels, _VOXELS_PER_BLOCK):
         block = (values[:, start:stop] for values in (predictions.predicted, predictions.measured))
-        sums += _weighted_correlations(weights, *block) @ members[:, start:stop].T
-    return np.asarray((sums / members.sum(dim=1)).numpy())
+        blocks.append(_weighted_correlations(weights, *block).numpy())
+    return np.concatenate(blocks, axis=1)
 
 
 def _weighted_correlations(
@@ -227,18 +224,26 @@ def accuracy_by_part(
     """Return `ENCODER_COLUMNS` for each part with voxels; `ceiling` in percent, by voxel."""
     known = {name: inside for name, inside in parts.items() if inside.any()}
     generator = numpy_generator(settings.run.seed, "encoder_accuracy", predictions.subject)
-    n_resamples = settings.evaluation.n_bootstrap
-    means = resampled_mean_correlations(
-        predictions, np.stack([*known.values()]), n_resamples, generator
-    )
-    intervals = np.percentile(means, (2.5, 97.5), axis=0).T
-    correlation = predictions.correlation
+    resampled = resampled_correlations(predictions, settings.evaluation.n_bootstrap, generator)
+    correlation, n_images = predictions.correlation, len(predictions.predicted)
     rows = []
-    for (name, inside), (low, high) in zip(known.items(), intervals, strict=True):
+    for name, inside in known.items():
         values, limits = correlation[inside], ceiling[inside]
         able = limits > CEILING_EDGES[1]
         share = np.median(values[able] / np.sqrt(limits[able] / 100)) if able.any() else np.nan
-        centres = float(np.median(limits)), float(values.mean())
-        n_images = len(predictions.predicted)
-        rows.append((name, len(values), n_images, *centres, float(low), float(high), float(share)))
+        interval = np.percentile(resampled[:, inside].mean(axis=1), (2.5, 97.5))
+        of_median = np.percentile(np.median(resampled[:, inside], axis=1), (2.5, 97.5))
+        rows.append(
+            (
+                name,
+                len(values),
+                n_images,
+                float(np.median(limits)),
+                float(values.mean()),
+                *(float(end) for end in interval),
+                float(np.median(values)),
+                *(float(end) for end in of_median),
+                float(share),
+            )
+        )
     return pd.DataFrame(rows, columns=list(ENCODER_COLUMNS))

@@ -1,11 +1,12 @@
 """Score one run on all metrics: a table per image, and means with intervals and chance levels.
 
-Metrics of paper section 5.2. Differs from the paper: intervals, chance levels and `unit_distance`
-are our additions.
+Metrics of paper section 5.2. Differs from the paper: intervals, chance levels, `unit_distance` and
+identification among similar images are our additions, and so are, in a simulation, identification
+at the same place and presence of objects, which read the true scenes.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -24,6 +25,12 @@ from brainit.core.shards import shard_ranges
 from brainit.core.streams import numpy_generator
 from brainit.data.images import ImageStore
 from brainit.data.recons import KINDS, Recons, read_recons
+from brainit.evaluation.metrics.distractors import (
+    identification_among,
+    permuted_identification_among,
+    same_place_scores,
+    similar_images,
+)
 from brainit.evaluation.metrics.features import (
     correlation_distances,
     cosine_similarities,
@@ -34,12 +41,25 @@ from brainit.evaluation.metrics.features import (
     unit_distance_of_others,
     unit_distances,
 )
-from brainit.evaluation.metrics.names import LPIPS_NAME, SUMMARY_COLUMNS, direction_of, metric_name
+from brainit.evaluation.metrics.names import (
+    LPIPS_NAME,
+    OBJECT_AUC,
+    SAME_PLACE,
+    SUMMARY_COLUMNS,
+    direction_of,
+    metric_name,
+    similar_name,
+)
 from brainit.evaluation.metrics.pixels import (
     PixCorrOfOthers,
     pixel_correlations,
     structural_similarities,
     to_evaluation_size,
+)
+from brainit.evaluation.metrics.presence import (
+    ReadsContents,
+    object_area_per_image,
+    shown_contents,
 )
 from brainit.evaluation.metrics.statistics import mean_interval
 from brainit.evaluation.metrics.two_way import (
@@ -49,7 +69,9 @@ from brainit.evaluation.metrics.two_way import (
     shuffled_pairing,
     two_way_scores,
 )
+from brainit.evaluation.truth import scenes_of
 from brainit.features.lpips import Lpips
+from brainit.simulation.scenes import Scene
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +99,18 @@ class Scores:
 
 
 def evaluate_run(
-    recon: Path, kind: str, stimuli: Path, weights_dir: Path | None, settings: Settings
+    recon: Path,
+    kind: str,
+    stimuli: Path,
+    weights_dir: Path | None,
+    settings: Settings,
+    truth: Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the reconstructions of `kind` in a run's folder; return per-image and summary tables.
 
-    Raises `PipelineError` if the kind is unknown, if the run has no images of it, and if it has
-    fewer than two images.
+    `truth` is the folder of a simulation's truth, whose scenes the images show, else None. Raises
+    `PipelineError` if the kind is unknown, if the run has no images of it, if it has fewer than two
+    images, and if an image has no scene.
     """
     if kind not in KINDS:
         fix = "give --kind lowlevel, --kind semantic or --kind fused"
@@ -95,6 +123,7 @@ def evaluate_run(
         ImageStore(stimuli).images(recons.nsd_id),
         networks,
         settings,
+        None if truth is None else scenes_of(truth, recons.nsd_id.tolist()),
     )
     scores.per_image.insert(0, "nsd_id", recons.nsd_id)
     return scores.per_image, summarise(scores, settings)
@@ -124,8 +153,13 @@ def score_images(
     targets: Float[Tensor, "images 3 side side"],
     networks: Mapping[str, nn.Module],
     settings: Settings,
+    scenes: Sequence[Scene] | None = None,
 ) -> Scores:
-    """Score reconstructions against their targets on every metric; images in [0, 1]."""
+    """Score reconstructions against their targets on every metric; images in [0, 1].
+
+    `scenes` are the true ones of a simulation: they add `same_place` and `object_auc`, by the first
+    network that reads contents.
+    """
     columns, chance = _pixel_scores(recons, targets, settings)
     size, device = settings.evaluation.eval_size, run_device(settings)
     for name, network in networks.items():
@@ -143,7 +177,60 @@ def score_images(
             scores = score_features(name, tap, recon_taps[tap], target_taps[tap], settings)
             columns |= {str(c): scores.per_image[c].to_numpy() for c in scores.per_image}
             chance.update(scores.chance)
+        last = list(recon_taps)[-1]
+        pair = recon_taps[last], target_taps[last]
+        name_of_last = similar_name(name, last)
+        columns[name_of_last], chance[name_of_last] = _similar(*pair, targets, settings)
+        if scenes is not None and SAME_PLACE not in columns and isinstance(network, ReadsContents):
+            of_scenes = score_scenes(network, recon_taps[last], scenes, targets.shape[-1], settings)
+            columns |= {str(c): of_scenes.per_image[c].to_numpy() for c in of_scenes.per_image}
+            chance.update(of_scenes.chance)
     return Scores(pd.DataFrame(columns), chance)
+
+
+def _similar(
+    recons: Float[Tensor, "images features"],
+    target_features: Float[Tensor, "images features"],
+    targets: Float[Tensor, "images 3 side side"],
+    settings: Settings,
+) -> tuple[NDArray[np.float64], Chance]:
+    """Identify each image among those that look most like it, by features of the last tap."""
+    options, seed = settings.evaluation, settings.run.seed
+    distractors = similar_images(targets, options.similar_share)
+    matrix = correlation_matrix(recons, target_features)
+    scores = identification_among(recons, target_features, matrix, distractors).numpy()
+    generator = numpy_generator(seed, "null", "similar")
+    means = permuted_identification_among(matrix, distractors, options.n_permutations, generator)
+    return scores, _chance_of(means)
+
+
+def score_scenes(
+    network: ReadsContents,
+    recons: Float[Tensor, "images features"],
+    scenes: Sequence[Scene],
+    image_size: int,
+    settings: Settings,
+) -> Scores:
+    """Score features of the last tap against the true scenes: `same_place` and `object_auc`.
+
+    `image_size` is the stimuli's side in pixels.
+    """
+    options, device = settings.evaluation, run_device(settings)
+    with torch.inference_mode():
+        outputs = network.content_outputs(recons.to(device)).double().cpu().numpy()
+    columns = {
+        SAME_PLACE: same_place_scores(
+            recons,
+            scenes,
+            network,
+            options.n_same_place,
+            (image_size, options.eval_size),
+            device,
+            numpy_generator(settings.run.seed, SAME_PLACE),
+        ),
+        OBJECT_AUC: object_area_per_image(outputs, shown_contents(scenes, network.contents)),
+    }
+    return Scores(pd.DataFrame(columns), {SAME_PLACE: Chance(50.0), OBJECT_AUC: Chance(0.5)})
 
 
 def _pixel_scores(

@@ -1,6 +1,11 @@
-"""Read the ground truth of a simulation: only checks, figures and the encoder's scores use it."""
+"""Read the ground truth of a simulation: only scores, checks and figures use it.
+
+It is read at the end of the way, when the images are made: `evaluate` reads the scenes, the
+encoder's scores read areas and ceilings, and `check_results` and `make_figures` read both.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +83,18 @@ def read_scenes(folder: Path) -> dict[int, Scene]:
     except (KeyError, TypeError, ValueError) as error:
         expected, found = "a scene for each nsd_id", repr(error)
         raise PipelineError(path, expected, found, _FIX, code="wrong-kind") from error
+
+
+def scenes_of(folder: Path, nsd_id: Sequence[int]) -> list[Scene]:
+    """Read the scenes of the images `nsd_id`; raises `PipelineError` if one has none."""
+    scenes = read_scenes(folder)
+    if unknown := [number for number in nsd_id if number not in scenes]:
+        expected = f"a scene for each of {len(nsd_id)} images"
+        found = f"none for {len(unknown)} of them, the first nsd_id {unknown[0]}"
+        fix = "give --truth only for images of the simulation that it belongs to"
+        where = folder / "scenes.json"
+        raise PipelineError(where, expected, found, fix, code="inconsistent-inputs")
+    return [scenes[number] for number in nsd_id]
 
 
 def _read_json(path: Path) -> Any:

@@ -8,8 +8,9 @@ semantic_tokens   `forward(images) -> (batch, n_tokens, width)`
 vgg               `forward(images) -> five maps`, `channels`, `image_size`
 generator         `encode`, `decode`, `add_noise`, `predict_noise`, `unconditional_tokens`
 refiner           `encode`, `decode`, `predict_guided_pair`
-metric            `taps`, `forward(images) -> {tap: (batch, features)}`; LPIPS, which has no taps:
-                  `forward(images, images) -> (batch,)`
+metric            `taps`, `forward(images) -> {tap: (batch, features)}`; where it reads what a scene
+                  shows: `contents`, `content_outputs(last tap) -> (batch, contents)`; LPIPS, which
+                  has no taps: `forward(images, images) -> (batch,)`
 
 Images are float32 (batch, 3, side, side) in [0, 1]; each network resizes them to its input size.
 """

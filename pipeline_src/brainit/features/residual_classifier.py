@@ -5,6 +5,7 @@ names its scenes and its seed. Two taps: `mid` (after the second stage, pooled t
 (pooled, before the classifier).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from brainit.data.images import resize_images
 from brainit.features.vgg import IMAGENET_MEAN, IMAGENET_STD
 from brainit.features.weights_file import sizes_of
+from brainit.simulation.scenes import CONTENTS
 
 
 class ResidualBlock(nn.Module):
@@ -39,15 +41,25 @@ class ResidualBlock(nn.Module):
 
 
 class MetricNetwork(nn.Module):
-    """Small residual network with `n_outputs` classification outputs."""
+    """Small residual network with `n_outputs` classification outputs.
+
+    The first outputs say which of `contents` an image shows.
+    """
 
     taps = ("mid", "final")
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *, widths: tuple[int, ...], n_outputs: int, image_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        widths: tuple[int, ...],
+        n_outputs: int,
+        image_size: int,
+        contents: Sequence[str] = CONTENTS,
+    ) -> None:
         super().__init__()
-        self.image_size = image_size
+        self.image_size, self.contents = image_size, tuple(contents)
         self.stem = nn.Conv2d(3, widths[0], 3, padding=1, stride=2)
         pairs = zip((widths[0], *widths[:-1]), widths, strict=True)
         self.stages = nn.ModuleList(
@@ -71,7 +83,20 @@ class MetricNetwork(nn.Module):
         features["final"] = x.mean(dim=(2, 3))
         return features
 
+    def content_outputs(
+        self, features: Float[Tensor, "batch features"]
+    ) -> Float[Tensor, "batch contents"]:
+        """Return how sure the network is that an image shows each of `contents`, as logits.
+
+        `features` are those of the tap `final`.
+        """
+        outputs: Tensor = self.classifier(features)
+        return outputs[:, : len(self.contents)]
+
 
 def build_metric_network(architecture: dict[str, Any]) -> MetricNetwork:
-    """Return an untrained network of the given sizes."""
+    """Return an untrained network of the given sizes.
+
+    `contents` names the first outputs; without it they are those of the simulated scenes.
+    """
     return MetricNetwork(**{**sizes_of(architecture), "widths": tuple(architecture["widths"])})

@@ -35,8 +35,11 @@ def gather_reconstructions(
     parts: Mapping[str, Sequence[Path]],
     out: Path,
     settings: Settings,
+    recorded: bool = False,
 ) -> None:
     """Join the shards of each kind and write the run's folder, provenance last.
+
+    `recorded` says that the subject's brain is recorded, whatever the configuration.
 
     `parts` are the shard files of the kinds lowlevel, semantic and fused. Ablations have no
     semantic shards; a run without a generator and an ablation of the low-level branch have only
@@ -54,7 +57,7 @@ def gather_reconstructions(
                 _rerun(kinds),
                 code="inconsistent-inputs",
             )
-    write_run(subject, run, stimuli, joined, out, settings)
+    write_run(subject, run, stimuli, joined, out, settings, recorded)
 
 
 def write_run(
@@ -64,10 +67,11 @@ def write_run(
     joined: Mapping[str, Part],
     out: Path,
     settings: Settings,
+    recorded: bool = False,
 ) -> None:
     """Write a run's folder from its images by kind, all of the same test images.
 
-    A baseline that picks or draws images has only the kind fused.
+    A baseline that picks or draws images has only the kind fused. `recorded` as above.
     """
     kinds = [kind for kind in KINDS if kind in joined]
     last = joined[kinds[-1]]
@@ -77,10 +81,10 @@ def write_run(
     shown = {"seen": seen, **{COLUMN_OF.get(kind, kind): images[kind] for kind in kinds}}
     if last.unrefined is not None:
         shown |= {"fused": last.unrefined, "refined": last.image}
-    simulated = settings.run.simulation
+    simulated = settings.run.simulation and not recorded
     if kinds == ["fused"]:
         shown = {"seen": seen, FINAL: images["fused"]}
-    title = f"{subject}, run {run}" + (" - simulation" if simulated else "")
+    title = f"{subject}, run {run} - {'simulation' if simulated else 'recorded'}"
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
     provenance = _provenance(subject, run, list(joined.values()), simulated)
     provenance["models"] = models

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import Artifact
 from brainit.data.fmri import SubjectFmri
-from brainit.evaluation.checks.cluster_attention import ClusterAttention
+from brainit.evaluation.checks.cluster_attention import (
+    ClusterAttention,
+    contralateral_correlation,
+)
 from brainit.models.brain_transformer import BitDecoder
 from brainit.report.cortex import Scale, draw_scalar_maps
 from brainit.report.style import COLOURS, new_figure, save_figure
@@ -24,7 +27,7 @@ N_MAPS = 12
 
 
 def draw_attention(attention: ClusterAttention, subject: str, path: Path, simulated: bool) -> None:
-    """Draw the maps of the most one-sided clusters, and side against hemisphere for all."""
+    """Draw the maps of the most one-sided clusters, and what each query reads by its position."""
     known = np.flatnonzero(np.isfinite(attention.right_share))
     by_share = known[np.argsort(attention.right_share[known], kind="stable")]
     half = min(N_MAPS // 2, max(len(by_share) // 2, 1))
@@ -42,14 +45,13 @@ def draw_attention(attention: ClusterAttention, subject: str, path: Path, simula
         ax.set_title(f"{cluster}: {100 * attention.right_share[cluster]:.0f} % right", fontsize=7)
     if grid is not None:
         scatter = figure.add_subplot(grid[:, half:])
-        share, side = attention.right_share[known], attention.side[known]
-        scatter.plot(100 * share, side, "o", markersize=3, color=COLOURS[0])
-        r = np.corrcoef(share, side)[0, 1] if share.std() > 0 and side.std() > 0 else float("nan")
-        scatter.axhline(0, color="grey", linewidth=0.6)
+        weights = attention.weights[:, known]
+        reads_right = weights @ attention.right_share[known] / weights.sum(axis=1)
+        scatter.plot(attention.query_x, 100 * reads_right, "o", markersize=3, color=COLOURS[0])
         scatter.set(
-            xlabel="voxels in the right hemisphere, %",
-            ylabel="left   <   attention   >   right",
-            title=f"all clusters, r = {r:.2f}",
+            xlabel="query:   left   <   >   right",
+            ylabel="right hemisphere in what it reads, %",
+            title=f"all queries, r = {-contralateral_correlation(attention):.2f}",
         )
     title = f"Attention to clusters, {subject}, relative to the mean"
     save_figure(figure, path, title, simulated)

@@ -41,9 +41,10 @@ CAPTIONS: dict[str, Caption] = {
         "Seen and reconstructed",
         "The first shared test images. Compare each column with its top row: the low-level"
         " branch should keep colours and layout, the semantic branch the content, and the fused"
-        " images both. With a refiner, the refined row should be sharper with the same content.",
+        " images both. Ridge regression and nearest training images (knn) are blind baselines of"
+        " the same data. With a refiner, the refined row should be sharper with the same content.",
         "Grid of images: a row of seen images, then for each subject rows of low-level,"
-        " semantic, fused and, with a refiner, refined reconstructions",
+        " semantic, fused and, with a refiner, refined reconstructions, and of baselines",
     ),
     "best_median_worst": Caption(
         "Best, median and worst",
@@ -56,8 +57,11 @@ CAPTIONS: dict[str, Caption] = {
         "Amount of data",
         "Scores of the fused images by the amount of the subject's data; error bars are 95 %"
         " intervals over images, as in the tables, and dashed lines are chance. Transfer should"
-        " score far above training from scratch on the same hour, and improve with more data.",
-        "Bar charts of the score, one per metric: from scratch, then growing amounts of data",
+        " score far above training from scratch on the same hour, and improve with more data."
+        " Ridge regression and nearest training images (knn) are blind baselines: they use the"
+        " same data and no trained model.",
+        "Bar charts of the score, one per metric: from scratch, then growing amounts of data, each"
+        " with its blind baselines",
     ),
     "encoder_accuracy": Caption(
         "Encoder accuracy",
@@ -99,10 +103,11 @@ CAPTIONS: dict[str, Caption] = {
     "attention_maps": Caption(
         "Where each cluster is read",
         "Attention of each image position to a cluster, for the clusters that lie most in one"
-        " hemisphere. Clusters of the left hemisphere should be read on the right of the image,"
-        " and the reverse; then the dots in the scatter plot fall from left to right.",
+        " hemisphere. If clusters of the left hemisphere are read on the right of the image, and"
+        " the reverse, the dots in the scatter plot fall from left to right; the check"
+        " attention_contralateral_r says whether they do beyond noise.",
         "Small maps of attention over the image for twelve clusters, and a scatter plot of the"
-        " side of attention against the share of voxels in the right hemisphere",
+        " share of the right hemisphere in what a query reads against the query's position",
     ),
     "query_attention": Caption(
         "Which clusters each query reads",
@@ -114,8 +119,8 @@ CAPTIONS: dict[str, Caption] = {
     "attention_cortex": Caption(
         "Contralateral reading on the cortex",
         "Side of the image where each voxel's cluster is read: blue left, red right, white"
-        " neither. The left hemisphere should be red and the right one blue, most clearly in"
-        " early areas.",
+        " neither. Contralateral reading makes the left hemisphere red and the right one blue;"
+        " see the check attention_contralateral_r.",
         "Map of both hemispheres from behind, coloured by the side of the image where each"
         " cluster is read",
         needs=_SURFACE,

@@ -18,7 +18,14 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.recons import PROVENANCE_NAME
 from brainit.data.trials import SPLITS, read_trials
-from brainit.evaluation.checks.verdict import CHECK_COLUMNS, HOLDS
+from brainit.evaluation.checks.verdict import (
+    CHECK_COLUMNS,
+    COMPARISON,
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    VERDICTS,
+)
 from brainit.evaluation.tables.notes import NotRun, missing_rows
 from brainit.evaluation.tables.rows import EVERY_TABLE, command_of, rows_of, title_of
 from brainit.report.captions import CAPTIONS, Caption, caption_of, run_label
@@ -143,21 +150,24 @@ def _read_figure(path: Path) -> Figure:
 
 
 def verdict_of(checks: pd.DataFrame) -> str:
-    """Return how many of the checks with a threshold hold, as text."""
-    claims = checks[checks["threshold"].notna()]
-    return f"{int((claims['verdict'] == HOLDS).sum())} of {len(claims)} checks hold"
+    """Return how many of the checks that claim something hold, do not, or are undecided."""
+    counts = {verdict: int((checks["verdict"] == verdict).sum()) for verdict in VERDICTS}
+    n_claims = len(checks) - counts[COMPARISON]
+    return (
+        f"{counts[HOLDS]} of {n_claims} checks hold, {counts[FAILS]} do not,"
+        f" {counts[UNDECIDED]} are undecided"
+    )
 
 
 def check_rows(checks: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the checks as rows of text, by column."""
-    numbers = ("value", "null", "threshold")
-    return [
-        {
-            column: _number(row[column]) if column in numbers else str(row[column])
-            for column in CHECK_COLUMNS
-        }
-        for row in checks.to_dict("records")
-    ]
+    """Return the checks as rows of text, by column; `interval` is from low to high."""
+    numbers = ("value", "low", "high", "null", "threshold")
+    rows = []
+    for row in checks.to_dict("records"):
+        text = {c: _number(row[c]) if c in numbers else str(row[c]) for c in CHECK_COLUMNS}
+        is_known = row["low"] == row["low"]
+        rows.append({**text, "interval": f"{text['low']} to {text['high']}" if is_known else "–"})
+    return rows
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Scores of the fused images against the amount of the subject's data (tables 1 and T7)."""
+"""Scores of the final images against the amount of the subject's data (tables 1 and T7)."""
 
 from collections import Counter
 from pathlib import Path
@@ -12,7 +12,12 @@ from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.report.style import COLOURS, new_figure, save_figure
 from brainit.workflow.runs import Run
 
-RUNS = ("1h_scratch", "15min", "30min", "1h", "40h")
+RUNS = (
+    *("1h_scratch", "15min", "30min"),
+    *("1h_knn", "1h_ridge", "1h"),
+    *("40h_knn", "40h_ridge", "40h"),
+)
+"""Runs by the amount of data, blind baselines before ours."""
 
 
 def draw_data_scaling(
@@ -25,8 +30,7 @@ def draw_data_scaling(
     for ax, metric in zip(axes, metrics, strict=True):
         intervals = interval_by_run(images, subjects, metric, settings)
         for position, (run, score) in enumerate(intervals.items()):
-            colour = COLOURS[5] if Run.parse(run).is_scratch else COLOURS[0]
-            ax.bar(position, score.mean, color=colour, width=0.65)
+            ax.bar(position, score.mean, color=_colour(Run.parse(run)), width=0.65)
             error = [[score.mean - score.ci_low], [score.ci_high - score.mean]]
             ax.errorbar(position, score.mean, yerr=error, color="black", capsize=3, linewidth=1)
         chance = summaries.mean(next(iter(intervals), ""), "fused", metric, subjects)
@@ -58,5 +62,10 @@ def _subjects_with_most_runs(images: ImageScores) -> tuple[str, ...]:
     return tuple(sorted(s for s, n in n_runs.items() if n == max(n_runs.values())))
 
 
+def _colour(run: Run) -> str:
+    return COLOURS[3] if run.is_baseline else COLOURS[5] if run.is_scratch else COLOURS[0]
+
+
 def _label(run: Run) -> str:
-    return run.duration.label + (",\nscratch" if run.is_scratch else "")
+    how = "scratch" if run.is_scratch else run.method
+    return run.duration.label + (f",\n{how}" if how else "")

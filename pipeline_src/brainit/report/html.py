@@ -73,7 +73,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
         simulated=simulated,
         summary=summary_of(settings, runs),
         data=data_grid(inputs.trials, inputs.ceilings),
-        settings=_settings_text(settings),
+        settings=settings_text(settings),
         checks=None if checks is None else check_rows(checks),
         verdict=None if checks is None else verdict_of(checks),
         tables=[read_text(folder / f"{folder.name}.html", "make_table") for folder in folders],
@@ -87,7 +87,7 @@ def make_report(inputs: ReportInputs, settings: Settings) -> str:
     )
 
 
-def _settings_text(settings: Settings) -> str:
+def settings_text(settings: Settings) -> str:
     """Return as JSON the settings that the step was given; others may have had any value."""
     values = settings.model_dump(mode="json", exclude={"paths", "lab"}, exclude_unset=True)
     return json.dumps(values, indent=1)

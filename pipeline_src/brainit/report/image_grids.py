@@ -13,6 +13,7 @@ from brainit.data.recons import Recons
 from brainit.report.captions import KIND_LABELS, run_label
 from brainit.report.ranking import best_median_worst, ranked, ranking_metric
 from brainit.report.style import new_figure, save_figure
+from brainit.workflow.runs import Run
 
 N_SHOWN = 10
 
@@ -31,7 +32,10 @@ def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
 def draw_first_images(
     recons: Mapping[str, Recons], stimuli: Path, path: Path, simulated: bool
 ) -> None:
-    """Draw the first test images that all runs share; `recons` are by "subject/run"."""
+    """Draw the first test images that all runs share; `recons` are by "subject/run".
+
+    A baseline has one row, of its final images.
+    """
     shared = sorted(set.intersection(*(set(recon.nsd_id.tolist()) for recon in recons.values())))
     shown = np.array(shared[:N_SHOWN], dtype=np.int64)
     seen = PixelStore(stimuli).pixels(shown)
@@ -39,8 +43,10 @@ def draw_first_images(
     for name, recon in recons.items():
         row = {int(nsd_id): number for number, nsd_id in enumerate(recon.nsd_id)}
         rows = [row[int(nsd_id)] for nsd_id in shown]
-        subject = name.split("/")[0]
+        subject, _, run = name.partition("/")
         named = labelled_images(recon)
+        if Run.parse(run).is_baseline:
+            named = {Run.parse(run).method: list(named.values())[-1]}
         lines += [(f"{subject}\n{label}", images[rows]) for label, images in named.items()]
     n_columns = max(len(shown), 1)
     figure, axes = new_figure(len(lines), n_columns, 1.0 * n_columns + 0.9, 1.02 * len(lines) + 0.5)
@@ -53,6 +59,7 @@ def draw_first_images(
         if column == 0:
             ax.text(-0.12, 0.5, label, transform=ax.transAxes, ha="right", va="center", fontsize=8)
     runs = sorted({name.split("/")[1] for name in recons})
+    runs = [run for run in runs if not Run.parse(run).is_baseline] or runs
     save_figure(figure, path, f"First shared test images, run {', '.join(runs)}", simulated)
 
 

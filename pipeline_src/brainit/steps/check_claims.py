@@ -13,6 +13,8 @@ from brainit.evaluation.checks.claims import check_claims
 class Flags:
     """Files of the step."""
 
+    metrics: Mapping[str, Path]
+    """Scores of each image, subj01/40h/fused=PATH ..."""
     summaries: Mapping[str, Path]
     """Mean scores, subj01/40h/fused=PATH ..."""
     checks: Path
@@ -24,7 +26,8 @@ class Flags:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     flags, settings = parse_flags(argv, "check_claims", __doc__, Flags)
-    write_table(flags.checks, check_claims(flags.summaries, flags.earlier, settings))
+    checks = check_claims(flags.metrics, flags.summaries, flags.earlier, settings)
+    write_table(flags.checks, checks)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ class Files:
     """Mean scores (.csv)."""
     weights: Path | None = None
     """Folder of published weights."""
+    truth: Path | None = None
+    """Folder of a simulation's truth, whose scenes the images show."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     files, settings = parse_flags(argv, "evaluate", __doc__, Files)
     use_threads(settings.run.threads)
     per_image, summary = evaluate_run(
-        files.recon, files.kind, files.stimuli, files.weights, settings
+        files.recon, files.kind, files.stimuli, files.weights, settings, files.truth
     )
     write_table(files.per_image, per_image)
     write_table(files.summary, summary)

@@ -27,13 +27,17 @@ class Flags:
     """Shards of the semantic images."""
     fused: tuple[Path, ...] = ()
     """Shards of the fused images."""
+    recorded: bool = False
+    """The subject is recorded, in a configuration of a simulation, too."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     flags, settings = parse_flags(argv, "gather_reconstructions", __doc__, Flags)
     parts = {kind: getattr(flags, kind) for kind in KINDS if getattr(flags, kind)}
-    gather_reconstructions(flags.subject, flags.run, flags.stimuli, parts, flags.out, settings)
+    gather_reconstructions(
+        flags.subject, flags.run, flags.stimuli, parts, flags.out, settings, flags.recorded
+    )
 
 
 if __name__ == "__main__":

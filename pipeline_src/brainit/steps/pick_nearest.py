@@ -17,6 +17,8 @@ class Output:
 
     out: Path
     """folder of reconstructions to write"""
+    recorded: bool = False
+    """the subject is recorded, in a configuration of a simulation, too"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     images, pictures = nearest_images(job, settings)
     part = Part(images, pictures, part_attributes(job.subject, "fused", settings, {}))
     run = Run("baseline", Duration.parse(job.duration), method=KNN).name
-    write_run(job.subject, run, job.stimuli, {"fused": part}, args[Output].out, settings)
+    output = args[Output]
+    parts = {"fused": part}
+    write_run(job.subject, run, job.stimuli, parts, output.out, settings, output.recorded)
 
 
 if __name__ == "__main__":

@@ -202,6 +202,13 @@ class Inputs:
         subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
         return self.files.stimuli(subject, pool, run_of(wildcards))
 
+    def true_scenes(self, wildcards: Wildcards) -> list[str]:
+        """Return the simulation's truth, where the job's images are its scenes."""
+        is_lab = wildcards.get("subject", "") in self.study.lab
+        run = run_of(wildcards)
+        is_scene = not is_lab and not (run and run.is_nsdsynthetic)
+        return self.files.simulated("truth") if is_scene else []
+
     def semantic_tokens(self, wildcards: Wildcards) -> list[str]:
         """Return the cached tokens, where they are kept; none for the low-level BIT."""
         if wildcards.get("kind", "") != "semantic":

@@ -142,6 +142,10 @@ class Params:
         """Return the folder of the job's lab subject."""
         return self.study.lab[wildcards.get("subject", "")]
 
+    def recorded(self, wildcards: Wildcards) -> list[str]:
+        """Return --recorded for a lab subject: its brain is no simulation, whatever the data."""
+        return ["--recorded"] if wildcards.get("subject", "") in self.study.lab else []
+
     def joint_processes(self, wildcards: Wildcards) -> int:
         """Return the number of processes that train stage 2, each with a GPU."""
         settings = self.study.variants.settings_of(variant_of(wildcards))

@@ -263,9 +263,15 @@ READS: dict[str, tuple[str, ...]] = {
         *_ENCODER,
         *_CLUSTERING,
         "evaluation.eval_size",
+        "evaluation.n_bootstrap",
         "evaluation.n_permutations",
     ),
-    "check_claims": ("run.simulation", "evaluation.n_permutations"),
+    "check_claims": (
+        "run.seed",
+        "run.simulation",
+        "evaluation.n_bootstrap",
+        "evaluation.n_permutations",
+    ),
     "make_table": _TABLES,
     "make_figures": (
         *_COMPUTE,

@@ -39,6 +39,9 @@ BEYOND_TABLES = (
 """Tables of `everything` that the paper has no numbers for."""
 EVERY_TABLE = (*TABLES, *ABLATION_TABLES, *BEYOND_TABLES)
 
+SHOWN_RUNS = (FULL.name, f"{FULL.name}_ridge", f"{FULL.name}_knn")
+"""Runs whose images the figures show."""
+
 
 @dataclass(frozen=True, order=True)
 class Score:
@@ -231,6 +234,11 @@ class Study:
         """Return the lab subject that is named, alone or as a pool; None for NSD's."""
         name = subject or self.members(pool)[0]
         return name if name in self.lab else None
+
+    @property
+    def shown_runs(self) -> list[tuple[str, Run]]:
+        """(subject, run) of the figures' images: the full run and its blind baselines."""
+        return [(subject, run) for subject, run in self.main_runs if run.name in SHOWN_RUNS]
 
     def uses_external(self, variant: Variant = MAIN) -> bool:
         """Return True if a variant trains on external images with predicted fMRI."""

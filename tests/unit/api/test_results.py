@@ -90,7 +90,7 @@ def test_checks_are_the_newest(tmp_path: Path) -> None:
         _ = results.checks
     names = {"checks.csv": 100, "checks_full.csv": 200}
     for name, seconds in names.items():
-        row = (name, 1.0, 0.5, 0.0, HOLDS, "why")
+        row = (name, 1.0, 0.9, 1.1, 0.5, 0.0, HOLDS, "why")
         pd.DataFrame([row], columns=list(CHECK_COLUMNS)).to_csv(tmp_path / name, index=False)
         os.utime(tmp_path / name, (seconds, seconds))
         assert results.checks["check"].tolist() == [name]

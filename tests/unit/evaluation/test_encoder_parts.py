@@ -16,7 +16,7 @@ from brainit.data.nsd.masks import voxels_of_labels
 from brainit.evaluation.encoder import (
     EncoderPredictions,
     accuracy_by_part,
-    resampled_mean_correlations,
+    resampled_correlations,
 )
 from brainit.evaluation.metrics.names import ENCODER_COLUMNS
 from brainit.evaluation.tables.build import make_tables
@@ -33,14 +33,13 @@ def predictions(n_voxels: int, n_images: int = N_IMAGES, seed: int = 0) -> Encod
     return EncoderPredictions("subj01", measured + noise, measured)
 
 
-def test_resampled_mean_correlations_by_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resampled_correlations_by_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven voxels in blocks of three; one is constant, another varies in two images alone."""
     monkeypatch.setattr("brainit.evaluation.encoder._VOXELS_PER_BLOCK", 3)
     found = predictions(7)
     found.predicted[:, 2] = 0.3
     found.measured[2:, 5] = 1.7
-    parts = np.array([[True] * 7, [False, True, True, False, False, True, False]])
-    means = resampled_mean_correlations(found, parts, N_RESAMPLES, np.random.default_rng(3))
+    resampled = resampled_correlations(found, N_RESAMPLES, np.random.default_rng(3))
     draws, rng = [], np.random.default_rng(3)
     for _ in range(N_RESAMPLES):
         draws.append(rng.integers(N_IMAGES, size=N_IMAGES))
@@ -52,9 +51,9 @@ def test_resampled_mean_correlations_by_loops(monkeypatch: pytest.MonkeyPatch) -
             y = found.measured[draw, voxel].double().numpy()
             is_flat = np.ptp(x) == 0 or np.ptp(y) == 0
             rows.append(0.0 if is_flat else np.corrcoef(x, y)[0, 1])
-        expected.append([np.mean(rows), np.mean([rows[1], rows[2], rows[5]])])
+        expected.append(rows)
     assert any(np.ptp(found.measured[draw, 5].numpy()) == 0 for draw in draws)
-    np.testing.assert_allclose(means, expected, atol=1e-10)
+    np.testing.assert_allclose(resampled, expected, atol=1e-10)
 
 
 def settings_of(n_bootstrap: int, simulation: bool = True):  # type: ignore[no-untyped-def]
@@ -73,7 +72,7 @@ def test_voxels_that_respond_alike_know_no_more_than_one() -> None:
         parts = {"all": np.ones(n_voxels, dtype=bool)}
         table = accuracy_by_part(found, np.full(n_voxels, 40.0), parts, settings_of(300))
         rows.append(table.iloc[0])
-    for name in ("mean_r", "ci_low", "ci_high"):
+    for name in ("mean_r", "ci_low", "ci_high", "median_r", "median_ci_low", "median_ci_high"):
         assert rows[0][name] == pytest.approx(rows[1][name], abs=1e-9)
     assert rows[1]["ci_low"] < rows[1]["mean_r"] - 0.05 < rows[1]["ci_high"] - 0.1
 
@@ -102,12 +101,14 @@ def test_accuracy_by_part_by_loops() -> None:
     first, rest = table.loc["first"], table.loc["rest"]
     assert (rest["n_voxels"], rest["n_images"]) == (20, N_IMAGES)
     assert first["mean_r"] == pytest.approx(np.mean(r[:10]), abs=1e-6)
+    assert first["median_r"] == pytest.approx(np.median(r[:10]), abs=1e-6)
     assert np.isnan(first["share_of_attainable"])
     pairs = zip(r[10:], ceiling[10:], strict=True)
     able = [value / np.sqrt(c / 100) for value, c in pairs if c > 10]
     assert rest["share_of_attainable"] == pytest.approx(np.median(able), abs=1e-6)
     assert rest["median_ceiling_pct"] == pytest.approx(np.median(ceiling[10:]))
     assert rest["ci_low"] < rest["mean_r"] < rest["ci_high"]
+    assert rest["median_ci_low"] < rest["median_r"] < rest["median_ci_high"]
     again = accuracy_by_part(found, ceiling, parts, settings_of(50)).set_index("part")
     pd.testing.assert_frame_equal(table, again)
 
@@ -137,8 +138,8 @@ def test_voxels_of_the_mask_s_labels(tmp_path: Path) -> None:
 
 def test_the_table_is_made_of_stored_accuracy(tmp_path: Path) -> None:
     rows = [
-        ("all voxels", 39548, 1000, 36.24, 0.3456, 0.3311, 0.3599, 0.7123),
-        ("ceiling 0 to 10 %", 48, 1000, 4.0, 0.0512, -0.01, 0.1, np.nan),
+        ("all voxels", 39548, 1000, 36.24, 0.3456, 0.3311, 0.3599, 0.3333, 0.32, 0.34, 0.7123),
+        ("ceiling 0 to 10 %", 48, 1000, 4.0, 0.0512, -0.01, 0.1, 0.04, -0.02, 0.2, np.nan),
     ]
     stored = tmp_path / "encoder.csv"
     pd.DataFrame(rows, columns=list(ENCODER_COLUMNS)).to_csv(stored, index=False)
@@ -149,8 +150,26 @@ def test_the_table_is_made_of_stored_accuracy(tmp_path: Path) -> None:
         "subj02, 1,000 test images",
     ]
     assert table.blocks[0].rows == (
-        ("all voxels", "39,548", "36.2", "0.346", "0.331 to 0.360", "0.712"),
-        ("ceiling 0 to 10 %", "48", "4.0", "0.051", "-0.010 to 0.100", "–"),
+        (
+            "all voxels",
+            "39,548",
+            "36.2",
+            "0.333",
+            "0.320 to 0.340",
+            "0.346",
+            "0.331 to 0.360",
+            "0.712",
+        ),
+        (
+            "ceiling 0 to 10 %",
+            "48",
+            "4.0",
+            "0.040",
+            "-0.020 to 0.200",
+            "0.051",
+            "-0.010 to 0.100",
+            "–",
+        ),
     )
     assert table.records["subject"].tolist() == ["subj01"] * 2 + ["subj02"] * 2
     assert not table.records["simulation"].any()

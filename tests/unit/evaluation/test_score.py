@@ -1,5 +1,6 @@
 """Scores of a run: made-up images and a stand-in network, against the single metrics in loops."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from brainit.evaluation.metrics.pixels import to_evaluation_size
 from brainit.evaluation.metrics.two_way import permutation_two_way
 from brainit.evaluation.score import evaluate_run, score_images, summarise
 from brainit.features.lpips import Lpips
+from brainit.simulation.scenes import CONTENTS, draw_scene, scene_to_dict
 
 N_IMAGES = 12
 
@@ -85,6 +87,49 @@ def test_scores_of_a_run(
     assert abs(rows.loc["PixCorr", "null_mean"]) < 0.2 < rows.loc["PixCorr", "mean"]
     again = evaluate_run(*folders, None, settings)
     pd.testing.assert_frame_equal(again[1], summary)
+
+
+class Reader(Thumbnail):
+    """A stand-in network that reads contents: each by one feature of its last tap."""
+
+    contents = CONTENTS
+
+    def content_outputs(self, features: torch.Tensor) -> torch.Tensor:
+        return features.repeat(1, 3)[:, : len(CONTENTS)]
+
+
+def test_the_truth_of_a_simulation_adds_two_metrics_and_changes_no_other(
+    run_folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score, "load_metric_networks", lambda *_: {"demo_reader": Reader()})
+    rng = np.random.default_rng(0)
+    scenes = {3 + 2 * i: scene_to_dict(draw_scene(rng)) for i in range(N_IMAGES)}
+    (run_folder / "scenes.json").write_text(json.dumps(scenes))
+    folders = (run_folder / "recon", "fused", run_folder / "stimuli", None, settings)
+    without, _ = evaluate_run(*folders)
+    per_image, summary = evaluate_run(*folders, run_folder)
+    assert set(per_image) - set(without) == {"same_place", "object_auc"}
+    pd.testing.assert_frame_equal(per_image[list(without)], without)
+    rows = summary.set_index("metric")
+    assert rows.loc["same_place", "null_mean"] == 50.0
+    assert rows.loc["object_auc", "null_mean"] == 0.5
+    assert 0 <= rows.loc["object_auc", "mean"] <= 1
+    scenes.pop(7)
+    (run_folder / "scenes.json").write_text(json.dumps(scenes))
+    with pytest.raises(PipelineError) as error:
+        evaluate_run(*folders, run_folder)
+    assert error.value.code == "inconsistent-inputs" and "7" in error.value.found
+
+
+def test_similar_images_are_harder_distractors_where_features_follow_looks(
+    pair: tuple[np.ndarray, np.ndarray], settings: Settings
+) -> None:
+    recons, targets = (score.as_images(pixels) for pixels in pair)
+    found = score_images(recons, targets, {"demo_thumbnail": Thumbnail()}, settings)
+    rows = summarise(found, settings).set_index("metric")
+    similar = rows.loc["similar_final"]
+    assert similar["mean"] <= rows.loc["demo_thumbnail.final.two_way", "mean"]
+    assert 0 < similar["null_mean"] < similar["null_p999"] <= 100
 
 
 def test_scores_equal_loops_over_features(

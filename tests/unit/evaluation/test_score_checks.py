@@ -1,120 +1,155 @@
-"""Checks on made-up scores: both verdicts of each."""
+"""Checks on made-up scores of every image: each verdict of each check, baselines among them."""
 
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+from tests.unit.evaluation.made_up_runs import MadeUp, Scores
 
+from brainit.core.settings import parse_sections
 from brainit.evaluation.checks.scores import check_scores
-from brainit.evaluation.checks.verdict import FAILS, HOLDS, Check, as_table, at_least, within
-from brainit.evaluation.metrics.names import SUMMARY_COLUMNS
-from brainit.evaluation.tables.run_scores import Summaries
+from brainit.evaluation.checks.verdict import FAILS, HOLDS, UNDECIDED, Check
 
+SIMULATED = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 300}})
+REAL = parse_sections({"evaluation": {"n_bootstrap": 300}})
 MID, FINAL, DISTANCE = "net.mid.two_way", "net.final.two_way", "net.final.distance"
+RETRIEVAL, SIMILAR = "net.final.brain_retrieval_100way", "similar_final"
+
+
+def row(
+    pixcorr: float, mid: float, final: float, distance: float, auc: float = 0.9
+) -> dict[str, float]:
+    return {
+        "PixCorr": pixcorr,
+        MID: mid,
+        FINAL: final,
+        DISTANCE: distance,
+        RETRIEVAL: final - 30,
+        SIMILAR: final - 8,
+        "same_place": final - 5,
+        "object_auc": auc,
+    }
+
+
 GOOD = {
-    "40h/lowlevel": {"PixCorr": 0.80, MID: 93.0, FINAL: 85.0, DISTANCE: 0.5},
-    "40h/semantic": {"PixCorr": 0.50, MID: 91.0, FINAL: 94.0, DISTANCE: 0.4},
-    "40h/fused": {"PixCorr": 0.70, MID: 95.0, FINAL: 96.0, DISTANCE: 0.3},
-    "1h/fused": {"PixCorr": 0.60, MID: 92.0, FINAL: 93.0, DISTANCE: 0.4},
-    "1h_scratch/fused": {"PixCorr": 0.30, MID: 70.0, FINAL: 75.0, DISTANCE: 0.8},
+    "40h/lowlevel": row(0.80, 93.0, 85.0, 0.5, 0.7),
+    "40h/semantic": row(0.50, 91.0, 94.0, 0.4),
+    "40h/fused": row(0.70, 95.0, 96.0, 0.3),
+    "1h/fused": row(0.60, 92.0, 93.0, 0.4, 0.8),
+    "1h_scratch/fused": row(0.30, 70.0, 75.0, 0.8, 0.6),
+    "1h_ridge/fused": row(0.40, 80.0, 80.0, 0.7, 0.6),
+    "1h_knn/fused": row(0.40, 80.0, 80.0, 0.7, 0.6),
+    "40h_ridge/fused": row(0.65, 94.0, 90.0, 0.35, 0.7),
+    "40h_ridge/lowlevel": row(0.70, 94.0, 84.0, 0.45, 0.6),
+    "40h_knn/fused": row(0.40, 90.0, 90.0, 0.35, 0.7),
+    "40h_place_only/fused": row(0.30, 60.0, 70.0, 0.6, 0.5),
 }
-NULL = {"PixCorr": 0.1, MID: 50.1, FINAL: 49.9, DISTANCE: 1.0}
-NULL_MEANS = {f"fused_{MID}_null_mean", f"fused_{FINAL}_null_mean"}
-OF_ONE_RUN = {f"fused_{MID}", f"fused_{FINAL}", *NULL_MEANS, "n_test_images"}
+JOINT = {
+    "1h_beats_1h_ridge",
+    "1h_beats_1h_knn",
+    "40h_beats_40h_ridge",
+    "40h_beats_40h_knn",
+    "40h_beats_40h_place_only",
+}
 
 
 def checks_of(
-    folder: Path, scores: dict[str, dict[str, float]], n_images: int = 100, null_shift: float = 0.0
+    folder: Path, scores: Scores, simulated: bool = True, noise: float = 0.2
 ) -> dict[str, Check]:
-    paths = {}
-    for name, metrics in scores.items():
-        path = folder / f"{name.replace('/', '_')}.csv"
-        rows = [
-            (
-                m,
-                v,
-                v,
-                v,
-                n_images,
-                "higher",
-                NULL[m] + null_shift,
-                60.0 if "two" in m else np.nan,
-                3.0,
-            )
-            for m, v in metrics.items()
-        ]
-        pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).to_csv(path, index=False)
-        paths[f"subj01/{name}"] = path
-    return {check.name: check for check in check_scores(Summaries(paths))}
+    made_up = MadeUp(folder, {f"subj01/{name}": row for name, row in scores.items()}, noise)
+    settings = SIMULATED if simulated else REAL
+    return {check.name: check for check in check_scores(made_up.comparisons(settings))}
 
 
-def changed(name: str, metric: str, value: float) -> dict[str, dict[str, float]]:
-    return {key: {**row, metric: value} if key == name else row for key, row in GOOD.items()}
+def changed(name: str, **values: float) -> dict[str, dict[str, float]]:
+    named = {"final": FINAL, "mid": MID, "distance": DISTANCE, "retrieval": RETRIEVAL}
+    new = {named.get(key, key): value for key, value in values.items()}
+    return {key: {**row, **new} if key == name else row for key, row in GOOD.items()}
 
 
 def test_all_hold_on_good_scores(tmp_path: Path) -> None:
     found = checks_of(tmp_path, GOOD)
-    assert {check.verdict for check in found.values()} == {HOLDS}
-    assert set(found) == OF_ONE_RUN | {
+    assert {name: c.verdict for name, c in found.items() if c.verdict != HOLDS} == {}
+    assert set(found) >= JOINT | {
+        f"fused_{MID}",
+        f"fused_{FINAL}",
+        "fused_similar_final",
+        "fused_object_auc",
+        "lowlevel_object_auc",
+        "fused_same_place",
         "PixCorr_lowlevel_above_fused",
         "PixCorr_fused_above_semantic",
         f"{FINAL}_fused_above_lowlevel",
         f"{FINAL}_semantic_above_lowlevel",
         "transfer_beats_scratch",
-        "40h_beats_1h",
+        "PixCorr_40h_above_40h_ridge",
+        "PixCorr_40h_above_40h_ridge_lowlevel",
     }
     assert found["PixCorr_lowlevel_above_fused"].value == pytest.approx(0.1)
-    assert found["PixCorr_lowlevel_above_fused"].null == pytest.approx(0.0)
-    assert found[f"fused_{MID}"].null == 60.0
-    assert (found["transfer_beats_scratch"].value, found["40h_beats_1h"].null) == (100.0, 50.0)
+    assert found[f"fused_{MID}"].threshold == found[f"fused_{MID}"].null == 59.0
+    one = found[f"{FINAL}_40h_above_40h_ridge"]
+    assert one.low < one.value < one.high and one.value == pytest.approx(6.0)
+    assert not any(name.endswith("null_mean") or name == "n_test_images" for name in found)
 
 
 @pytest.mark.parametrize(
-    ("name", "metric", "value", "fails"),
+    ("run", "values", "check", "verdict"),
     [
-        ("40h/fused", MID, 89.9, f"fused_{MID}"),
-        ("40h/fused", FINAL, 59.0, f"fused_{FINAL}"),
-        ("40h/lowlevel", "PixCorr", 0.70, "PixCorr_lowlevel_above_fused"),
-        ("40h/semantic", "PixCorr", 0.71, "PixCorr_fused_above_semantic"),
-        ("40h/lowlevel", FINAL, 96.5, f"{FINAL}_fused_above_lowlevel"),
-        ("40h/semantic", FINAL, 85.0, f"{FINAL}_semantic_above_lowlevel"),
-        ("1h_scratch/fused", DISTANCE, 0.39, "transfer_beats_scratch"),
-        ("1h/fused", "PixCorr", 0.70, "40h_beats_1h"),
+        ("40h/fused", {"final": 50.0}, f"fused_{FINAL}", FAILS),
+        ("40h/fused", {"final": 59.5}, f"fused_{FINAL}", UNDECIDED),
+        ("40h/fused", {"object_auc": 0.6}, "fused_object_auc", FAILS),
+        ("40h/fused", {"object_auc": 0.805}, "fused_object_auc", UNDECIDED),
+        ("40h/lowlevel", {"object_auc": 0.6}, "lowlevel_object_auc", FAILS),
+        ("40h/fused", {"same_place": 80.0}, "fused_same_place", FAILS),
+        ("40h/lowlevel", {"PixCorr": 0.60}, "PixCorr_lowlevel_above_fused", FAILS),
+        ("40h/lowlevel", {"PixCorr": 0.70}, "PixCorr_lowlevel_above_fused", UNDECIDED),
+        ("40h/semantic", {"PixCorr": 0.75}, "PixCorr_fused_above_semantic", FAILS),
+        ("40h/lowlevel", {"final": 97.0}, f"{FINAL}_fused_above_lowlevel", FAILS),
+        ("40h/semantic", {"final": 80.0}, f"{FINAL}_semantic_above_lowlevel", FAILS),
+        ("1h_scratch/fused", {"distance": 0.3}, "transfer_beats_scratch", FAILS),
+        ("1h_scratch/fused", {"distance": 0.4}, "transfer_beats_scratch", UNDECIDED),
+        ("1h_ridge/fused", {"mid": 94.0}, "1h_beats_1h_ridge", FAILS),
+        ("1h_ridge/fused", {"mid": 92.0}, "1h_beats_1h_ridge", UNDECIDED),
+        ("40h_ridge/fused", {"mid": 99.0}, "40h_beats_40h_ridge", FAILS),
+        ("40h_ridge/fused", {"mid": 95.0}, "40h_beats_40h_ridge", HOLDS),  # not below is enough
+        ("40h_ridge/fused", {"retrieval": 66.0}, "40h_beats_40h_ridge", UNDECIDED),
+        ("40h_knn/fused", {"final": 99.0}, "40h_beats_40h_knn", FAILS),
+        ("40h_place_only/fused", {"same_place": 95.0}, "40h_beats_40h_place_only", FAILS),
     ],
 )
 def test_each_check_can_fail(
-    tmp_path: Path, name: str, metric: str, value: float, fails: str
+    tmp_path: Path, run: str, values: dict[str, float], check: str, verdict: str
 ) -> None:
-    found = checks_of(tmp_path, changed(name, metric, value))
-    assert found[fails].verdict == FAILS
-    if fails in ("transfer_beats_scratch", "40h_beats_1h"):
-        assert found[fails].value == 75.0
-        assert f"Not better: {metric}" in found[fails].explanation
+    found = checks_of(tmp_path, changed(run, **values))[check]
+    assert found.verdict == verdict
+    if verdict == UNDECIDED:
+        assert found.low <= found.threshold <= found.high
 
 
-def test_few_images_and_a_bent_null_fail(tmp_path: Path) -> None:
-    found = checks_of(tmp_path, GOOD, n_images=99)
-    assert found["n_test_images"].verdict == FAILS
-    found = checks_of(tmp_path, GOOD, null_shift=0.6)
-    assert found[f"fused_{MID}_null_mean"].verdict == FAILS
-    assert found[f"fused_{FINAL}_null_mean"].verdict == HOLDS  # 50.5
+def test_noise_makes_a_claim_undecided_and_never_false(tmp_path: Path) -> None:
+    found = checks_of(tmp_path, changed("1h_ridge/fused", mid=91.5), noise=3.0)
+    assert found["1h_beats_1h_ridge"].verdict == UNDECIDED
+    assert found[f"{MID}_1h_above_1h_ridge"].verdict == UNDECIDED
+
+
+def test_a_baseline_that_was_not_run_leaves_its_claim_undecided(tmp_path: Path) -> None:
+    ours = {"40h/fused": GOOD["40h/fused"], "1h/fused": GOOD["1h/fused"]}
+    found = checks_of(tmp_path, ours)
+    for name in JOINT:
+        assert found[name].verdict == UNDECIDED
+        assert name.partition("_beats_")[2] in found[name].explanation
+    recorded = checks_of(tmp_path, ours, simulated=False)
+    assert set(JOINT) - set(recorded) == {"40h_beats_40h_place_only"}
+    assert not JOINT & set(checks_of(tmp_path, {"2h/fused": GOOD["1h/fused"]}))
+
+
+def test_a_metric_that_one_run_lacks_passes_no_claim(tmp_path: Path) -> None:
+    lacking = {key: dict(row) for key, row in GOOD.items()}
+    del lacking["40h_ridge/fused"]["object_auc"]
+    found = checks_of(tmp_path, lacking)["40h_beats_40h_ridge"]
+    assert found.verdict == UNDECIDED and "Deciding: object_auc" in found.explanation
 
 
 def test_a_check_whose_runs_are_absent_is_left_out(tmp_path: Path) -> None:
-    found = checks_of(tmp_path, {"40h/fused": GOOD["40h/fused"]})
-    assert set(found) == OF_ONE_RUN
-
-
-def test_verdicts() -> None:
-    nan = float("nan")
-    assert at_least("a", 0.4, 0.1, 0.4, "").verdict == HOLDS
-    assert at_least("a", 0.4, 0.1, 0.4, "", strict=True).verdict == FAILS
-    assert at_least("a", 0.5, 0.5, 0.4, "").verdict == FAILS  # no better than chance
-    assert at_least("a", nan, 0.1, 0.4, "").verdict == FAILS
-    assert at_least("a", 0.5, nan, 0.4, "").verdict == HOLDS
-    assert within("a", 50.5, 50.0, 0.5, "").verdict == HOLDS
-    assert within("a", 50.6, 50.0, 0.5, "").verdict == FAILS
-    assert within("a", nan, 50.0, 0.5, "").verdict == FAILS
-    table = as_table([at_least("a", 1.0, 0.0, 0.5, "why")])
-    assert list(table) == ["check", "value", "null", "threshold", "verdict", "explanation"]
+    found = checks_of(tmp_path, {"40h/lowlevel": GOOD["40h/lowlevel"]})
+    assert "lowlevel_object_auc" in found and "fused_object_auc" not in found
+    assert not any("above" in name or "beats" in name for name in found)

@@ -10,6 +10,7 @@ from tests.refusals import refused
 from brainit.core.settings import ReconSettings, RunSettings, Settings
 from brainit.core.shards import write_shards
 from brainit.data.recons import KINDS, read_recons
+from brainit.reconstruction import gather as module
 from brainit.reconstruction.gather import gather_reconstructions
 from brainit.reconstruction.parts import Part, read_part, write_part
 
@@ -172,3 +173,18 @@ def test_unfinished_or_changed_folders_are_refused(tmp_path, stimuli):
     (folder / "provenance.json").unlink()
     with refused("missing-file", "provenance.json"):
         read_recons(folder)
+
+
+def test_a_recorded_subject_says_so_in_a_simulation_s_configuration(tmp_path, stimuli, monkeypatch):
+    titles = []
+    draw = module.draw_montage
+    monkeypatch.setattr(
+        module, "draw_montage", lambda shown, title: titles.append(title) or draw(shown, title)
+    )
+    parts = {kind: write_kind(tmp_path, kind, [[3, 5, 11]]) for kind in KINDS}
+    for recorded in (False, True):
+        out = tmp_path / f"out_{recorded}"
+        gather_reconstructions("subj01", "1h", stimuli, parts, out, SETTINGS, recorded)
+        assert read_recons(out).provenance["simulation"] is not recorded
+    assert ["simulation" in title for title in titles] == [True, False]
+    assert ["recorded" in title for title in titles] == [False, True]

@@ -237,7 +237,7 @@ def test_side_of_a_map_is_left_or_right_of_the_mean() -> None:
     maps = np.full_like(found.maps, 1 / 16)
     maps[0], maps[1] = 0.0, 0.0
     maps[0, :, 0], maps[1, :, 3] = 0.25, 0.25
-    side = type(found)(maps, found.right_share).side
+    side = type(found)(maps.reshape(len(maps), -1).T, found.right_share).side
     assert side[0] == pytest.approx(-1.0) and side[1] == pytest.approx(1.0)
     np.testing.assert_allclose(side[2:], 0.0, atol=1e-12)
 
@@ -329,6 +329,21 @@ def test_like_clusters_have_like_colours() -> None:
     step = np.diff(np.append(hues, hues[0])) % 1
     assert len(set(hues.round(6))) == 12
     assert np.allclose(step, 1 / 12, atol=1e-6) or np.allclose(step, 11 / 12, atol=1e-6)
+
+
+def test_a_baseline_has_one_row_beside_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, titles: list[str]
+) -> None:
+    paths, stimuli = made_up_recons(tmp_path)
+    ours = read_recons(paths["subj01/40h"])
+    alone = replace(ours, images={"fused": ours.images["fused"]})
+    recons = {"subj01/40h": ours, "subj01/40h_ridge": ours, "subj01/40h_knn": alone}
+    shown: list[str] = []
+    monkeypatch.setattr(style.Axes, "text", lambda self, x, y, label, **more: shown.append(label))
+    draw_first_images(recons, stimuli, tmp_path / "montage.png", True)
+    rows = ("low-level", "semantic", "fused", "ridge", "knn")
+    assert shown == ["seen", *(f"subj01\n{row}" for row in rows)]
+    assert "ridge" not in titles[-1]
 
 
 def test_the_refined_row_comes_last_and_only_where_there_is_one(

@@ -34,7 +34,11 @@ def inputs(tmp_path: Path) -> ReportInputs:
 def test_report_is_one_file_with_everything(inputs: ReportInputs) -> None:
     report = make_report(inputs, SIMULATED)
     assert report.count("<h2>Table 1</h2>") == 1
-    assert "1 of 2 checks hold" in report
+    counts = re.search(r"(\d+) of (\d+) checks hold, (\d+) do not, (\d+) are undecided", report)
+    assert counts is not None and counts.groups() == ("1", "3", "1", "1")
+    assert "0.03 to 0.17" in report and 'class="undecided"' in report
+    body = report[report.index("<main") :]
+    assert body.index("<h2>Table 1</h2>") < body.index("<table"), "the first table"
     assert "why &lt;this&gt;" in report
     assert report.count("data:image/png;base64,iVBOR") == 2
     assert "Compare each column" in report and 'alt="Figure of_mine"' in report

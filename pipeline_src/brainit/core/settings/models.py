@@ -301,6 +301,10 @@ class EvaluationSettings(Section):
     """Permutations of the null distributions."""
     retrieval_pool: Positive = 300
     """Candidate images of each retrieval trial."""
+    similar_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the test images, the most alike, among which `similar_*` identifies (ours)."""
+    n_same_place: Positive = 20
+    """Distractors in `same_place`: other objects at an image's place (ours; simulation)."""
 
 
 class BaselineSettings(Section):

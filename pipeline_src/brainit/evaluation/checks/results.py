@@ -1,9 +1,9 @@
-"""Check that the method works: each result beside its null.
+"""Check that the method works: each result with its interval, beside its null.
 
-On simulated brains, whose truth is known (demo): encoder accuracy against the true noise ceiling,
-clusters against true areas, identification against permutations and against an oracle, and the
-paper's orderings (Tables 1, T4, T7). On recorded brains, without truth: clusters shared by
-subjects, contralateral attention, transfer, and the paper's orderings on its own metrics.
+On all brains: identification against permutations, contralateral attention, transfer, blind
+baselines of the same data, and the paper's orderings (Tables 1, T4, T7). On simulated brains, whose
+truth is known, also: difficulty, encoder accuracy against the true noise ceiling, clusters against
+true areas, objects that are seen, and an oracle.
 """
 
 from collections.abc import Mapping
@@ -25,18 +25,27 @@ from brainit.data.trials import read_trials
 from brainit.data.voxels import read_voxels
 from brainit.evaluation.checks.claims import check_orderings
 from brainit.evaluation.checks.cluster_attention import check_contralateral, cluster_attention
-from brainit.evaluation.checks.clusters import LEAST_CEILING, check_clusters, check_shared_clusters
+from brainit.evaluation.checks.clusters import LEAST_CEILING, check_clusters
+from brainit.evaluation.checks.comparisons import Comparisons
 from brainit.evaluation.checks.nearest_scene import compare_with_nearest_scene
-from brainit.evaluation.checks.scores import check_scores, check_transfer
-from brainit.evaluation.checks.verdict import Check, as_table, at_least, within
+from brainit.evaluation.checks.scores import check_scores
+from brainit.evaluation.checks.verdict import (
+    NAN,
+    Check,
+    Interval,
+    above,
+    as_table,
+    at_least,
+    within,
+)
 from brainit.evaluation.encoder import (
     EncoderPredictions,
     predict_test_responses,
+    resampled_correlations,
     share_of_attainable,
     shuffled_correlations,
 )
-from brainit.evaluation.tables.rows import paper_table
-from brainit.evaluation.tables.run_scores import Summaries, run_key
+from brainit.evaluation.tables.run_scores import ImageScores, Summaries, run_key
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.models.brain_transformer import load_bit
 from brainit.workflow.runs import FULL
@@ -84,13 +93,12 @@ def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
 
 
 def _check_recorded(inputs: CheckInputs, settings: Settings) -> list[Check]:
-    summaries = Summaries(inputs.summaries)
-    return [
-        check_shared_clusters(inputs.clusters),
-        _check_attention(inputs, settings),
-        *check_transfer(summaries, paper_table("table1").metrics),
-        *check_orderings(summaries, settings),
-    ]
+    return [_check_attention(inputs, settings), *_check_runs(inputs, settings)]
+
+
+def _check_runs(inputs: CheckInputs, settings: Settings) -> list[Check]:
+    runs = Comparisons(ImageScores(inputs.metrics), Summaries(inputs.summaries), settings)
+    return [*check_scores(runs), *check_orderings(runs)]
 
 
 def _check_simulated(
@@ -105,7 +113,7 @@ def _check_simulated(
         *_check_encoder(inputs, truths, settings),
         *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, known, settings),
         _check_attention(inputs, settings),
-        *check_scores(Summaries(inputs.summaries)),
+        *_check_runs(inputs, settings),
         *_answer_with_nearest_scene(inputs, truth, settings),
     ]
 
@@ -123,8 +131,8 @@ def check_difficulty(card: Mapping[str, Any]) -> list[Check]:
     silent = "smallest share over simulated subjects of voxels that carry no signal"
     share = min(float(subject["silent_share"]) for subject in card["subjects"])
     return [
-        within("difficulty_median_ceiling_pct", furthest, centre, reach, text),
-        at_least("difficulty_silent_share", share, float("nan"), LEAST_SILENT_SHARE, silent),
+        within("difficulty_median_ceiling_pct", Interval(furthest, NAN, NAN), centre, reach, text),
+        at_least("difficulty_silent_share", share, LEAST_SILENT_SHARE, silent),
     ]
 
 
@@ -150,11 +158,21 @@ def _check_encoder(
     text = (
         "median over responsive voxels (true ceiling above 10 %) of correlation / sqrt(true "
         "ceiling) on held-out shared images, mean over subjects; null: 99.9th percentile with "
-        f"images shuffled. Median correlation {np.mean(medians):.3f}; {', '.join(evaluated)}"
+        "images shuffled; interval: resamples of images. Median correlation "
+        f"{np.mean(medians):.3f}; {', '.join(evaluated)}"
     )
-    value, null = float(np.mean(values)), float(np.mean(nulls))
-    name = "encoder_share_of_attainable"
-    return [at_least(name, value, null, LEAST_SHARE_OF_ATTAINABLE, text)]
+    resampled = np.mean([_resampled_shares(*pair, settings) for pair in pairs], axis=0)
+    interval, null = Interval.of(float(np.mean(values)), resampled), float(np.mean(nulls))
+    threshold = max(LEAST_SHARE_OF_ATTAINABLE, null)
+    return [above("encoder_share_of_attainable", interval, threshold, text, null)]
+
+
+def _resampled_shares(
+    prediction: EncoderPredictions, ceiling: NDArray[np.float64], settings: Settings
+) -> NDArray[np.float64]:
+    generator = numpy_generator(settings.run.seed, "encoder_accuracy", prediction.subject)
+    correlation = resampled_correlations(prediction, settings.evaluation.n_bootstrap, generator)
+    return share_of_attainable(correlation, ceiling, LEAST_CEILING)
 
 
 def _encoder_null(
@@ -177,8 +195,8 @@ def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
         fmri = load_subject_fmri(subject, *files, ("test",), "40h", True)
         hemisphere = read_voxels(inputs.voxels[subject])["hemisphere"]
         attention.append(cluster_attention(bit, fmri, hemisphere))
-    generator = numpy_generator(settings.run.seed, "shuffled_attention")
-    return check_contralateral(attention, settings.evaluation.n_permutations, generator)
+    generator = numpy_generator(settings.run.seed, "resampled_attention")
+    return check_contralateral(attention, settings.evaluation.n_bootstrap, generator)
 
 
 def _answer_with_nearest_scene(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:

@@ -1,38 +1,56 @@
-"""Checks of the runs' scores: identification, orderings, and amounts of data."""
+"""Checks of the runs' scores: identification, branches, amounts of data, and blind baselines."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from brainit.evaluation.checks.verdict import Check, at_least, within
-from brainit.evaluation.metrics.names import direction_of, is_two_way
+import numpy as np
+
+from brainit.evaluation.checks.comparisons import (
+    Images,
+    Runs,
+    differences_of,
+    joint_claim,
+    last_two_way,
+    paper_like,
+    stated_at_full_data,
+)
+from brainit.evaluation.checks.verdict import NAN, Check, above, undecided
+from brainit.evaluation.metrics.names import OBJECT_AUC, SAME_PLACE, is_two_way
 from brainit.evaluation.tables.rows import FROM_SCRATCH
 from brainit.evaluation.tables.run_scores import Summaries
 from brainit.workflow.runs import FULL, ONE_HOUR
 
-LEAST_TWO_WAY = 90.0
-LEAST_TEST_IMAGES = 100
-NULL_TOLERANCE = 0.5
-FULL_BEATS_HOUR = "40h_beats_1h"
-EQUAL_RUNS_PCT = 50.0
-"""Null of orderings: percent of metrics on which one of two equal runs wins, on average."""
+LEAST_SCORES = (
+    (OBJECT_AUC, "fused", 0.80),
+    (OBJECT_AUC, "lowlevel", 0.65),
+    (SAME_PLACE, "fused", 85.0),
+)
+"""Metric, kind of images and the least score of the full run: what shows that objects are seen."""
+
+BASELINES = (
+    (ONE_HOUR.name, f"{ONE_HOUR.name}_ridge"),
+    (ONE_HOUR.name, f"{ONE_HOUR.name}_knn"),
+    (FULL.name, f"{FULL.name}_ridge"),
+    (FULL.name, f"{FULL.name}_knn"),
+    (FULL.name, f"{FULL.name}_place_only"),
+)
+"""Our runs and the blind baselines of the same data; the last knows a simulated scene's place."""
+_OF_A_SIMULATION = f"{FULL.name}_place_only"
+_BRANCHES = (("lowlevel", ("PixCorr", "SSIM")),)
+"""Kinds of images that ridge has beside the final ones, and the metrics on which they compare."""
 
 
-def check_scores(summaries: Summaries) -> list[Check]:
-    """Return every check of scores whose runs have summaries.
+def check_scores(runs: Runs) -> list[Check]:
+    """Return every check of scores whose runs were scored.
 
     All numbers are means over the subjects that have the compared runs.
     """
     return [
-        *_identification(summaries),
-        *_orderings(summaries),
-        *check_transfer(summaries, summaries.metrics()),
-        *_amounts(summaries, FULL.name, ONE_HOUR.name, FULL_BEATS_HOUR, summaries.metrics()),
+        *_identification(runs),
+        *_least_scores(runs),
+        *_branches(runs),
+        *_transfer(runs),
+        *check_baselines(runs),
     ]
-
-
-def check_transfer(summaries: Summaries, metrics: Sequence[str]) -> list[Check]:
-    """Return the check that transfer beats a model from scratch on `metrics`, if both ran."""
-    return _amounts(summaries, ONE_HOUR.name, FROM_SCRATCH, "transfer_beats_scratch", metrics)
 
 
 def two_way_metrics(summaries: Summaries) -> list[str]:
@@ -40,88 +58,126 @@ def two_way_metrics(summaries: Summaries) -> list[str]:
     return [metric for metric in summaries.metrics() if is_two_way(metric)]
 
 
-def _identification(summaries: Summaries) -> list[Check]:
-    checks: list[Check] = []
-    n_images = []
-    for metric in two_way_metrics(summaries):
-        score = summaries.mean(FULL.name, "fused", metric)
+def _identification(runs: Runs) -> Iterator[Check]:
+    """Check that identification is above chance, against the permutations' 99.9th percentile."""
+    for metric in runs.metrics(FULL.name):
+        if not (is_two_way(metric) or metric.startswith("similar_")):
+            continue
+        score = runs.score(metric, Images(FULL.name))
+        chance = runs.chance(metric, Images(FULL.name))
+        if score is None or chance is None:
+            continue
+        among = "all others" if is_two_way(metric) else "those that look most alike"
+        text = (
+            f"identification of {chance.n_images} held-out shared images among {among}, percent;"
+            " null and threshold: 99.9th percentile over permutations of reconstructions against"
+            f" targets; interval over {runs.resampled}"
+        )
+        yield above(f"fused_{metric}", score, chance.null_p999, text, chance.null_p999)
+
+
+def _least_scores(runs: Runs) -> Iterator[Check]:
+    for metric, kind, least in LEAST_SCORES:
+        score = runs.score(metric, Images(FULL.name, kind))
         if score is None:
             continue
-        n_images.append(score.n_images)
-        name = f"fused_{metric}"
-        checks += [
-            at_least(
-                name,
-                score.mean,
-                score.null_p999,
-                LEAST_TWO_WAY,
-                f"two-way identification of {score.n_images} held-out shared images, percent; "
-                "null: 99.9th percentile over permutations of reconstructions against targets",
-            ),
-            within(
-                f"{name}_null_mean",
-                score.null_mean,
-                50.0,
-                NULL_TOLERANCE,
-                "mean over these permutations; threshold: largest allowed distance from 50",
-            ),
-        ]
-    if n_images:
-        text = "smallest number of test images of a subject"
-        count = float(min(n_images))
-        checks.append(at_least("n_test_images", count, math.nan, LEAST_TEST_IMAGES, text))
-    return checks
+        chance = 0.5 if metric == OBJECT_AUC else 50.0
+        text = (
+            f"{metric} of {kind} images, {FULL.label}, against a value stated before; null: chance;"
+            f" interval over {runs.resampled}"
+        )
+        yield above(f"{kind}_{metric}", score, least, text, chance)
 
 
-def _orderings(summaries: Summaries) -> list[Check]:
-    last = two_way_metrics(summaries)[-1:]
+def _branches(runs: Runs) -> Iterator[Check]:
+    """Compare the kinds of images of the full run, as the paper's Table T4 orders them."""
+    last = last_two_way(runs.metrics(FULL.name))
     pairs = [("PixCorr", "lowlevel", "fused"), ("PixCorr", "fused", "semantic")]
-    pairs += [(metric, kind, "lowlevel") for metric in last for kind in ("fused", "semantic")]
-    checks = []
+    pairs += [(last, kind, "lowlevel") for kind in ("fused", "semantic") if last]
     for metric, better, worse in pairs:
-        first, second = (summaries.mean(FULL.name, kind, metric) for kind in (better, worse))
-        if first is not None and second is not None:
-            checks.append(
-                at_least(
-                    f"{metric}_{better}_above_{worse}",
-                    first.mean - second.mean,
-                    first.null_mean - second.null_mean,
-                    0.0,
-                    f"{metric} of {better} images ({first.mean:.4g}) minus {worse} images "
-                    f"({second.mean:.4g}), {FULL.label}; null: the same with reconstructions "
-                    "shuffled against images",
-                    strict=True,
-                )
-            )
-    return checks
-
-
-def _amounts(
-    summaries: Summaries, better: str, worse: str, name: str, metrics: Sequence[str]
-) -> list[Check]:
-    """Return the check that one run beats another on each of `metrics`, fused images.
-
-    Empty if no subject has both runs.
-    """
-    subjects = tuple(s for s in summaries.subjects(better) if s in summaries.subjects(worse))
-    if not subjects:
-        return []
-    wins, lost = [], []
-    for metric in metrics:
-        pair = [summaries.mean(run, "fused", metric, subjects) for run in (better, worse)]
-        first, second = pair
-        if first is None or second is None:
+        first, second = Images(FULL.name, better), Images(FULL.name, worse)
+        found = runs.difference(metric, first, second, runs.subjects(first, second))
+        chances = [runs.chance(metric, one) for one in (first, second)]
+        if np.isnan(found.interval.value) or chances[0] is None or chances[1] is None:
             continue
-        wins.append(_beats(metric, first.mean, second.mean))
-        if not wins[-1]:
-            lost.append(f"{metric} ({first.mean:.4g} against {second.mean:.4g})")
-    if not wins:
-        return []
-    text = f"percent of {len(wins)} metrics on which {better} is strictly better than {worse}, "
-    text += f"fused images, {', '.join(subjects)}; null: two equal runs, on average"
-    text += f". Not better: {'; '.join(lost)}" if lost else ""
-    return [at_least(name, 100.0 * sum(wins) / len(wins), EQUAL_RUNS_PCT, 100.0, text)]
+        null = chances[0].null_mean - chances[1].null_mean
+        text = (
+            f"{metric} of {better} minus {worse} images, {FULL.label}, paired over"
+            f" {runs.resampled}; null: the same with reconstructions shuffled against images;"
+            " threshold: 0, or the null if it is higher"
+        )
+        name, threshold = f"{metric}_{better}_above_{worse}", max(0.0, null)
+        if is_two_way(metric) and not _is_above_chance(runs, metric, first):
+            yield undecided(name, f"{first} identify at chance; {text}")
+            continue
+        yield above(name, found.interval, threshold if np.isfinite(null) else 0.0, text, null)
 
 
-def _beats(metric: str, first: float, second: float) -> bool:
-    return first < second if direction_of(metric) == "lower" else first > second
+def _is_above_chance(runs: Runs, metric: str, one: Images) -> bool:
+    """Return True if identification is above its null: two runs at chance differ by chance."""
+    score, chance = runs.score(metric, one), runs.chance(metric, one)
+    return score is not None and chance is not None and score.low > chance.null_p999
+
+
+def _transfer(runs: Runs) -> Iterator[Check]:
+    """Check that transfer beats a model from scratch on the same hour, if both ran."""
+    first, second = Images(ONE_HOUR.name), Images(FROM_SCRATCH)
+    if runs.subjects(first, second):
+        stated = paper_like(runs.metrics(first.run))
+        yield _joint(runs, first, second, stated, "transfer_beats_scratch")
+
+
+def check_baselines(runs: Runs) -> Iterator[Check]:
+    """Compare our runs with blind baselines of the same data: jointly, then metric by metric.
+
+    With one hour we claim every metric, with all data those of `stated_at_full_data` and to be
+    worse on none. A baseline that was not run leaves the claim undecided.
+    """
+    for run, baseline in BASELINES:
+        if baseline == _OF_A_SIMULATION and not runs.settings.run.simulation:
+            continue
+        first, second = Images(run), Images(baseline)
+        if not runs.subjects(first):
+            continue
+        name = f"{run}_beats_{baseline}"
+        subjects = runs.subjects(first, second)
+        if not subjects:
+            yield undecided(name, f"{baseline} was not run")
+            continue
+        metrics = _metrics_of_either(runs, first, second)
+        stated = tuple(metrics) if run == ONE_HOUR.name else stated_at_full_data(metrics)
+        yield _joint(runs, first, second, stated, name)
+        yield from _one_by_one(runs, first, second, metrics)
+        for kind, of_kind in _BRANCHES:
+            pair = Images(run, kind), Images(baseline, kind)
+            if runs.subjects(*pair):
+                yield from _one_by_one(runs, *pair, of_kind)
+
+
+def _metrics_of_either(runs: Runs, first: Images, second: Images) -> list[str]:
+    """Return the metrics that one of both has: a metric that the other lacks decides nothing."""
+    both = (*runs.metrics(first.run), *runs.metrics(second.run))
+    return list(dict.fromkeys(both))
+
+
+def _joint(runs: Runs, first: Images, second: Images, stated: Sequence[str], name: str) -> Check:
+    subjects = runs.subjects(first, second)
+    metrics = _metrics_of_either(runs, first, second)
+    differences = differences_of(runs, first, second, metrics, subjects)
+    what = f"{first} minus {second} images, {', '.join(subjects)}, paired over {runs.resampled}"
+    return joint_claim(name, differences, stated, what)
+
+
+def _one_by_one(
+    runs: Runs, first: Images, second: Images, metrics: Sequence[str]
+) -> Iterator[Check]:
+    subjects = runs.subjects(first, second)
+    end = "" if first.kind == "fused" else f"_{first.kind}"
+    for difference in differences_of(runs, first, second, metrics, subjects):
+        metric = difference.metric
+        text = (
+            f"{metric} of {first} minus {second} images, {', '.join(subjects)}, paired over"
+            f" {runs.resampled}; above 0 the first is better. One of many, each at its own 95 %"
+        )
+        name = f"{metric}_{first.run}_above_{second.run}{end}"
+        yield above(name, difference.interval, 0.0, text, NAN)

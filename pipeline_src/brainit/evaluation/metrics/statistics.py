@@ -3,6 +3,7 @@
 `mean_interval` is the one definition of an interval: summaries, tables and figures use it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,14 +47,46 @@ def bootstrap_interval(
 
     `level` is the share covered. NaN values are left out; without any value both ends are NaN.
     """
-    known = values[np.isfinite(values)]
-    if len(known) == 0:
+    means = resampled_means(values, n_resamples, generator)
+    if len(means) == 0:
         return float("nan"), float("nan")
-    rows = (generator.integers(len(known), size=len(known)) for _ in range(n_resamples))
-    means = np.array([known[row].mean() for row in rows])
     tail = 50.0 * (1.0 - level)
     low, high = np.percentile(means, (tail, 100.0 - tail))
     return float(low), float(high)
+
+
+def resampled_means(
+    values: NDArray[np.float64], n_resamples: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the mean of each of `n_resamples` resamples of images, none if no value is known.
+
+    NaN values are left out.
+    """
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return np.empty(0)
+    rows = (generator.integers(len(known), size=len(known)) for _ in range(n_resamples))
+    return np.array([known[row].mean() for row in rows])
+
+
+def resampled_means_of_groups(
+    groups: Sequence[NDArray[np.float64]], n_resamples: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return means of a bootstrap of two levels: groups are resampled, then each one's images.
+
+    A group is a brain (one seed); each has the same weight. NaN values are left out; none if a
+    group has no value. The variance is that of the groups' means, times (n - 1) / n for n groups,
+    plus that of images within groups, which the first holds already.
+    """
+    known = [values[np.isfinite(values)] for values in groups]
+    if not known or any(len(values) == 0 for values in known):
+        return np.empty(0)
+    means = np.empty(n_resamples)
+    for number in range(n_resamples):
+        chosen = generator.integers(len(known), size=len(known))
+        drawn = (known[g][generator.integers(len(known[g]), size=len(known[g]))] for g in chosen)
+        means[number] = np.mean([values.mean() for values in drawn])
+    return means
 
 
 @dataclass(frozen=True)

@@ -51,19 +51,32 @@ def two_way_scores(
 ) -> Float[Tensor, "images"]:
     """Return the two-way identification of each reconstruction in percent, float64.
 
-    Row i of `targets` is the target of row i of `recons`. Rivals too close to the own target for
-    float32 are compared in float64; equal targets tie and do not count as lower. Needs at least two
-    images. `matrix` is their `correlation_matrix`, computed if None.
+    Row i of `targets` is the target of row i of `recons`. Equal targets tie and do not count as
+    lower. Needs at least two images. `matrix` is their `correlation_matrix`, computed if None.
     """
     if matrix is None:
         matrix = correlation_matrix(recons, targets)
+    is_lower = lower_than_target(recons, targets, matrix)
+    return 100.0 * is_lower.double().sum(dim=1) / (len(recons) - 1)
+
+
+def lower_than_target(
+    recons: Float[Tensor, "images features"],
+    targets: Float[Tensor, "images features"],
+    matrix: Float[Tensor, "images images"],
+) -> Bool[Tensor, "images images"]:
+    """Return whether each reconstruction correlates less with each target than with its own.
+
+    `matrix` is their `correlation_matrix`. Rivals too close to the own target for float32 are
+    compared in float64.
+    """
     to_target = matrix.diagonal()[:, None]
     is_lower = matrix < to_target
     is_near = (matrix - to_target).abs() < _NEAR_TIE
     is_near.fill_diagonal_(False)
     rows, rivals = is_near.nonzero(as_tuple=True)
     is_lower[rows, rivals] = _is_lower_exactly(recons, targets, rows, rivals)
-    return 100.0 * is_lower.double().sum(dim=1) / (len(recons) - 1)
+    return is_lower
 
 
 def _is_lower_exactly(
