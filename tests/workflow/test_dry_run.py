@@ -88,11 +88,11 @@ def test_metric_networks_are_inputs_of_scores_and_checks_alone(
     assert not set(names) & {str(value) for value in others}
 
 
-def test_truth_is_read_by_checks_figures_and_the_oracle_alone(demo_jobs: list[Job]) -> None:
+def test_truth_is_read_at_the_end_and_by_the_oracle_alone(demo_jobs: list[Job]) -> None:
     readers = {
         job["rule"] for job in demo_jobs for path in job["input"] if "/simulated/truth" in path
     }
-    assert readers == {"check_results", "make_figures", "draw_places"}
+    assert readers == {"check_results", "evaluate", "make_figures", "draw_places"}
 
 
 @pytest.mark.parametrize(
