@@ -1,5 +1,6 @@
 """
-Blind baselines: ridge regression, nearest training images, a simulation's places (not in the paper).
+Blind baselines, ridge regression and nearest training images, and an oracle, a simulation's true
+places (not in the paper).
 
 Needs    betas, trials and stimuli of the subject; no trained model
 Makes    <results>/{subject}/ridge_{duration}, which the rules of reconstruction read;

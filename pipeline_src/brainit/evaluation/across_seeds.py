@@ -1,9 +1,9 @@
 """Join finished results of one configuration with several seeds: scores and claims over brains.
 
 In a simulation the subjects follow the seed, so each folder of results is another brain. Means have
-the same weight for each brain. Intervals are a bootstrap of two levels, brains and then images of
-each; with few brains they are rough: of three, the same one is drawn three times in one of nine
-resamples. Verdicts need at least `LEAST_BRAINS`.
+the same weight for each brain, and intervals are Student's t over the brains' means: what is
+claimed is about the method, so brains are the sample, not images. Verdicts need at least
+`LEAST_BRAINS`.
 """
 
 import json
@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
-from brainit.core.streams import numpy_generator
 from brainit.data.recons import KINDS
 from brainit.evaluation.checks.claims import check_orderings
 from brainit.evaluation.checks.comparisons import Images, signed_differences
 from brainit.evaluation.checks.scores import check_scores
 from brainit.evaluation.checks.verdict import (
     COMPARISON,
+    TAIL,
     UNDECIDED,
     Check,
     Difference,
@@ -32,7 +33,6 @@ from brainit.evaluation.checks.verdict import (
     as_table,
 )
 from brainit.evaluation.metrics.names import direction_of
-from brainit.evaluation.metrics.statistics import resampled_means_of_groups
 from brainit.evaluation.tables.run_scores import ImageScores, MeanScore, Summaries
 
 LEAST_BRAINS = 3
@@ -58,6 +58,7 @@ class Brain:
 
     root: Path
     told: Mapping[str, Any]
+    files: Mapping[str, Path]
     images: ImageScores
     summaries: Summaries
 
@@ -76,10 +77,19 @@ def read_brain(root: Path) -> Brain:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         subjects, _ = told["nsd"]["subjects"], told["run"]["seed"]
+        is_simulation = bool(told["run"]["simulation"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         fix = "finish this run: `snakemake all` writes the file with the report"
         expected = "the settings of finished results"
         raise PipelineError(path, expected, repr(error), fix, code="missing-file") from error
+    if not is_simulation:
+        raise PipelineError(
+            path,
+            "results of a simulation, whose brains follow the seed",
+            "run.simulation false",
+            "compare repeats of recorded brains by `seeds` of the settings and its table",
+            code="wrong-settings",
+        )
     files: dict[str, Path] = {}
     for subject in subjects:
         for scores in sorted((root / subject / "metrics").glob("*.csv")):
@@ -90,7 +100,7 @@ def read_brain(root: Path) -> Brain:
         expected, fix = "scores in SUBJECT/metrics", "finish this run: `snakemake all`"
         raise PipelineError(root, expected, "none", fix, code="missing-data")
     means = {name: path.with_name(f"{path.stem}_summary.csv") for name, path in files.items()}
-    return Brain(root, told, ImageScores(files), Summaries(means))
+    return Brain(root, told, files, ImageScores(files), Summaries(means))
 
 
 def require_alike(brains: Sequence[Brain]) -> None:
@@ -112,6 +122,31 @@ def require_alike(brains: Sequence[Brain]) -> None:
             fix = "name each folder once, and give each run a seed of its own"
             expected = "another seed in each folder"
             raise PipelineError(brain.root, expected, found, fix, code="duplicate-data")
+
+
+def require_same_scores(brains: Sequence[Brain]) -> None:
+    """Raise `PipelineError` unless every brain has the same runs, kinds and metrics."""
+    first = brains[0]
+    expected = _columns(first)
+    for brain in brains[1:]:
+        differing = sorted(expected ^ _columns(brain))
+        if differing:
+            raise PipelineError(
+                brain.root,
+                f"the scores of {first.root}",
+                f"only one of both has {', '.join(differing)}",
+                "finish both runs: `snakemake all`",
+                code="missing-data",
+            )
+
+
+def _columns(brain: Brain) -> set[str]:
+    """Return subject/run/kind/metric of all scores of a brain."""
+    return {
+        f"{name}/{metric}"
+        for name, path in brain.files.items()
+        for metric in pd.read_csv(path, nrows=0).columns
+    }
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
@@ -137,8 +172,8 @@ class SeveralBrains:
 
     @property
     def resampled(self) -> str:
-        """What the intervals resample, in words."""
-        return f"{len(self.brains)} brains and their images"
+        """What the intervals are over, in words."""
+        return f"{len(self.brains)} brains"
 
     def subjects(self, *compared: Images) -> tuple[str, ...]:
         """Return the subjects that have all of `compared` in every brain."""
@@ -168,8 +203,7 @@ class SeveralBrains:
         groups = self.values(metric, one)
         if groups is None or not all(np.isfinite(group).any() for group in groups):
             return None
-        value = float(np.mean([np.nanmean(group) for group in groups]))
-        return Interval.of(value, self._resample(groups, "brains", metric))
+        return over_brains(groups)[0]
 
     def chance(self, metric: str, one: Images) -> MeanScore | None:
         """Return the mean chance level over brains."""
@@ -198,15 +232,23 @@ class SeveralBrains:
         known = [group for group in groups if group is not None]
         if len(known) < len(groups):
             return Difference.unknown(metric)
-        value = float(np.mean([group.mean() for group in known]))
-        return Difference.of(metric, value, self._resample(known, "paired_brains", metric))
+        return Difference(metric, *over_brains(known))
 
-    def _resample(
-        self, groups: Sequence[NDArray[np.float64]], stream: str, metric: str
-    ) -> NDArray[np.float64]:
-        seed = min(brain.seed for brain in self.brains)
-        n_resamples = self.settings.evaluation.n_bootstrap
-        return resampled_means_of_groups(groups, n_resamples, numpy_generator(seed, stream, metric))
+
+def over_brains(groups: Sequence[NDArray[np.float64]]) -> tuple[Interval, float, int]:
+    """Return mean and 95 % interval over brains, its standard error and degrees of freedom.
+
+    Each group holds the scores of one brain's images, NaN left out; each brain's mean has the same
+    weight, and Student's t with n - 1 degrees of freedom gives the interval. The brains' means
+    differ by their images' noise, too, so that it is counted. NaN ends for one brain.
+    """
+    means = np.array([np.nanmean(group) for group in groups])
+    n_brains, value = len(means), float(means.mean())
+    if n_brains < 2:
+        return Interval(value, np.nan, np.nan), np.nan, 0
+    error = float(means.std(ddof=1) / np.sqrt(n_brains))
+    reach = float(student.ppf(1.0 - TAIL, n_brains - 1)) * error
+    return Interval(value, value - reach, value + reach), error, n_brains - 1
 
 
 def join_seeds(roots: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -214,10 +256,11 @@ def join_seeds(roots: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Folders are taken by their seeds, in whatever order they are named. With fewer than
     `LEAST_BRAINS` each verdict is "undecided". Raises `PipelineError` where the folders are of
-    different configurations, or of the same seed.
+    different configurations, of the same seed, or have other runs or metrics.
     """
     brains = tuple(sorted((read_brain(root) for root in roots), key=lambda brain: brain.seed))
     require_alike(brains)
+    require_same_scores(brains)
     runs = SeveralBrains(brains, parse_sections(dict(brains[0].told)))
     checks = [*check_scores(runs), *check_orderings(runs)]
     if len(brains) < LEAST_BRAINS:
@@ -252,8 +295,7 @@ def as_markdown(scores: pd.DataFrame, checks: pd.DataFrame, seeds: Sequence[int]
     text = [
         f"# Scores of {len(seeds)} brains (simulation; seeds {', '.join(str(s) for s in seeds)})",
         "",
-        "Mean over brains and images, and its 95 % interval: a bootstrap of brains and, within"
-        " each, of images.",
+        "Mean over brains, and its 95 % interval: Student's t over the brains' means.",
     ]
     for kind, of_kind in scores.groupby("kind", sort=False):
         runs = list(dict.fromkeys(of_kind["run"]))

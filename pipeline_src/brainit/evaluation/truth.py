@@ -1,7 +1,8 @@
-"""Read the ground truth of a simulation: only scores, checks and figures use it.
+"""Read the ground truth of a simulation: only scores, checks, figures and an oracle use it.
 
 It is read at the end of the way, when the images are made: `evaluate` reads the scenes, the
-encoder's scores read areas and ceilings, and `check_results` and `make_figures` read both.
+encoder's scores read areas and ceilings, and `check_results` and `make_figures` read both. The
+oracle is `draw_places`, which answers with the true places; no decoder reads the truth.
 """
 
 import json

@@ -41,7 +41,7 @@ class SemanticInputs:
     """Inputs of semantic images besides the decoder."""
 
     generator: Path | None = None
-    """generator after stage 2; the pretrained one if not given"""
+    """generator after stage 2; the pretrained one for predicted features"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class FusedInputs:
     lowlevel: Path
     """low-level images of the same shard"""
     generator: Path | None = None
-    """generator after stage 2; the pretrained one if not given"""
+    """generator after stage 2; the pretrained one for predicted features"""
 
 
 def reconstruct_semantic(job: DecodingJob, inputs: SemanticInputs, settings: Settings) -> Part:
@@ -75,6 +75,14 @@ def _reconstruct(
     job: DecodingJob, generator_path: Path | None, settings: Settings, lowlevel: Path | None
 ) -> Part:
     kind = "semantic" if lowlevel is None else "fused"
+    if generator_path is None and job.predicted is None:
+        raise PipelineError(
+            "arguments",
+            "--generator for the tokens of a BIT",
+            "none",
+            "give the generator that stage 2 wrote with this BIT",
+            code="invalid-argument",
+        )
     tokens_of, images, models = _tokens_of_shard(job, settings)
     models["generator"] = generator_path or weights_path(
         "generator", settings.features.generator, job.weights_dir

@@ -49,6 +49,18 @@ class DecodingJob:
     predicted: Path | None = None
     """folder of predicted features, instead of betas, trials and decoder"""
 
+    def __post_init__(self) -> None:
+        """Raise `PipelineError` for predicted features beside responses or a decoder."""
+        given = [name for name in ("betas", "trials", "bit") if getattr(self, name) is not None]
+        if self.predicted is not None and given:
+            raise PipelineError(
+                "arguments",
+                "--predicted alone, or --betas, --trials and --bit",
+                f"--predicted and {', '.join(f'--{name}' for name in given)}",
+                f"leave out --predicted, or leave out {', '.join(f'--{name}' for name in given)}",
+                code="invalid-argument",
+            )
+
     @property
     def responses(self) -> tuple[Path, Path, Path]:
         """Betas, trials and decoder; raises `PipelineError` where one of them is missing."""

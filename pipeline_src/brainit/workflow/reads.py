@@ -73,6 +73,7 @@ _SAMPLING = (
     "dip.chunk",
 )
 _TABLES = (
+    "baselines",
     "run.seed",
     "run.simulation",
     "simulation.n_own_images",

@@ -41,7 +41,7 @@ def test_baselines_stand_beside_ours(tmp_path: Path, is_simulated: bool) -> None
         name: dict(zip(records["condition"], records["ours"].round(6), strict=True))
         for name, records in ours.items()
     }
-    shared, data = "(baseline, our data and generator)", "(baseline, our data)"
+    shared, data = "(baseline, our data and pretrained generator)", "(baseline, our data)"
     whole, hour = "40 h (240 training trials)", "1 h (24 training trials)"
     expected = {
         f"Brain-IT, {whole}": 0.5,

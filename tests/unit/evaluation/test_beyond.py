@@ -167,7 +167,7 @@ def test_rows_that_were_not_run_and_what_makes_them() -> None:
     (found,) = missing_rows("table1", "T", records_of(("Brain-IT, 40 h (9 trials)", 1)), real)
     ridge, nearest = (
         f"{name} (baseline, our data{shared})"
-        for name, shared in (("ridge", " and generator"), ("nearest training image", ""))
+        for name, shared in (("ridge", " and pretrained generator"), ("nearest training image", ""))
     )
     lacking = ("Brain-IT, 1 h", *(f"{b}, {d}" for d in ("40 h", "1 h") for b in (ridge, nearest)))
     assert found == NotRun("T", lacking, "snakemake --profile slurm tables")

@@ -7,7 +7,7 @@ from tests.unit.evaluation.made_up_runs import MadeUp, Scores
 
 from brainit.core.settings import parse_sections
 from brainit.evaluation.checks.scores import check_scores
-from brainit.evaluation.checks.verdict import FAILS, HOLDS, UNDECIDED, Check
+from brainit.evaluation.checks.verdict import COMPARISON, FAILS, HOLDS, UNDECIDED, Check
 
 SIMULATED = parse_sections({"run": {"simulation": True}, "evaluation": {"n_bootstrap": 300}})
 REAL = parse_sections({"evaluation": {"n_bootstrap": 300}})
@@ -68,7 +68,11 @@ def changed(name: str, **values: float) -> dict[str, dict[str, float]]:
 
 def test_all_hold_on_good_scores(tmp_path: Path) -> None:
     found = checks_of(tmp_path, GOOD)
-    assert {name: c.verdict for name, c in found.items() if c.verdict != HOLDS} == {}
+    differences = {name: c for name, c in found.items() if c.verdict == COMPARISON}
+    assert {name: str(c.low) for name, c in differences.items() if not c.low > 0} == {}
+    assert {name: c.verdict for name, c in found.items() if c.verdict != HOLDS} == {
+        name: COMPARISON for name in differences
+    }
     assert set(found) >= JOINT | {
         f"fused_{MID}",
         f"fused_{FINAL}",
@@ -128,7 +132,8 @@ def test_each_check_can_fail(
 def test_noise_makes_a_claim_undecided_and_never_false(tmp_path: Path) -> None:
     found = checks_of(tmp_path, changed("1h_ridge/fused", mid=91.5), noise=3.0)
     assert found["1h_beats_1h_ridge"].verdict == UNDECIDED
-    assert found[f"{MID}_1h_above_1h_ridge"].verdict == UNDECIDED
+    single = found[f"{MID}_1h_above_1h_ridge"]
+    assert single.low < 0 < single.high and single.verdict == COMPARISON
 
 
 def test_a_baseline_that_was_not_run_leaves_its_claim_undecided(tmp_path: Path) -> None:

@@ -178,15 +178,15 @@ def last_two_way(metrics: Sequence[str]) -> str | None:
     return next((metric for metric in reversed(metrics) if is_two_way(metric)), None)
 
 
-def stated_at_full_data(metrics: Sequence[str]) -> tuple[str, ...]:
+def stated_at_full_data(metrics: Sequence[str], is_simulation: bool) -> tuple[str, ...]:
     """Return the metrics on which the method is to beat each baseline with all data.
 
     The last tap's two-way identification, retrieval and, in a simulation, identification at the
-    same place and presence of objects.
+    same place and presence of objects, scored or not: without them the claim is undecided.
     """
     last = last_two_way(metrics)
-    ours = (SAME_PLACE, OBJECT_AUC)
-    return tuple(m for m in metrics if m == last or m in ours or is_retrieval(m))
+    found = tuple(m for m in metrics if m == last or is_retrieval(m))
+    return (*found, SAME_PLACE, OBJECT_AUC) if is_simulation else found
 
 
 PAPER_FAMILIES = (

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import t as student
 
 HOLDS, FAILS, UNDECIDED, COMPARISON = "holds", "does not hold", "undecided", "for comparison"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, COMPARISON)
@@ -118,12 +118,14 @@ def as_table(checks: list[Check]) -> pd.DataFrame:
 class Difference:
     """One metric's mean difference of two conditions; above 0 the first is better.
 
-    `sd` is the standard deviation over resamples. NaN if a condition lacks the metric.
+    `sd` is the standard error of the difference, with `dof` degrees of freedom: infinite for a
+    bootstrap over images. NaN if a condition lacks the metric.
     """
 
     metric: str
     interval: Interval
     sd: float
+    dof: float = np.inf
 
     @classmethod
     def of(cls, metric: str, value: float, resampled: NDArray[np.float64]) -> "Difference":
@@ -138,15 +140,15 @@ class Difference:
 
     @property
     def z(self) -> float:
-        """Value in standard deviations over resamples; infinite where none differs."""
+        """Value in standard errors; infinite where nothing varies."""
         if self.sd > 0:
             return self.interval.value / self.sd
         return float(np.sign(self.interval.value)) * np.inf if self.interval.value else 0.0
 
     @property
     def p_worse(self) -> float:
-        """One-sided p-value of "the first is not worse", from the normal distribution."""
-        return float(norm.cdf(self.z)) if np.isfinite(self.interval.value) else 1.0
+        """One-sided p-value of "the first is not worse", from Student's t (normal: `dof` inf)."""
+        return float(student.cdf(self.z, self.dof)) if np.isfinite(self.interval.value) else 1.0
 
     def __str__(self) -> str:
         return f"{self.metric} {self.interval}"

@@ -3,7 +3,6 @@
 `mean_interval` is the one definition of an interval: summaries, tables and figures use it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,26 +66,6 @@ def resampled_means(
         return np.empty(0)
     rows = (generator.integers(len(known), size=len(known)) for _ in range(n_resamples))
     return np.array([known[row].mean() for row in rows])
-
-
-def resampled_means_of_groups(
-    groups: Sequence[NDArray[np.float64]], n_resamples: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return means of a bootstrap of two levels: groups are resampled, then each one's images.
-
-    A group is a brain (one seed); each has the same weight. NaN values are left out; none if a
-    group has no value. The variance is that of the groups' means, times (n - 1) / n for n groups,
-    plus that of images within groups, which the first holds already.
-    """
-    known = [values[np.isfinite(values)] for values in groups]
-    if not known or any(len(values) == 0 for values in known):
-        return np.empty(0)
-    means = np.empty(n_resamples)
-    for number in range(n_resamples):
-        chosen = generator.integers(len(known), size=len(known))
-        drawn = (known[g][generator.integers(len(known[g]), size=len(known[g]))] for g in chosen)
-        means[number] = np.mean([values.mean() for values in drawn])
-    return means
 
 
 @dataclass(frozen=True)

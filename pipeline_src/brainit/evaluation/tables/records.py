@@ -15,7 +15,7 @@ import pandas as pd
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
-from brainit.evaluation.metrics.names import direction_of
+from brainit.evaluation.metrics.names import OBJECT_AUC, direction_of
 from brainit.evaluation.metrics.statistics import compare_paired, mean_interval
 from brainit.evaluation.tables.rows import (
     RETRIEVAL,
@@ -228,9 +228,15 @@ def _paired(
     results: Results,
     settings: Settings,
 ) -> tuple[str, float, float, float, float]:
-    """Return the paired comparison with the table's reference row: same subjects, same images."""
+    """Return the paired comparison with the table's reference row: same subjects, same images.
+
+    A baseline of another amount of data is not compared: the difference would be one of data. Nor
+    is the presence of objects, whose scores of single images have a meaning in the mean alone.
+    """
     reference = rows.conditions[rows.reference]
-    if condition == reference:
+    runs = Run.parse(condition.run), Run.parse(reference.run)
+    is_other_data = runs[0].is_baseline and runs[0].duration != runs[1].duration
+    if condition == reference or is_other_data or metric == OBJECT_AUC:
         return NOT_COMPARED
     pair = [results.values(c, group, metric) for c in (condition, reference)]
     if pair[0] is None or pair[1] is None:

@@ -191,7 +191,7 @@ def _baseline(method: str, duration: Duration, kind: str = "fused", branch: str 
     """Return the row of a baseline, whose label says what it shares with ours."""
     shared = "baseline, our data"
     if method == RIDGE and kind != "lowlevel":
-        shared += " and generator"
+        shared += " and pretrained generator"
     if method == PLACE_ONLY:
         shared = "oracle that knows nothing else"
     name = ", ".join(filter(None, (_BASELINES[method], branch)))

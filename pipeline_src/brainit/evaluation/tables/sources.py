@@ -12,7 +12,7 @@ from brainit.core.settings import Settings
 
 SECTIONS = (
     *("nsd", "images", "features", "encoder", "clusters", "synthesis", "bit", "bit_lowlevel"),
-    *("bit_semantic", "joint", "transfer", "dip", "recon", "evaluation"),
+    *("bit_semantic", "joint", "transfer", "dip", "recon", "baselines", "evaluation"),
 )
 """Sections whose settings are compared."""
 
@@ -135,7 +135,6 @@ _ALIKE = {
     *("recon.n_shards", "clusters.atlas"),
 }
 """Keys that choose places, speed or runs, and stage 2's batch, whose product is compared."""
-_COUNTED = {"nsd.subjects", "features.metrics"}
 _COUNTED = {"nsd.subjects", "features.metrics"}
 
 SIMULATED = (
