@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from brainit.core.errors import PipelineError
 from brainit.workflow.files import Files, network_files
-from brainit.workflow.runs import MAIN, NSDSYNTHETIC, Pool, Run, Variant
+from brainit.workflow.runs import MAIN, NSDSYNTHETIC, RIDGE, Pool, Run, Variant
 from brainit.workflow.study import KINDS, Study
 
 
@@ -76,6 +76,8 @@ class Inputs:
         subject, name = wildcards.get("subject", ""), wildcards.get("run", "")
         run, kind = Run.parse(name), wildcards.get("recon_kind", "")
         kinds = [k for k in KINDS if self.files.recon_parts(subject, run, k)]
+        if run.is_baseline and run.method != RIDGE:
+            kinds = ["fused"]  # picked or drawn, in one job
         if kind not in kinds:
             raise PipelineError(
                 f"scores of {subject}, {name}",
@@ -160,7 +162,7 @@ class Inputs:
 
         def paths(wildcards: Wildcards) -> list[str]:
             run, subject = Run.parse(wildcards.get("run", "")), wildcards.get("subject", "")
-            if not run.is_baseline:
+            if run.method != RIDGE:
                 return []
             return [self.files.ridge_predictions(subject, run.duration, kind)]
 
