@@ -38,8 +38,10 @@ def test_there_are_five_examples() -> None:
 
 def test_example_1_looks_at_images(first: Path) -> None:
     found = example(1, first)
-    expected = ("subj01/1h", "subj01/40h")
-    assert tuple(run for run in found["results"].runs if run.startswith("subj01")) == expected
+    methods = {"1h": ("ridge", "knn"), "40h": ("ridge", "knn", "place_only")}
+    baselines = {f"subj01/{amount}_{name}" for amount in methods for name in methods[amount]}
+    runs = {run for run in found["results"].runs if run.startswith("subj01")}
+    assert runs == {"subj01/1h", "subj01/40h"} | baselines
     assert len(found["pairs"]) == len(found["seen"]) == 8
     assert found["seen"].shape == found["recons"].images["fused"].shape
 
@@ -67,7 +69,7 @@ def test_example_4_gives_data_frames(first: Path) -> None:
     found = example(4, first)
     assert len(found["worst"]) == 3 and found["worst"]["PixCorr"].is_monotonic_increasing
     assert found["results"].tables == ("t4", "t6", "t7", "table1")
-    assert len(found["pixels"]) == 2 and isinstance(found["verdicts"], pd.DataFrame)
+    assert len(found["pixels"]) == 2 + 5 and isinstance(found["verdicts"], pd.DataFrame)
 
 
 def test_example_5_predicts(first: Path) -> None:
