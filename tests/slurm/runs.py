@@ -19,7 +19,13 @@ from tests.run_folder import link_repository
 BIT = "results/group/all/main/bit_lowlevel/bit.safetensors"
 IMAGES = "results/subj01/recon_40h_parts/lowlevel/shard_0.safetensors"
 FUSED = "results/subj01/recon_40h_parts/fused/shard_0.safetensors"
-RECON, METRICS, TABLES = "results/subj01/recon_40h", "results/subj01/metrics", "results/tables"
+RECON, TABLES = "results/subj01/recon_40h", "results/tables"
+METRICS = tuple(
+    f"results/subj01/metrics/40h_{kind}{part}.csv"
+    for kind in ("lowlevel", "semantic", "fused")
+    for part in ("", "_summary")
+)
+"""Scores of Brain-IT's own images; those of the baselines stay."""
 PROFILE = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2")
 LATENCY = ("--latency-wait", "5")
 

@@ -39,7 +39,7 @@ Stored = tuple[Path, dict[str, str]]
 def jobs(stored: Stored) -> list[dict[str, str]]:
     """Return the jobs of the slice as SLURM knows them, once all have ended."""
     root, _ = stored
-    before = forget(root, BIT, IMAGES, FUSED, RECON, METRICS, TABLES)
+    before = forget(root, BIT, IMAGES, FUSED, RECON, *METRICS, TABLES)
     memory = ("--set-resources", "train_bit:mem_mb=250 * attempt**4")
     process = submit(root, "tables", *memory)
     wait_for(lambda: len(jobs_since(before)) == 2, "the second attempt")
