@@ -119,7 +119,7 @@ def require_alike(brains: Sequence[Brain]) -> None:
         same = [earlier.root for earlier in brains[:number] if earlier.seed == brain.seed]
         if same:
             found = f"run.seed {brain.seed}, as in {same[0]}"
-            fix = "name each folder once, and give each run a seed of its own"
+            fix = "name each folder once, and give each run another seed"
             expected = "another seed in each folder"
             raise PipelineError(brain.root, expected, found, fix, code="duplicate-data")
 

@@ -136,7 +136,7 @@ def test_images_left_out_are_drawn_where_there_are_many(
 ) -> None:
     new = job(folder, duration="1h", is_new=True)
     whole = predict_by_ridge(new, baselines(alphas=(1.0,), rescale="none"))
-    monkeypatch.setattr(predict, "_MOST_LEFT_OUT", 4)
+    monkeypatch.setattr(predict, "MOST_LEFT_OUT", 4)
     few = predict_by_ridge(new, baselines(alphas=(1.0,), rescale="none"))
     np.testing.assert_array_equal(few.values, whole.values)
     assert predict_by_ridge(new, SETTINGS).values.shape == whole.values.shape

@@ -8,6 +8,7 @@ import math
 from brainit.commands.dry_run import Job
 from brainit.commands.plan.models import target_shape
 from brainit.commands.plan.sizes import Sizes
+from brainit.models.baselines import MOST_LEFT_OUT
 from brainit.workflow.runs import Duration
 
 VGG_IMAGE_TFLOP = 0.0078
@@ -15,7 +16,6 @@ VGG_IMAGE_TFLOP = 0.0078
 _CPU_TFLOPS = 0.2
 """Sustained rate of eight cores in float64, for the algebra, which does not use the GPU."""
 _VGG_VALUES = {"vgg16_bn": 1_530_368, "demo_vgg_bn": 15_616}
-_MOST_HELD_OUT = 1000
 _IMAGES_PER_NSD_SESSION = 225
 """Own images that a session adds; each is shown three times."""
 
@@ -85,7 +85,5 @@ def _n_test(sizes: Sizes) -> int:
 
 def _n_predicted(sizes: Sizes, job: Job) -> float:
     """Return the test images, with the held-out images that rescale tokens."""
-    held_out = (
-        min(n_images(sizes, job), _MOST_HELD_OUT) if job.wildcard("kind") == "semantic" else 0
-    )
+    held_out = min(n_images(sizes, job), MOST_LEFT_OUT) if job.wildcard("kind") == "semantic" else 0
     return _n_test(sizes) + held_out

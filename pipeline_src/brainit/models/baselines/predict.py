@@ -30,6 +30,7 @@ from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.core.streams import numpy_generator
 from brainit.data.fmri import SubjectFmri, load_pool, load_subject_fmri
+from brainit.models.baselines import MOST_LEFT_OUT
 from brainit.models.baselines.held_out import (
     ByImage,
     LeftOutRows,
@@ -49,8 +50,6 @@ from brainit.models.baselines.targets import Targets, open_targets
 logger = logging.getLogger(__name__)
 
 _IMAGES_PER_BLOCK = 64
-_MOST_LEFT_OUT = 1000
-"""Images left out at most, drawn at random where there are more: as many as NSD validates with."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +130,11 @@ def _fit(job: RidgeJob, settings: Settings) -> _Fit:
 
 
 def _left_out_rows(train: SubjectFmri, job: RidgeJob, settings: Settings) -> NDArray[np.int64]:
-    """Return the rows of at most `_MOST_LEFT_OUT` images."""
+    """Return the rows of at most `MOST_LEFT_OUT` images."""
     images = np.unique(train.nsd_id)
-    if len(images) > _MOST_LEFT_OUT:
+    if len(images) > MOST_LEFT_OUT:
         draw = numpy_generator(settings.run.seed, "ridge_left_out", job.subject, job.duration)
-        images = draw.choice(images, _MOST_LEFT_OUT, replace=False)
+        images = draw.choice(images, MOST_LEFT_OUT, replace=False)
     return np.flatnonzero(np.isin(train.nsd_id, images))
 
 
