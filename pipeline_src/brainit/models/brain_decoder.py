@@ -35,7 +35,9 @@ class SubjectBatch:
 
 
 class TokenNetwork(nn.Module):
-    """A network that stage 1 trains: responses of several subjects to image features."""
+    """A network that stage 1 trains: responses of several subjects to `n_queries` features."""
+
+    n_queries: int
 
     def tokenize_mixed(self, groups: Sequence[SubjectBatch]) -> Tensor:
         """Return brain tokens (batch, clusters, width), the groups one after the other."""

@@ -6,6 +6,7 @@ constant. An interrupted training continues from its newest checkpoint and ends 
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager
@@ -68,7 +69,8 @@ class Task(Protocol):
 class LoopPlan:
     """How long and how fast: units are epochs, optimiser steps and learning rates.
 
-    The rate at a step is `lr` times the warm-up's factor times the plateau's. The factor of
+    The rate at a step is `lr` times the warm-up's factor times the plateau's, or with the schedule
+    "cosine" times `cosine_decay`. The factor of
     `warmup_ramp` "per_epoch" is that of the epoch's end. The scores of the first `uncounted_epochs`
     do not count for the plateau. `best` says whether the lowest or the highest score is the best;
     `keep` which state the parameters have afterwards.
@@ -81,6 +83,7 @@ class LoopPlan:
     warmup: Literal["cubic", "linear"] = "cubic"
     warmup_ramp: Literal["per_epoch", "per_step"] = "per_step"
     plateau: Plateau | None = None
+    schedule: Literal["plateau", "cosine"] = "plateau"
     uncounted_epochs: int = 0
     min_lr: float = 0.0
     accumulation: int = 1
@@ -133,6 +136,9 @@ def fit(
                     if plan.warmup_ramp == "per_epoch":
                         done = (state.epoch + 1) * (n_batches // accumulation)
                     factor = ramp(done, plan.warmup_steps) * state.plateau.factor
+                    if plan.schedule == "cosine":
+                        n_steps = plan.epochs * (n_batches // accumulation)
+                        factor *= cosine_decay(state.step, plan.warmup_steps, n_steps)
                     for group in optimizer.param_groups:
                         group["lr"] = plan.lr * factor
                     optimizer.step()
@@ -186,6 +192,15 @@ def cubic_warmup(step: int, n_steps: float) -> float:
 def linear_warmup(step: int, n_steps: float) -> float:
     """Return the factor at a step (from 0): (step + 1) / n, at most 1."""
     return 1.0 if n_steps <= 0 else min(1.0, (step + 1) / n_steps)
+
+
+def cosine_decay(step: int, n_warmup: float, n_steps: int) -> float:
+    """Return the factor at a step (from 0): 1 up to `n_warmup`, then half a cosine to 0.
+
+    It would be 0 at step `n_steps`, the first after the last.
+    """
+    progress = max(0.0, step - n_warmup) / max(1.0, n_steps - n_warmup)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
 def mean_in_order(losses: Sequence[Tensor]) -> float:

@@ -2,9 +2,10 @@
 
 AdamW trains the BITs and stage 2, Adam with amsgrad the voxel encoder (released code).
 
-Differs from the paper: Adafactor (Shazeer & Stern 2018) may replace AdamW in stage 2 where memory
-is short. It has no first moment, uses the learning rate itself instead of its product with each
-parameter's size, and clips updates to root mean square 1.
+Two differ from the paper. Muon (`muon`) may replace AdamW in stage 1, where few steps must do.
+Adafactor (Shazeer & Stern 2018) may replace AdamW in stage 2 where memory is short: it has no first
+moment, uses the learning rate itself instead of its product with each parameter's size, and clips
+updates to root mean square 1.
 """
 
 import logging
@@ -16,10 +17,11 @@ import torch
 from torch import nn
 
 from brainit.core.errors import PipelineError
+from brainit.training.muon import Muon
 
 logger = logging.getLogger(__name__)
 
-OptimizerName = Literal["adamw", "adafactor", "adam_amsgrad"]
+OptimizerName = Literal["adamw", "muon", "adafactor", "adam_amsgrad"]
 
 _LEAST_SQUARE = 1.0e-16
 """Below the mean square of any gradient that matters; its square is still a float32."""
@@ -38,7 +40,8 @@ def make_optimizer(
     device_has_fused = parameters[0].device.type in ("cpu", "cuda")
     if name == "adam_amsgrad":
         return torch.optim.Adam(parameters, lr=lr, amsgrad=True, fused=device_has_fused)
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=device_has_fused)
+    kind = Muon if name == "muon" else torch.optim.AdamW
+    return kind(parameters, lr=lr, weight_decay=weight_decay, fused=device_has_fused)
 
 
 @dataclass

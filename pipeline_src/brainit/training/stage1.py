@@ -23,7 +23,13 @@ from brainit.core.artifacts import read_artifact, write_table
 from brainit.core.device import frozen_precision, run_device
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import LowlevelSettings, Settings, Stage1Settings, TransferSettings
+from brainit.core.settings import (
+    LowlevelSettings,
+    SemanticSettings,
+    Settings,
+    Stage1Settings,
+    TransferSettings,
+)
 from brainit.features.registry import load_backbone
 from brainit.models.brain_decoder import DecoderSpec, TokenNetwork
 from brainit.models.brain_transformer import (
@@ -60,7 +66,10 @@ TARGET_ROLES = {"lowlevel": "vgg", "semantic": "semantic_tokens"}
 
 @dataclass(frozen=True)
 class Stage1Batch(Sized):
-    """Examples, and the token positions drawn per VGG layer; None: all tokens are predicted."""
+    """Examples, and the token positions drawn per VGG layer, or among all semantic tokens.
+
+    None: all tokens are predicted.
+    """
 
     examples: ExampleBatch
     positions: list[Int[Tensor, "batch _queries"]] | None
@@ -108,10 +117,16 @@ class Stage1Task:
             yield self.prepared(examples, draws)
 
     def prepared(self, examples: ExampleBatch, draws: torch.Generator) -> Stage1Batch:
-        """Return examples with the positions drawn for them, which only VGG tokens need."""
+        """Return examples with the positions of the tokens that are drawn for them."""
+        settings = self.settings
         if isinstance(self.targets, SemanticTargets):
-            return Stage1Batch(examples, None)
-        settings, layout = self.settings, self.targets.layout
+            assert isinstance(settings, SemanticSettings)
+            n_queries = settings.queries_per_example
+            if n_queries is None or not self.model.training:
+                return Stage1Batch(examples, None)
+            drawn = draw_positions(len(examples), (self.model.n_queries,), (n_queries,), draws)
+            return Stage1Batch(examples, drawn)
+        layout = self.targets.layout
         assert isinstance(settings, LowlevelSettings)
         counts = (layout.tokens_per_layer, settings.queries_per_layer)
         return Stage1Batch(examples, draw_positions(len(examples), *counts, draws))
@@ -121,8 +136,12 @@ class Stage1Task:
         with half_on_gpu(self.device):
             tokens = self.model.tokenize_mixed(batch.examples.groups_on(self.device))
             if isinstance(self.targets, SemanticTargets):
-                predicted = self.model.decode(tokens)
-                return F.mse_loss(predicted.float(), self.targets.of(batch.examples, self.device))
+                true = self.targets.of(batch.examples, self.device)
+                if batch.positions is None:
+                    return F.mse_loss(self.model.decode(tokens).float(), true)
+                drawn = batch.positions[0].to(self.device)
+                true = true.gather(1, drawn[..., None].expand(-1, -1, true.shape[-1]))
+                return F.mse_loss(self.model.decode(tokens, drawn).float(), true)
             return self._lowlevel_loss(tokens, batch, self.targets)
 
     def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
@@ -236,7 +255,13 @@ def plan_of(settings: Stage1Settings, n_batches: int) -> LoopPlan:
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup_epochs * n_batches,
         warmup_ramp=settings.warmup_ramp,
-        plateau=Plateau(settings.plateau_patience, settings.plateau_threshold),
+        plateau=(
+            Plateau(settings.plateau_patience, settings.plateau_threshold)
+            if settings.schedule == "plateau"
+            else None
+        ),
+        schedule=settings.schedule,
+        optimizer=settings.optimizer,
         uncounted_epochs=n_uncounted if settings.plateau_from == "warmup_end" else 0,
         min_lr=settings.min_lr,
     )
@@ -257,7 +282,13 @@ def adapt_bit(
     checkpoints: Checkpointer | None = None,
 ) -> pd.DataFrame:
     """Train the voxel embeddings of a BIT in stage 1: fixed epochs, no warm-up, last state kept."""
-    plan = LoopPlan(epochs=transfer.epochs, lr=transfer.lr, weight_decay=task.settings.weight_decay)
+    plan = LoopPlan(
+        epochs=transfer.epochs,
+        lr=transfer.lr,
+        weight_decay=task.settings.weight_decay,
+        schedule=task.settings.schedule,
+        optimizer=task.settings.optimizer,
+    )
     return fit_voxel_embeddings(model, task, plan, label="adapt_bit", checkpoints=checkpoints)
 
 

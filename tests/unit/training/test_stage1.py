@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import LowlevelSettings, Settings, Stage1Settings
+from brainit.core.settings import LowlevelSettings, SemanticSettings, Settings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.features.registry import load_backbone
 from brainit.features.vgg import maps_to_tokens
@@ -99,7 +99,7 @@ def test_semantic_loss_is_the_mean_square_to_the_tokens(
     network = load_backbone("semantic_tokens", "demo_openclip")
     targets = SemanticTargets(images, network, {})
     model = bit(64, 96)
-    settings = Stage1Settings(batch=4, voxels_per_example=6)
+    settings = SemanticSettings(batch=4, voxels_per_example=6)
     task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
     batch = next(source.epoch(6, torch.Generator().manual_seed(2), None))
     predicted = model.decode(model.tokenize_mixed(batch.groups))
@@ -112,6 +112,29 @@ def test_semantic_loss_is_the_mean_square_to_the_tokens(
         total += float((predicted[row] - tokens).detach().square().mean())
     found = task.loss(task.prepared(batch, torch_generator(0, "x"))).item()
     assert found == pytest.approx(total / len(batch), rel=1e-4)
+
+
+def test_semantic_loss_may_be_that_of_drawn_tokens(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    targets = SemanticTargets(images, load_backbone("semantic_tokens", "demo_openclip"), {})
+    model = bit(64, 96)
+    settings = SemanticSettings(batch=4, voxels_per_example=6, queries_per_example=5)
+    task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
+    batch = next(source.epoch(6, torch.Generator().manual_seed(2), None))
+    everything = model.decode(model.tokenize_mixed(batch.groups))
+    true = targets.of(batch, torch.device("cpu"))
+    drawn = draw_positions(len(batch), (64,), (5,), torch_generator(0, "x"))[0]
+    squares = [
+        (everything[row, int(p)] - true[row, int(p)]).square().mean()
+        for row in range(len(batch))
+        for p in drawn[row]
+    ]
+    model.train()
+    found = task.loss(task.prepared(batch, torch_generator(0, "x")))
+    assert found.item() == pytest.approx(torch.stack(squares).mean().item(), rel=1e-4)
+    model.eval()
+    assert task.prepared(batch, torch_generator(0, "x")).positions is None
 
 
 def test_cached_tokens_give_the_same_targets(

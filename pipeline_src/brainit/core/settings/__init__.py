@@ -32,6 +32,7 @@ from brainit.core.settings.models import (
     LowlevelSettings,
     ReconSettings,
     SeedSettings,
+    SemanticSettings,
     Stage1Settings,
     SynthesisSettings,
     TransferSettings,
@@ -57,6 +58,7 @@ __all__ = [
     "ReconSettings",
     "SeedSettings",
     "RunSettings",
+    "SemanticSettings",
     "Settings",
     "SimulationSettings",
     "Stage1Settings",
@@ -83,7 +85,7 @@ class Settings(Section):
     synthesis: SynthesisSettings = SynthesisSettings()
     bit: BitSettings = BitSettings()
     bit_lowlevel: LowlevelSettings = LowlevelSettings()
-    bit_semantic: Stage1Settings = Stage1Settings()
+    bit_semantic: SemanticSettings = SemanticSettings()
     joint: JointSettings = JointSettings()
     transfer: TransferSettings = TransferSettings()
     dip: DipSettings = DipSettings()

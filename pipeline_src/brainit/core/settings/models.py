@@ -109,19 +109,20 @@ class BitSettings(Section):
 
 
 class Stage1Settings(Section):
-    """Training of the semantic BIT (P D.1, D.2).
-
-    The low-level BIT has these keys too.
-    """
+    """Training of a BIT in stage 1 (P D.1, D.2); defaults of the semantic BIT."""
 
     batch: Positive = 128
     """Examples per optimiser step."""
     epochs: Positive = 60
     """Maximum number of epochs (P 60; C up to 75); the best on validation is kept."""
     lr: Rate = 5.0e-4
-    """Learning rate of AdamW."""
+    """Learning rate of the optimiser."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon orthogonalises the updates of matrices, for short trainings (not in P)."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Weight decay of AdamW."""
+    """Weight decay of the optimiser."""
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """After the warm-up: fall at plateaus (C), or by half a cosine to 0 at the end (not in P)."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 15.0
     """Epochs of the cubic warm-up of the learning rate, from a factor of 1e-3 to 1."""
     warmup_ramp: Literal["per_epoch", "per_step"] = "per_epoch"
@@ -142,6 +143,13 @@ class Stage1Settings(Section):
     """Drawing of voxels; with replacement, duplicates are dropped (C)."""
     external_per_real: Annotated[float, Field(ge=0)] | None = None
     """External examples per real example and epoch; null means each external image once."""
+
+
+class SemanticSettings(Stage1Settings):
+    """Training of the semantic BIT (P D.1, D.2)."""
+
+    queries_per_example: Positive | None = None
+    """Tokens drawn per example, whose loss is computed; null means all (P)."""
 
 
 class LowlevelSettings(Stage1Settings):
@@ -221,7 +229,7 @@ class TransferSettings(Section):
     epochs: Positive = 50
     """Epochs of each BIT (C)."""
     lr: Rate = 5.0e-4
-    """Learning rate of AdamW in stage 1."""
+    """Learning rate in stage 1; the optimiser is that of the BIT."""
     external_per_real: Annotated[float, Field(ge=0)] = 3.0
     """External examples per real example and epoch (C: 3)."""
     joint_epochs: int = Field(default=200, ge=0)
