@@ -34,7 +34,7 @@ lint: setup
 	$(BIN)/ruff format --check pipeline_src tests
 	$(BIN)/ruff check pipeline_src tests
 	$(BIN)/snakefmt --check workflow
-	$(BIN)/codespell pipeline_src workflow config tests README.md
+	$(BIN)/codespell pipeline_src workflow config profiles tests results/README.md $(wildcard *.md)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
