@@ -34,8 +34,8 @@ NOT_RUN = {
     "snakedeploy deploy-workflow URL . --tag TAG": "it clones a published release",
     "apptainer build brainit.sif envs/brainit.def": "needs apptainer and a registry of images",
     "apptainer exec --nv brainit.sif python -m brainit.steps.evaluate --help": "needs apptainer",
-    "snakemake --profile slurm --software-deployment-method conda all": (
-        "needs conda, for a dry run too"
+    "snakemake --profile slurm all --software-deployment-method conda": (
+        "needs conda, for its dry run too"
     ),
     "snakemake --unlock": "needs a killed run; test_killed_preparation.py runs it after one",
     "snakemake all --touch": "needs results; test_keep_finished_work.py runs it on some",
