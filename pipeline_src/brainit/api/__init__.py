@@ -13,11 +13,14 @@ from brainit.api.reconstructor import Reconstructor
 from brainit.api.results import Results, load
 from brainit.data.recons import Recons
 from brainit.data.recons import read_recons as open_reconstructions
+from brainit.maps.export import MapChoice, export_maps
 
 __all__ = [
+    "MapChoice",
     "Recons",
     "Reconstructor",
     "Results",
+    "export_maps",
     "load",
     "metrics",
     "open_decoder",
