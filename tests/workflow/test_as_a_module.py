@@ -69,12 +69,11 @@ def test_snakedeploy_s_layout_with_a_rule_overridden(
     folder = deploy(repository, tmp_path / "own")
     jobs = jobs_of(call(hosted, folder, *WORDS, *TARGETS))
     assert {"worst_images", "evaluate", "train_encoder", "train_bit", "train_joint"} <= set(jobs)
-    mine, theirs = jobs["train_bit"], jobs["train_joint"]
-    assert "mem_mb=64000" in mine["resources"] and "runtime=2880" in mine["resources"]
-    assert "--checkpoint-minutes 5" in mine["command"]
-    assert "--checkpoint-minutes 10" in theirs["command"], "the others keep their requests"
-    assert mine["command"].startswith("python -m brainit.steps.train_bit")
-    assert mine["output"][0].startswith("results/group/all/main/bit_")
+    mine, theirs = jobs["evaluate"], jobs["reconstruct_fused"]
+    assert "mem_mb=8000" in mine["resources"] and "runtime=720" in mine["resources"]
+    assert "gpu" not in mine["resources"] and "gpu=1" in theirs["resources"]
+    assert mine["command"].startswith("python -m brainit.steps.evaluate")
+    assert mine["output"][0] == "results/subj01/metrics/40h_fused.csv"
 
 
 def test_the_module_s_default_target_and_another_directory(
@@ -87,7 +86,7 @@ def test_the_module_s_default_target_and_another_directory(
     result = call(hosted, tmp_path, *words, str(folder / "config" / "demo.yaml"), *WORDS)
     jobs = jobs_of(result)
     assert jobs["make_report"]["output"][0] == "results/demo/report.html"
-    assert "mem_mb=64000" in jobs["train_bit"]["resources"]
+    assert "mem_mb=8000" in jobs["evaluate"]["resources"]
 
 
 def test_a_rule_of_one_s_own_runs(repository: Path, hosted: Path, tmp_path: Path) -> None:
