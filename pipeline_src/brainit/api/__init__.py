@@ -9,6 +9,7 @@
 
 from brainit.api import metrics
 from brainit.api.models import open_decoder, open_encoder, predict_features, predict_responses
+from brainit.api.published_models import PublishedModels, load_models
 from brainit.api.reconstructor import Reconstructor
 from brainit.api.results import Results, load
 from brainit.data.recons import Recons
@@ -17,11 +18,13 @@ from brainit.maps.export import MapChoice, export_maps
 
 __all__ = [
     "MapChoice",
+    "PublishedModels",
     "Recons",
     "Reconstructor",
     "Results",
     "export_maps",
     "load",
+    "load_models",
     "metrics",
     "open_decoder",
     "open_encoder",

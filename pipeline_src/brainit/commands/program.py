@@ -13,6 +13,7 @@ from brainit.commands import (
     import_authors,
     import_subject,
     measure,
+    models,
     plan,
     schema,
     seeds,
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_parser(commands)
     export_models.add_parser(commands)
     export_maps.add_parser(commands)
+    models.add_parser(commands)
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)
     import_authors.add_parser(commands)
