@@ -7,6 +7,7 @@ import huggingface_hub
 import pandas as pd
 import pytest
 import yaml
+from huggingface_hub import constants
 from tests.hub_server import TOKEN, Hub, serving_hub
 from tests.model_files import write_models
 from tests.refusals import refused
@@ -24,8 +25,8 @@ REPOSITORY = "user/brain-it-demo"
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Hub]]:
     """Serve a hub, which the client takes for the public one; keep the machine's cache out."""
     with serving_hub() as (url, store):
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         yield url, store
