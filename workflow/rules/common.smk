@@ -40,6 +40,7 @@ settings = PARAMS.settings
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
 MAX_HOURS = config["run"]["max_hours"] or 0
+TENSORBOARD = int(config["run"]["tensorboard"])
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from brainit.commands import (
     check_subject,
     doctor,
+    export_maps,
     export_models,
     import_authors,
     import_subject,
     measure,
+    models,
     plan,
     schema,
     seeds,
@@ -32,6 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
     weights.add_parser(commands)
     doctor.add_parser(commands)
     export_models.add_parser(commands)
+    export_maps.add_parser(commands)
+    models.add_parser(commands)
     check_subject.add_parser(commands)
     import_subject.add_parser(commands)
     import_authors.add_parser(commands)
