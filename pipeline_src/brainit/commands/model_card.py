@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from brainit.core.files import sha256_of
-from brainit.data.nsd.addresses import CITATIONS, TERMS
 from brainit.features.registry import find_entry
+from brainit.workflow.terms import CITATIONS, TERMS
 
 _HEAD = """\
 ---

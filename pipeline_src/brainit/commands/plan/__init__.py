@@ -21,6 +21,7 @@ from brainit.commands.plan.sizes import Sizes
 from brainit.commands.plan.tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
+from brainit.workflow.folders import expand_folders
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_configuration(paths: list[Path]) -> Settings:
-    """Merge configuration files as Snakemake does, later ones over earlier ones, and check them."""
+    """Merge configuration files as Snakemake does, expand their paths, and check all settings."""
     from snakemake.utils import update_config
 
     merged: dict[str, Any] = {}
@@ -70,7 +71,7 @@ def read_configuration(paths: list[Path]) -> Settings:
                 f"run at the root of the repository, or correct {path}",
                 code="missing-file" if isinstance(error, FileNotFoundError) else "damaged-file",
             ) from error
-    return parse_sections(merged)
+    return parse_sections(expand_folders(merged))
 
 
 def make_plan(
