@@ -139,11 +139,11 @@ def unknown_hosts(urls: Sequence[str]) -> tuple[str, ...]:
 def planned_peak(configfiles: Sequence[Path]) -> float:
     """Return the peak disk of `brainit plan all`; -1 where Snakemake or a package is missing."""
     try:
-        from brainit.commands.dry_run import dry_run
+        from brainit.commands.dry_run import quick_dry_run
         from brainit.commands.plan import make_plan, read_configuration
 
         settings = read_configuration([Path("config/config.yaml"), *configfiles])
-        jobs = dry_run("all", list(configfiles))
+        jobs = quick_dry_run("all", list(configfiles))
     except (ImportError, PipelineError):
         return -1.0
     return float(make_plan(settings, jobs, 1000.0)["peak_disk_bytes"])
