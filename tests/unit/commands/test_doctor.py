@@ -238,7 +238,8 @@ def test_requirements_are_those_of_the_repository_or_of_the_package(
     here, installed = (requirements(where) for where in (True, False))
     assert len(here) > 20 and any(line.startswith("torch>=") for line in here)
     names = [
-        {re.split(r"[<>=! ]", line)[0].lower() for line in found} for found in (here, installed)
+        {re.split(r"[<>=! ]", line)[0].lower().replace("_", "-") for line in found}
+        for found in (here, installed)
     ]
     assert names[0] == names[1]
 
