@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from brainit.commands.dry_run import Job, dry_run, parse_jobs, quick_dry_run
-from brainit.commands.plan import as_lines, make_plan, ridge, saved
+from brainit.commands.plan import as_lines, make_plan, read_configuration, ridge, saved
 from brainit.commands.plan.disk import Event, peak, peak_at_once
 from brainit.commands.plan.models import bit_bytes, generator_bytes, target_shape
 from brainit.commands.plan.savings import without
@@ -283,3 +283,14 @@ def test_the_quick_dry_run_lists_the_jobs_of_snakemakes_own(
     with pytest.raises(PipelineError) as error:
         quick_dry_run("no/such/target", [])
     assert error.value.code == "invalid-argument"
+
+
+def test_paths_of_the_configuration_are_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("HOME", "/home/me")
+    own = tmp_path / "own.yaml"
+    own.write_text("paths: {store: $SCRATCH/s, results: ~/r}")
+    paths = read_configuration([own]).paths
+    assert (paths.store, paths.results) == ("/scratch/me/s", "/home/me/r")

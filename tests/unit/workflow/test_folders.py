@@ -1,12 +1,9 @@
 """`~` and `$VARS` in the paths of a configuration."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from brainit.commands.plan import read_configuration
 from brainit.core.errors import PipelineError
 from brainit.workflow.folders import expand_folder, expand_folders
 
@@ -67,10 +64,3 @@ def test_an_unset_variable_is_no_folder_of_that_name(text: str, word: str) -> No
     with pytest.raises(PipelineError) as error:
         expand_folder(text, "BRAINIT_WEIGHTS")
     assert error.value.where == "BRAINIT_WEIGHTS"
-
-
-def test_the_commands_read_expanded_paths(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text(yaml.safe_dump({"paths": {"store": "$SCRATCH/s", "results": "~/r"}}))
-    paths = read_configuration([own]).paths
-    assert (paths.store, paths.results) == ("/scratch/me/s", "/home/me/r")
