@@ -1,6 +1,7 @@
 """What a run refuses before its first job: NSD without its terms, SLURM without sbatch."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,10 +52,10 @@ def test_what_needs_nothing_of_nsd_needs_no_terms(folder: Path) -> None:
 
 @pytest.fixture
 def without_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a PATH with a shell alone."""
+    """Make a PATH with a shell and what Snakemake calls at its start."""
     (tmp_path / "bin").mkdir()
-    for name in ("bash", "sh"):
-        (tmp_path / "bin" / name).symlink_to(f"/bin/{name}")
+    for name in ("bash", "sh", "which"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert Path(sys.executable).parent.joinpath("sbatch").exists() is False
     assert "SNAKEMAKE_PROFILE" not in os.environ
