@@ -10,7 +10,7 @@ from pathlib import Path
 from brainit.core.errors import PipelineError
 
 _HEAD = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
-_ITEM = re.compile(r"    (wildcards|log|benchmark|output|resources): (.*)$")
+_ITEM = re.compile(r"    (wildcards|log|benchmark|input|output|resources): (.*)$")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Job:
     log: str = ""
     benchmark: str = ""
     outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     mem_mb: float | None = None
     runtime_min: float | None = None
 
@@ -49,18 +50,29 @@ def dry_run(target: str, configfiles: Sequence[Path], *options: str) -> list[Job
     Finished jobs are left out. Raises `PipelineError` with Snakemake's last line
     where it refuses target or configuration.
     """
-    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
-    command += options
+    return _jobs("snakemake", target, configfiles, options)
+
+
+def quick_dry_run(target: str, configfiles: Sequence[Path]) -> list[Job]:
+    """Return the jobs as `dry_run` does, in half the time: without the memory and time they ask."""
+    return _jobs("brainit.commands.job_list", target, configfiles)
+
+
+def _jobs(
+    module: str, target: str, configfiles: Sequence[Path], options: Sequence[str] = ()
+) -> list[Job]:
+    words = [target, "--dry-run", "--nolock", "--cores", "1", *options]
     if configfiles:
-        command += ["--configfile", *map(str, configfiles)]
-    result = subprocess.run([*command, "--nocolor"], capture_output=True, text=True)
+        words += ["--configfile", *map(str, configfiles)]
+    command = [sys.executable, "-m", module, *words, "--nocolor"]
+    result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
         raise PipelineError(
             target,
             "a target and a configuration that Snakemake accepts",
             lines[-1],
-            f"correct what `{' '.join(['snakemake', *command[3:]])}` reports",
+            f"correct what `{' '.join(['snakemake', *words])}` reports",
             code="invalid-argument",
         )
     return parse_jobs(result.stdout + result.stderr)
@@ -85,6 +97,7 @@ def _job(block: dict[str, str]) -> Job:
         block.get("log", "").split(" (")[0],
         block.get("benchmark", ""),
         tuple(block["output"].split(", ")) if "output" in block else (),
+        tuple(block["input"].split(", ")) if "input" in block else (),
         float(requests["mem_mb"]) if "mem_mb" in requests else None,
         float(requests["runtime"]) if "runtime" in requests else None,
     )

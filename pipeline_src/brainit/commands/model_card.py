@@ -8,8 +8,8 @@ import pandas as pd
 import yaml
 
 from brainit.core.files import sha256_of
-from brainit.data.nsd.addresses import CITATIONS, TERMS
 from brainit.features.registry import find_entry
+from brainit.workflow.terms import CITATIONS, TERMS
 
 _HEAD = """\
 ---

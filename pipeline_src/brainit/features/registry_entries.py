@@ -7,6 +7,8 @@ none, revision `main` is fetched and its SHA-256 is recorded in the weights file
 
 from dataclasses import dataclass
 
+from brainit.core.errors import PipelineError
+
 _TORCHVISION = "https://download.pytorch.org/models/"
 _FACEBOOK = "https://dl.fbaipublicfiles.com/"
 
@@ -203,3 +205,14 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         ),
     ),
 )
+
+
+def find_entry(name: str, role: str | None = None) -> BackboneEntry:
+    """Return the entry of this name (and role); raise `PipelineError` that lists known names."""
+    for entry in ENTRIES:
+        if entry.name == name and role in (None, entry.role):
+            return entry
+    known = [entry.name for entry in ENTRIES if role in (None, entry.role)]
+    where = f"features.{role}" if role else "features"
+    fix = f"set {where} to one of these names" if role else f"replace {name} by one of these names"
+    raise PipelineError(where, f"one of {known}", repr(name), fix, code="unknown-name")
