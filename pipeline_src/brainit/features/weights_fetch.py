@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -94,7 +95,7 @@ def _from_hub(source: Source) -> Path:
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    where = {"repo_type": source.repository_type, "revision": source.revision}
+    where: dict[str, Any] = {"repo_type": source.repository_type, "revision": source.revision}
     try:
         # The hub's client would ask an unknown host for half a minute, even for a cached file.
         if not HF_HUB_OFFLINE:
