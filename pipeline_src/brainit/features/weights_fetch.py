@@ -94,14 +94,18 @@ def _from_hub(source: Source) -> Path:
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    where = {"repo_type": source.repository_type, "revision": source.revision}
+    kind, revision = source.repository_type, source.revision
     try:
         # The hub's client would ask an unknown host for half a minute, even for a cached file.
         if not HF_HUB_OFFLINE:
             require_host(ENDPOINT)
-        return Path(hf_hub_download(source.repository, source.file, **where))
+        return Path(
+            hf_hub_download(source.repository, source.file, repo_type=kind, revision=revision)
+        )
     except TransientError as error:
-        cached = try_to_load_from_cache(source.repository, source.file, **where)
+        cached = try_to_load_from_cache(
+            source.repository, source.file, repo_type=kind, revision=revision
+        )
         if isinstance(cached, str):
             return Path(cached)
         raise _not_from_hub(source, str(error)) from error
