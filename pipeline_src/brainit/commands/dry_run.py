@@ -25,9 +25,9 @@ class Job:
     log: str = ""
     benchmark: str = ""
     outputs: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
     mem_mb: float | None = None
     runtime_min: float | None = None
+    inputs: tuple[str, ...] = ()
 
     def wildcard(self, name: str) -> str:
         """Return the value of a wildcard; empty where the job has none of this name."""
@@ -97,9 +97,9 @@ def _job(block: dict[str, str]) -> Job:
         block.get("log", "").split(" (")[0],
         block.get("benchmark", ""),
         tuple(block["output"].split(", ")) if "output" in block else (),
-        tuple(block["input"].split(", ")) if "input" in block else (),
         float(requests["mem_mb"]) if "mem_mb" in requests else None,
         float(requests["runtime"]) if "runtime" in requests else None,
+        tuple(block["input"].split(", ")) if "input" in block else (),
     )
 
 
