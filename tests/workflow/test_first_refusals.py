@@ -47,7 +47,7 @@ def test_what_needs_nothing_of_nsd_needs_no_terms(folder: Path) -> None:
     (folder / "own.yaml").write_text(config)
     words = (DESIGN, "--cores", "1", "--configfile", "own.yaml")
     local = said(call_snakemake(folder, *words))
-    assert "accept_terms" not in local and "nsd_expdesign.mat" in local, "a folder, but empty"
+    assert "accept_terms: true" not in local and "nsd_expdesign.mat" in local, "a folder, but empty"
 
 
 @pytest.fixture
