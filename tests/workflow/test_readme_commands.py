@@ -31,6 +31,8 @@ WHOLE_BLOCKS = {"bit=results/group/all/main/joint/bit.safetensors": "test_severa
 NOT_RUN = {
     "source .venv/bin/activate": "each command here runs in that environment",
     "pip install -e path/to/brain-it": "set-up does it, with a package index",
+    "pip install 'brainit[tensorboard]'": "needs an index; test_event_files.py has it",
+    "tensorboard --logdir results": "serves pages until it is stopped",
     "snakedeploy deploy-workflow URL . --tag TAG": "it clones a published release",
     "apptainer build brainit.sif envs/brainit.def": "needs apptainer and a registry of images",
     "apptainer exec --nv brainit.sif python -m brainit.steps.evaluate --help": "needs apptainer",
@@ -48,9 +50,11 @@ NOT_RUN = {
 TESTS_OF_BRAINIT = {
     "check-subject": "unit/data/test_lab_check.py",
     "doctor": "unit/commands/test_doctor.py",
+    "export-maps": "unit/maps/test_export.py",
     "export-models": "unit/commands/test_export_models.py",
     "import-authors": "unit/models/test_authors_import.py",
     "import-subject": "unit/data/test_lab_formats.py",
+    "models": "unit/commands/test_models_push.py",
     "plan": "unit/commands/test_plan.py",
     "schema": "contract/test_settings.py",
     "seeds": "unit/evaluation/test_across_seeds.py",
