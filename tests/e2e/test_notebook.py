@@ -32,12 +32,14 @@ def test_it_is_kept_without_outputs() -> None:
 
 def test_its_cells_run_as_a_script(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAINIT_RESULTS", str(first / "results"))
+    plt.close("all")
     names: dict[str, Any] = {}
     for cell in cells():
         code = "".join(cell["source"])
         exec(compile(code, f"{NOTEBOOK.name}, cell {cell['id']}", "exec"), names)
     kept = names["recons"].images["fused"]
-    np.testing.assert_array_equal(names["decoded"]["fused"], kept[:4])
+    difference = np.abs(names["decoded"]["fused"].astype(int) - kept[:4])
+    assert difference.max() <= 1, "four images at once may round unlike the run's eight"
     assert len(names["own"]) == len(names["scores"]) == len(kept) == 8
     assert names["shown"]["ours"].between(names["shown"]["ci_low"], names["shown"]["ci_high"]).all()
     assert len(plt.get_fignums()) == 5

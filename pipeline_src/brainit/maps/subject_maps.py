@@ -19,7 +19,7 @@ from brainit.evaluation.checks.cluster_attention import cluster_attention
 from brainit.evaluation.encoder import predict_test_responses
 from brainit.maps.brain_maps import Label, LabelMap, ScalarMap
 from brainit.models.brain_transformer import load_bit
-from brainit.report.cortex import cluster_colours
+from brainit.report.cluster_colours import cluster_colours
 
 
 @dataclass(frozen=True)
