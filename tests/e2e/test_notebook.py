@@ -59,4 +59,4 @@ def test_it_runs_in_a_kernel(first: Path, monkeypatch: pytest.MonkeyPatch) -> No
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
     assert sum("image/png" in out.get("data", {}) for out in outputs) == 5
     said = "".join(out.get("text", "") for out in outputs)
-    assert "runs: subj01/1h" in said and "0.00 of 255" in said
+    assert "subj01/1h" in said and "0.00 of 255" in said
