@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from brainit.core.errors import PipelineError
-from brainit.features.registry_entries import ENTRIES, BackboneEntry
-from brainit.workflow.folders import EXPANDED, expand_folder
+from brainit.features.registry_entries import ENTRIES, BackboneEntry, offline_folder
+from brainit.workflow.folders import EXPANDED
 from brainit.workflow.sources import is_remote, resolution_error
 
 BASE_CONFIG = Path("config/config.yaml")
@@ -139,11 +139,11 @@ def unknown_hosts(urls: Sequence[str]) -> tuple[str, ...]:
 def planned_peak(configfiles: Sequence[Path]) -> float:
     """Return the peak disk of `brainit plan all`; -1 where Snakemake or a package is missing."""
     try:
-        from brainit.commands.dry_run import quick_dry_run
+        from brainit.commands.dry_run import dry_run
         from brainit.commands.plan import make_plan, read_configuration
 
-        settings = read_configuration([Path("config/config.yaml"), *configfiles])
-        jobs = quick_dry_run("all", list(configfiles))
+        settings = read_configuration([BASE_CONFIG, *configfiles])
+        jobs = dry_run("all", list(configfiles))
     except (ImportError, PipelineError):
         return -1.0
     return float(make_plan(settings, jobs, 1000.0)["peak_disk_bytes"])
@@ -223,8 +223,7 @@ def look_at_gpus() -> tuple[tuple[tuple[str, int], ...], str]:
 
 def missing_weights(folder: Path) -> tuple[BackboneEntry, ...]:
     """Return the published networks in neither `folder` nor the folder BRAINIT_WEIGHTS names."""
-    own = os.environ.get("BRAINIT_WEIGHTS")
-    folders = [folder, Path(expand_folder(own, "BRAINIT_WEIGHTS")) if own else folder]
+    folders = [folder, offline_folder() or folder]
     return tuple(
         entry
         for entry in ENTRIES

@@ -8,7 +8,6 @@ the published parameter names, its source and the source's SHA-256.
 
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,19 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of
-from brainit.data.fetch.remote import TransientError, innermost, require_host
+from brainit.data.fetch.remote import TransientError, first_line, innermost, require_host
 from brainit.data.fetch.sources import download_file
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.registry import load_published, require_weights
-from brainit.features.registry_entries import BackboneEntry, Source
+from brainit.features.registry_entries import (
+    OFFLINE_VARIABLE,
+    BackboneEntry,
+    Source,
+    offline_folder,
+)
 from brainit.features.weights_file import count_parameters
-from brainit.workflow.folders import expand_folder
 
 logger = logging.getLogger(__name__)
-
-OFFLINE_VARIABLE = "BRAINIT_WEIGHTS"
-
-
-def offline_folder() -> Path | None:
-    """Return the folder in the environment variable BRAINIT_WEIGHTS, or None."""
-    name = os.environ.get(OFFLINE_VARIABLE)
-    return Path(expand_folder(name, OFFLINE_VARIABLE)) if name else None
 
 
 def fetch_weights(entry: BackboneEntry, target: Path) -> None:
@@ -107,8 +102,7 @@ def _from_hub(source: Source) -> Path:
             return Path(cached)
         raise _not_from_hub(source, str(error)) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        found = (str(innermost(error)).strip().splitlines() or [type(error).__name__])[0]
-        raise _not_from_hub(source, found) from error
+        raise _not_from_hub(source, first_line(innermost(error))) from error
 
 
 def _not_from_hub(source: Source, found: str) -> PipelineError:

@@ -10,6 +10,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd import volume
+from brainit.data.pixels import stimuli_of
 from brainit.data.recons import PROVENANCE_NAME
 from brainit.maps.brain_maps import (
     LabelMap,
@@ -78,15 +79,14 @@ def export_maps(
 def _export(
     results: Path, subject: str, folder: Path, choice: MapChoice, simulated: bool
 ) -> list[Path]:
-    own, group = results / subject, results / "group"
-    stimuli = own / "images" / "stimuli"
+    own = results / subject
     files = SubjectFiles(
         subject,
         voxels=own / "betas" / "voxels.safetensors",
         betas=own / "betas" / "betas.npy",
         trials=own / "design" / "trials.csv",
-        stimuli=stimuli if stimuli.is_dir() else group / "images" / "stimuli",
-        models=choice.models or group / "all" / "main",
+        stimuli=stimuli_of(results, subject),
+        models=choice.models or results / "group" / "all" / "main",
         weights_dir=choice.weights_dir or results / ".store" / "weights",
     )
     places = _places(results, files, choice)

@@ -19,6 +19,7 @@ from brainit.evaluation.checks.cluster_attention import cluster_attention
 from brainit.evaluation.encoder import predict_test_responses
 from brainit.maps.brain_maps import Label, LabelMap, ScalarMap
 from brainit.models.brain_transformer import load_bit
+from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.report.cluster_colours import cluster_colours
 
 
@@ -138,11 +139,10 @@ MAPS: dict[str, Callable[[SubjectFiles], list[ScalarMap] | list[LabelMap]]] = {
 
 def _voxels_of(path: Path, clusters: Artifact, files: SubjectFiles) -> slice:
     """Return the subject's part of all voxels of a V2C map."""
-    subjects, counts = clusters.attributes["subjects"], clusters.attributes["n_voxels"]
+    counts = voxel_counts(path, clusters.attributes)
     n_voxels = len(files.table["vertex"])
     if counts.get(files.subject) != n_voxels:
         expected = f"clusters of {files.subject} with {n_voxels} voxels"
         fix = f"give --models a folder whose models hold {files.subject}"
         raise PipelineError(path, expected, f"{counts}", fix, code="inconsistent-inputs")
-    start = sum(counts[name] for name in subjects[: subjects.index(files.subject)])
-    return slice(start, start + n_voxels)
+    return subject_slices(counts)[files.subject]

@@ -68,6 +68,7 @@ def fetch_models(repository: str, revision: str = "main", endpoint: str | None =
 
 
 def _refused(repository: str, error: Exception, fix: str) -> PipelineError:
-    found = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    from brainit.data.fetch.remote import first_line
+
     expected = "a repository of the Hugging Face hub"
-    return PipelineError(repository, expected, found, fix, code="network")
+    return PipelineError(repository, expected, first_line(error), fix, code="network")

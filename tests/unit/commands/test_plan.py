@@ -1,13 +1,12 @@
 """The plan: file counts times sizes as published, and the peak over an order of jobs."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from brainit.commands.dry_run import Job, dry_run, parse_jobs, quick_dry_run
+from brainit.commands.dry_run import Job, dry_run, parse_jobs
 from brainit.commands.plan import as_lines, make_plan, read_configuration, ridge, saved
 from brainit.commands.plan.disk import Event, peak, peak_at_once
 from brainit.commands.plan.models import bit_bytes, generator_bytes, target_shape
@@ -273,15 +272,13 @@ def test_savings_are_the_difference_of_two_plans() -> None:
     assert saved(parse_sections({"run": {"simulation": True}}), [train]) == []
 
 
-def test_the_quick_dry_run_lists_the_jobs_of_snakemakes_own(
+def test_a_dry_run_lists_the_jobs_or_says_why_not(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(repository)
-    target = "results/subj01/noise_ceiling/summary.csv"
-    whole = [replace(job, mem_mb=None, runtime_min=None) for job in dry_run(target, [])]
-    assert quick_dry_run(target, []) == whole and len(whole) >= 3
+    assert len(dry_run("results/subj01/noise_ceiling/summary.csv", [])) >= 3
     with pytest.raises(PipelineError) as error:
-        quick_dry_run("no/such/target", [])
+        dry_run("no/such/target", [])
     assert error.value.code == "invalid-argument"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from brainit.commands.dry_run import Job, quick_dry_run
+from brainit.commands.dry_run import Job, dry_run
 from brainit.commands.plan.disk import disk_events, peak, peak_at_once
 from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
 from brainit.commands.plan.ridge import memory_bytes
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the plan. Raises `PipelineError` where Snakemake refuses target or configuration."""
     settings = read_configuration([_BASE_CONFIG, *args.configfile])
-    jobs = quick_dry_run(args.target, args.configfile)
+    jobs = dry_run(args.target, args.configfile)
     plan = make_plan(settings, jobs, args.bandwidth, args.gpus)
     plan |= gpu_plan(settings, jobs, args.gpus, args.tflops)
     plan["savings"] = saved(settings, jobs, args.tflops)

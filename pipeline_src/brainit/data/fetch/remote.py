@@ -141,6 +141,11 @@ def innermost(error: BaseException) -> BaseException:
     return seen[-1]
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class RangeError(TransientError):
     """The server has another version of the file, or not this range."""
 
