@@ -34,16 +34,17 @@ lint: setup
 	$(BIN)/ruff format --check pipeline_src tests
 	$(BIN)/ruff check pipeline_src tests
 	$(BIN)/snakefmt --check workflow
-	$(BIN)/codespell pipeline_src workflow config tests README.md
+	$(BIN)/codespell pipeline_src workflow config profiles tests results/README.md $(wildcard *.md)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 setup: $(VENV)/installed
 
-# torch and torchvision in one command, both pinned: a CPU build of torch then satisfies torchvision.
+# pyproject.toml has ranges, constraints.txt the exact versions. torch and torchvision are named first,
+# in the same command: a CPU build of torch then satisfies torchvision.
 $(VENV)/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet torch==2.13.0 torchvision==0.28.0 -e ".[dev]" -c envs/constraints.txt
+	$(BIN)/pip install --quiet torch torchvision -e ".[dev]" -c envs/constraints.txt
 	touch $@
 
 backbones: setup  ## train the demo's networks anew (hours); the demo itself never does

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the tests of one process on one core."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # this process only hands out tests to others
-    import torch
+    if find_spec("torch"):  # the tests of `.ci/other_pythons` need none
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Brain-IT (Beliy, Zalcher et al., ICLR 2026, arXiv 2510.25976), from NSD's files to tables.
 
-`brainit.load` and `brainit.metrics` are those of `brainit.api`.
+`brainit.load`, `brainit.load_models` and `brainit.metrics` are those of `brainit.api`.
 """
 
 import importlib
@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = ("load", "metrics")
+_LAZY = ("load", "load_models", "metrics")
 
 
 def __getattr__(name: str) -> Any:

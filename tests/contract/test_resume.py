@@ -167,10 +167,15 @@ def test_jobs_of_at_most_max_hours_leave_the_bytes(
 def test_hours_come_from_the_work_and_none_is_no_bound(tmp_path: Path) -> None:
     content = LoopState([], torch.optim.AdamW([nn.Parameter(torch.zeros(1))]), Plateau(0, 0.0))
     for hours in (0.0, 1.0):
-        with resumable(Work(tmp_path, "code", max_hours=hours), Settings(), {}) as checkpoints:
+        with resumable(
+            Work(tmp_path, "code", max_hours=hours), Settings(), {}, tmp_path / "history.csv"
+        ) as checkpoints:
             assert not checkpoints.is_due(after_step=True)
     work = Work(tmp_path, "code", max_hours=1e-9)
-    with pytest.raises(Interrupted), resumable(work, Settings(), {}) as checkpoints:
+    with (
+        pytest.raises(Interrupted),
+        resumable(work, Settings(), {}, tmp_path / "history.csv") as checkpoints,
+    ):
         assert checkpoints.is_due(after_step=True)
         checkpoints.save(content.checkpoint(None))
 
@@ -223,12 +228,15 @@ def test_checkpoints_go_once_the_outputs_are_written(tmp_path: Path) -> None:
     folder = CheckpointFolder(work.folder, digest_of(Settings(), "code", {}))
     content = LoopState([], torch.optim.AdamW([nn.Parameter(torch.zeros(1))]), Plateau(0, 0.0))
     folder.write(content.checkpoint(None))
-    with pytest.raises(Killed), resumable(work, Settings(), {}) as checkpoints:
+    with (
+        pytest.raises(Killed),
+        resumable(work, Settings(), {}, tmp_path / "history.csv") as checkpoints,
+    ):
         with checkpoints.watching() as found:
             assert found is not None
         raise Killed
     assert work.folder.exists()
-    with resumable(work, Settings(), {}):
+    with resumable(work, Settings(), {}, tmp_path / "history.csv"):
         pass
     assert not work.folder.exists()
 
@@ -261,8 +269,11 @@ def test_digest_is_of_all_that_determines_the_result(tmp_path: Path) -> None:
     assert len(others | {first}) == 7
 
 
-def test_without_a_work_folder_nothing_is_written() -> None:
+def test_without_a_work_folder_nothing_is_written(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with resumable(None, Settings(), {}) as checkpoints, checkpoints.watching() as found:
+    with (
+        resumable(None, Settings(), {}, tmp_path / "history.csv") as checkpoints,
+        checkpoints.watching() as found,
+    ):
         assert found is None and signal.getsignal(signal.SIGTERM) is before
         assert not checkpoints.is_due(after_step=True)

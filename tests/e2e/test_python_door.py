@@ -13,8 +13,15 @@ import brainit
 from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
-GUIDE = Path(__file__).resolve().parents[2] / "config" / "python.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+REPOSITORY = Path(__file__).resolve().parents[2]
+GUIDE, README = REPOSITORY / "config" / "python.md", REPOSITORY / "README.md"
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+EXAMPLES = python_blocks(GUIDE)
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +33,29 @@ def as_before():  # type: ignore[no-untyped-def]
 
 def example(number: int, first: Path) -> dict[str, Any]:
     """Run an example of the guide, from 1, on the tiny run; return its names."""
+    return names_of(EXAMPLES[number - 1], f"{GUIDE.name}, example {number}", first)
+
+
+def names_of(block: str, where: str, first: Path) -> dict[str, Any]:
+    """Run a page's block on the tiny run; return its names."""
     names: dict[str, Any] = {}
-    code = EXAMPLES[number - 1].replace("results/demo", str(first / "results"))
-    exec(compile(code, f"{GUIDE.name}, example {number}", "exec"), names)
+    code = block.replace("results/demo", str(first / "results"))
+    exec(compile(code, where, "exec"), names)
     return names
 
 
 def test_there_are_five_examples() -> None:
     assert len(EXAMPLES) == 5
+
+
+def test_the_readme_s_lines(first: Path) -> None:
+    (block,) = python_blocks(README)
+    found = names_of(block, README.name, first)
+    shape = found["images"]["fused"].shape
+    assert list(found["images"]) == ["lowlevel", "semantic", "fused"]
+    assert shape[0] == len(found["betas"]) == len(found["pixels"])
+    assert not found["results"].table("table1").empty
+    assert not found["results"].scores("subj01").empty
 
 
 def test_example_1_looks_at_images(first: Path) -> None:

@@ -66,7 +66,8 @@ def planned(toy: Path, code: str) -> set[str]:
 
 def readme_command(repository: Path) -> list[str]:
     """Return the words of the README's command after `snakemake`."""
-    (found,) = re.findall(r"`snakemake (all --touch[^`]*)`", (repository / "README.md").read_text())
+    text = (repository / "workflow/README.md").read_text()
+    (found,) = re.findall(r"`snakemake (all --touch[^`]*)`", text)
     return found.split()
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -61,7 +60,7 @@ def test_processes_that_do_not_share_the_passes_evenly_are_refused(
 def launched(repository: Path, tmp_path: Path) -> Path:
     """Run the README's lines for several nodes with the stand-ins; return the folder."""
     text = (repository / "profiles/slurm/README.md").read_text()
-    block = re.search(r"\n\n(    bit=results/.*?)\n\n", text, re.DOTALL)
+    block = re.search(r"```bash\n(bit=results/.*?)```", text, re.DOTALL)
     assert block
     joint_settings(tmp_path / "mine.yaml", processes=8, accumulation=8, batch=8)
     link_repository(repository, tmp_path)
@@ -72,7 +71,7 @@ def launched(repository: Path, tmp_path: Path) -> Path:
         program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     environment |= {"REAL_PYTHON": sys.executable}
-    lines = "set -euo pipefail\n" + textwrap.dedent(block[1])
+    lines = "set -euo pipefail\n" + block[1]
     result = subprocess.run(
         ["bash", "-c", lines], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

@@ -13,6 +13,7 @@ rule download:
     """Fetch and verify NSD's designs, masks and noise ceilings."""
     input:
         simulated=FILES.simulated("nsd"),
+        terms=accepted_terms,
     output:
         nsd=directory("<store>/nsd"),
         manifest="<store>/manifests/nsd.json",
@@ -48,6 +49,7 @@ rule download_images:
     """Fetch NSD's stimuli and COCO's unlabelled images, deleted after `prepare_images`."""
     input:
         simulated=FILES.simulated("nsd", "coco/unlabeled2017.zip"),
+        terms=accepted_terms,
     output:
         stimuli=temp_if_real("<store>/stimuli/nsd_stimuli.hdf5"),
         coco=temp_if_real("<store>/coco/unlabeled2017.zip"),

@@ -32,6 +32,7 @@ rule train_encoder:
         runtime=training_minutes(1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
+        tensorboard=TENSORBOARD,
     params:
         betas=labelled("betas", INPUTS.members_of_pool),
         trials=labelled("trials", INPUTS.members_of_pool),
@@ -54,5 +55,6 @@ rule train_encoder:
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
+        " --tensorboard {resources.tensorboard}"
         " --settings {params.settings:q}"
         " &> {log:q}"

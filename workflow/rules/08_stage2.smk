@@ -37,6 +37,7 @@ rule train_joint:
         runtime=training_minutes(2880),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
+        tensorboard=TENSORBOARD,
     params:
         launcher=PARAMS.joint_launcher,
         betas=labelled("betas", INPUTS.members_of_pool),
@@ -64,5 +65,6 @@ rule train_joint:
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
+        " --tensorboard {resources.tensorboard}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -32,6 +32,7 @@ rule adapt_encoder:
         runtime=training_minutes(600),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
+        tensorboard=TENSORBOARD,
     params:
         weights=PARAMS.weights,
         work=f"{WORK}/adapt_encoder/{{subject}}_{{duration}}",
@@ -52,6 +53,7 @@ rule adapt_encoder:
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
+        " --tensorboard {resources.tensorboard}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -130,6 +132,7 @@ rule adapt_bit:
         runtime=training_minutes(600),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
+        tensorboard=TENSORBOARD,
     params:
         synthetic=PARAMS.synthetic_flags,
         tokens=params.token_flags,
@@ -157,6 +160,7 @@ rule adapt_bit:
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
+        " --tensorboard {resources.tensorboard}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -190,6 +194,7 @@ rule adapt_joint:
         runtime=training_minutes(1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
+        tensorboard=TENSORBOARD,
     params:
         synthetic=PARAMS.synthetic_flags,
         weights=PARAMS.weights,
@@ -215,5 +220,6 @@ rule adapt_joint:
         " --code {params.code:q}"
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
+        " --tensorboard {resources.tensorboard}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -12,9 +12,11 @@ try:
     from brainit.workflow import params, runs
     from brainit.workflow.digest import code_digest
     from brainit.workflow.files import Files, table_files
+    from brainit.workflow.folders import expand_folders
     from brainit.workflow.inputs import Inputs, of_subjects
     from brainit.workflow.params import Params, labelled
     from brainit.workflow.reads import require_complete
+    from brainit.workflow.requests import require_submitter
     from brainit.workflow.study import ABLATION_TABLES, EVERY_TABLE, TABLES, Study
 except ImportError as error:
     raise WorkflowError(
@@ -29,6 +31,7 @@ try:
     require_complete(
         config, json.loads(Path(workflow.source_path(SCHEMA)).read_text("utf-8"))
     )
+    config.update(expand_folders(config))
     STUDY = Study.of(config)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
@@ -40,6 +43,7 @@ settings = PARAMS.settings
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
 MAX_HOURS = config["run"]["max_hours"] or 0
+TENSORBOARD = int(config["run"]["tensorboard"])
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])
@@ -105,3 +109,20 @@ def training_minutes(most):
 def temp_if_real(path):
     """Mark a large file that can be made again as temporary; a simulation's are small and stay."""
     return path if STUDY.is_simulated else temp(path)
+
+
+def accepted_terms(wildcards):
+    """Return no file; refuse a run that would ask NSD for files before its terms are accepted.
+
+    Snakemake asks for a job's inputs before the first job starts. Dry runs and graphs are allowed.
+    """
+    if workflow.executor_plugin and not (workflow.dryrun or workflow.touch):
+        STUDY.require_terms()
+    return []
+
+
+onstart:
+    try:
+        require_submitter(workflow.executor_plugin.name)
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None

@@ -15,6 +15,7 @@ from brainit.core.files import sha256_of
 from brainit.core.settings import parse_sections
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
+from brainit.data.pixels import stimuli_of
 from brainit.data.recons import PROVENANCE_NAME, Recons, read_recons
 from brainit.evaluation.checks.verdict import CHECK_COLUMNS
 
@@ -76,9 +77,7 @@ class Results:
 
     def seen(self, subject: str, nsd_id: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the stimuli of `subject`, uint8 (images, side, side, rgb)."""
-        of_subject = self.folder / subject / "images" / "stimuli"
-        store = of_subject if of_subject.is_dir() else self.folder / "group" / "images" / "stimuli"
-        return ImageStore(store).pixels(nsd_id)
+        return ImageStore(stimuli_of(self.folder, subject)).pixels(nsd_id)
 
     def test_betas(self, subject: str) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
         """Return z-scored betas (images, voxels) of the test images, and their nsd_id.

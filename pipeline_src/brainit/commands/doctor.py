@@ -1,8 +1,8 @@
 """`brainit doctor`: missing requirements of demo, full run, GPU and SLURM, and how to get them.
 
 On a bare machine, where `brainit` is not installed, the same from the repository's root:
-`PYTHONPATH=pipeline_src python3 -m brainit.commands.doctor`. The exit code is 0 only where the demo
-can run.
+`PYTHONPATH=pipeline_src python3 -m brainit.commands.doctor`. There the exit code is 0 only where
+the demo can run; in another folder, where the installed package can be used.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from typing import Any
 
 from brainit.commands.doctor_machine import Machine, look_at_machine
 from brainit.core.errors import PipelineError
-from brainit.data.nsd.addresses import AGREEMENT_FORM, TERMS
+from brainit.workflow.terms import AGREEMENT_FORM, TERMS
 
 logger = logging.getLogger(__name__)
 
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 GB = 1e9
 DEMO_DISK, DEMO_MEMORY = 1 * GB, 6 * GB
 INSTALL_DISK = 7 * GB
@@ -61,16 +62,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print met and missing requirements; raises `PipelineError` where the demo cannot run."""
-    findings = examine(look_at_machine(args.configfile))
-    for line in as_lines(findings):
+    """Print met and missing requirements.
+
+    Raises `PipelineError` where the demo cannot run, or outside the repository the package.
+    """
+    machine = look_at_machine(args.configfile)
+    for line in as_lines(examine(machine)):
         logger.info("%s", line)
-    missing = [finding.what for finding in findings["the demo"] if not finding.ok]
+    needed = demo_findings(machine) if machine.in_repository else package_findings(machine)
+    missing = [finding for finding in needed if not finding.ok]
     if missing:
-        named = "no " + ", no ".join(missing)
-        fixes = "; ".join(f.fix for f in findings["the demo"] if not f.ok)
+        purpose = "the demo" if machine.in_repository else "the package"
         raise PipelineError(
-            "this machine", "the requirements of the demo", named, fixes, code="not-installed"
+            "this machine",
+            f"the requirements of {purpose}",
+            "no " + ", no ".join(finding.what for finding in missing),
+            "; ".join(finding.fix for finding in missing),
+            code="not-installed",
         )
 
 
@@ -94,24 +102,42 @@ def as_lines(findings: dict[str, list[Finding]]) -> list[str]:
     return lines
 
 
-def demo_findings(machine: Machine) -> list[Finding]:
-    """Return the requirements of the demo."""
+def package_findings(machine: Machine) -> list[Finding]:
+    """Return the requirements of the Python package: interpreter, packages, its own files."""
     version = ".".join(map(str, machine.python))
     wrong, networks = machine.wrong_packages, machine.missing_demo_networks
-    install = "make setup (it needs a package index, and Python 3.11)"
-    peak = DEMO_DISK if machine.peak_demo < 0 else machine.peak_demo
-    tools = [name for name in ("make", "git") if name not in machine.commands]
+    here = machine.in_repository
+    install = "make setup" if here else "pip install the repository into this environment"
+    restore = "git restore pipeline_src" if here else "pip install the repository anew"
+    oldest, newest = (".".join(map(str, end)) for end in (OLDEST_PYTHON, NEWEST_PYTHON))
     return [
         Finding(
-            "Python 3.11",
-            machine.python == (3, 11),
+            f"Python {oldest} to {newest}",
+            OLDEST_PYTHON <= machine.python <= NEWEST_PYTHON,
             version,
-            "python.org, your package manager, `uv python install 3.11`, or a conda environment",
+            f"python.org, your package manager, `uv python install {newest}`, or a conda"
+            " environment",
+        ),
+        Finding("packages", not wrong, _names(wrong), f"{install} (it needs a package index)"),
+        Finding("the demo's networks", not networks, _names(networks), restore),
+    ]
+
+
+def demo_findings(machine: Machine) -> list[Finding]:
+    """Return the requirements of the demo: the package's, the repository, disk and memory."""
+    peak = DEMO_DISK if machine.peak_demo < 0 else machine.peak_demo
+    tools = [name for name in ("make", "git") if name not in machine.commands]
+    here = machine.in_repository
+    return [
+        *package_findings(machine),
+        Finding(
+            "the repository",
+            here,
+            "this folder" if here else "not this folder",
+            "git clone it, cd to its root, and run `brainit doctor` there",
         ),
         Finding("make and git", not tools, _names(tools), "your system's package manager"),
-        Finding("packages", not wrong, _names(wrong), install),
-        Finding("the demo's networks", not networks, _names(networks), "git restore pipeline_src"),
-        _disk(machine, peak + (INSTALL_DISK if wrong else 0)),
+        _disk(machine, peak + (INSTALL_DISK if machine.wrong_packages else 0)),
         _memory(machine, DEMO_MEMORY),
     ]
 
@@ -123,9 +149,26 @@ def full_findings(machine: Machine) -> list[Finding]:
         f"read {TERMS}, file the data access agreement ({AGREEMENT_FORM}), then set"
         " nsd.accept_terms: true in a file of your own and name it with --configfile"
     )
+    hosts, fault = machine.unknown_hosts, machine.faulty_paths
+    offline = (
+        "connect this machine; or fetch the files elsewhere, set paths.source and"
+        " paths.coco_source to their folders, and BRAINIT_WEIGHTS to that of the weights"
+    )
     state = "accepted" if machine.has_terms else "not accepted in the settings"
     findings = [
         Finding("NSD's terms", machine.has_terms, state, terms),
+        Finding(
+            "folders of the settings",
+            not fault,
+            fault or "all known",
+            "export the variable, or write the path in full",
+        ),
+        Finding(
+            "the network",
+            not hosts,
+            f"cannot resolve {', '.join(hosts)}" if hosts else "its servers have addresses",
+            offline,
+        ),
         _disk(machine, peak),
         _memory(machine, FULL_MEMORY),
         Finding("weights", not machine.missing_weights, _weights(machine), "as follows"),
@@ -153,7 +196,7 @@ def gpu_findings(machine: Machine) -> list[Finding]:
             "torch for CUDA",
             bool(machine.torch_cuda),
             build,
-            "pytorch.org/get-started/locally, in the version that pyproject.toml pins",
+            "pytorch.org/get-started/locally, in the version of envs/constraints.txt",
         ),
         Finding(
             f"a card of {SMALLEST_GPU / GB:.0f} GB", best >= SMALLEST_GPU, cards, "another card"

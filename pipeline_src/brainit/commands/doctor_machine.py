@@ -7,16 +7,25 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 from brainit.core.errors import PipelineError
-from brainit.features.registry_entries import ENTRIES, BackboneEntry
+from brainit.features.registry_entries import ENTRIES, BackboneEntry, offline_folder
+from brainit.workflow.folders import EXPANDED
+from brainit.workflow.sources import is_remote, resolution_error
 
+BASE_CONFIG = Path("config/config.yaml")
+HUB, AMAZON = "https://huggingface.co", "https://s3.amazonaws.com"
+RESOLVE_S = 5.0
+"""Without a network a resolver may take half a minute to say so."""
 COMMANDS = ("make", "git", "nvidia-smi", "sbatch", "squeue", "sacct", "scancel")
 _DEMO_NETWORKS = Path(__file__).parents[1] / "features" / "demo"
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -27,10 +36,12 @@ class Machine:
     """Resources of a machine; sizes in bytes.
 
     `wrong_packages` are requirements with the installed versions; `gpus` are names and memory;
-    `torch_cuda` is the CUDA version torch was built for, empty for none. `peak_demo` and
+    `torch_cuda` is the CUDA version torch was built for, empty for none. `faulty_paths` says which
+    path of the settings cannot be expanded, empty for none. `peak_demo` and
     `peak_full` are the disk that the jobs still to run need at most, -1 where it is not known.
     """
 
+    in_repository: bool
     python: tuple[int, int]
     commands: frozenset[str]
     wrong_packages: tuple[str, ...]
@@ -41,32 +52,29 @@ class Machine:
     torch_cuda: str
     missing_weights: tuple[BackboneEntry, ...]
     has_terms: bool
+    faulty_paths: str
+    unknown_hosts: tuple[str, ...]
     has_slurm_plugin: bool
     peak_demo: float
     peak_full: float
 
 
 def look_at_machine(configfiles: Sequence[Path]) -> Machine:
-    """Return the machine's resources, seen from the repository's root.
+    """Return the machine's resources, and the requirements of the repository in this folder.
 
-    Raises `PipelineError` where the working directory is no such root, or the configuration is
-    faulty.
+    Elsewhere the requirements are those of the installed package. Raises `PipelineError` where the
+    configuration is faulty.
     """
-    root = Path("config/config.yaml")
-    if not root.is_file():
-        raise PipelineError(
-            root,
-            "the repository's settings",
-            "no file",
-            "cd to the root of the repository first",
-            code="missing-file",
-        )
-    store, has_terms = configured(configfiles)
+    in_repository = BASE_CONFIG.is_file() and Path("pyproject.toml").is_file()
+    store, urls, has_terms, faulty_paths = configured(configfiles)
+    weights = missing_weights(store / "weights")
+    urls += [source.url or HUB for entry in weights for source in entry.sources]
     gpus, cuda = look_at_gpus()
     return Machine(
+        in_repository=in_repository,
         python=sys.version_info[:2],
         commands=frozenset(name for name in COMMANDS if shutil.which(name)),
-        wrong_packages=wrong_packages(Path("pyproject.toml").read_text(encoding="utf-8")),
+        wrong_packages=wrong_packages(requirements(in_repository)),
         missing_demo_networks=tuple(
             entry.file
             for entry in ENTRIES
@@ -76,22 +84,56 @@ def look_at_machine(configfiles: Sequence[Path]) -> Machine:
         memory=total_memory(),
         gpus=gpus,
         torch_cuda=cuda,
-        missing_weights=missing_weights(store / "weights"),
+        missing_weights=weights,
         has_terms=has_terms,
+        faulty_paths=faulty_paths,
+        unknown_hosts=unknown_hosts(urls),
         has_slurm_plugin=find_spec("snakemake_executor_plugin_slurm") is not None,
-        peak_demo=planned_peak([Path("config/demo.yaml")]),
-        peak_full=planned_peak(configfiles),
+        peak_demo=planned_peak([Path("config/demo.yaml")]) if in_repository else -1.0,
+        peak_full=planned_peak(configfiles) if in_repository else -1.0,
     )
 
 
-def configured(configfiles: Sequence[Path]) -> tuple[Path, bool]:
-    """Return the store's folder and whether NSD's terms are accepted; as shipped if unreadable."""
+def configured(configfiles: Sequence[Path]) -> tuple[Path, list[str], bool, str]:
+    """Return the store's folder, the servers' URLs, whether NSD's terms are accepted, and a fault.
+
+    As shipped where packages are missing or a path cannot be expanded, which the fault says.
+    """
     try:
         from brainit.commands.plan import read_configuration
     except ImportError:
-        return Path("results/.store"), False
-    settings = read_configuration([Path("config/config.yaml"), *configfiles])
-    return Path(settings.paths.store), settings.nsd.accept_terms
+        return Path("results/.store"), [], False, ""
+    base = [BASE_CONFIG] if BASE_CONFIG.is_file() else []
+    try:
+        settings, fault = read_configuration([*base, *configfiles]), ""
+    except PipelineError as error:
+        if not error.where.startswith(EXPANDED):
+            raise
+        settings, fault = read_configuration(base), f"{error.where}: {error.found}"
+    urls = [url for url in (settings.paths.source, settings.paths.coco_source) if is_remote(url)]
+    urls = [] if settings.run.simulation else urls
+    return Path(settings.paths.store), urls, settings.nsd.accept_terms, fault
+
+
+def unknown_hosts(urls: Sequence[str]) -> tuple[str, ...]:
+    """Return the hosts of some URLs that cannot be resolved within `RESOLVE_S` seconds, sorted.
+
+    An address of S3 stands for Amazon's server.
+    """
+    hosts = {f"https://{urlsplit(url).hostname}" for url in urls if not url.startswith("s3:")}
+    hosts |= {AMAZON for url in urls if url.startswith("s3:")}
+    answers: dict[str, bool] = {}
+
+    def ask(url: str) -> None:
+        answers[url] = resolution_error(url) is None
+
+    threads = [Thread(target=ask, args=(url,), daemon=True) for url in hosts]
+    for thread in threads:
+        thread.start()
+    end_s = time.monotonic() + RESOLVE_S
+    for thread in threads:
+        thread.join(max(0.0, end_s - time.monotonic()))
+    return tuple(sorted(str(urlsplit(url).hostname) for url in hosts if not answers.get(url)))
 
 
 def planned_peak(configfiles: Sequence[Path]) -> float:
@@ -100,28 +142,54 @@ def planned_peak(configfiles: Sequence[Path]) -> float:
         from brainit.commands.dry_run import dry_run
         from brainit.commands.plan import make_plan, read_configuration
 
-        settings = read_configuration([Path("config/config.yaml"), *configfiles])
+        settings = read_configuration([BASE_CONFIG, *configfiles])
         jobs = dry_run("all", list(configfiles))
     except (ImportError, PipelineError):
         return -1.0
     return float(make_plan(settings, jobs, 1000.0)["peak_disk_bytes"])
 
 
-def wrong_packages(pyproject: str) -> tuple[str, ...]:
-    """Return the pinned requirements of `pyproject` that are not met, with the installed versions.
+def requirements(in_repository: bool) -> list[str]:
+    """Return the requirements in pyproject.toml here, or those of the installed package."""
+    if in_repository:
+        text = Path("pyproject.toml").read_text(encoding="utf-8")
+        return re.findall(r'"([^"]+)"', text.partition("\ndependencies = [")[2].partition("\n]")[0])
+    try:
+        stated = metadata.requires("brainit") or []
+    except metadata.PackageNotFoundError:
+        stated = []
+    return [requirement for requirement in stated if "extra ==" not in requirement]
 
-    A local version (`2.13.0+cpu`) meets its public one.
+
+def wrong_packages(required: Sequence[str]) -> tuple[str, ...]:
+    """Return the requirements that are not met, with the installed versions.
+
+    A requirement is a name with bounds on its version, such as `numpy>=2,<3`.
     """
-    dependencies = pyproject.partition("\ndependencies = [")[2].partition("\n]")[0]
     wrong = []
-    for name, version in re.findall(r'"([\w.-]+)(?:\[[^]]*\])?==([^"]+)"', dependencies):
+    for requirement in required:
+        name = re.split(r"[^\w.-]", requirement)[0]
+        bounds = re.findall(r"(>=|<|!=|==)\s*([\d.]+)", requirement)
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
             found = "none"
-        if found.partition("+")[0] != version:
-            wrong.append(f"{name}=={version} (found {found})")
+        if found == "none" or not all(_meets(found, *bound) for bound in bounds):
+            wrong.append(f"{requirement} (found {found})")
     return tuple(wrong)
+
+
+def _meets(found: str, comparison: str, bound: str) -> bool:
+    """Return True if a version meets a bound; `2.13.0+cpu` and `2.13.0rc1` count as 2.13.0."""
+    here, there = _release(found), _release(bound)
+    here, there = (part + (0,) * (8 - len(part)) for part in (here, there))
+    compare = {">=": here >= there, "<": here < there, "!=": here != there, "==": here == there}
+    return compare[comparison]
+
+
+def _release(version: str) -> tuple[int, ...]:
+    digits = re.match(r"[\d.]*\d", version)
+    return tuple(map(int, digits[0].split("."))) if digits else ()
 
 
 def free_disk(folder: Path) -> int:
@@ -155,7 +223,7 @@ def look_at_gpus() -> tuple[tuple[tuple[str, int], ...], str]:
 
 def missing_weights(folder: Path) -> tuple[BackboneEntry, ...]:
     """Return the published networks in neither `folder` nor the folder BRAINIT_WEIGHTS names."""
-    folders = [folder, Path(os.environ.get("BRAINIT_WEIGHTS") or folder)]
+    folders = [folder, offline_folder() or folder]
     return tuple(
         entry
         for entry in ENTRIES

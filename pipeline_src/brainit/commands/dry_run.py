@@ -10,7 +10,7 @@ from pathlib import Path
 from brainit.core.errors import PipelineError
 
 _HEAD = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
-_ITEM = re.compile(r"    (wildcards|log|benchmark|output|resources): (.*)$")
+_ITEM = re.compile(r"    (wildcards|log|benchmark|input|output|resources): (.*)$")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Job:
     outputs: tuple[str, ...] = ()
     mem_mb: float | None = None
     runtime_min: float | None = None
+    inputs: tuple[str, ...] = ()
 
     def wildcard(self, name: str) -> str:
         """Return the value of a wildcard; empty where the job has none of this name."""
@@ -49,18 +50,18 @@ def dry_run(target: str, configfiles: Sequence[Path], *options: str) -> list[Job
     Finished jobs are left out. Raises `PipelineError` with Snakemake's last line
     where it refuses target or configuration.
     """
-    command = [sys.executable, "-m", "snakemake", target, "--dry-run", "--nolock", "--cores", "1"]
-    command += options
+    words = [target, "--dry-run", "--nolock", "--cores", "1", *options]
     if configfiles:
-        command += ["--configfile", *map(str, configfiles)]
-    result = subprocess.run([*command, "--nocolor"], capture_output=True, text=True)
+        words += ["--configfile", *map(str, configfiles)]
+    command = [sys.executable, "-m", "snakemake", *words, "--nocolor"]
+    result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
         raise PipelineError(
             target,
             "a target and a configuration that Snakemake accepts",
             lines[-1],
-            f"correct what `{' '.join(['snakemake', *command[3:]])}` reports",
+            f"correct what `{' '.join(['snakemake', *words])}` reports",
             code="invalid-argument",
         )
     return parse_jobs(result.stdout + result.stderr)
@@ -87,6 +88,7 @@ def _job(block: dict[str, str]) -> Job:
         tuple(block["output"].split(", ")) if "output" in block else (),
         float(requests["mem_mb"]) if "mem_mb" in requests else None,
         float(requests["runtime"]) if "runtime" in requests else None,
+        tuple(block["input"].split(", ")) if "input" in block else (),
     )
 
 

@@ -4,44 +4,41 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from brainit.commands import (
-    check_subject,
-    doctor,
-    export_models,
-    import_authors,
-    import_subject,
-    measure,
-    plan,
-    schema,
-    seeds,
-    status,
-    weights,
-)
 from brainit.core.cli import guarded
 
+COMMANDS = (
+    "schema",
+    "measure",
+    "plan",
+    "status",
+    "weights",
+    "doctor",
+    "export-models",
+    "export-maps",
+    "models",
+    "check-subject",
+    "import-subject",
+    "import-authors",
+    "seeds",
+)
+"""The sub-commands; each is a module of this folder."""
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all sub-commands."""
+
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of a sub-command alone, so that others' imports take no time, or of all."""
     parser = argparse.ArgumentParser(prog="brainit", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    schema.add_parser(commands)
-    measure.add_parser(commands)
-    plan.add_parser(commands)
-    status.add_parser(commands)
-    weights.add_parser(commands)
-    doctor.add_parser(commands)
-    export_models.add_parser(commands)
-    check_subject.add_parser(commands)
-    import_subject.add_parser(commands)
-    import_authors.add_parser(commands)
-    seeds.add_parser(commands)
+    for name in [command] if command in COMMANDS else COMMANDS:
+        import_module(f"brainit.commands.{name.replace('-', '_')}").add_parser(commands)
     return parser
 
 
 def run(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and call the chosen sub-command."""
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = build_parser(*words[:1]).parse_args(words)
     args.run(args)
 
 

@@ -38,3 +38,9 @@ class PixelStore:
     def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the images `index`, 0..255, of axes (images, side, side, rgb)."""
         return self._rows.rows(index)
+
+
+def stimuli_of(results: Path, subject: str) -> Path:
+    """Return the folder of a subject's stimuli in a folder of results: a lab's own, or NSD's."""
+    own = results / subject / "images" / "stimuli"
+    return own if own.is_dir() else results / "group" / "images" / "stimuli"

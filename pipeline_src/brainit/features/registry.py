@@ -25,21 +25,19 @@ from torch import Tensor, nn
 from brainit.core.errors import PipelineError
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.loaders import LOADERS
-from brainit.features.registry_entries import ENTRIES, BackboneEntry
+from brainit.features.registry_entries import BackboneEntry, find_entry
 from brainit.features.weights_file import freeze, load_state, read_network
 
+__all__ = [
+    "DEMO_FOLDER",
+    "find_entry",
+    "load_backbone",
+    "load_published",
+    "require_weights",
+    "weights_path",
+]
+
 DEMO_FOLDER = Path(__file__).parent / "demo"
-
-
-def find_entry(name: str, role: str | None = None) -> BackboneEntry:
-    """Return the entry of this name (and role); raise `PipelineError` that lists known names."""
-    for entry in ENTRIES:
-        if entry.name == name and role in (None, entry.role):
-            return entry
-    known = [entry.name for entry in ENTRIES if role in (None, entry.role)]
-    where = f"features.{role}" if role else "features"
-    fix = f"set {where} to one of these names" if role else f"replace {name} by one of these names"
-    raise PipelineError(where, f"one of {known}", repr(name), fix, code="unknown-name")
 
 
 def require_weights(entry: BackboneEntry, folder: Path | None) -> Path:

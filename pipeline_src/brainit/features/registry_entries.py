@@ -5,7 +5,14 @@ CLIP put them into URLs; LPIPS's is of the package's release 0.1.4). Where a hub
 none, revision `main` is fetched and its SHA-256 is recorded in the weights file.
 """
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+
+from brainit.core.errors import PipelineError
+from brainit.workflow.folders import expand_folder
+
+OFFLINE_VARIABLE = "BRAINIT_WEIGHTS"
 
 _TORCHVISION = "https://download.pytorch.org/models/"
 _FACEBOOK = "https://dl.fbaipublicfiles.com/"
@@ -203,3 +210,20 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         ),
     ),
 )
+
+
+def find_entry(name: str, role: str | None = None) -> BackboneEntry:
+    """Return the entry of this name (and role); raise `PipelineError` that lists known names."""
+    for entry in ENTRIES:
+        if entry.name == name and role in (None, entry.role):
+            return entry
+    known = [entry.name for entry in ENTRIES if role in (None, entry.role)]
+    where = f"features.{role}" if role else "features"
+    fix = f"set {where} to one of these names" if role else f"replace {name} by one of these names"
+    raise PipelineError(where, f"one of {known}", repr(name), fix, code="unknown-name")
+
+
+def offline_folder() -> Path | None:
+    """Return the folder in the environment variable BRAINIT_WEIGHTS, or None."""
+    name = os.environ.get(OFFLINE_VARIABLE)
+    return Path(expand_folder(name, OFFLINE_VARIABLE)) if name else None

@@ -8,9 +8,9 @@ the published parameter names, its source and the source's SHA-256.
 
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -19,21 +19,19 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of
+from brainit.data.fetch.remote import TransientError, first_line, innermost, require_host
 from brainit.data.fetch.sources import download_file
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.registry import load_published, require_weights
-from brainit.features.registry_entries import BackboneEntry, Source
+from brainit.features.registry_entries import (
+    OFFLINE_VARIABLE,
+    BackboneEntry,
+    Source,
+    offline_folder,
+)
 from brainit.features.weights_file import count_parameters
 
 logger = logging.getLogger(__name__)
-
-OFFLINE_VARIABLE = "BRAINIT_WEIGHTS"
-
-
-def offline_folder() -> Path | None:
-    """Return the folder in the environment variable BRAINIT_WEIGHTS, or None."""
-    name = os.environ.get(OFFLINE_VARIABLE)
-    return Path(name) if name else None
 
 
 def fetch_weights(entry: BackboneEntry, target: Path) -> None:
@@ -84,27 +82,35 @@ def find_source(source: Source, downloads: Path) -> Path:
 
 
 def _from_hub(source: Source) -> Path:
-    from huggingface_hub import hf_hub_download
+    """Return the path of a file in the hub's cache, fetched if need be.
+
+    Raises `PipelineError` where the hub refuses it, or cannot be reached and its cache lacks it.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    where: dict[str, Any] = {"repo_type": source.repository_type, "revision": source.revision}
     try:
-        return Path(
-            hf_hub_download(
-                source.repository,
-                source.file,
-                repo_type=source.repository_type,
-                revision=source.revision,
-            )
-        )
+        # The hub's client would ask an unknown host for half a minute, even for a cached file.
+        if not HF_HUB_OFFLINE:
+            require_host(ENDPOINT)
+        return Path(hf_hub_download(source.repository, source.file, **where))
+    except TransientError as error:
+        cached = try_to_load_from_cache(source.repository, source.file, **where)
+        if isinstance(cached, str):
+            return Path(cached)
+        raise _not_from_hub(source, str(error)) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        fix = (
-            f"set HF_TOKEN, or put {source.file} into a folder and set {OFFLINE_VARIABLE} to that"
-            " folder"
-        )
-        found = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise PipelineError(
-            str(source), "a file on the Hugging Face hub", found, fix, code="network"
-        ) from error
+        raise _not_from_hub(source, first_line(innermost(error))) from error
+
+
+def _not_from_hub(source: Source, found: str) -> PipelineError:
+    fix = (
+        f"set HF_TOKEN, or put {source.file} into a folder and set {OFFLINE_VARIABLE} to that"
+        " folder"
+    )
+    return PipelineError(str(source), "a file on the Hugging Face hub", found, fix, code="network")
 
 
 def check_digest(path: Path, source: Source) -> str:

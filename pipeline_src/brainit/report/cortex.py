@@ -14,13 +14,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Normalize, hsv_to_rgb
+from matplotlib.colors import Normalize
 from nilearn.datasets import fetch_surf_fsaverage
 from nilearn.surface import load_surf_data, load_surf_mesh
 from numpy.typing import NDArray
 
 from brainit.core.artifacts import Artifact
 from brainit.evaluation.checks.clusters import LEAST_CEILING
+from brainit.report.cluster_colours import cluster_colours
 from brainit.report.style import new_figure, save_figure
 
 SPACES = ("fsaverage", "fsaverage5")
@@ -173,27 +174,3 @@ def draw_cluster_maps(
     n_clusters = len(np.unique(voxel_cluster))
     title = f"{n_clusters} functional clusters, voxels of a noise ceiling above {LEAST_CEILING:g} %"
     save_figure(figure, path, title, simulated)
-
-
-def cluster_colours(
-    voxel_cluster: NDArray[np.int64], embedding: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Return a colour (clusters, rgb) for each cluster: similar mean embeddings, similar hues.
-
-    The hue is the rank of the angle in the plane of the centres' first two principal components;
-    lightness alternates so that neighbours differ.
-    """
-    n_clusters = int(voxel_cluster.max()) + 1
-    counts = np.maximum(np.bincount(voxel_cluster, minlength=n_clusters), 1)
-    centres = np.zeros((n_clusters, embedding.shape[1]))
-    np.add.at(centres, voxel_cluster, embedding)
-    centres /= counts[:, None]
-    centres -= centres.mean(axis=0)
-    axes = np.linalg.svd(centres, full_matrices=False)[2][:2]
-    plane = centres @ axes.T
-    angle = np.arctan2(plane[:, -1], plane[:, 0])
-    rank = np.argsort(np.argsort(angle, kind="stable"), kind="stable")
-    light = np.array([0.95, 0.75, 0.55])[rank % 3]
-    return np.asarray(
-        hsv_to_rgb(np.stack([rank / n_clusters, np.full(n_clusters, 0.75), light], 1))
-    )

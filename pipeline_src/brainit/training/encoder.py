@@ -369,7 +369,9 @@ def run_encoder(
     name, device = settings.features.encoder_backbone, run_device(settings)
     backbone = load_backbone("encoder_backbone", name, inputs.weights)
     weights = weights_path("encoder_backbone", name, inputs.weights)
-    with resumable(work, settings, {**vars(inputs), "weights": weights}) as checkpoints:
+    with resumable(
+        work, settings, {**vars(inputs), "weights": weights}, out.history
+    ) as checkpoints:
         images = ImageStore(inputs.stimuli)
         encoder, history = train_encoder(pool, images, backbone, settings, device, checkpoints)
         _write(out, encoder, history, settings, inputs.pool)
@@ -407,7 +409,9 @@ def run_adapt_encoder(
     )
     name, device = settings.features.encoder_backbone, run_device(settings)
     weights = weights_path("encoder_backbone", name, inputs.weights)
-    with resumable(work, settings, {**vars(inputs), "weights": weights}) as checkpoints:
+    with resumable(
+        work, settings, {**vars(inputs), "weights": weights}, out.history
+    ) as checkpoints:
         images = ImageStore(inputs.stimuli)
         encoder, history = adapt_encoder(base, fmri, images, settings, device, checkpoints)
         _write(out, encoder, history, settings, f"{inputs.subject}_{inputs.duration}")

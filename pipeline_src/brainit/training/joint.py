@@ -294,7 +294,7 @@ def run_joint(
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
     task = JointTask(model, generator, train, validation, images, *parts)
     sources = {**vars(data), **files.inputs("generator", settings), **vars(inputs)}
-    with resumable(work, settings, sources) as checkpoints:
+    with resumable(work, settings, sources, out.history) as checkpoints:
         history = train_joint(task, checkpoints)
         if not is_first():
             return
@@ -339,7 +339,7 @@ def run_adapt_joint(
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
     task = JointTask(model, generator, source, None, images, *parts)
     sources = {**vars(new), **files.inputs("generator", settings), **vars(inputs)}
-    with resumable(work, settings, sources) as checkpoints:
+    with resumable(work, settings, sources, out.history) as checkpoints:
         history = adapt_joint(task, settings.transfer, checkpoints)
         slices = subject_slices({new.subject: fmri.n_voxels})
         BitDecoder(model, slices, "semantic").save(out.bit, seed)

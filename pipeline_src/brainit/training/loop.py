@@ -111,6 +111,7 @@ def fit(
     state = LoopState(parameters, optimizer, replace(plan.plateau or Plateau(0, 0.0)))
     keeper = checkpoints or Checkpointer()
     n_batches, accumulation = task.n_batches(), plan.accumulation
+    columns = ["epoch", "train_loss", *task.score_columns, "lr"]
     with keeper.watching() as newest:
         generators = state.restore(newest) if newest else {}
         if newest:
@@ -151,6 +152,7 @@ def fit(
             train_loss = task.mean_loss(state.epoch + 1, state.losses)
             _end_epoch(state, plan, train_loss, task)
             log_epoch(label, state.rows[-1], task.score_columns, time.monotonic() - started)
+            keeper.record(columns[1:], state.rows[-1])
             generators = {}
             if keeper.is_due():
                 keeper.save(state.checkpoint(None))
@@ -158,7 +160,7 @@ def fit(
         with torch.no_grad():
             for parameter, value in zip(parameters, state.best_state, strict=True):
                 parameter.copy_(value)
-    return pd.DataFrame(state.rows, columns=["epoch", "train_loss", *task.score_columns, "lr"])
+    return pd.DataFrame(state.rows, columns=columns)
 
 
 def _is_done(state: LoopState, plan: LoopPlan) -> bool:

@@ -21,6 +21,7 @@ from brainit.core.checkpoints import Checkpoint, CheckpointFolder
 from brainit.core.device import run_device
 from brainit.core.interruption import SIGNALS, Interrupted, deferred_signals
 from brainit.core.settings import Settings
+from brainit.training.event_files import EventFiles
 from brainit.training.optimizers import Plateau
 from brainit.training.parallel import any_rank_stop_reason, is_first, require_same, wait_for_all
 
@@ -29,8 +30,13 @@ logger = logging.getLogger(__name__)
 _MAX_HOURS = "run.max_hours"
 _STOP_REASONS = (*(number.name for number in SIGNALS), _MAX_HOURS)
 
-_OF_THE_JOB = (("run", "checkpoint_minutes"), ("run", "max_hours"), ("joint", "processes"))
-"""Settings (section, key) of how a training is cut into jobs and processes."""
+_OF_THE_JOB = (
+    ("run", "checkpoint_minutes"),
+    ("run", "max_hours"),
+    ("run", "tensorboard"),
+    ("joint", "processes"),
+)
+"""Settings (section, key) of how a training is cut into jobs and processes, and watched."""
 
 _LARGEST_SHARE = 0.05
 """Largest share of the time that checkpoints at intervals may take."""
@@ -178,6 +184,8 @@ class Work:
     """minutes between two checkpoints"""
     max_hours: float = 0.0
     """longest job in hours; 0: no limit"""
+    tensorboard: int = 0
+    """1: write TensorBoard's event files beside the history"""
 
 
 class Checkpointer:
@@ -185,7 +193,8 @@ class Checkpointer:
 
     `minutes` pass between two checkpoints, more where writing one takes long; with `steps` it also
     writes after that many optimiser steps. `max_hours` after its creation it ends the job (0:
-    never). Of several processes the first writes; what stops one stops all.
+    never). Of several processes the first writes; what stops one stops all. `events` gets each
+    epoch of the history.
     """
 
     def __init__(
@@ -194,8 +203,9 @@ class Checkpointer:
         minutes: float = 10.0,
         steps: int | None = None,
         max_hours: float = 0.0,
+        events: EventFiles | None = None,
     ) -> None:
-        self._folder, self._steps = folder, steps
+        self._folder, self._steps, self._events = folder, steps, events
         self._interval_s = self._wait_s = 60 * minutes
         self._last, self._n_steps = time.monotonic(), 0
         self._end = self._last + 3600 * max_hours if max_hours else float("inf")
@@ -213,6 +223,11 @@ class Checkpointer:
             require_same(self._folder.folder, json.dumps(newest.values if newest else None))
             self._last = time.monotonic()
             yield newest
+
+    def record(self, columns: Sequence[str], row: Sequence[float]) -> None:
+        """Record an epoch of the history for viewing; see `EventFiles.add`."""
+        if self._events is not None and is_first():
+            self._events.add(columns, row)
 
     def is_due(self, *, after_step: bool = False) -> bool:
         """Return True if to call `save` now; all processes of a training ask at the same points.
@@ -247,18 +262,24 @@ class Checkpointer:
 
 @contextmanager
 def resumable(
-    work: Work | None, settings: Settings, inputs: Mapping[str, Any]
+    work: Work | None, settings: Settings, inputs: Mapping[str, Any], history: Path
 ) -> Iterator[Checkpointer]:
     """Yield the checkpointer of a step; remove its checkpoints when the block ends without error.
 
     `inputs` names everything else that determines the result: files, folders and words. The block
-    trains and writes the outputs. Without `work` no checkpoint is kept.
+    trains and writes the outputs. Without `work` no checkpoint is kept. Event files, where `work`
+    asks for them, are beside `history`.
     """
     if work is None:
         yield Checkpointer()
         return
     folder = CheckpointFolder(work.folder, digest_of(settings, work.code, inputs))
-    yield Checkpointer(folder, work.minutes, max_hours=work.max_hours)
+    events = EventFiles(history.parent) if work.tensorboard else None
+    try:
+        yield Checkpointer(folder, work.minutes, max_hours=work.max_hours, events=events)
+    finally:
+        if events is not None:
+            events.close()
     if is_first():
         folder.remove()
 

@@ -399,7 +399,7 @@ def run_stage1(
     source, validation = pool_source(pool, data.synthetic, stage1_settings(settings, kind))
     network = files.inputs(TARGET_ROLES[kind], settings)
     with resumable(
-        work, settings, {**vars(data), **network, **vars(tokens), **vars(inputs)}
+        work, settings, {**vars(data), **network, **vars(tokens), **vars(inputs)}, out.history
     ) as checkpoints:
         history = decoder.fit(
             Stage1Data(kind, source, validation, targets, settings, device, checkpoints)
@@ -441,7 +441,7 @@ def run_adapt_bit(
     task = Stage1Task(model, source, None, targets, stage1, seed, device)
     network = files.inputs(TARGET_ROLES[kind], settings)
     with resumable(
-        work, settings, {**vars(new), **network, **vars(tokens), **vars(inputs)}
+        work, settings, {**vars(new), **network, **vars(tokens), **vars(inputs)}, out.history
     ) as checkpoints:
         history = adapt_bit(task, model, settings.transfer, checkpoints)
         slices = subject_slices({new.subject: fmri.n_voxels})

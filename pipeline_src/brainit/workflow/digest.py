@@ -56,6 +56,7 @@ LEFT_OUT = {
     "brainit.data.fetch": "moves bytes unchanged: lengths and published checksums are checked",
     REGISTRY: "weights files are inputs; of its sources, see `fetch_weights`",
     LOADERS: "followed role by role",
+    "brainit.training.event_files": "written for viewing; no output depends on them",
     "brainit.training.loop:_SECONDS_BETWEEN_LINES": "reports progress",
     "brainit.training.loop:log_epoch": "reports progress",
     "brainit.training.loop:logged_batches": "reports progress; yields the batches unchanged",

@@ -14,6 +14,7 @@ UNTRACKED = frozenset(
     {
         "run.checkpoint_minutes",
         "run.max_hours",
+        "run.tensorboard",
         "run.submit_downloads",
         "run.container",
         "nsd.connections",
@@ -318,6 +319,7 @@ OF_THE_WORKFLOW = (
     "run.threads",
     "run.checkpoint_minutes",
     "run.max_hours",
+    "run.tensorboard",
     "run.submit_downloads",
     "run.container",
     "run.seed",

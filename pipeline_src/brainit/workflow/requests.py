@@ -5,6 +5,7 @@ partition, constraint and signals to rules by name. The names come from the rule
 """
 
 import re
+import shutil
 from pathlib import Path
 
 from brainit.core.errors import PipelineError
@@ -13,6 +14,23 @@ RULES = Path("workflow/rules")
 _HEAD = re.compile(
     r"^[ \t]*(?:rule (?P<rule>\w+)|use rule (?P<base>\w+) as (?P<copy>\w+) with):", re.MULTILINE
 )
+
+SUBMITTERS = {"slurm": "sbatch"}
+"""The program with which an executor submits jobs."""
+
+
+def require_submitter(executor: str) -> None:
+    """Raise `PipelineError` where the program is missing with which `executor` submits jobs."""
+    program = SUBMITTERS.get(executor, "")
+    if program and not shutil.which(program):
+        raise PipelineError(
+            f"the executor {executor}",
+            f"the command {program}",
+            "none in PATH",
+            f"start Snakemake on a login node of the cluster, where `{program} --version` works;"
+            " or leave out --profile and --executor, to run the jobs on this machine",
+            code="not-installed",
+        )
 
 
 def rules_requesting(resource: str, folder: Path = RULES) -> list[str]:

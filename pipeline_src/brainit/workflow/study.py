@@ -19,6 +19,7 @@ from brainit.workflow.runs import (
     Variant,
 )
 from brainit.workflow.sources import is_remote
+from brainit.workflow.terms import require_accepted
 from brainit.workflow.variants import Variants
 
 KINDS = ("lowlevel", "semantic", "fused")
@@ -117,6 +118,10 @@ class Study:
     def is_remote(self) -> bool:
         """True where NSD's files come over the network."""
         return is_remote(self.source)
+
+    def require_terms(self) -> None:
+        """Raise `PipelineError` unless NSD's terms are accepted, or need not be."""
+        require_accepted(self.source, bool(self.config["nsd"]["accept_terms"]))
 
     @property
     def trains_pool(self) -> bool:

@@ -55,7 +55,7 @@ class Variants:
         overlays = {**ablations, **repeated}
         _require_variable(overlays)
         settings: dict[str, Config] = {MAIN.name: config}
-        settings |= {name: _merged(config, overlay) for name, overlay in overlays.items()}
+        settings |= {name: merged(config, overlay) for name, overlay in overlays.items()}
         for name, values in settings.items():
             _require_processes(name, values)
         return cls(overlays, settings, frozenset(repeated))
@@ -155,13 +155,15 @@ def _require_processes(variant: str, config: Config) -> None:
         )
 
 
-def _merged(base: Config, overlay: Config) -> dict[str, Any]:
+def merged(base: Config, overlay: Config) -> dict[str, Any]:
     """Return a configuration with an overlay on top, section by section."""
-    merged = deepcopy(dict(base))
+    both = deepcopy(dict(base))
     for key, value in overlay.items():
         is_section = isinstance(value, Mapping)
-        merged[key] = _merged(merged.get(key, {}), value) if is_section else deepcopy(value)
-    return merged
+        below = both.get(key)
+        section = below if isinstance(below, Mapping) else {}
+        both[key] = merged(section, value) if is_section else deepcopy(value)
+    return both
 
 
 def _value(config: Config, name: str) -> Any:

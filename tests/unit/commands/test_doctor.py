@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,20 @@ import pytest
 
 from brainit.commands import doctor, doctor_machine
 from brainit.commands.doctor import FULL_MEMORY, as_lines, examine
-from brainit.commands.doctor_machine import Machine, missing_weights, wrong_packages
+from brainit.commands.doctor_machine import (
+    Machine,
+    configured,
+    missing_weights,
+    requirements,
+    unknown_hosts,
+    wrong_packages,
+)
 from brainit.core.errors import PipelineError
 from brainit.features.registry_entries import ENTRIES
 
 PUBLISHED = tuple(entry for entry in ENTRIES if not entry.is_demo)
 COMPLETE = Machine(
+    in_repository=True,
     python=(3, 11),
     commands=frozenset(doctor_machine.COMMANDS),
     wrong_packages=(),
@@ -27,6 +36,8 @@ COMPLETE = Machine(
     torch_cuda="12.8",
     missing_weights=(),
     has_terms=True,
+    faulty_paths="",
+    unknown_hosts=(),
     has_slurm_plugin=True,
     peak_demo=0.4e9,
     peak_full=200e9,
@@ -77,7 +88,9 @@ def test_a_laptop_can_run_the_demo_and_hears_what_the_rest_needs() -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"python": (3, 12)}, "Python 3.11"),
+        ({"python": (3, 10)}, "Python 3.11 to 3.13"),
+        ({"python": (3, 14)}, "Python 3.11 to 3.13"),
+        ({"in_repository": False}, "the repository"),
         ({"commands": frozenset({"git"})}, "make and git"),
         ({"wrong_packages": ("torch==2.13.0 (found none)",)}, "packages"),
         ({"missing_demo_networks": ("demo_vit.safetensors",)}, "the demo's networks"),
@@ -115,12 +128,14 @@ def test_exit_code_says_whether_the_demo_can_run(
     monkeypatch.setattr(sys, "argv", ["doctor"])
     monkeypatch.setattr(doctor, "look_at_machine", lambda configfiles: DEMO_ONLY)
     assert doctor.main() == 0
-    broken = replace(DEMO_ONLY, python=(3, 12))
+    broken = replace(DEMO_ONLY, python=(3, 10))
     monkeypatch.setattr(doctor, "look_at_machine", lambda configfiles: broken)
     assert doctor.main() == 2
-    assert "ERROR: this machine: expected the requirements of the demo, found no Python 3.11" in (
-        capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "ERROR: this machine" in said and "the demo" in said and "Python 3.11" in said
+    elsewhere = replace(DEMO_ONLY, in_repository=False)
+    monkeypatch.setattr(doctor, "look_at_machine", lambda configfiles: elsewhere)
+    assert doctor.main() == 0, "the installed package can be used"
 
 
 def test_a_bare_python_hears_everything(repository: Path) -> None:
@@ -132,19 +147,72 @@ def test_a_bare_python_hears_everything(repository: Path) -> None:
     )
     assert result.returncode == 2, result.stderr
     assert result.stderr.count("\nFor ") == 3 and result.stderr.startswith("For the demo: ")
-    assert "torch==2.13.0 (found none)" in result.stderr and "make setup" in result.stderr
+    assert "torch>=" in result.stderr and "(found none)" in result.stderr
+    assert "make setup" in result.stderr
     assert "forms.gle" in result.stderr and "pscotti/mindeyev2" in result.stderr
 
 
-def test_other_folders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_installed_package_is_examined_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor_machine, "unknown_hosts", lambda urls: ())
+    machine = doctor_machine.look_at_machine([])
+    assert not machine.in_repository and not machine.wrong_packages
+    assert missing(machine)["the demo"][0] == "the repository"
+
+
+def test_what_a_run_would_be_refused_for_is_found() -> None:
+    faults = {"has_terms": False, "faulty_paths": "paths.store: $X", "unknown_hosts": ("a.org",)}
+    machine = replace(COMPLETE, **faults, commands=COMPLETE.commands - {"sbatch"})  # type: ignore[arg-type]
+    found = missing(machine)
+    assert found["a full run, beside that"] == [
+        "NSD's terms",
+        "folders of the settings",
+        "the network",
+    ]
+    assert found["a SLURM cluster"] == ["SLURM's commands"]
+    text = "\n".join(as_lines(examine(machine)))
+    assert all(fact in text for fact in ("$X", "a.org", "BRAINIT_WEIGHTS", "sbatch"))
+
+
+def test_hosts_without_an_address_are_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, silent = threading.Event(), threading.Event()
+
+    def resolve(url: str) -> OSError | None:
+        if "slow" in url:
+            started.set()
+            silent.wait(20)
+        return OSError("unknown") if "unknown" in url else None
+
+    monkeypatch.setattr(doctor_machine, "resolution_error", resolve)
+    monkeypatch.setattr(doctor_machine, "RESOLVE_S", 0.2)
+    urls = ["https://known.org/a", "https://unknown.org/b", "https://slow.org/c", "s3://bucket/d"]
+    assert unknown_hosts(urls) == ("slow.org", "unknown.org")
+    assert started.is_set()
+    silent.set()
+
+
+def test_a_path_that_cannot_be_expanded_is_no_end_of_the_examination(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    monkeypatch.delenv("UNSET_PLACE", raising=False)
+    own = tmp_path / "own.yaml"
+    own.write_text("paths: {store: $UNSET_PLACE/s}")
+    store, urls, has_terms, fault = configured([own])
+    assert "paths.store" in fault and "UNSET_PLACE" in fault and not has_terms
+    assert store == Path("results/.store") and len(urls) == 2
+    own.write_text("nsd: {mask: none}")
     with pytest.raises(PipelineError) as error:
-        doctor_machine.look_at_machine([])
-    assert error.value.code == "missing-file" and error.value.where == "config/config.yaml"
+        configured([own])
+    assert error.value.code == "invalid-setting"
 
 
-def test_pinned_packages_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = {"torch": "2.13.0+cpu", "numpy": "2.0.0"}
+def test_installed_versions_are_compared_with_their_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = {"torch": "2.13.0+cpu", "numpy": "2.0.0", "scipy": "1.9", "old": "1.10.0rc1"}
 
     def version(name: str) -> str:
         if name not in there:
@@ -152,11 +220,28 @@ def test_pinned_packages_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
         return there[name]
 
     monkeypatch.setattr(doctor_machine.metadata, "version", version)
-    text = (
-        '[project]\ndependencies = [\n    "torch==2.13.0",\n    "numpy==2.4.6",\n'
-        '    "absent[s3]==1.0",\n]\n[x]\ndev = [\n    "other==1",\n]\n'
+    met = ["torch>=2.6", "torch==2.13", "numpy>=2,<3", "old>=1.9,!=1.10.1"]
+    unmet = ["numpy>=2.1", "numpy<2", "scipy>=1.10,<2", "torch!=2.13.0", "absent[s3]>=1.0"]
+    assert wrong_packages([*met, *unmet]) == (
+        "numpy>=2.1 (found 2.0.0)",
+        "numpy<2 (found 2.0.0)",
+        "scipy>=1.10,<2 (found 1.9)",
+        "torch!=2.13.0 (found 2.13.0+cpu)",
+        "absent[s3]>=1.0 (found none)",
     )
-    assert wrong_packages(text) == ("numpy==2.4.6 (found 2.0.0)", "absent==1.0 (found none)")
+
+
+def test_requirements_are_those_of_the_repository_or_of_the_package(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    here, installed = (requirements(where) for where in (True, False))
+    assert len(here) > 20 and any(line.startswith("torch>=") for line in here)
+    names = [
+        {re.split(r"[<>=! ]", line)[0].lower().replace("_", "-") for line in found}
+        for found in (here, installed)
+    ]
+    assert names[1] <= names[0], "without those of the extras"
 
 
 def test_weights_are_seen_in_the_store_and_in_a_folder_of_ones_own(

@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 import torch
 
-from brainit.commands.dry_run import Job, parse_jobs
-from brainit.commands.plan import as_lines, make_plan
+from brainit.commands.dry_run import Job, dry_run, parse_jobs
+from brainit.commands.plan import as_lines, make_plan, read_configuration, ridge, saved
 from brainit.commands.plan.disk import Event, peak, peak_at_once
-from brainit.commands.plan.models import target_shape
+from brainit.commands.plan.models import bit_bytes, generator_bytes, target_shape
+from brainit.commands.plan.savings import without
 from brainit.commands.plan.sizes import Sizes
+from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.features.registry import load_backbone
+from brainit.features.registry_entries import ENTRIES
 from brainit.features.vgg import VggTokenLayout
+from brainit.models.brain_transformer import BrainInteractionTransformer
 from brainit.models.cross_transformer import CrossTransformer
 
 SUBJECTS = [f"subj0{number}" for number in range(1, 9)]
@@ -40,7 +44,12 @@ def gigabytes(plan: dict, what: str) -> float:
 
 def test_jobs_are_read_from_a_dry_run() -> None:
     assert parse_jobs(DRY_RUN) == [
-        Job("prepare_betas", (("subject", "subj03"),), mem_mb=2000.0),
+        Job(
+            "prepare_betas",
+            (("subject", "subj03"),),
+            mem_mb=2000.0,
+            inputs=("results/.store/nsd",),
+        ),
         Job("all"),
         Job("synthesize_fmri", (("pool", "without_subj01"),)),
     ]
@@ -172,3 +181,113 @@ def test_published_vgg_has_the_papers_tokens() -> None:
 def test_a_refiner_keeps_the_images_that_it_was_given(refiner: str, n_bytes: int) -> None:
     settings = parse_sections({"features": {"refiner": refiner}, "recon": {"max_images": 10}})
     assert Sizes(settings).reconstructions == 10 * 256 * 256 * 3 * n_bytes
+
+
+@pytest.mark.parametrize("n_blocks", [1, 3])
+def test_parameters_are_counted_as_the_model_has_them(n_blocks: int) -> None:
+    sections = {"bit": {"width": 48, "n_heads": 4, "n_blocks": n_blocks}}
+    settings = parse_sections(sections | {"clusters": {"n_clusters": 7}})
+    n_queries, out_width = target_shape("demo_openclip")
+    model = BrainInteractionTransformer(
+        voxel_cluster=torch.zeros(11, dtype=torch.int64),
+        n_clusters=7,
+        n_queries=n_queries,
+        out_width=out_width,
+        width=48,
+        n_heads=4,
+        n_blocks=n_blocks,
+    )
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    cluster_of_voxel = 2 * 11  # an int64 each
+    assert bit_bytes(settings, "demo_openclip", 11) == 4 * (counted + cluster_of_voxel)
+
+
+def test_every_network_that_can_be_named_is_known() -> None:
+    for role, name in [(entry.role, entry.name) for entry in ENTRIES]:
+        if role in ("vgg", "semantic_tokens"):
+            assert min(target_shape(name)) > 0
+        if role == "vgg":
+            assert ridge.n_outputs(Sizes(_with_vgg(name)), _ridge_job()) > 0
+        if role == "generator":
+            generator_bytes(parse_sections({"features": {"generator": name}}))
+
+
+def _with_vgg(name: str) -> Settings:
+    return parse_sections({"features": {"vgg": name}, "baselines": {"lowlevel": "vgg"}})
+
+
+def _ridge_job() -> Job:
+    return Job("predict_ridge", (("subject", "subj01"), ("kind", "lowlevel"), ("duration", "40h")))
+
+
+def test_an_unknown_vgg_is_no_vgg_without_outputs() -> None:
+    with pytest.raises(PipelineError) as error:
+        ridge.n_outputs(Sizes(_with_vgg("vgg19")), _ridge_job())
+    assert error.value.code == "unknown-name" and "vgg16_bn" in error.value.expected
+
+
+def chain(*names: str) -> list[Job]:
+    """Return jobs of which each reads the file of the one before; the last one's is the target."""
+    pairs = zip(("", *names), names, strict=False)
+    return [Job(name, outputs=(name,), inputs=(before,) * bool(before)) for before, name in pairs]
+
+
+def test_what_only_dropped_jobs_need_goes_with_them() -> None:
+    data, train, decode, score = chain("data", "train", "decode", "score")
+    shared = Job("prepare", outputs=("prepared",), inputs=("data",))
+    decode = Job("decode", outputs=("decode",), inputs=("train", "prepared"))
+    betas = Job("betas", outputs=("betas",))
+    train = Job("train", outputs=("train",), inputs=("data", "betas"))
+    jobs = [data, betas, shared, train, decode, score]
+    assert without(jobs, []) == jobs
+    assert without(jobs, [train]) == [data, shared, decode, score]
+
+
+def test_savings_are_the_difference_of_two_plans() -> None:
+    out = "results/group/all/main"
+    subjects = ("subj01", "subj02", "subj03")
+    settings = parse_sections(
+        {"nsd": {"subjects": subjects, "evaluated": ["subj01"], "transfer": ["subj02"]}}
+    )
+    betas = [Job("prepare_betas", (("subject", s),), outputs=(s,)) for s in subjects]
+    train = Job(
+        "train_bit",
+        (("pool", "all"), ("variant", "main"), ("kind", "semantic")),
+        outputs=(f"{out}/bit_semantic/bit.safetensors",),
+        inputs=subjects,
+    )
+    run = (("subject", "subj01"), ("run", "40h"))
+    decode = Job("reconstruct_semantic", run, inputs=("subj01", *train.outputs), outputs=("x",))
+    found = {saving["with"]: saving for saving in saved(settings, [*betas, train, decode])}
+    cached, fewer, authors = (found[name]["saved"] for name in found)
+    assert list(found)[1:] == ["nsd.subjects: [subj01, subj02]", "models: authors"]
+    assert cached["gpu_hours"] > 0 > cached["peak_disk_bytes"] and cached["fetched_bytes"] == 0
+    sizes = Sizes(settings)
+    n_files, n_bytes = sizes.raw_session("subj03")
+    of_subject = n_files * n_bytes * sizes.n_sessions("subj03")
+    assert fewer["fetched_bytes"] == of_subject and fewer["gpu_hours"] > 0
+    of_others = sum(n_files * n_bytes * sizes.n_sessions(s) for s in subjects[1:])
+    assert authors["fetched_bytes"] == of_others and authors["gpu_hours"] > fewer["gpu_hours"]
+    assert "GPU h less" in found["models: authors"]["line"]
+    assert saved(parse_sections({"run": {"simulation": True}}), [train]) == []
+
+
+def test_a_dry_run_lists_the_jobs_or_says_why_not(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    assert len(dry_run("results/subj01/noise_ceiling/summary.csv", [])) >= 3
+    with pytest.raises(PipelineError) as error:
+        dry_run("no/such/target", [])
+    assert error.value.code == "invalid-argument"
+
+
+def test_paths_of_the_configuration_are_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("HOME", "/home/me")
+    own = tmp_path / "own.yaml"
+    own.write_text("paths: {store: $SCRATCH/s, results: ~/r}")
+    paths = read_configuration([own]).paths
+    assert (paths.store, paths.results) == ("/scratch/me/s", "/home/me/r")

@@ -44,6 +44,7 @@ def test_jobs_are_read_with_their_files_and_requests() -> None:
             ("out/encoder.safetensors", "out/history.csv"),
             32000.0,
             1440.0,
+            ("a", "b"),
         )
     ]
 

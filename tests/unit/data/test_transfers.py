@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,3 +180,43 @@ def test_other_schemes_and_dead_servers(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(PipelineError) as error:
         download_file("http://127.0.0.1:9/a", tmp_path / "a")
     assert (error.value.code, error.value.where) == ("network", "http://127.0.0.1:9/a")
+
+
+def test_without_a_network_a_download_ends_at_once_with_the_host_and_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def unknown(host: object, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(transfers, "_FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(PipelineError) as error:
+        download_file("https://nsd.example/a", tmp_path / "a")
+    assert len(asked) == transfers._ATTEMPTS_TO_RESOLVE < transfers._ATTEMPTS
+    assert error.value.code == "network" and "nsd.example" in error.value.found
+    assert "Temporary failure in name resolution" in error.value.found
+    assert "BRAINIT_WEIGHTS" in error.value.fix and "paths.source" in error.value.fix
+    assert not any(word in str(error.value) for word in ("\n", "object at", "Max retries", "Errno"))
+
+
+def test_a_name_that_is_lost_in_the_middle_is_asked_for_again(
+    url: str, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults.cut_after["file"], faults.cuts = 30_000, Counter(file=1)
+    asked: list[int] = []
+    resolve = socket.getaddrinfo
+
+    def flaky(*words: Any, **named: Any) -> Any:
+        asked.append(1)
+        if 1 < len(asked) < transfers._ATTEMPTS:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return resolve(*words, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", flaky)
+    download_file(url, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT and len(asked) == transfers._ATTEMPTS

@@ -1,7 +1,9 @@
 """Weights from a folder, from caches, from a URL or from the hub, checked before use."""
 
 import os
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +18,14 @@ from torch import Tensor
 from brainit.commands.program import run
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
+from brainit.features import weights_fetch
 from brainit.features.loaders import LOADERS
 from brainit.features.published_metrics import load_alexnet
 from brainit.features.registry import find_entry, load_backbone
 from brainit.features.registry_entries import ENTRIES, BackboneEntry, Source
 from brainit.features.weights_fetch import fetch_weights, find_source, verify_weights
 from brainit.steps.fetch_weights import main as fetch_step
+from brainit.workflow import sources
 
 OWN_FOLDER = os.environ.get("BRAINIT_WEIGHTS")
 PUBLISHED = {(role, name) for role in LOADERS for name in LOADERS[role] if name != "demo"}
@@ -176,6 +180,7 @@ def test_the_hub_is_asked_through_its_client(
         asked.append((repository, file, repo_type, revision))
         return str(tmp_path / file)
 
+    monkeypatch.setattr(weights_fetch, "require_host", lambda url: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", answer)
     source = find_entry("unclip6").sources[0]
     assert find_source(source, tmp_path) == tmp_path / "unclip6_epoch0_step110000.ckpt"
@@ -191,6 +196,31 @@ def test_the_hub_is_asked_through_its_client(
     assert error.value.code == "network" and error.value.found == "no connection"
     assert "mindeyev2@main" in error.value.where
     assert all(name in error.value.fix for name in ("BRAINIT_WEIGHTS", "HF_TOKEN", source.file))
+
+
+def test_without_a_network_the_hub_is_not_asked_but_its_cache_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    cached: list[str | None] = [None]
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(sources, "getproxies", dict)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: cached[0])
+    monkeypatch.delenv("BRAINIT_WEIGHTS", raising=False)
+    source = find_entry("unclip6").sources[0]
+    started = time.monotonic()
+    with pytest.raises(PipelineError) as error:
+        find_source(source, tmp_path)
+    assert time.monotonic() - started < 5
+    assert error.value.code == "network" and "BRAINIT_WEIGHTS" in error.value.fix
+    assert "huggingface.co" in error.value.found and "name resolution" in error.value.found
+    assert "\n" not in str(error.value) and "object at" not in str(error.value)
+    cached[0] = str(tmp_path / "cached")
+    assert find_source(source, tmp_path) == tmp_path / "cached"
 
 
 def test_a_missing_url_is_an_error(server: tuple[str, Path], tmp_path: Path) -> None:

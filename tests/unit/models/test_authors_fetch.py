@@ -6,6 +6,7 @@ import huggingface_hub
 import pytest
 from tests.refusals import refused
 
+from brainit.features import weights_fetch
 from brainit.models.authors.convert import ALL_FILES, N_VOXELS, all_subjects
 from brainit.models.authors.fetch import REPOSITORY, fetch_authors
 
@@ -42,6 +43,7 @@ def test_the_hub_is_asked_for_what_is_nowhere_and_named_where_it_fails(
         return str(tmp_path / file)
 
     monkeypatch.delenv("BRAINIT_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights_fetch, "require_host", lambda url: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with refused("network", REPOSITORY, ALL_FILES[2], "no network"):
         fetch_authors(tmp_path / "out")

@@ -34,9 +34,9 @@ from brainit.report.attention_figures import (
     draw_selectivity,
     query_attention,
 )
+from brainit.report.cluster_colours import cluster_colours
 from brainit.report.cluster_figures import draw_clusters_by_area, draw_embedding_map
 from brainit.report.cortex import (
-    cluster_colours,
     draw_cluster_maps,
     draw_cortex,
     draw_noise_ceiling_maps,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from brainit.workflow.study import Study
-from brainit.workflow.variants import _merged
+from brainit.workflow.variants import merged
 
 MakeStudy = Callable[..., Study]
 
@@ -24,6 +24,6 @@ def study(paper: dict[str, Any]) -> MakeStudy:
     """Return the study of the paper's configuration with other values of some sections."""
 
     def make(**overlay: Any) -> Study:
-        return Study.of(_merged(paper, overlay))
+        return Study.of(merged(paper, overlay))
 
     return make

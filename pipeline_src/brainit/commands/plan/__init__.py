@@ -17,10 +17,13 @@ from brainit.commands.dry_run import Job, dry_run
 from brainit.commands.plan.disk import disk_events, peak, peak_at_once
 from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
 from brainit.commands.plan.ridge import memory_bytes
+from brainit.commands.plan.savings import UNITS, savings
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.plan.tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
+from brainit.workflow.folders import expand_folders
+from brainit.workflow.variants import merged
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
     jobs = dry_run(args.target, args.configfile)
     plan = make_plan(settings, jobs, args.bandwidth, args.gpus)
     plan |= gpu_plan(settings, jobs, args.gpus, args.tflops)
+    plan["savings"] = saved(settings, jobs, args.tflops)
     if args.json:
         sys.stdout.write(json.dumps(plan, indent=1) + "\n")
         return
@@ -55,13 +59,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_configuration(paths: list[Path]) -> Settings:
-    """Merge configuration files as Snakemake does, later ones over earlier ones, and check them."""
-    from snakemake.utils import update_config
-
-    merged: dict[str, Any] = {}
+    """Merge configuration files as Snakemake does, expand their paths, and check all settings."""
+    read: dict[str, Any] = {}
     for path in paths:
         try:
-            update_config(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+            read = merged(read, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         except (OSError, yaml.YAMLError) as error:
             raise PipelineError(
                 path,
@@ -70,7 +72,7 @@ def read_configuration(paths: list[Path]) -> Settings:
                 f"run at the root of the repository, or correct {path}",
                 code="missing-file" if isinstance(error, FileNotFoundError) else "damaged-file",
             ) from error
-    return parse_sections(merged)
+    return parse_sections(expand_folders(read))
 
 
 def make_plan(
@@ -125,6 +127,19 @@ def gpu_plan(
     }
 
 
+def saved(
+    settings: Settings, jobs: list[Job], tflops: float = EFFECTIVE_TFLOPS
+) -> list[dict[str, Any]]:
+    """Return what other settings would save, each as a line and as numbers; none if simulated."""
+
+    def costs(some: Settings, of_them: list[Job]) -> dict[str, float]:
+        plan = make_plan(some, of_them, 1000.0) | gpu_plan(some, of_them, 1, tflops)
+        return {name: float(plan[name]) for name in UNITS}
+
+    found = [] if settings.run.simulation else savings(settings, jobs, costs)
+    return [{"with": saving.what, "saved": saving.saved, "line": saving.line()} for saving in found]
+
+
 def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
     """Return the plan as lines to read."""
     rules = ", ".join(f"{n} {rule}" for rule, n in plan["jobs"].items())
@@ -150,6 +165,7 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
         lines += _gpu_lines(plan)
     if plan.get("semantic_tokens"):
         lines += token_lines(plan["semantic_tokens"])
+    lines += [saving["line"] for saving in plan.get("savings", [])]
     return lines
 
 

@@ -1,14 +1,16 @@
 """Bytes of the models that a run trains, and of the checkpoints that it keeps meanwhile.
 
-A model is built without memory (PyTorch's meta device) and its parameters are counted.
+Parameters are counted layer by layer, without PyTorch: a test counts those of the models.
 """
 
 import math
+from collections.abc import Mapping
+from typing import TypeVar
 
-import torch
-
+from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
-from brainit.models.brain_transformer import BrainInteractionTransformer
+
+Size = TypeVar("Size")
 
 _BYTES = 4
 _TARGET_SHAPES = {
@@ -25,25 +27,38 @@ _KEPT_CHECKPOINTS = 2
 
 
 def target_shape(network: str) -> tuple[int, int]:
-    """Return tokens and width that a BIT predicts for a network; (0, 0) for one not listed."""
-    return _TARGET_SHAPES.get(network, (0, 0))
+    """Return tokens and width that a BIT predicts for a network.
+
+    Raises `PipelineError` for a network whose shape is not known.
+    """
+    return known(_TARGET_SHAPES, network, "tokens")
+
+
+def known(sizes: Mapping[str, Size], network: str, what: str) -> Size:
+    """Return a network's size; raises `PipelineError` where it is not listed, for 0 is none."""
+    if network not in sizes:
+        raise PipelineError(
+            f"the {what} of {network}",
+            f"one of the networks {', '.join(sizes)}",
+            network,
+            "name one of these in the section features, or add it to brainit/commands/plan",
+            code="unknown-name",
+        )
+    return sizes[network]
 
 
 def bit_bytes(settings: Settings, network: str, n_voxels: int) -> int:
-    """Return the bytes of a BIT that predicts the tokens of `network` from `n_voxels` voxels."""
+    """Return the bytes of a BIT that predicts the tokens of `network` from `n_voxels` voxels.
+
+    With width w: 11 w^2 + 10 w for a block of cross-attention, 12 w^2 + 10 w for one of
+    self-attention, 4 w^2 + 5 w for the tokenizer.
+    """
     n_queries, out_width = target_shape(network)
-    with torch.device("meta"):
-        model = BrainInteractionTransformer(
-            voxel_cluster=torch.zeros(1, dtype=torch.int64, device="cpu"),
-            n_clusters=settings.clusters.n_clusters,
-            n_queries=n_queries,
-            out_width=out_width,
-            width=settings.bit.width,
-            n_heads=settings.bit.n_heads,
-            n_blocks=settings.bit.n_blocks,
-        )
-    shared = sum(p.numel() for name, p in model.named_parameters() if name != "voxel_embedding")
-    return _BYTES * (shared + n_voxels * (settings.bit.width + 2))
+    width, n_blocks = settings.bit.width, settings.bit.n_blocks
+    cross, own, tokenizer = (n * width**2 + m * width for n, m in ((11, 10), (12, 10), (4, 5)))
+    shared = (n_blocks + 1) * cross + n_blocks * own + tokenizer
+    shared += (settings.clusters.n_clusters + n_queries) * width + (width + 1) * out_width
+    return _BYTES * (shared + n_voxels * (width + 2))
 
 
 def mlp_bytes(hidden: int, network: str, n_voxels: int) -> int:
@@ -54,7 +69,7 @@ def mlp_bytes(hidden: int, network: str, n_voxels: int) -> int:
 
 def generator_bytes(settings: Settings) -> int:
     """Return the bytes of the generator's U-Net after stage 2."""
-    return _BYTES * _GENERATOR_PARAMETERS.get(settings.features.generator, 0)
+    return _BYTES * known(_GENERATOR_PARAMETERS, settings.features.generator, "parameters")
 
 
 def checkpoint_bytes(trained: int) -> int:

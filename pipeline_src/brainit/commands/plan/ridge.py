@@ -6,7 +6,7 @@ n training rows, v voxels, q outputs. `models.baselines.ridge` says what is in m
 import math
 
 from brainit.commands.dry_run import Job
-from brainit.commands.plan.models import target_shape
+from brainit.commands.plan.models import known, target_shape
 from brainit.commands.plan.sizes import Sizes
 from brainit.models.baselines import MOST_LEFT_OUT
 from brainit.workflow.runs import Duration
@@ -16,6 +16,7 @@ VGG_IMAGE_TFLOP = 0.0078
 _CPU_TFLOPS = 0.2
 """Sustained rate of eight cores in float64, for the algebra, which does not use the GPU."""
 _VGG_VALUES = {"vgg16_bn": 1_530_368, "demo_vgg_bn": 15_616}
+"""Values of the five maps; a test reads the networks' own."""
 _IMAGES_PER_NSD_SESSION = 225
 """Own images that a session adds; each is shown three times."""
 
@@ -40,13 +41,16 @@ def n_rows(sizes: Sizes, job: Job) -> float:
 
 
 def n_outputs(sizes: Sizes, job: Job) -> int:
-    """Return the outputs that are predicted for an image."""
+    """Return the outputs that are predicted for an image.
+
+    Raises `PipelineError` for a network whose features are not known.
+    """
     baselines, features = sizes.settings.baselines, sizes.settings.features
     if job.wildcard("kind") == "semantic":
         return math.prod(target_shape(features.semantic_tokens))
     if baselines.lowlevel == "pixels":
         return 3 * baselines.pixel_side**2
-    return _VGG_VALUES.get(features.vgg, 0)
+    return known(_VGG_VALUES, features.vgg, "features")
 
 
 def algebra_seconds(sizes: Sizes, job: Job) -> float:

@@ -12,7 +12,7 @@ from brainit.commands.plan.models import bit_bytes, generator_bytes, mlp_bytes, 
 from brainit.core.settings import Settings
 from brainit.data.nsd.anatomy import anatomy_keys
 from brainit.data.nsd.published import published
-from brainit.features.registry import find_entry
+from brainit.features.registry_entries import find_entry
 from brainit.workflow.runs import Pool
 from brainit.workflow.sources import is_remote
 

@@ -22,6 +22,8 @@ class RunSettings(Section):
     """Minutes between checkpoints of a training; changing it reruns nothing."""
     max_hours: Positive | None = None
     """Hours after which a training job writes a checkpoint and ends; the next job continues."""
+    tensorboard: bool = False
+    """True writes event files beside each training's history; needs the extra `tensorboard`."""
     submit_downloads: bool = False
     """On a cluster, true submits downloads as jobs; false runs them where Snakemake runs."""
     container: str = ""

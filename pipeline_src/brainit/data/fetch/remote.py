@@ -4,6 +4,7 @@ Both give a `RemoteStream`. Refusals (403, 404) raise `PipelineError`; failures 
 mend (5xx, broken connections) raise `TransientError`.
 """
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import requests
 
 from brainit.core.errors import PipelineError
+from brainit.workflow.sources import resolution_error
 
 BLOCK_BYTES = 1 << 16
 """Bytes read at a time; a transfer checks its `stop` event after each block."""
@@ -36,6 +38,10 @@ _FINAL: dict[int, tuple[str, str]] = {
 
 class TransientError(Exception):
     """A transfer failed in a way that a retry may mend."""
+
+
+class UnknownHostError(TransientError):
+    """The name of the server cannot be resolved: there is no network, or no such server."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,42 @@ def _open_http(url: str, span: str | None, etag: str | None) -> Iterator[RemoteS
                 raise _refusal(url, response.status_code, response.reason)
             yield _http_stream(response)
     except requests.RequestException as error:
-        raise TransientError(str(error)) from error
+        raise connection_failure(url, error) from error
+
+
+def connection_failure(url: str, error: BaseException) -> TransientError:
+    """Return the failure behind a client's nested exceptions: its kind, and its reason alone."""
+    cause = innermost(error)
+    reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    host = urlsplit(url).hostname
+    if isinstance(cause, socket.gaierror):
+        return UnknownHostError(f"cannot resolve the host {host}: {reason}")
+    return TransientError(f"{host}: {reason}" if isinstance(cause, OSError) else reason)
+
+
+def require_host(url: str) -> None:
+    """Raise `UnknownHostError` where the server's name cannot be resolved."""
+    if error := resolution_error(url):
+        raise connection_failure(url, error) from error
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the exception from which a chain of them began.
+
+    Clients wrap an exception in a `reason` or in their arguments, beside Python's own causes.
+    """
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in seen:
+        seen.append(found)
+        wrapped = (getattr(found, "reason", None), *found.args, found.__cause__, found.__context__)
+        found = next((e for e in wrapped if isinstance(e, BaseException) and e not in seen), None)
+    return seen[-1]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class RangeError(TransientError):
@@ -176,4 +217,4 @@ def _open_s3(url: str, span: str | None, etag: str | None) -> Iterator[RemoteStr
             raise RangeError(url) from error
         raise _refusal(url, status, str(error)) from error
     except BotoCoreError as error:
-        raise TransientError(str(error)) from error
+        raise connection_failure(url, error) from error

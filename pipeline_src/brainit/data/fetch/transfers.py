@@ -19,11 +19,19 @@ from brainit.data.fetch.part_files import (
     fetch_pieces,
     is_worth_splitting,
 )
-from brainit.data.fetch.remote import RangeError, RemoteStream, TransientError, open_remote
+from brainit.data.fetch.remote import (
+    RangeError,
+    RemoteStream,
+    TransientError,
+    UnknownHostError,
+    open_remote,
+)
 
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 6
+_ATTEMPTS_TO_RESOLVE = 2
+"""Of a host that never answered in this transfer: without a network, waiting does not help."""
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 60.0
 
@@ -63,8 +71,8 @@ def download_file(
 
     A part is continued only if the server still has its version. Up to `connections` share a large
     file, where the server supports versions and ranges. Refusals end at once; broken connections
-    and 5xx are retried up to `_ATTEMPTS` times without progress. The size must equal the server's
-    and `n_bytes`, if given; the first bytes must fit the suffix of the name.
+    and 5xx are retried up to `_ATTEMPTS` times without progress, an unknown host once. The size
+    must equal the server's and `n_bytes`, if given; the first bytes must fit the name's suffix.
 
     Raises `PipelineError` for refusals, repeated failures, a wrong size or kind, a full disk and an
     unwritable folder, and `Stopped` once `stop` is set. The next run continues the part.
@@ -133,13 +141,15 @@ class _Transfer:
         self.part, self.n_connections = part, n_connections
         self.n_idle = 0
         """Consecutive attempts without progress."""
+        self.has_answered = False
+        """True once the server has answered."""
 
     def run(self) -> str | None:
         """Fill the part file; return the ETag of its version."""
         logger.info("downloading %s", self.part.url)
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
-            stop=lambda _: self.n_idle >= _ATTEMPTS,
+            stop=self._is_hopeless,
             wait=lambda _: min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0**self.n_idle),
             before_sleep=self._log_retry,
             sleep=sleep_using_event(self.part.stop),
@@ -148,6 +158,16 @@ class _Transfer:
         self.part.load()
         try:
             return retrying(self._attempt)
+        except UnknownHostError as error:
+            raise PipelineError(
+                self.part.url,
+                "a server that can be reached",
+                str(error),
+                "connect this machine to the network and run the same command again, or fetch the"
+                " file elsewhere and name its folder: paths.source for NSD, paths.coco_source for"
+                " COCO, the environment variable BRAINIT_WEIGHTS for weights",
+                code="network",
+            ) from error
         except TransientError as error:
             raise PipelineError(
                 self.part.url,
@@ -156,6 +176,12 @@ class _Transfer:
                 "run the same command again later: it continues",
                 code="network",
             ) from error
+
+    def _is_hopeless(self, state: RetryCallState) -> bool:
+        """Return True if another attempt is of no use, by the error of the last one."""
+        error = state.outcome.exception() if state.outcome else None
+        is_unknown = isinstance(error, UnknownHostError) and not self.has_answered
+        return self.n_idle >= (_ATTEMPTS_TO_RESOLVE if is_unknown else _ATTEMPTS)
 
     def _attempt(self) -> str | None:
         self.part.raise_if_stopped()
@@ -180,6 +206,7 @@ class _Transfer:
         """Append the missing bytes, or split a large new file into pieces."""
         part = self.part
         with open_remote(part.url, n_before, part.etag if n_before else None) as stream:
+            self.has_answered = True
             if not n_before and self.n_connections > 1 and is_worth_splitting(stream):
                 part.begin(stream.etag, stream.n_bytes, is_split=True)
             else:
