@@ -30,9 +30,9 @@ from brainit.models.voxel_encoder import VoxelEncoder
 from brainit.training.encoder import adapt_encoder, train_encoder
 from brainit.training.examples import BatchImages, ExampleSource
 from brainit.training.joint import JointTask, adapt_joint, train_joint
-from brainit.training.losses import LowlevelTargets
 from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import Stage1Task, train_stage1
+from brainit.training.targets import LowlevelTargets
 from tests.small_models import SHORT_TRAINING, SMALL_ENCODER, small_backbone, small_bit
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ A file apart from `data.pixels`, because it needs torch.
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,8 +18,15 @@ class ImageStore(PixelStore):
 
     def images(self, index: NDArray[np.int64]) -> Float[Tensor, "images 3 side side"]:
         """Return the images `index` as float32 in [0, 1]."""
-        channels_first = np.ascontiguousarray(self._rows.rows(index).transpose(0, 3, 1, 2))
-        return torch.from_numpy(channels_first).float().div_(255.0)
+        return images_on(torch.from_numpy(self.pixels(index)), torch.device("cpu"))
+
+
+def images_on(
+    pixels: UInt8[Tensor, "images height width rgb"], device: torch.device
+) -> Float[Tensor, "images rgb height width"]:
+    """Move pixels to a device as bytes, and return them there as float32 in [0, 1]."""
+    moved = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return moved.to(torch.float32, memory_format=torch.contiguous_format).div_(255.0)
 
 
 def to_uint8(images: Float[Tensor, "images 3 height width"]) -> NDArray[np.uint8]:

@@ -39,6 +39,12 @@ class PixelStore:
         """Return the images `index`, 0..255, of axes (images, side, side, rgb)."""
         return self._rows.rows(index)
 
+    def pixels_into(
+        self, index: NDArray[np.int64], out: NDArray[np.uint8], at: NDArray[np.int64]
+    ) -> None:
+        """Copy the images `index` to the rows `at` of `out`, of axes (images, side, side, rgb)."""
+        self._rows.rows_into(index, out, at)
+
 
 def stimuli_of(results: Path, subject: str) -> Path:
     """Return the folder of a subject's stimuli in a folder of results: a lab's own, or NSD's."""

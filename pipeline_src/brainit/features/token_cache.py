@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from brainit.core.progress import progress
-from brainit.core.shards import shard_ranges, write_shards
+from brainit.core.shards import ShardedArray, shard_ranges, write_shards
 from brainit.data.images import ImageStore
 
 _BATCH = 64
@@ -37,3 +38,27 @@ def _tokens(
         index = np.arange(first, min(first + _BATCH, stop))
         tokens = network(images.images(index).to(device))
         yield tokens.cpu().numpy().astype(np.float16)
+
+
+class TokenCache:
+    """Cached tokens of one set of images, read by the number of the image."""
+
+    dtype = torch.float16
+
+    def __init__(self, shards: ShardedArray) -> None:
+        self._shards = shards
+        self.row_shape = shards.row_shape
+
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """Number and width of the tokens of an image."""
+        return self.row_shape[0], self.row_shape[1]
+
+    def rows_into(self, index: NDArray[np.int64], out: NDArray[Any], at: NDArray[np.int64]) -> None:
+        """Copy what is stored of the images `index` to the rows `at` of `out`."""
+        self._shards.rows_into(index, out, at)
+
+
+def tokens_on(rows: Tensor, device: torch.device) -> Float[Tensor, "images tokens width"]:
+    """Move rows of a cache to a device as they are stored, and return them there as float32."""
+    return rows.to(device, non_blocking=True).float()

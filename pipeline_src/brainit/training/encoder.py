@@ -1,22 +1,23 @@
 """Training of the universal voxel encoder, and its transfer to a new subject (arXiv 2406.12179).
 
-Each example is one image of one subject, shifted by a few pixels with its edge repeated, and the
-responses of random voxels of that subject, drawn with replacement (released code). All subjects
-train together: Adam (amsgrad), the rate falls tenfold when the 75th-percentile voxel correlation on
-validation images stops rising, the best epoch is kept. A new subject has random voxel vectors,
-trained alone for a fixed number of epochs without validation (paper 5.3, D.4).
+All subjects train together on the examples of `encoder_examples`: Adam (amsgrad), the rate falls
+tenfold when the 75th-percentile voxel correlation on validation images stops rising, the best epoch
+is kept. A new subject has random voxel vectors, trained alone for a fixed number of epochs without
+validation (paper 5.3, D.4).
 """
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brainit.core.artifacts import write_table
@@ -26,7 +27,7 @@ from brainit.core.seeds import seeded_init, torch_generator
 from brainit.core.settings import EncoderSettings, Settings
 from brainit.core.shards import shard_ranges
 from brainit.data.fmri import FmriPool, SubjectFmri, load_pool, load_subject_fmri
-from brainit.data.images import ImageStore, resize_images
+from brainit.data.images import ImageStore, images_on
 from brainit.features.registry import load_backbone, weights_path
 from brainit.models.voxel_encoder import (
     VoxelEncoder,
@@ -34,6 +35,8 @@ from brainit.models.voxel_encoder import (
     require_encoder_settings,
     save_encoder,
 )
+from brainit.training.encoder_examples import EncoderBatch, EncoderExamples
+from brainit.training.loader import UNTHREADED, Loading, Slot, load, loading_of
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.optimizers import Plateau
 from brainit.training.resume import Checkpointer, EpochPosition, Work, resumable
@@ -46,104 +49,6 @@ _PREDICTED_AT_ONCE = 64
 
 _LEAST_FALL = 1.0e-8
 """Smallest change of the rate that torch's ReduceLROnPlateau makes."""
-
-
-@dataclass(frozen=True)
-class EncoderBatch:
-    """Images in [0, 1], voxels (counted over all subjects) and their measured z-scores."""
-
-    images: Float[Tensor, "batch 3 side side"]
-    voxel_index: Int[Tensor, "batch sampled"]
-    measured: Float[Tensor, "batch sampled"]
-
-
-class EncoderExamples:
-    """Training examples of some subjects.
-
-    Parameters
-    ----------
-    fmri
-        Responses of each subject.
-    first_voxel
-        Index of each subject's first voxel in the encoder.
-    images
-        The stimuli, by nsd_id.
-    image_size
-        Side in pixels of the backbone's input, at which images are shifted.
-    settings
-        Batch size, largest shift, voxels per example and how they are drawn; without replacement
-        they are at most those of the smallest subject.
-    """
-
-    def __init__(
-        self,
-        fmri: Sequence[SubjectFmri],
-        first_voxel: Mapping[str, int],
-        images: ImageStore,
-        image_size: int,
-        settings: EncoderSettings,
-    ) -> None:
-        self._fmri = list(fmri)
-        self._first = [first_voxel[subject.subject] for subject in self._fmri]
-        self._images, self._image_size, self._settings = images, image_size, settings
-        lengths = [len(subject.nsd_id) for subject in self._fmri]
-        self._subject = np.repeat(np.arange(len(lengths)), lengths)
-        self._row = np.concatenate([np.arange(length) for length in lengths])
-        self.n_sampled = settings.voxels_per_example
-        if settings.voxel_sampling == "without_replacement":
-            self.n_sampled = min(self.n_sampled, *(subject.n_voxels for subject in self._fmri))
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return len(self._row)
-
-    @property
-    def n_batches(self) -> int:
-        """Batches of an epoch; the last may be smaller."""
-        return -(-len(self) // self._settings.batch)
-
-    def epoch(
-        self, generator: torch.Generator, position: EpochPosition | None = None
-    ) -> Iterator[EncoderBatch]:
-        """Yield every example once, in random order, from the position on (None: all)."""
-        order = torch.randperm(len(self), generator=generator).numpy()
-        size = self._settings.batch
-        first = position.enter() if position else 0
-        for start in range(first * size, len(order), size):
-            yield self._batch(order[start : start + size], generator)
-
-    def _batch(self, chosen: np.ndarray, generator: torch.Generator) -> EncoderBatch:
-        voxels, measured, nsd_id = [], [], []
-        for example in chosen:
-            number = int(self._subject[example])
-            subject, row = self._fmri[number], int(self._row[example])
-            drawn = self._draw(subject.n_voxels, generator)
-            responses = subject.betas[row][drawn.numpy()].astype(np.float32)
-            voxels.append(drawn + self._first[number])
-            measured.append(torch.from_numpy(responses))
-            nsd_id.append(subject.nsd_id[row])
-        images = resize_images(self._images.images(np.array(nsd_id)), self._image_size)
-        shifted = shift_images(images, self._settings.max_shift_px, generator)
-        return EncoderBatch(shifted, torch.stack(voxels), torch.stack(measured))
-
-    def _draw(self, n_voxels: int, generator: torch.Generator) -> Int[Tensor, "sampled"]:
-        if self._settings.voxel_sampling == "with_replacement":
-            return torch.randint(n_voxels, (self.n_sampled,), generator=generator)
-        return torch.randperm(n_voxels, generator=generator)[: self.n_sampled]
-
-
-def shift_images(
-    images: Float[Tensor, "batch 3 side side"], largest: int, generator: torch.Generator
-) -> Float[Tensor, "batch 3 side side"]:
-    """Shift each image by up to `largest` pixels each way, repeating its edge pixels."""
-    if largest == 0:
-        return images
-    side = images.shape[-1]
-    shifts = torch.randint(-largest, largest + 1, (len(images), 2), generator=generator)
-    sources = (torch.arange(side) - shifts[:, :, None]).clamp(0, side - 1)  # (batch, axis, side)
-    batch = torch.arange(len(images))[:, None, None]
-    rows, columns = sources[:, 0, :, None], sources[:, 1, None, :]
-    return images.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2).contiguous()
 
 
 def voxel_correlation(
@@ -190,6 +95,7 @@ class EncoderTask:
     loss_kind: str
     seed: int
     score_columns: tuple[str, ...] = SCORE_COLUMNS
+    loading: Loading = UNTHREADED
 
     @property
     def network(self) -> nn.Module:
@@ -215,13 +121,16 @@ class EncoderTask:
         """Yield the batches of an epoch, from the position on."""
         self.encoder.train()
         self.encoder.backbone.eval()
-        yield from self.examples.epoch(position.generator, position)
+        draws = self.examples.draws(position.generator, position)
+        yield from load(draws, self.examples.read, self.loading, position)
 
     def loss(self, batch: EncoderBatch) -> Tensor:
         """Return the loss of one batch."""
         device = self.encoder.voxel_embedding.device
-        predicted = self.encoder(batch.images.to(device), batch.voxel_index.to(device))
-        return encoder_loss(predicted, batch.measured.to(device), self.loss_kind)
+        index = batch.voxel_index.to(device, non_blocking=True)
+        measured = batch.measured.to(device, non_blocking=True).float()
+        predicted = self.encoder(self.examples.shown(batch, device), index)
+        return encoder_loss(predicted, measured, self.loss_kind)
 
     def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
         """Return the mean training loss; raises `PipelineError` where it is not finite."""
@@ -238,7 +147,9 @@ class EncoderTask:
 
     def validate(self) -> tuple[float, float] | None:
         """Return median and 75th percentile of the voxels' correlations."""
-        return None if self.validation is None else validate(self.encoder, *self.validation)
+        if self.validation is None:
+            return None
+        return validate(self.encoder, *self.validation, self.loading)
 
 
 def train_encoder(
@@ -248,6 +159,7 @@ def train_encoder(
     settings: Settings,
     device: torch.device,
     checkpoints: Checkpointer | None = None,
+    loading: Loading = UNTHREADED,
 ) -> tuple[VoxelEncoder, pd.DataFrame]:
     """Train an encoder of the pool's subjects; return its best epoch and the history.
 
@@ -259,7 +171,8 @@ def train_encoder(
         encoder = VoxelEncoder(backbone, options, pool.n_voxels).to(device)
     encoder.use_precision(encoder_precision(settings, device))
     examples = _examples(encoder, list(pool.train.values()), images, options)
-    task = EncoderTask(encoder, examples, (pool.val, images), options.loss, seed)
+    validation = (pool.val, images)
+    task = EncoderTask(encoder, examples, validation, options.loss, seed, loading=loading)
     # The rate falls by repeated products from `lr` itself, which round as in torch's scheduler.
     plateau = Plateau(options.plateau_patience, options.plateau_threshold, options.lr, _LEAST_FALL)
     plan = LoopPlan(
@@ -276,6 +189,7 @@ def adapt_encoder(
     settings: Settings,
     device: torch.device,
     checkpoints: Checkpointer | None = None,
+    loading: Loading = UNTHREADED,
 ) -> tuple[VoxelEncoder, pd.DataFrame]:
     """Train voxel vectors of one new subject on a frozen base; return the last epoch.
 
@@ -291,7 +205,7 @@ def adapt_encoder(
         parameter.requires_grad_(name == "voxel_embedding")
     encoder.to(device).use_precision(encoder_precision(settings, device))
     examples = _examples(encoder, [fmri], images, options)
-    task = EncoderTask(encoder, examples, None, options.loss, seed)
+    task = EncoderTask(encoder, examples, None, options.loss, seed, loading=loading)
     plan = LoopPlan(
         epochs=options.transfer_epochs, lr=options.lr, keep="last", optimizer="adam_amsgrad"
     )
@@ -301,7 +215,10 @@ def adapt_encoder(
 
 @torch.no_grad()
 def validate(
-    encoder: VoxelEncoder, fmri: Mapping[str, SubjectFmri], images: ImageStore
+    encoder: VoxelEncoder,
+    fmri: Mapping[str, SubjectFmri],
+    images: ImageStore,
+    loading: Loading = UNTHREADED,
 ) -> tuple[float, float]:
     """Return median and 75th percentile of the voxels' correlations over all subjects."""
     encoder.eval()
@@ -310,13 +227,22 @@ def validate(
     for subject, examples in fmri.items():
         hoisted = encoder.hoist(encoder.voxel_slice(subject))
         ranges = shard_ranges(len(examples.nsd_id), _PREDICTED_AT_ONCE)
-        blocks = [images.images(examples.nsd_id[start:stop]).to(device) for start, stop in ranges]
-        predicted = torch.cat([encoder.predict(block, hoisted) for block in blocks])
-        measured = torch.from_numpy(examples.betas.astype(np.float32)).to(device)
+        index = (examples.nsd_id[start:stop] for start, stop in ranges)
+        blocks = load(index, partial(_pixels, images), loading)
+        shown = (images_on(block, device) for block in blocks)
+        predicted = torch.cat([encoder.predict(block, hoisted) for block in shown])
+        measured = torch.from_numpy(examples.betas).to(device).float()
         correlations.append(voxel_correlation(predicted, measured))
     correlation = torch.cat(correlations).double().cpu().numpy()
     median, upper = np.percentile(correlation, [50, 75])
     return float(median), float(upper)
+
+
+def _pixels(images: ImageStore, index: NDArray[np.int64], slot: Slot) -> Tensor:
+    side = images.image_size
+    out = slot.empty("pixels", (len(index), side, side, 3), torch.uint8)
+    images.pixels_into(index, out.numpy(), np.arange(len(index)))
+    return out
 
 
 def _examples(
@@ -373,7 +299,9 @@ def run_encoder(
         work, settings, {**vars(inputs), "weights": weights}, out.history
     ) as checkpoints:
         images = ImageStore(inputs.stimuli)
-        encoder, history = train_encoder(pool, images, backbone, settings, device, checkpoints)
+        encoder, history = train_encoder(
+            pool, images, backbone, settings, device, checkpoints, loading_of(work, device)
+        )
         _write(out, encoder, history, settings, inputs.pool)
 
 
@@ -413,7 +341,9 @@ def run_adapt_encoder(
         work, settings, {**vars(inputs), "weights": weights}, out.history
     ) as checkpoints:
         images = ImageStore(inputs.stimuli)
-        encoder, history = adapt_encoder(base, fmri, images, settings, device, checkpoints)
+        encoder, history = adapt_encoder(
+            base, fmri, images, settings, device, checkpoints, loading_of(work, device)
+        )
         _write(out, encoder, history, settings, f"{inputs.subject}_{inputs.duration}")
 
 

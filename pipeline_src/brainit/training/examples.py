@@ -6,26 +6,27 @@ subject is drawn at random. A batch groups its examples by subject, since a subj
 their embeddings. Each example keeps a new random set of voxels (voxel dropout).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.shards import ShardedArray
 from brainit.data.fmri import SubjectFmri
-from brainit.data.images import ImageStore
+from brainit.data.images import ImageStore, images_on
 from brainit.models.brain_decoder import SubjectBatch
+from brainit.training.loader import Slot
 from brainit.training.resume import EpochPosition
 
 
 @dataclass(frozen=True)
 class VoxelDropout:
-    """How many voxels an example keeps, and how they are drawn; see `draw_voxels`."""
+    """How many voxels an example keeps, and how they are drawn; see `voxel_numbers`."""
 
     n_draws: int
     sampling: str
@@ -33,7 +34,7 @@ class VoxelDropout:
 
 @dataclass(frozen=True)
 class ExampleBatch:
-    """Responses grouped by subject, and the image of each example in the same order.
+    """Responses (float16) by subject, and the image of each example in the same order.
 
     `image` is an nsd_id, or the number of an external image where `is_external`.
     """
@@ -46,29 +47,15 @@ class ExampleBatch:
         return len(self.image)
 
     def groups_on(self, device: torch.device) -> list[SubjectBatch]:
-        """Return the groups with their tensors on the device."""
+        """Return the groups with their tensors on the device, the betas in float32."""
         return [
             SubjectBatch(
-                group.betas.to(device),
+                group.betas.to(device, non_blocking=True).float(),
                 group.voxels,
-                None if group.keep is None else group.keep.to(device),
+                None if group.keep is None else group.keep.to(device, non_blocking=True),
             )
             for group in self.groups
         ]
-
-    def gather(self, read: Callable[[bool, NDArray[np.int64]], Tensor]) -> Tensor:
-        """Return one row per example, in the batch's order.
-
-        `read(is_external, image)` reads the rows of real or of external examples.
-        """
-        kinds = [kind for kind in (False, True) if (self.is_external == kind).any()]
-        rows = [np.flatnonzero(self.is_external == kind) for kind in kinds]
-        values = [
-            read(kind, self.image[rows_of_kind])
-            for kind, rows_of_kind in zip(kinds, rows, strict=True)
-        ]
-        order = np.argsort(np.concatenate(rows), kind="stable")
-        return torch.cat(values)[torch.from_numpy(order)]
 
 
 @dataclass(frozen=True)
@@ -80,9 +67,22 @@ class BatchImages:
 
     def of(self, batch: ExampleBatch) -> Float[Tensor, "batch rgb height width"]:
         """Return the images of a batch in its order, in [0, 1]."""
-        return batch.gather(self._read)
+        return images_on(self.pixels(batch, Slot()), torch.device("cpu"))
 
-    def _read(self, is_external: bool, image: NDArray[np.int64]) -> Tensor:
+    def pixels(self, batch: ExampleBatch, slot: Slot) -> UInt8[Tensor, "batch height width rgb"]:
+        """Return the images of a batch in its order, 0..255.
+
+        Raises `PipelineError` where external images are needed and there are none.
+        """
+        side = self.stimuli.image_size
+        out = slot.empty("pixels", (len(batch), side, side, 3), torch.uint8)
+        for is_external in (False, True):
+            rows = np.flatnonzero(batch.is_external == is_external)
+            if len(rows):
+                self._store(is_external).pixels_into(batch.image[rows], out.numpy(), rows)
+        return out
+
+    def _store(self, is_external: bool) -> ImageStore:
         store = self.external if is_external else self.stimuli
         if store is None:
             raise PipelineError(
@@ -92,7 +92,22 @@ class BatchImages:
                 "give --external, or leave out --synthetic",
                 code="invalid-argument",
             )
-        return store.images(image)
+        return store
+
+
+@dataclass(frozen=True)
+class DrawnExamples:
+    """Examples drawn for a batch, one row each: subject, 1 if external, row of its data, image.
+
+    `voxels` are the random numbers by which each subject of the batch, in order, keeps voxels (see
+    `voxel_numbers`); None keeps all.
+    """
+
+    rows: NDArray[np.int64]
+    voxels: list[Tensor] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -130,23 +145,69 @@ class ExampleSource:
         """Return the batches of an epoch."""
         return -(-(self.n_real + self.n_external) // batch)
 
-    def epoch(
+    def draws(
         self,
         batch: int,
         generator: torch.Generator,
         dropout: VoxelDropout | None,
         position: EpochPosition | None = None,
-    ) -> Iterator[ExampleBatch]:
-        """Yield the batches of an epoch in random order; without `dropout` all voxels are kept.
+    ) -> Iterator[DrawnExamples]:
+        """Draw the batches of an epoch in random order; without `dropout` all voxels are kept.
 
         `position` is where an interrupted epoch continues; None is its start.
         """
         table = self._table(generator)
         order = torch.randperm(len(table), generator=generator).numpy()
         first = position.enter() if position else 0
+        n_voxels = [fmri.n_voxels for fmri in self.real.values()]
         for start in range(first * batch, len(order), batch):
             rows = table[np.sort(order[start : start + batch])]
-            yield self._batch(rows, generator, dropout)
+            numbers = None
+            if dropout is not None:
+                subjects, counts = np.unique(rows[:, 0], return_counts=True)
+                numbers = [
+                    voxel_numbers(n, n_voxels[subject], dropout, generator)
+                    for subject, n in zip(subjects.tolist(), counts.tolist(), strict=True)
+                ]
+            yield DrawnExamples(rows, numbers)
+
+    def read(
+        self, drawn: DrawnExamples, slot: Slot, dropout: VoxelDropout | None = None
+    ) -> ExampleBatch:
+        """Return the responses of drawn examples; `dropout` is the one they were drawn with."""
+        groups = []
+        for place, number in enumerate(np.unique(drawn.rows[:, 0])):
+            subject = self.subjects[number]
+            mine = drawn.rows[drawn.rows[:, 0] == number]
+            betas = self._betas(subject, mine, slot)
+            keep = None
+            if drawn.voxels is not None:
+                assert dropout is not None
+                shape = (len(mine), betas.shape[1])
+                keep = slot.empty(f"keep of {subject}", shape, torch.bool)
+                keep_voxels(drawn.voxels[place], dropout, keep)
+            groups.append(SubjectBatch(betas, self.voxels[subject], keep))
+        return ExampleBatch(groups, drawn.rows[:, 3], drawn.rows[:, 1] == 1)
+
+    def epoch(
+        self, batch: int, generator: torch.Generator, dropout: VoxelDropout | None
+    ) -> Iterator[ExampleBatch]:
+        """Yield the batches of an epoch, each in its own memory."""
+        for drawn in self.draws(batch, generator, dropout):
+            yield self.read(drawn, Slot(), dropout)
+
+    def _betas(self, subject: str, rows: NDArray[np.int64], slot: Slot) -> Tensor:
+        """Return a subject's responses of some rows, float16, real ones first."""
+        real = self.real[subject].betas
+        shape = (len(rows), real.shape[1])
+        betas = slot.empty(f"betas of {subject}", shape, torch.float16)
+        out, is_external = betas.numpy(), rows[:, 1] == 1
+        for place in np.flatnonzero(~is_external).tolist():
+            out[place] = real[rows[place, 2]]
+        if is_external.any():
+            places = np.flatnonzero(is_external)
+            self.synthetic[subject].rows_into(rows[places, 2], out, places)
+        return betas
 
     def _table(self, generator: torch.Generator) -> NDArray[np.int64]:
         """Return one row per example: subject, 1 if external, row of its data, image."""
@@ -163,51 +224,49 @@ class ExampleSource:
         table = np.concatenate(parts).astype(np.int64)
         return table[np.lexsort((table[:, 2], table[:, 1], table[:, 0]))]
 
-    def _batch(
-        self, rows: NDArray[np.int64], generator: torch.Generator, dropout: VoxelDropout | None
-    ) -> ExampleBatch:
-        groups = []
-        for number in np.unique(rows[:, 0]):
-            subject = self.subjects[number]
-            mine = rows[rows[:, 0] == number]
-            real, external = mine[mine[:, 1] == 0], mine[mine[:, 1] == 1]
-            parts = [self.real[subject].betas[real[:, 2]]]
-            if len(external):
-                parts.append(self.synthetic[subject].rows(external[:, 2]))
-            betas = torch.from_numpy(np.concatenate(parts).astype(np.float32))
-            keep = None
-            if dropout is not None:
-                keep = draw_voxels(
-                    len(betas), betas.shape[1], dropout.n_draws, dropout.sampling, generator
-                )
-            groups.append(SubjectBatch(betas, self.voxels[subject], keep))
-        return ExampleBatch(groups, rows[:, 3], rows[:, 1] == 1)
-
 
 def draw_voxels(
     n_trials: int, n_voxels: int, n_draws: int, sampling: str, generator: torch.Generator
 ) -> Bool[Tensor, "batch voxels"]:
     """Draw the voxels that each trial keeps, on the generator's device (section D.1).
 
-    `sampling` is "with_replacement" (`n_draws` draws used as a set: the paper draws 15,000, and of
-    n voxels n (1 - (1 - 1/n)^k) are expected after k draws) or "without_replacement" (exactly
-    `n_draws` voxels). Raises `PipelineError` for another word, and for more draws without
+    In one call what an epoch draws by `voxel_numbers` and a reader ends by `keep_voxels`.
+    """
+    dropout = VoxelDropout(n_draws, sampling)
+    numbers = voxel_numbers(n_trials, n_voxels, dropout, generator)
+    keep = torch.empty(n_trials, n_voxels, dtype=torch.bool, device=generator.device)
+    return keep_voxels(numbers, dropout, keep)
+
+
+def voxel_numbers(
+    n_trials: int, n_voxels: int, dropout: VoxelDropout, generator: torch.Generator
+) -> Tensor:
+    """Draw the random numbers by which each trial keeps voxels, on the generator's device.
+
+    `dropout.sampling` is "with_replacement" (`n_draws` draws used as a set: the paper draws 15,000,
+    and of n voxels n (1 - (1 - 1/n)^k) are expected after k draws) or "without_replacement"
+    (exactly `n_draws` voxels). Raises `PipelineError` for another word, and for more draws without
     replacement than voxels.
     """
-    device = generator.device
-    if sampling == "with_replacement":
-        shape = (n_trials, n_draws)
-        drawn = torch.randint(n_voxels, shape, generator=generator, device=device)
-    elif sampling == "without_replacement" and n_draws <= n_voxels:
-        order = torch.rand(n_trials, n_voxels, generator=generator, device=device)
-        drawn = order.topk(n_draws, dim=1).indices
-    else:
-        raise PipelineError(
-            "settings voxel_sampling",
-            f"with_replacement, or without_replacement of at most {n_voxels} voxels",
-            f"{sampling} of {n_draws}",
-            f"set voxels_per_example to at most {n_voxels}, or voxel_sampling to with_replacement",
-            code="invalid-setting",
-        )
-    keep = torch.zeros(n_trials, n_voxels, dtype=torch.bool, device=device)
-    return keep.scatter_(1, drawn, True)
+    device, n_draws = generator.device, dropout.n_draws
+    if dropout.sampling == "with_replacement":
+        return torch.randint(n_voxels, (n_trials, n_draws), generator=generator, device=device)
+    if dropout.sampling == "without_replacement" and n_draws <= n_voxels:
+        return torch.rand(n_trials, n_voxels, generator=generator, device=device)
+    raise PipelineError(
+        "settings voxel_sampling",
+        f"with_replacement, or without_replacement of at most {n_voxels} voxels",
+        f"{dropout.sampling} of {n_draws}",
+        f"set voxels_per_example to at most {n_voxels}, or voxel_sampling to with_replacement",
+        code="invalid-setting",
+    )
+
+
+def keep_voxels(
+    numbers: Tensor, dropout: VoxelDropout, keep: Bool[Tensor, "batch voxels"]
+) -> Bool[Tensor, "batch voxels"]:
+    """Fill `keep` with True where these numbers of `voxel_numbers` keep a voxel, and return it."""
+    drawn = numbers
+    if dropout.sampling == "without_replacement":
+        drawn = numbers.topk(dropout.n_draws, dim=1).indices
+    return keep.zero_().scatter_(1, drawn, True)

@@ -11,12 +11,13 @@ tokens, as in the generator's own training, so that classifier-free guidance kee
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +25,7 @@ from brainit.core.artifacts import write_table
 from brainit.core.device import run_device
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import JointSettings, Settings, Stage1Settings, TransferSettings
+from brainit.data.images import images_on
 from brainit.features.generator import N_TRAIN_STEPS, Generator
 from brainit.models.brain_transformer import (
     BitDecoder,
@@ -33,11 +35,18 @@ from brainit.models.brain_transformer import (
 )
 from brainit.models.generator_file import load_generator, save_generator
 from brainit.models.subject_voxels import subject_slices
-from brainit.training.examples import BatchImages, ExampleBatch, ExampleSource, VoxelDropout
+from brainit.training.examples import (
+    BatchImages,
+    DrawnExamples,
+    ExampleBatch,
+    ExampleSource,
+    VoxelDropout,
+)
 from brainit.training.inputs import BitOutput, ImageFiles, NewSubject, PoolData, pool_source
+from brainit.training.loader import UNTHREADED, Loading, Slot, load, loading_of
 from brainit.training.loop import LoopPlan, fit, half_on_gpu, mean_in_order, validation_loss
 from brainit.training.optimizers import require_memory, training_bytes
-from brainit.training.parallel import average_gradients, is_first
+from brainit.training.parallel import average_gradients, is_first, loss_weight
 from brainit.training.resume import Checkpointer, EpochPosition, Work, resumable
 from brainit.training.transfer import copy_shared, fit_voxel_embeddings
 
@@ -54,16 +63,37 @@ class Noise:
     dropped: Bool[Tensor, "batch 1 1"]
     unconditional: Float[Tensor, "without tokens width"] | None
 
+    def held_in(self, slot: Slot) -> "Noise":
+        """Return the same draws where a GPU can read them; see `Slot.hold`."""
+        without = self.unconditional
+        return Noise(
+            slot.hold("noise", self.noise),
+            slot.hold("timesteps", self.timesteps),
+            slot.hold("dropped", self.dropped),
+            None if without is None else slot.hold("unconditional", without),
+        )
+
 
 @dataclass(frozen=True)
 class JointBatch(Sized):
-    """Examples and the noise drawn for them."""
+    """Examples, the noise drawn for them, and their pixels (0..255); None: not read yet."""
 
     examples: ExampleBatch
     drawn: Noise
+    pixels: UInt8[Tensor, "batch height width rgb"] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
+
+
+@dataclass(frozen=True)
+class JointDraws:
+    """Drawn examples with their dropout and noise; `is_own` is False if this process skips them."""
+
+    examples: DrawnExamples
+    dropout: VoxelDropout | None
+    noise: Noise
+    is_own: bool = True
 
 
 class JointLoss(nn.Module):
@@ -82,12 +112,16 @@ class JointLoss(nn.Module):
         device = latents.device
         with half_on_gpu(device):
             tokens = self.model.decode(self.model.tokenize_mixed(batch.groups_on(device)))
-            dropped, unconditional = drawn.dropped.to(device), self.unconditional
+            dropped, unconditional = drawn.dropped.to(device, non_blocking=True), self.unconditional
             if drawn.unconditional is not None:
+                # By number, which the host knows: a mask would make it wait for the GPU.
+                number = drawn.dropped.flatten().nonzero().flatten().to(device)
+                values = drawn.unconditional.to(device, non_blocking=True)
                 unconditional = torch.zeros(tokens.shape, device=device)
-                unconditional[dropped.flatten()] = drawn.unconditional.to(device)
+                unconditional.index_copy_(0, number, values)
             condition = torch.where(dropped, unconditional, tokens)
-            noise, timesteps = drawn.noise.to(device), drawn.timesteps.to(device)
+            noise = drawn.noise.to(device, non_blocking=True)
+            timesteps = drawn.timesteps.to(device, non_blocking=True)
             return diffusion_loss(self.generator, latents, noise, timesteps, condition)
 
 
@@ -109,6 +143,7 @@ class JointTask:
     device: torch.device
     unconditional: str
     score_columns: tuple[str, ...] = ("val_loss",)
+    loading: Loading = UNTHREADED
     network: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,15 +170,31 @@ class JointTask:
         """Yield the batches of an epoch, from the position on."""
         self.model.train()
         dropout = VoxelDropout(self.stage1.voxels_per_example, self.stage1.voxel_sampling)
-        draws, share = position.generator, self.settings.unconditional_share
-        for examples in self.train.epoch(self.settings.batch, draws, dropout, position):
-            yield JointBatch(examples, self.draw(len(examples), draws, share))
+        yield from load(
+            self._draws(dropout, position), partial(self.read, self.train), self.loading, position
+        )
+
+    def _draws(self, dropout: VoxelDropout, position: EpochPosition) -> Iterator[JointDraws]:
+        draws, options = position.generator, self.settings
+        drawn = self.train.draws(options.batch, draws, dropout, position)
+        for number, examples in enumerate(drawn, start=position.n_done):
+            noise = self.draw(len(examples), draws, options.unconditional_share)
+            weight = loss_weight(number, self.n_batches(), options.accumulation)
+            yield JointDraws(examples, dropout, noise, weight > 0)
+
+    def read(self, source: ExampleSource, drawn: JointDraws, slot: Slot) -> JointBatch:
+        """Return the batch of some draws from a source; draws nothing."""
+        examples = source.read(drawn.examples, slot, drawn.dropout)
+        pixels = self.images.pixels(examples, slot) if drawn.is_own else None
+        return JointBatch(examples, drawn.noise.held_in(slot), pixels)
 
     def loss(self, batch: JointBatch) -> Tensor:
         """Return the mean squared error of the predicted noise."""
+        pixels = batch.pixels
+        if pixels is None:
+            pixels = self.images.pixels(batch.examples, Slot())
         with torch.no_grad():
-            images = self.images.of(batch.examples).to(self.device)
-            latents = self.generator.encode(images)
+            latents = self.generator.encode(images_on(pixels, self.device))
         return self.network(batch.examples, latents, batch.drawn)
 
     def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
@@ -160,10 +211,11 @@ class JointTask:
             return None
         self.model.eval()
         draws = torch_generator(self.seed, "joint", "validation")
-        batches = (
-            JointBatch(examples, self.draw(len(examples), draws, 0.0))
-            for examples in self.validation.epoch(self.settings.batch, draws, None)
+        drawn = (
+            JointDraws(examples, None, self.draw(len(examples), draws, 0.0))
+            for examples in self.validation.draws(self.settings.batch, draws, None)
         )
+        batches = load(drawn, partial(self.read, self.validation), self.loading)
         return (validation_loss(self.loss, batches, self.settings.validation_examples),)
 
     def draw(self, n: int, draws: torch.Generator, unconditional_share: float) -> Noise:
@@ -292,7 +344,9 @@ def run_joint(
     train, validation = pool_source(pool, data.synthetic, stage1)
     model, images = bit.model.to(device), files.open(data)
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
-    task = JointTask(model, generator, train, validation, images, *parts)
+    task = JointTask(
+        model, generator, train, validation, images, *parts, loading=loading_of(work, device)
+    )
     sources = {**vars(data), **files.inputs("generator", settings), **vars(inputs)}
     with resumable(work, settings, sources, out.history) as checkpoints:
         history = train_joint(task, checkpoints)
@@ -337,7 +391,9 @@ def run_adapt_joint(
     model, images = adapted.model.to(device), files.open(new)
     stage1, joint = settings.bit_semantic, settings.joint
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
-    task = JointTask(model, generator, source, None, images, *parts)
+    task = JointTask(
+        model, generator, source, None, images, *parts, loading=loading_of(work, device)
+    )
     sources = {**vars(new), **files.inputs("generator", settings), **vars(inputs)}
     with resumable(work, settings, sources, out.history) as checkpoints:
         history = adapt_joint(task, settings.transfer, checkpoints)

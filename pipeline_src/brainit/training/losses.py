@@ -1,77 +1,22 @@
-"""Targets of stage 1, and InfoNCE, its loss on VGG tokens (sections 3.2, D.2).
+"""InfoNCE, the loss of stage 1 on VGG tokens (sections 3.2, D.2).
 
-The low-level loss pools all (image, position) tokens of one VGG layer in a batch: each prediction
-must find its own target among all targets, and each target its prediction. As in the released code
-the logits are raw dot products without temperature; cosine over a temperature is the ablation. At
-the paper's size a pool has 32,768 tokens, so the logits are computed in blocks of rows, and again
-in the backward pass.
+It pools all (image, position) tokens of one VGG layer in a batch: each prediction must find its own
+target among all targets, and each target its prediction. As in the released code the logits are raw
+dot products without temperature; cosine over a temperature is the ablation. At the paper's size a
+pool has 32,768 tokens, so the logits are computed in blocks of rows, and again in the backward
+pass.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from brainit.core.errors import PipelineError
-from brainit.core.shards import ShardedArray
-from brainit.features.vgg import VggTokenLayout, maps_to_tokens, tokens_at
-from brainit.training.examples import BatchImages, ExampleBatch
-
-
-class SemanticTargets:
-    """Semantic tokens of a batch: read from cached shards if given, else computed."""
-
-    def __init__(
-        self, images: BatchImages, network: nn.Module, cached: Mapping[bool, ShardedArray]
-    ) -> None:
-        self.images, self.network, self.cached = images, network, dict(cached)
-
-    @torch.no_grad()
-    def of(self, batch: ExampleBatch, device: torch.device) -> Float[Tensor, "batch tokens width"]:
-        """Return the tokens of a batch in its order, float32.
-
-        The network computes them in its own precision, also inside another autocast.
-        """
-        kinds = {bool(kind) for kind in batch.is_external}
-        if kinds <= set(self.cached):
-            return batch.gather(self._read).to(device)
-        with torch.autocast(device.type, enabled=False):
-            return self.network(self.images.of(batch).to(device))
-
-    def _read(self, kind: bool, index: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.cached[kind].rows(index).astype(np.float32))
-
-
-class LowlevelTargets:
-    """VGG tokens of a batch, layer by layer, computed on the fly."""
-
-    def __init__(self, images: BatchImages, network: nn.Module) -> None:
-        vgg: Any = network
-        self.images, self.network = images, network
-        self.layout = VggTokenLayout(vgg.channels, vgg.map_sizes)
-
-    @torch.no_grad()
-    def of(
-        self, batch: ExampleBatch, device: torch.device
-    ) -> list[Float[Tensor, "batch _tokens _width"]]:
-        """Return the token tables of the five layers of a batch, in its order, float32."""
-        return maps_to_tokens(self._maps(batch, device))
-
-    @torch.no_grad()
-    def at(
-        self, batch: ExampleBatch, positions: Sequence[Int[Tensor, "batch _queries"]]
-    ) -> list[Float[Tensor, "batch _queries _width"]]:
-        """Return the tokens at some positions of each layer, float32, on the positions' device."""
-        return tokens_at(self._maps(batch, positions[0].device), positions)
-
-    def _maps(self, batch: ExampleBatch, device: torch.device) -> list[Tensor]:
-        with torch.autocast(device.type, enabled=False):  # float32, as in the released code
-            return self.network(self.images.of(batch).to(device))
+from brainit.core.settings import LowlevelSettings
 
 
 class _StreamingInfoNce(torch.autograd.Function):
@@ -165,3 +110,21 @@ def infonce(
             prediction.to(dtype), target.to(dtype), rows
         )
     return loss, top1
+
+
+def token_loss(
+    predicted: Float[Tensor, "tokens width"],
+    true: Float[Tensor, "tokens width"],
+    settings: LowlevelSettings,
+) -> Float[Tensor, ""]:
+    """Return the loss of one VGG layer's tokens that `settings.loss` names."""
+    if settings.loss == "mse":
+        return F.mse_loss(predicted.float(), true)
+    loss, _ = infonce(
+        predicted,
+        true,
+        rows=settings.logit_rows,
+        similarity=settings.similarity,
+        temperature=settings.temperature,
+    )
+    return loss

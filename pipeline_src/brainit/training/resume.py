@@ -34,6 +34,7 @@ _OF_THE_JOB = (
     ("run", "checkpoint_minutes"),
     ("run", "max_hours"),
     ("run", "tensorboard"),
+    ("run", "loader_threads"),
     ("joint", "processes"),
 )
 """Settings (section, key) of how a training is cut into jobs and processes, and watched."""
@@ -46,7 +47,9 @@ class EpochPosition:
     """The generator of an epoch's draws, and the batch at which the epoch continues.
 
     An epoch first draws its order from the generator, then each batch draws from it. An interrupted
-    epoch draws its order again; then `enter` restores the states of all generators.
+    epoch draws its order again; then `enter` restores the states of all generators. Batches may be
+    drawn ahead of the training: `reached` is the generator's state after the draws of the newest
+    batch that the training has taken, None before the first.
 
     Parameters
     ----------
@@ -65,6 +68,7 @@ class EpochPosition:
         states: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.generator, self.n_done, self._left = generator, n_done, dict(states or {})
+        self.reached: Tensor | None = None
 
     def enter(self) -> int:
         """Return the first batch to do (from 0); call it after drawing the epoch's order."""
@@ -77,8 +81,9 @@ class EpochPosition:
         return self.n_done
 
     def states(self) -> dict[str, Tensor]:
-        """Return the states of all generators that a batch may draw from."""
-        states = {"epoch": self.generator.get_state(), "cpu": torch.get_rng_state()}
+        """Return the states of all generators, as the batches that are done left them."""
+        reached = self.generator.get_state() if self.reached is None else self.reached
+        states = {"epoch": reached, "cpu": torch.get_rng_state()}
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             states["cuda"] = torch.cuda.get_rng_state()
         return states
@@ -186,6 +191,8 @@ class Work:
     """longest job in hours; 0: no limit"""
     tensorboard: int = 0
     """1: write TensorBoard's event files beside the history"""
+    loader_threads: int = -1
+    """threads that prepare batches ahead; -1: 4 for a GPU, none for a CPU"""
 
 
 class Checkpointer:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from brainit.core.artifacts import read_artifact, write_table
-from brainit.core.device import frozen_precision, run_device
+from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import (
@@ -30,7 +31,6 @@ from brainit.core.settings import (
     Stage1Settings,
     TransferSettings,
 )
-from brainit.features.registry import load_backbone
 from brainit.models.brain_decoder import DecoderSpec, TokenNetwork
 from brainit.models.brain_transformer import (
     BitDecoder,
@@ -41,7 +41,12 @@ from brainit.models.brain_transformer import (
 from brainit.models.decoders import new_decoder
 from brainit.models.subject_voxels import require_same_subjects, subject_slices
 from brainit.models.token_calibration import CalibrationFit, TokenCalibration
-from brainit.training.examples import BatchImages, ExampleBatch, ExampleSource, VoxelDropout
+from brainit.training.examples import (
+    DrawnExamples,
+    ExampleBatch,
+    ExampleSource,
+    VoxelDropout,
+)
 from brainit.training.inputs import (
     BitOutput,
     ImageFiles,
@@ -50,32 +55,51 @@ from brainit.training.inputs import (
     TokenFiles,
     pool_source,
 )
+from brainit.training.loader import UNTHREADED, Loading, Slot, load, loading_of
 from brainit.training.loop import LoopPlan, fit, half_on_gpu, mean_in_order, validation_loss
-from brainit.training.losses import LowlevelTargets, SemanticTargets, infonce
+from brainit.training.losses import token_loss
 from brainit.training.optimizers import Plateau
 from brainit.training.resume import Checkpointer, EpochPosition, Work, resumable
+from brainit.training.targets import (
+    TARGET_ROLES,
+    LowlevelTargets,
+    SemanticTargets,
+    highest,
+    targets_of,
+)
 from brainit.training.transfer import fit_voxel_embeddings, new_subject_bit
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["lowlevel", "semantic"]
 
-TARGET_ROLES = {"lowlevel": "vgg", "semantic": "semantic_tokens"}
-"""Role of the network whose features a BIT of each kind predicts."""
-
 
 @dataclass(frozen=True)
 class Stage1Batch(Sized):
     """Examples, and the token positions drawn per VGG layer, or among all semantic tokens.
 
-    None: all tokens are predicted.
+    `positions` None: all tokens are predicted. `rows` are what the targets have read; None: nothing
+    yet.
     """
 
     examples: ExampleBatch
     positions: list[Int[Tensor, "batch _queries"]] | None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
+
+
+@dataclass(frozen=True)
+class Stage1Draws:
+    """Examples drawn for a batch, and the scores whose highest choose the positions of tokens.
+
+    `dropout` is the one of the examples; `scores` None: all tokens are predicted.
+    """
+
+    examples: DrawnExamples
+    dropout: VoxelDropout | None
+    scores: list[Float[Tensor, "batch _tokens"]] | None
 
 
 @dataclass
@@ -90,6 +114,7 @@ class Stage1Task:
     seed: int
     device: torch.device
     score_columns: tuple[str, ...] = ("val_loss",)
+    loading: Loading = UNTHREADED
 
     @property
     def network(self) -> TokenNetwork:
@@ -112,34 +137,54 @@ class Stage1Task:
         """Yield the batches of an epoch, from the position on."""
         self.model.train()
         dropout = VoxelDropout(self.settings.voxels_per_example, self.settings.voxel_sampling)
-        draws = position.generator
-        for examples in self.train.epoch(self.settings.batch, draws, dropout, position):
-            yield self.prepared(examples, draws)
+        size, draws = self.settings.batch, position.generator
+        drawn = (
+            self.drawn(examples, draws, dropout)
+            for examples in self.train.draws(size, draws, dropout, position)
+        )
+        read = partial(self.read, self.train)
+        yield from load(drawn, read, self.loading, position)
 
-    def prepared(self, examples: ExampleBatch, draws: torch.Generator) -> Stage1Batch:
-        """Return examples with the positions of the tokens that are drawn for them."""
+    def drawn(
+        self, examples: DrawnExamples, draws: torch.Generator, dropout: VoxelDropout | None = None
+    ) -> Stage1Draws:
+        """Draw the positions of tokens for examples that were drawn with this dropout."""
+        counts = self._counts()
+        scores = None
+        if counts is not None:
+            scores = [torch.rand(len(examples), n, generator=draws) for n in counts[0]]
+        return Stage1Draws(examples, dropout, scores)
+
+    def read(self, source: ExampleSource, drawn: Stage1Draws, slot: Slot) -> Stage1Batch:
+        """Return the batch of some draws from a source; draws nothing."""
+        examples = source.read(drawn.examples, slot, drawn.dropout)
+        positions, counts = None, self._counts()
+        if drawn.scores is not None and counts is not None:
+            found = highest(drawn.scores, counts[1])
+            positions = [slot.hold(f"positions {k}", table) for k, table in enumerate(found)]
+        return Stage1Batch(examples, positions, self.targets.read(examples, slot))
+
+    def _counts(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Return the numbers of tokens and of queries by layer; None where all are queried."""
         settings = self.settings
         if isinstance(self.targets, SemanticTargets):
             assert isinstance(settings, SemanticSettings)
             n_queries = settings.queries_per_example
             if n_queries is None or not self.model.training:
-                return Stage1Batch(examples, None)
-            drawn = draw_positions(len(examples), (self.model.n_queries,), (n_queries,), draws)
-            return Stage1Batch(examples, drawn)
-        layout = self.targets.layout
+                return None
+            return (self.model.n_queries,), (n_queries,)
         assert isinstance(settings, LowlevelSettings)
-        counts = (layout.tokens_per_layer, settings.queries_per_layer)
-        return Stage1Batch(examples, draw_positions(len(examples), *counts, draws))
+        return self.targets.layout.tokens_per_layer, settings.queries_per_layer
 
     def loss(self, batch: Stage1Batch) -> Tensor:
         """Return the loss of one batch."""
         with half_on_gpu(self.device):
             tokens = self.model.tokenize_mixed(batch.examples.groups_on(self.device))
             if isinstance(self.targets, SemanticTargets):
-                true = self.targets.of(batch.examples, self.device)
+                true = self.targets.of(batch.examples, self.device, batch.rows)
                 if batch.positions is None:
                     return F.mse_loss(self.model.decode(tokens).float(), true)
-                drawn = batch.positions[0].to(self.device)
+                drawn = batch.positions[0].to(self.device, non_blocking=True)
                 true = true.gather(1, drawn[..., None].expand(-1, -1, true.shape[-1]))
                 return F.mse_loss(self.model.decode(tokens, drawn).float(), true)
             return self._lowlevel_loss(tokens, batch, self.targets)
@@ -155,9 +200,12 @@ class Stage1Task:
             return None
         self.model.eval()
         draws = torch_generator(self.seed, "stage1", "validation")
-        examples = self.validation.epoch(self.settings.batch, draws, None)
-        prepared = (self.prepared(part, draws) for part in examples)
-        return (validation_loss(self.loss, prepared, self.settings.validation_examples),)
+        drawn = (
+            self.drawn(examples, draws)
+            for examples in self.validation.draws(self.settings.batch, draws, None)
+        )
+        batches = load(drawn, partial(self.read, self.validation), self.loading)
+        return (validation_loss(self.loss, batches, self.settings.validation_examples),)
 
     def _lowlevel_loss(
         self,
@@ -168,47 +216,16 @@ class Stage1Task:
         """Return InfoNCE, or for Table T5 the mean squared error, averaged over the layers."""
         settings = self.settings
         assert isinstance(settings, LowlevelSettings) and batch.positions is not None
-        positions = [position.to(self.device) for position in batch.positions]
-        true = targets.at(batch.examples, positions)
+        positions = [p.to(self.device, non_blocking=True) for p in batch.positions]
+        true = targets.at(batch.examples, positions, batch.rows)
         starts = [layer.start for layer in targets.layout.layer_slices]
         shifted = [p + start for p, start in zip(positions, starts, strict=True)]
         predicted = self.model.decode(tokens, torch.cat(shifted, dim=1))
         parts = torch.split(predicted, [p.shape[1] for p in positions], dim=1)
         total = predicted.new_zeros(())
         for part, wanted in zip(parts, true, strict=True):
-            total = total + _token_loss(part.flatten(0, 1), wanted.flatten(0, 1), settings)
+            total = total + token_loss(part.flatten(0, 1), wanted.flatten(0, 1), settings)
         return total / len(parts)
-
-
-def _token_loss(
-    predicted: Float[Tensor, "tokens width"],
-    true: Float[Tensor, "tokens width"],
-    settings: LowlevelSettings,
-) -> Tensor:
-    if settings.loss == "mse":
-        return F.mse_loss(predicted.float(), true)
-    loss, _ = infonce(
-        predicted,
-        true,
-        rows=settings.logit_rows,
-        similarity=settings.similarity,
-        temperature=settings.temperature,
-    )
-    return loss
-
-
-def draw_positions(
-    n_images: int,
-    tokens_per_layer: tuple[int, ...],
-    queries_per_layer: tuple[int, ...],
-    generator: torch.Generator,
-) -> list[Int[Tensor, "images queries"]]:
-    """Draw positions for each image and layer, without repetition, at most all of the layer."""
-    positions = []
-    for n_tokens, n_queries in zip(tokens_per_layer, queries_per_layer, strict=True):
-        scores = torch.rand(n_images, n_tokens, generator=generator)
-        positions.append(scores.topk(min(n_queries, n_tokens), dim=1).indices)
-    return positions
 
 
 @torch.no_grad()
@@ -303,6 +320,7 @@ class Stage1Data:
     settings: Settings
     device: torch.device
     checkpoints: Checkpointer | None = None
+    loading: Loading = UNTHREADED
 
     def train(self, network: TokenNetwork) -> pd.DataFrame:
         """Train a network by gradient steps; return its history."""
@@ -331,39 +349,14 @@ class Stage1Data:
     def _task(self, network: TokenNetwork) -> Stage1Task:
         settings = stage1_settings(self.settings, self.kind)
         parts = (self.source, self.validation, self.targets, settings)
-        return Stage1Task(network, *parts, self.settings.run.seed, self.device)
+        return Stage1Task(
+            network, *parts, self.settings.run.seed, self.device, loading=self.loading
+        )
 
 
 def stage1_settings(settings: Settings, kind: str) -> Stage1Settings:
     """Return the stage-1 settings of a BIT of this kind."""
     return settings.bit_lowlevel if kind == "lowlevel" else settings.bit_semantic
-
-
-def targets_of(
-    kind: str,
-    images: BatchImages,
-    tokens: TokenFiles,
-    weights: Path | None,
-    settings: Settings,
-    device: torch.device,
-) -> SemanticTargets | LowlevelTargets:
-    """Return the features that a BIT of this kind predicts."""
-    if kind == "lowlevel":
-        network = load_backbone("vgg", settings.features.vgg, weights)
-        return LowlevelTargets(images, network.to(device))
-    name = settings.features.semantic_tokens
-    tower: Any = load_backbone("semantic_tokens", name, weights)
-    tower.halve_contrast = settings.features.halve_contrast
-    tower.use_precision(frozen_precision(settings, device))
-    return SemanticTargets(images, tower.to(device), tokens.open())
-
-
-def token_shape(targets: SemanticTargets | LowlevelTargets) -> tuple[int, int]:
-    """Return the number and the width of the tokens of an image."""
-    if isinstance(targets, SemanticTargets):
-        network: Any = targets.network
-        return int(network.n_tokens), int(network.width)
-    return targets.layout.n_tokens, targets.layout.width
 
 
 @dataclass(frozen=True)
@@ -394,15 +387,15 @@ def run_stage1(
     targets = targets_of(kind, files.open(data), tokens, files.weights, settings, device)
     clusters = read_artifact(inputs.clusters, "clusters")
     require_same_subjects(inputs.clusters, clusters.attributes, pool.n_voxels)
-    spec = DecoderSpec(kind, pool.n_voxels, clusters, *token_shape(targets), settings)
+    spec = DecoderSpec(kind, pool.n_voxels, clusters, *targets.token_shape, settings)
     decoder = new_decoder(spec)
     source, validation = pool_source(pool, data.synthetic, stage1_settings(settings, kind))
-    network = files.inputs(TARGET_ROLES[kind], settings)
+    network, loading = files.inputs(TARGET_ROLES[kind], settings), loading_of(work, device)
     with resumable(
         work, settings, {**vars(data), **network, **vars(tokens), **vars(inputs)}, out.history
     ) as checkpoints:
         history = decoder.fit(
-            Stage1Data(kind, source, validation, targets, settings, device, checkpoints)
+            Stage1Data(kind, source, validation, targets, settings, device, checkpoints, loading)
         )
         decoder.save(out.bit, settings.run.seed)
         write_table(out.history, history)
@@ -438,7 +431,8 @@ def run_adapt_bit(
     model = new_subject_bit(base.model, clusters, inputs.clusters).to(device)
     targets = targets_of(kind, files.open(new), tokens, files.weights, settings, device)
     stage1, seed = stage1_settings(settings, kind), settings.run.seed
-    task = Stage1Task(model, source, None, targets, stage1, seed, device)
+    loading = loading_of(work, device)
+    task = Stage1Task(model, source, None, targets, stage1, seed, device, loading=loading)
     network = files.inputs(TARGET_ROLES[kind], settings)
     with resumable(
         work, settings, {**vars(new), **network, **vars(tokens), **vars(inputs)}, out.history

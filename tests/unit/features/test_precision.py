@@ -23,8 +23,7 @@ from brainit.features.unclip import build_parts
 from brainit.steps import extract_features
 from brainit.training.examples import BatchImages, ExampleSource
 from brainit.training.inputs import TokenFiles
-from brainit.training.losses import SemanticTargets
-from brainit.training.stage1 import targets_of
+from brainit.training.targets import SemanticTargets, targets_of
 
 HALVES = [(torch.bfloat16, 0.03), (torch.float16, 0.004)]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

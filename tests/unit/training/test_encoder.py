@@ -16,14 +16,14 @@ from brainit.data.fmri import FmriPool, SubjectFmri
 from brainit.data.images import ImageStore
 from brainit.models.voxel_encoder import VoxelEncoder
 from brainit.training.encoder import (
-    EncoderExamples,
     adapt_encoder,
     encoder_loss,
-    shift_images,
     train_encoder,
     validate,
     voxel_correlation,
 )
+from brainit.training.encoder_examples import EncoderExamples, shift_images
+from brainit.training.loader import Slot
 from brainit.training.synthesis import synthesize_fmri
 
 CPU = torch.device("cpu")
@@ -100,14 +100,14 @@ def test_loss_equals_loops(kind: str, mse: float, cosine: float) -> None:
 
 def test_shift_fills_with_the_edge() -> None:
     images = torch.rand(6, 3, 5, 5, generator=torch_generator(1, "images"))
-    found = shift_images(images, 2, torch_generator(3, "shift"))
     shifts = torch.randint(-2, 3, (6, 2), generator=torch_generator(3, "shift"))
+    found = shift_images(images, shifts)
     for image, (down, right) in enumerate(shifts.tolist()):
         for row in range(5):
             for column in range(5):
                 source = (min(max(row - down, 0), 4), min(max(column - right, 0), 4))
                 assert torch.equal(found[image, :, row, column], images[image][:, *source])
-    assert torch.equal(shift_images(images, 0, torch_generator(3, "shift")), images)
+    assert torch.equal(shift_images(images, torch.zeros_like(shifts)), images)
 
 
 @pytest.mark.parametrize(("sampling", "n_draws"), [("with", 30), ("without", 7)])
@@ -119,13 +119,15 @@ def test_epoch_gives_each_example_once_with_its_own_voxels(
     changes = {"voxels_per_example": 30, "voxel_sampling": f"{sampling}_replacement"}
     options = OPTIONS.model_copy(update=changes)
     examples = EncoderExamples(list(pool.train.values()), first, images, 8, options)
-    batches = list(examples.epoch(torch_generator(1, "epoch")))
+    drawn = list(examples.draws(torch_generator(1, "epoch")))
+    assert all(part.shifts is None for part in drawn), "none without a largest shift"
+    batches = [examples.read(part, Slot()) for part in drawn]
     assert len(batches) == examples.n_batches == 6
     shown = images.images(np.arange(N_IMAGES))
     seen = []
     for batch in batches:
         for image, voxels, measured in zip(
-            batch.images, batch.voxel_index, batch.measured, strict=True
+            examples.shown(batch, CPU), batch.voxel_index, batch.measured, strict=True
         ):
             nsd_id = int(torch.nonzero((shown == image).all(dim=(1, 2, 3)))[0])
             subject = "subj01" if int(voxels[0]) < 10 else "subj05"

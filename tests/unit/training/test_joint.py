@@ -33,7 +33,7 @@ def test_joint_loss_is_the_noise_predictions_error(
     latents = generator.encode(images.of(batch))
     noise = noise_with_offset(latents.shape, 0.04, draws)
     steps = torch.randint(1000, (3,), generator=draws)
-    tokens = model.decode(model.tokenize_mixed(batch.groups))
+    tokens = model.decode(model.tokenize_mixed(batch.groups_on(torch.device("cpu"))))
     errors = []
     for i in range(3):
         a = generator.alphas_cumprod[steps[i]]
@@ -93,7 +93,7 @@ def test_stage_2_draws_tokens_without_condition_for_each_example(
     with torch.no_grad():
         drawn = task.draw(len(batch), torch_generator(0, "x"), 0.5)
         task.loss(JointBatch(batch, drawn))
-        own = model.decode(model.tokenize_mixed(batch.groups))
+        own = model.decode(model.tokenize_mixed(batch.groups_on(torch.device("cpu"))))
     is_dropped = drawn.dropped.flatten()
     assert 0 < is_dropped.sum() < 4
     assert torch.equal(told[0][is_dropped], drawn.unconditional)

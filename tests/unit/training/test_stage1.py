@@ -15,16 +15,14 @@ from brainit.core.shards import ShardedArray, write_shards
 from brainit.features.registry import load_backbone
 from brainit.features.vgg import maps_to_tokens
 from brainit.models.brain_mlp import BrainMlp
-from brainit.training.examples import BatchImages, ExampleSource
+from brainit.training.examples import BatchImages, DrawnExamples, ExampleSource
+from brainit.training.loader import Slot
 from brainit.training.loop import LoopPlan, fit
-from brainit.training.losses import LowlevelTargets, SemanticTargets
 from brainit.training.resume import EpochPosition
-from brainit.training.stage1 import (
-    Stage1Data,
-    Stage1Task,
-    draw_positions,
-    fit_calibration,
-)
+from brainit.training.stage1 import Stage1Batch, Stage1Data, Stage1Task, fit_calibration
+from brainit.training.targets import LowlevelTargets, SemanticTargets, draw_positions
+
+CPU = torch.device("cpu")
 
 
 def test_positions_are_distinct_within_an_image() -> None:
@@ -34,6 +32,11 @@ def test_positions_are_distinct_within_an_image() -> None:
         for row in layer.tolist():
             assert len(set(row)) == len(row)
             assert max(row) < n_tokens
+
+
+def batch_of(task: Stage1Task, drawn: DrawnExamples) -> Stage1Batch:
+    """Return the batch of these examples, and of positions that the stream "x" draws."""
+    return task.read(task.train, task.drawn(drawn, torch_generator(0, "x")), Slot())
 
 
 def lowlevel_task(source: ExampleSource, images: BatchImages) -> Stage1Task:
@@ -47,13 +50,14 @@ def test_lowlevel_loss_is_infonce_per_layer_in_plain_loops(
     source: ExampleSource, images: BatchImages
 ) -> None:
     task = lowlevel_task(source, images)
-    batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
-    found = task.loss(task.prepared(batch, torch_generator(0, "x")))
+    drawn = next(source.draws(4, torch.Generator().manual_seed(2), None))
+    batch = source.read(drawn, Slot())
+    found = task.loss(batch_of(task, drawn))
     layout = task.targets.layout
     positions = draw_positions(
         4, layout.tokens_per_layer, task.settings.queries_per_layer, torch_generator(0, "x")
     )
-    everything = task.model.decode(task.model.tokenize_mixed(batch.groups))
+    everything = task.model.decode(task.model.tokenize_mixed(batch.groups_on(CPU)))
     tables = task.targets.of(batch, torch.device("cpu"))
     total = torch.zeros(())
     for layer, place in enumerate(layout.layer_slices):
@@ -75,12 +79,13 @@ def test_lowlevel_loss_may_be_the_mean_square_instead(
 ) -> None:
     task = lowlevel_task(source, images)
     task.settings = task.settings.model_copy(update={"loss": "mse"})
-    batch = next(source.epoch(4, torch.Generator().manual_seed(2), None))
-    found = task.loss(task.prepared(batch, torch_generator(0, "x"))).item()
+    drawn = next(source.draws(4, torch.Generator().manual_seed(2), None))
+    batch = source.read(drawn, Slot())
+    found = task.loss(batch_of(task, drawn)).item()
     layout = task.targets.layout
-    drawn = (layout.tokens_per_layer, task.settings.queries_per_layer)
-    positions = draw_positions(4, *drawn, torch_generator(0, "x"))
-    everything = task.model.decode(task.model.tokenize_mixed(batch.groups))
+    counts = (layout.tokens_per_layer, task.settings.queries_per_layer)
+    positions = draw_positions(4, *counts, torch_generator(0, "x"))
+    everything = task.model.decode(task.model.tokenize_mixed(batch.groups_on(CPU)))
     tables = task.targets.of(batch, torch.device("cpu"))
     means = []
     for layer, place in enumerate(layout.layer_slices):
@@ -101,8 +106,9 @@ def test_semantic_loss_is_the_mean_square_to_the_tokens(
     model = bit(64, 96)
     settings = SemanticSettings(batch=4, voxels_per_example=6)
     task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
-    batch = next(source.epoch(6, torch.Generator().manual_seed(2), None))
-    predicted = model.decode(model.tokenize_mixed(batch.groups))
+    drawn = next(source.draws(6, torch.Generator().manual_seed(2), None))
+    batch = source.read(drawn, Slot())
+    predicted = model.decode(model.tokenize_mixed(batch.groups_on(CPU)))
     total = 0.0
     for row in range(len(batch)):
         store = images.external if batch.is_external[row] else images.stimuli
@@ -110,7 +116,7 @@ def test_semantic_loss_is_the_mean_square_to_the_tokens(
         with torch.no_grad():
             tokens = network(store.images(batch.image[row : row + 1]))[0]
         total += float((predicted[row] - tokens).detach().square().mean())
-    found = task.loss(task.prepared(batch, torch_generator(0, "x"))).item()
+    found = task.loss(batch_of(task, drawn)).item()
     assert found == pytest.approx(total / len(batch), rel=1e-4)
 
 
@@ -121,20 +127,21 @@ def test_semantic_loss_may_be_that_of_drawn_tokens(
     model = bit(64, 96)
     settings = SemanticSettings(batch=4, voxels_per_example=6, queries_per_example=5)
     task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
-    batch = next(source.epoch(6, torch.Generator().manual_seed(2), None))
-    everything = model.decode(model.tokenize_mixed(batch.groups))
+    drawn = next(source.draws(6, torch.Generator().manual_seed(2), None))
+    batch = source.read(drawn, Slot())
+    everything = model.decode(model.tokenize_mixed(batch.groups_on(CPU)))
     true = targets.of(batch, torch.device("cpu"))
-    drawn = draw_positions(len(batch), (64,), (5,), torch_generator(0, "x"))[0]
+    positions = draw_positions(len(batch), (64,), (5,), torch_generator(0, "x"))[0]
     squares = [
         (everything[row, int(p)] - true[row, int(p)]).square().mean()
         for row in range(len(batch))
-        for p in drawn[row]
+        for p in positions[row]
     ]
     model.train()
-    found = task.loss(task.prepared(batch, torch_generator(0, "x")))
+    found = task.loss(batch_of(task, drawn))
     assert found.item() == pytest.approx(torch.stack(squares).mean().item(), rel=1e-4)
     model.eval()
-    assert task.prepared(batch, torch_generator(0, "x")).positions is None
+    assert batch_of(task, drawn).positions is None
 
 
 def test_cached_tokens_give_the_same_targets(

@@ -13,8 +13,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import LowlevelSettings, TransferSettings
 from brainit.features.registry import load_backbone
 from brainit.training.examples import BatchImages, ExampleSource
-from brainit.training.losses import LowlevelTargets
 from brainit.training.stage1 import Stage1Task, adapt_bit
+from brainit.training.targets import LowlevelTargets
 from brainit.training.transfer import VOXEL_STATE, copy_shared, new_subject_bit
 
 
