@@ -1,9 +1,9 @@
 """Every training of the pipeline, on made-up data, as short as it can be."""
 
 import copy
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from brainit.models.voxel_encoder import VoxelEncoder
 from brainit.training.encoder import adapt_encoder, train_encoder
 from brainit.training.examples import BatchImages, ExampleSource
 from brainit.training.joint import JointTask, adapt_joint, train_joint
+from brainit.training.loader import UNTHREADED, Loading
 from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import Stage1Task, train_stage1
 from brainit.training.targets import LowlevelTargets
@@ -39,8 +40,13 @@ CPU = torch.device("cpu")
 N_VOXELS = {"subj01": 12, "subj02": 9}
 N_IMAGES, N_EXTERNAL, SIDE = 12, 7, 64
 
-Training = Callable[[Path, Checkpointer, Path], None]
-"""Trains on the data in a folder, as a new process would, and writes its files to another."""
+
+class Training(Protocol):
+    """Trains on the data in a folder, as a new process would, and writes its files to another."""
+
+    def __call__(
+        self, data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED
+    ) -> None: ...
 
 
 def write_data(folder: Path) -> None:
@@ -80,7 +86,7 @@ def save(path: Path, *modules: nn.Module) -> None:
     save_file({name: tensor.clone() for name, tensor in tensors.items()}, path)
 
 
-def stage1(data: Path, checkpoints: Checkpointer, out: Path) -> None:
+def stage1(data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED) -> None:
     """Low-level BIT: 5 epochs of 3 batches, the rate falling, the best epoch not the last."""
     targets = LowlevelTargets(images(data), load_backbone("vgg", "demo_vgg_bn"))
     settings = LowlevelSettings(
@@ -99,6 +105,7 @@ def stage1(data: Path, checkpoints: Checkpointer, out: Path) -> None:
     task = Stage1Task(
         model, own, ExampleSource(own.real, {}, own.voxels), targets, settings, 0, CPU
     )
+    task.loading = loading
     write_table(out / "history.csv", train_stage1(task, "stage 1", checkpoints))
     save(out / "bit.safetensors", model)
 
@@ -160,7 +167,9 @@ def joint_task(data: Path, steps: int | None, batch: int = 3, accumulation: int 
     return JointTask(model, generator, own, few, images(data), *parts)
 
 
-def joint_by_adafactor(data: Path, checkpoints: Checkpointer, out: Path) -> None:
+def joint_by_adafactor(
+    data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED
+) -> None:
     """Stage 2 as small GPUs run it."""
     task = joint_task(data, 5, batch=6, accumulation=2)
     small = {
@@ -169,24 +178,29 @@ def joint_by_adafactor(data: Path, checkpoints: Checkpointer, out: Path) -> None
         "gradient_checkpointing": True,
     }
     task.settings = task.settings.model_copy(update=small)
+    task.loading = loading
     write_table(out / "history.csv", train_joint(task, checkpoints))
     save(out / "joint.safetensors", task.model, task.generator.unet)
 
 
-def joint(data: Path, checkpoints: Checkpointer, out: Path) -> None:
+def joint(data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED) -> None:
     """Stage 2: epochs of 3 batches accumulated by 2; the gradients of the last one stay."""
     task = joint_task(data, 5, batch=6, accumulation=2)
+    task.loading = loading
     write_table(out / "history.csv", train_joint(task, checkpoints))
     save(out / "joint.safetensors", task.model, task.generator.unet)
 
 
-def joint_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> None:
+def joint_of_new_subject(
+    data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED
+) -> None:
     """Stage 2 of voxel embeddings alone: 2 steps an epoch; 5 steps end within the third."""
     task = joint_task(data, None)
     own = task.train
     task.train = ExampleSource(own.real, {}, own.voxels)
     task.settings = task.settings.model_copy(update={"accumulation": 2})
     transfer = TransferSettings(joint_epochs=5, joint_max_steps=5)
+    task.loading = loading
     write_table(out / "history.csv", adapt_joint(task, transfer, checkpoints))
     save(out / "bit.safetensors", task.model)
 
@@ -196,26 +210,32 @@ _PLATEAU = {"plateau_patience": 1, "plateau_threshold": 0.1}
 ENCODER = SMALL_ENCODER.model_copy(update={**SHORT_TRAINING, **_CHANGES, **_PLATEAU})
 
 
-def encoder(data: Path, checkpoints: Checkpointer, out: Path) -> None:
+def encoder(
+    data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED
+) -> None:
     """6 epochs of 3 batches with dropout (torch's global generator) and shifted images."""
     pool = FmriPool(tuple(N_VOXELS), *[{s: fmri(s, n) for s in N_VOXELS} for n in (12, 6)])
     store, settings = ImageStore(data / "stimuli"), Settings(encoder=ENCODER)
-    trained, history = train_encoder(pool, store, small_backbone(), settings, CPU, checkpoints)
+    parts = (pool, store, small_backbone(), settings, CPU, checkpoints, loading)
+    trained, history = train_encoder(*parts)
     write_table(out / "history.csv", history)
     save(out / "encoder.safetensors", trained)
 
 
-def encoder_of_new_subject(data: Path, checkpoints: Checkpointer, out: Path) -> None:
+def encoder_of_new_subject(
+    data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED
+) -> None:
     """6 epochs of 2 batches, voxel vectors alone, no validation."""
     with seeded_init(1, "base"):
         base = VoxelEncoder(small_backbone(), ENCODER, {"subj01": 12})
     store, settings = ImageStore(data / "stimuli"), Settings(encoder=ENCODER)
-    trained, history = adapt_encoder(base, fmri("subj02", 12), store, settings, CPU, checkpoints)
+    parts = (base, fmri("subj02", 12), store, settings, CPU, checkpoints, loading)
+    trained, history = adapt_encoder(*parts)
     write_table(out / "history.csv", history)
     save(out / "encoder.safetensors", trained)
 
 
-TRAININGS = {
+TRAININGS: dict[str, tuple[Training, int]] = {
     "stage1": (stage1, 15),
     "joint": (joint, 5),
     "joint_by_adafactor": (joint_by_adafactor, 5),

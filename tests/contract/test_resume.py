@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from brainit.core.settings import (
 )
 from brainit.training.encoder import EncoderTask
 from brainit.training.joint import JointTask
+from brainit.training.loader import Loading
 from brainit.training.loop import Task
 from brainit.training.optimizers import Plateau
 from brainit.training.resume import Checkpointer, LoopState, Work, digest_of, resumable
@@ -62,12 +64,15 @@ def killed() -> None:
 def until_done(
     training: Training, data: Path, work: Path, out: Path, steps: int | None
 ) -> Iterator[None]:
-    """Train again and again, as a cluster does, until the training ends; yield at each end."""
+    """Train again and again, as a cluster does, until the training ends; yield at each end.
+
+    Each job prepares its batches by another number of threads.
+    """
     out.mkdir()
-    while True:
+    for n_threads in cycle((2, 0, 1)):
         checkpoints = Checkpointer(CheckpointFolder(work, "digest"), minutes=60.0, steps=steps)
         try:
-            training(data, checkpoints, out)
+            training(data, checkpoints, out, Loading(n_threads))
             return
         except (Interrupted, Killed):
             yield
@@ -253,7 +258,7 @@ def test_digest_is_of_all_that_determines_the_result(tmp_path: Path) -> None:
         "weights": tmp_path / "absent",
     }
     first = digest_of(Settings(), "code", inputs)
-    hours = {"checkpoint_minutes": 1, "max_hours": 2}
+    hours = {"checkpoint_minutes": 1, "max_hours": 2, "loader_threads": 3}
     for cut in ({"run": hours}, {"joint": {"processes": 2}}):
         assert digest_of(parse_sections(cut), "code", inputs) == first
     os.utime(tmp_path / "folder/.snakemake_timestamp", (1, 1))

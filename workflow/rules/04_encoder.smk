@@ -33,6 +33,7 @@ rule train_encoder:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,
+        loader_threads=LOADER_THREADS,
     params:
         betas=labelled("betas", INPUTS.members_of_pool),
         trials=labelled("trials", INPUTS.members_of_pool),
@@ -56,5 +57,6 @@ rule train_encoder:
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
         " --tensorboard {resources.tensorboard}"
+        " --loader-threads {resources.loader_threads}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -38,6 +38,7 @@ rule train_joint:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,
+        loader_threads=LOADER_THREADS,
     params:
         launcher=PARAMS.joint_launcher,
         betas=labelled("betas", INPUTS.members_of_pool),
@@ -66,5 +67,6 @@ rule train_joint:
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
         " --tensorboard {resources.tensorboard}"
+        " --loader-threads {resources.loader_threads}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -33,6 +33,7 @@ rule adapt_encoder:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,
+        loader_threads=LOADER_THREADS,
     params:
         weights=PARAMS.weights,
         work=f"{WORK}/adapt_encoder/{{subject}}_{{duration}}",
@@ -54,6 +55,7 @@ rule adapt_encoder:
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
         " --tensorboard {resources.tensorboard}"
+        " --loader-threads {resources.loader_threads}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -133,6 +135,7 @@ rule adapt_bit:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,
+        loader_threads=LOADER_THREADS,
     params:
         synthetic=PARAMS.synthetic_flags,
         tokens=params.token_flags,
@@ -161,6 +164,7 @@ rule adapt_bit:
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
         " --tensorboard {resources.tensorboard}"
+        " --loader-threads {resources.loader_threads}"
         " --settings {params.settings:q}"
         " &> {log:q}"
 
@@ -195,6 +199,7 @@ rule adapt_joint:
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,
+        loader_threads=LOADER_THREADS,
     params:
         synthetic=PARAMS.synthetic_flags,
         weights=PARAMS.weights,
@@ -221,5 +226,6 @@ rule adapt_joint:
         " --checkpoint-minutes {resources.checkpoint_minutes}"
         " --max-hours {resources.max_hours}"
         " --tensorboard {resources.tensorboard}"
+        " --loader-threads {resources.loader_threads}"
         " --settings {params.settings:q}"
         " &> {log:q}"

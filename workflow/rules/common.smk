@@ -44,6 +44,9 @@ THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
 MAX_HOURS = config["run"]["max_hours"] or 0
 TENSORBOARD = int(config["run"]["tensorboard"])
+LOADER_THREADS = (
+    -1 if config["run"]["loader_threads"] is None else config["run"]["loader_threads"]
+)
 LOCAL_DOWNLOADS = not config["run"]["submit_downloads"]
 STORE = Path(config["paths"]["store"])
 RESULTS = Path(config["paths"]["results"])

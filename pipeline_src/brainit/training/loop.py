@@ -219,14 +219,21 @@ SizedBatch = TypeVar("SizedBatch", bound=Sized)
 def validation_loss(
     loss: Callable[[SizedBatch], Tensor], batches: Iterable[SizedBatch], n_examples: int | None
 ) -> float:
-    """Return the mean loss per example over the batches of the first `n_examples`; None: all."""
-    total, n_seen = 0.0, 0
+    """Return the mean loss per example over the batches of the first `n_examples`; None: all.
+
+    Losses are read from the device once, at the end.
+    """
+    losses: list[Tensor] = []
+    sizes: list[int] = []
     for batch in batches:
-        total += loss(batch).item() * len(batch)
-        n_seen += len(batch)
-        if n_examples is not None and n_seen >= n_examples:
+        losses.append(loss(batch))
+        sizes.append(len(batch))
+        if n_examples is not None and sum(sizes) >= n_examples:
             break
-    return total / n_seen
+    total = 0.0
+    for value, size in zip(torch.stack(losses).double().tolist(), sizes, strict=True):
+        total += value * size
+    return total / sum(sizes)
 
 
 def half_on_gpu(device: torch.device) -> torch.autocast:

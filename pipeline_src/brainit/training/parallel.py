@@ -113,12 +113,12 @@ def _is_left_over(number: int, n_batches: int, accumulation: int) -> bool:
 
 
 def mean_losses(losses: Sequence[Tensor]) -> list[Tensor]:
-    """Return the means of scalar losses over the processes."""
+    """Return the means of scalar losses over the processes, on their device."""
     if n_processes() == 1:
         return list(losses)
-    shared = torch.tensor([loss.item() for loss in losses], dtype=torch.float64)
+    shared = torch.stack([loss.double() for loss in losses])
     distributed.all_reduce(shared)
-    return list((shared / n_processes()).to(losses[0].device).unbind())
+    return list((shared / n_processes()).unbind())
 
 
 def any_rank_stop_reason(reason: str | None, reasons: Sequence[str]) -> str | None:

@@ -10,17 +10,18 @@ from torch.nn import functional as F
 
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
-from brainit.core.settings import LowlevelSettings, SemanticSettings, Settings
+from brainit.core.settings import FeatureSettings, LowlevelSettings, SemanticSettings, Settings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.features.registry import load_backbone
 from brainit.features.vgg import maps_to_tokens
 from brainit.models.brain_mlp import BrainMlp
 from brainit.training.examples import BatchImages, DrawnExamples, ExampleSource
+from brainit.training.inputs import TokenFiles
 from brainit.training.loader import Slot
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.resume import EpochPosition
 from brainit.training.stage1 import Stage1Batch, Stage1Data, Stage1Task, fit_calibration
-from brainit.training.targets import LowlevelTargets, SemanticTargets, draw_positions
+from brainit.training.targets import LowlevelTargets, SemanticTargets, draw_positions, targets_of
 
 CPU = torch.device("cpu")
 
@@ -156,9 +157,33 @@ def test_cached_tokens_give_the_same_targets(
         write_shards(tmp_path / f"tokens_{kind}", iter([tokens]))
         cached[kind] = ShardedArray(tmp_path / f"tokens_{kind}")
     batch = next(source.epoch(16, torch.Generator().manual_seed(0), None))
-    one = SemanticTargets(images, network, cached).of(batch, torch.device("cpu"))
+    targets = SemanticTargets(images, None, cached)
+    assert targets.token_shape == (network.n_tokens, network.width)
+    one = targets.of(batch, torch.device("cpu"))
     two = SemanticTargets(images, network, {}).of(batch, torch.device("cpu"))
     torch.testing.assert_close(one, two, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("is_cached", "needs_external", "is_loaded"),
+    [((True, True), True, False), ((True, False), True, True), ((True, False), False, False)],
+)
+def test_the_token_network_is_loaded_only_where_tokens_are_missing(
+    is_cached: tuple[bool, bool],
+    needs_external: bool,
+    is_loaded: bool,
+    images: BatchImages,
+    tmp_path: Path,
+) -> None:
+    folders = []
+    for name, is_there in zip(("tokens", "external_tokens"), is_cached, strict=True):
+        write_shards(tmp_path / name, iter([np.zeros((9, 4, 8), np.float16)]))
+        folders.append(tmp_path / name if is_there else None)
+    shown = images if needs_external else BatchImages(images.stimuli, None)
+    settings = Settings(features=FeatureSettings(semantic_tokens="demo_openclip"))
+    targets = targets_of("semantic", shown, TokenFiles(*folders), None, settings, CPU)
+    assert isinstance(targets, SemanticTargets) and (targets.network is not None) is is_loaded
+    assert is_loaded or targets.token_shape == (4, 8)
 
 
 def first_loss(task: Stage1Task) -> float:

@@ -1,6 +1,8 @@
 """Settings of the whole run and its folders."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from brainit.core.settings.base import Positive, Section
 
@@ -24,6 +26,8 @@ class RunSettings(Section):
     """Hours after which a training job writes a checkpoint and ends; the next job continues."""
     tensorboard: bool = False
     """True writes event files beside each training's history; needs the extra `tensorboard`."""
+    loader_threads: Annotated[int, Field(ge=0)] | None = None
+    """Threads that prepare a training's batches ahead; null: 4 for a GPU, none for a CPU."""
     submit_downloads: bool = False
     """On a cluster, true submits downloads as jobs; false runs them where Snakemake runs."""
     container: str = ""
