@@ -343,7 +343,8 @@ class Stage1Data:
             tokens = self.targets.of(examples, self.device)
             table = tokens if isinstance(tokens, Tensor) else torch.cat(tokens, dim=1)
             sizes = [len(group.betas) for group in examples.groups]
-            for group, part in zip(examples.groups, torch.split(table, sizes), strict=True):
+            groups = examples.groups_on(torch.device("cpu"))
+            for group, part in zip(groups, torch.split(table, sizes), strict=True):
                 yield subjects[group.voxels.start], group.betas, part
 
     def _task(self, network: TokenNetwork) -> Stage1Task:
