@@ -204,6 +204,7 @@ READS: dict[str, tuple[str, ...]] = {
         "bit_lowlevel.similarity",
         "bit_lowlevel.temperature",
         "bit_lowlevel.logit_rows",
+        "bit_lowlevel.logit_precision",
         "transfer.epochs",
         "transfer.lr",
         "transfer.external_per_real",

@@ -10,7 +10,7 @@ from tests.refusals import refused
 from torch import Tensor
 
 from brainit.core.seeds import torch_generator
-from brainit.training.losses import infonce
+from brainit.training.losses import Precision, infonce
 
 
 def pool(n_tokens: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -112,6 +112,56 @@ def test_half_precision_predictions_are_summed_in_float32() -> None:
     loss.backward()
     assert prediction.grad is not None
     assert prediction.grad.dtype == torch.bfloat16
+
+
+def test_bfloat16_products_are_those_of_rounded_factors() -> None:
+    """The loss is that of rounded tokens; a gradient's weights are rounded, to 8 bits, as well."""
+    prediction, target = pool(23)
+    loss, _ = infonce(prediction, target, rows=6, precision="bfloat16")
+    rounded = [x.detach().bfloat16().double().requires_grad_() for x in (prediction, target)]
+    expected = whole_matrix(*rounded)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(loss, [prediction, target])
+    for mine, theirs in zip(found, torch.autograd.grad(expected, rounded), strict=True):
+        assert 0 < (mine - theirs).norm() / theirs.norm() < 2**-8
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_sums_and_gradients_are_float32_at_any_precision(precision: Precision) -> None:
+    prediction, target = (x.detach().float() for x in pool(40))
+    loss, _ = infonce(prediction.requires_grad_(), target, rows=7, precision=precision)
+    (gradient,) = torch.autograd.grad(loss, prediction)
+    assert loss.dtype == gradient.dtype == torch.float32
+    expected = whole_matrix(prediction, target)
+    is_rounded = precision == "bfloat16"  # TF32 exists on GPUs alone
+    torch.testing.assert_close(loss, expected, rtol=3e-3 if is_rounded else 1e-6, atol=1e-6)
+    assert bool(loss == infonce(prediction, target, rows=7)[0]) is not is_rounded
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "bound"), [("tf32", 4e-3), ("bfloat16", 4e-2)])
+def test_a_gpus_products_are_as_precise_as_the_setting_says(
+    precision: Precision, bound: float
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    generator = torch_generator(1, "gpu")
+    draws = [torch.randn(512, 64, generator=generator).cuda() for _ in range(2)]
+    was = torch.backends.cuda.matmul.allow_tf32
+    found = {}
+    for name in ("float32", precision):
+        prediction = (draws[0] + draws[1]).requires_grad_()
+        loss, _ = infonce(prediction, draws[1], rows=100, precision=name)
+        found[name] = torch.autograd.grad(loss, prediction)[0]
+    apart = (found[precision] - found["float32"]).norm() / found["float32"].norm()
+    assert 0 < apart < bound
+    assert torch.backends.cuda.matmul.allow_tf32 == was
+
+
+def test_uncounted_matches_leave_the_loss() -> None:
+    prediction, target = pool(9)
+    loss, top1 = infonce(prediction, target, rows=4, is_counted=False)
+    assert top1 is None and loss == infonce(prediction, target, rows=4)[0]
 
 
 def test_other_similarity_is_refused() -> None:

@@ -173,6 +173,8 @@ class LowlevelSettings(Stage1Settings):
     """affine: map predicted to true VGG tokens per layer, by least squares on validation."""
     logit_rows: Positive = 2048
     """Rows of InfoNCE logits in memory at a time."""
+    logit_precision: Literal["float32", "tf32", "bfloat16"] = "tf32"
+    """A GPU's products in InfoNCE: tf32 has the 10 bits of mantissa of C's float16 logits."""
 
 
 class JointSettings(Section):
