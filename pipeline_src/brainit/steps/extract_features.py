@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     network: Any = load_backbone("semantic_tokens", name, flags.weights)
     network.halve_contrast = settings.features.halve_contrast
     network.use_precision(frozen_precision(settings, device))
-    extract_tokens(ImageStore(flags.images), network, flags.tokens, rows, device)
+    n_bits = settings.features.token_bits
+    extract_tokens(ImageStore(flags.images), network, flags.tokens, rows, device, n_bits)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ TARGET_ROLES = {"lowlevel": "vgg", "semantic": "semantic_tokens"}
 class SemanticTargets:
     """Semantic tokens of a batch: read from cached shards if given, else computed.
 
-    `network` may be None where all kinds of images of a training are cached.
+    `network` may be None where all kinds of images of a training are cached. Raises `PipelineError`
+    where their caches differ in form.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class SemanticTargets:
     ) -> None:
         self.images, self.network = images, network
         self.cached = {kind: TokenCache(shards) for kind, shards in cached.items()}
+        for cache in self.cached.values():
+            cache.require_form_of(next(iter(self.cached.values())))
 
     @property
     def token_shape(self) -> tuple[int, int]:

@@ -147,6 +147,7 @@ READS: dict[str, tuple[str, ...]] = {
         "run.device",
         "run.tf32",
         "images.rows_per_shard",
+        "features.token_bits",
         *_TOKENS,
     ),
     "train_encoder": (

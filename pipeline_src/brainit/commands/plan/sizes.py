@@ -140,7 +140,8 @@ class Sizes:
         """Return the bytes of the cached semantic tokens of `stimuli` or `external` images."""
         n_images = self.n_stimuli if image_set == "stimuli" else self.n_external
         n_tokens, width = target_shape(self.settings.features.semantic_tokens)
-        return n_images * n_tokens * width * _FLOAT16
+        is_half = self.settings.features.token_bits == 8  # with the bytes of each token's scale
+        return n_images * n_tokens * (width + 4 if is_half else width * _FLOAT16)
 
     @property
     def synthetic_session(self) -> int:

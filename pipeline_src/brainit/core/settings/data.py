@@ -154,6 +154,8 @@ class FeatureSettings(Section):
     """Networks that score the reconstructions."""
     cache_tokens: bool = False
     """Store the semantic tokens of all images in shards; false computes them on the fly."""
+    token_bits: Literal[16, 8] = 16
+    """Bits of a stored token's numbers; 8 keeps a scale for each token, at half the disk."""
     halve_contrast: bool = True
     """Map the images of the semantic network to (x + 1) / 2 (C, MindEye2)."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
