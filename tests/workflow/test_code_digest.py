@@ -16,6 +16,11 @@ SCORING = {"evaluate", "check_results"}
 """`check_results` scores the checks' own images with the metric networks."""
 INFONCE = {"train_bit", "adapt_bit"}
 """Steps of stage 1: the kind of BIT, and so its loss, is an argument of the same functions."""
+DRAWING = INFONCE | TRAIN_STAGE_2
+"""Steps that train a BIT on examples."""
+TRAINED = DRAWING | {"train_encoder", "adapt_encoder"}
+"""Steps with a training loop."""
+CACHING = {"extract_features"} | INFONCE
 DECODING = {"train_bit", "reconstruct_lowlevel", "reconstruct_semantic", "reconstruct_fused"}
 """Steps that make or read whichever decoder the settings or the file choose."""
 BIT_READERS = {
@@ -62,6 +67,8 @@ WORDS = [
     ("seconds between log lines", "training.loop", r"= 15\.0", "= 16.0"),
     ("digits of a score in the log", "training.loop", r":\.5f", ":.4f"),
     ("share of checkpoints", "training.resume", r"_LARGEST_SHARE = 0\.05", "_LARGEST_SHARE = 0.1"),
+    ("threads of a loader", "training.loader", r"OF_A_GPU = 4", "OF_A_GPU = 5"),
+    ("rows to ask for ahead", "core.shards", r"1 << 16", "1 << 17"),
     ("timeout of processes", "training.parallel", r"hours=1\)", "hours=2)"),
     ("label of a training", "training.encoder", r'label="encoder"', 'label="the encoder"'),
     ("label of stage 1", "training.stage1", r'\{self\.kind\} BIT"', 'BIT: {self.kind}"'),
@@ -90,6 +97,9 @@ CODE = [
         "temperature: float = 1",
         INFONCE,
     ),
+    ("voxels of a batch", "training.examples", r"row\[voxels\] = True", "row[voxels] = 1", DRAWING),
+    ("order of batches", "training.loader", r"asked\.popleft\(\)", "asked.pop()", TRAINED),
+    ("8-bit tokens", "features.token_cache", r"_LARGEST = 127", "_LARGEST = 126", CACHING),
     ("MLP", "models.brain_mlp", r"functional\.gelu", "functional.relu", DECODING),
     ("BIT's file", "models.brain_transformer", r"model\.eval\(\), s", "model, s", BIT_READERS),
     ("another decoder", "core.decoders", r'"mlp": ".*",', r'\g<0> "own": "x:Own",', DECODING),
