@@ -50,6 +50,18 @@ def _factor(values: Tensor, precision: Precision) -> Tensor:
     return rounded if values.device.type == "cuda" else rounded.to(values.dtype)
 
 
+def _require_wide_sums(device: torch.device) -> None:
+    """Raise `PipelineError` where a GPU's bfloat16 products cannot be summed in float32."""
+    if device.type == "cuda" and "dtype_out" not in torch.ops.aten.mm.overloads():
+        raise PipelineError(
+            "settings logit_precision",
+            "torch 2.8 or later for bfloat16 on a GPU",
+            f"torch {torch.__version__}",
+            "set bit_lowlevel.logit_precision to tf32",
+            code="not-installed",
+        )
+
+
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
     """Write the product of two factors to `out`, summed in the precision of `out`."""
     if left.dtype == out.dtype:
@@ -148,7 +160,7 @@ def infonce(
     "cosine" (divided by `temperature`). `precision` is that of the products: their factors are
     rounded to 10 (tf32, on a GPU only) or 7 bits (bfloat16) of mantissa. Sums and softmax are
     float32, also for inputs of half precision. Only the loss has a gradient. Raises `PipelineError`
-    for another similarity.
+    for another similarity, and for bfloat16 on a GPU with a torch that has no such products.
     """
     if similarity == "cosine":
         prediction = torch.nn.functional.normalize(prediction, dim=-1) / temperature
@@ -161,6 +173,8 @@ def infonce(
             "set bit_lowlevel.similarity to dot or cosine",
             code="invalid-setting",
         )
+    if precision == "bfloat16":
+        _require_wide_sums(prediction.device)
     dtype = torch.promote_types(prediction.dtype, torch.float32)
     with torch.autocast(prediction.device.type, enabled=False):
         loss, top1 = _StreamingInfoNce.apply(  # type: ignore[no-untyped-call]
