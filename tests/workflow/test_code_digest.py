@@ -20,7 +20,6 @@ DRAWING = INFONCE | TRAIN_STAGE_2
 """Steps that train a BIT on examples."""
 TRAINED = DRAWING | {"train_encoder", "adapt_encoder"}
 """Steps with a training loop."""
-CACHING = {"extract_features"} | INFONCE
 DECODING = {"train_bit", "reconstruct_lowlevel", "reconstruct_semantic", "reconstruct_fused"}
 """Steps that make or read whichever decoder the settings or the file choose."""
 BIT_READERS = {
@@ -99,7 +98,13 @@ CODE = [
     ),
     ("voxels of a batch", "training.examples", r"row\[voxels\] = True", "row[voxels] = 1", DRAWING),
     ("order of batches", "training.loader", r"asked\.popleft\(\)", "asked.pop()", TRAINED),
-    ("8-bit tokens", "features.token_cache", r"_LARGEST = 127", "_LARGEST = 126", CACHING),
+    (
+        "8-bit tokens",
+        "features.token_cache",
+        r"_LARGEST = 127",
+        "_LARGEST = 126",
+        {"extract_features"},
+    ),
     ("MLP", "models.brain_mlp", r"functional\.gelu", "functional.relu", DECODING),
     ("BIT's file", "models.brain_transformer", r"model\.eval\(\), s", "model, s", BIT_READERS),
     ("another decoder", "core.decoders", r'"mlp": ".*",', r'\g<0> "own": "x:Own",', DECODING),

@@ -52,7 +52,7 @@ def _factor(values: Tensor, precision: Precision) -> Tensor:
 
 def _require_wide_sums(device: torch.device) -> None:
     """Raise `PipelineError` where a GPU's bfloat16 products cannot be summed in float32."""
-    if device.type == "cuda" and "dtype_out" not in torch.ops.aten.mm.overloads():
+    if device.type == "cuda" and not hasattr(torch.ops.aten.mm, "dtype_out"):
         raise PipelineError(
             "settings logit_precision",
             "torch 2.8 or later for bfloat16 on a GPU",
