@@ -77,6 +77,22 @@ def test_buffers_are_used_again_and_only_after_their_batch() -> None:
     assert len(places) < 12, "of 60 batches, those that needed a larger buffer"
 
 
+@pytest.mark.gpu
+def test_a_gpu_has_read_a_batch_before_its_buffers_are_filled_again() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    device, moved = torch.device("cuda"), []
+
+    def read(drawn: int, slot: Slot) -> torch.Tensor:
+        rows = slot.empty("rows", (1 << 20,), torch.float32)
+        assert rows.is_pinned() and slot.hold("held", torch.ones(3)).is_pinned()
+        return rows.fill_(drawn)
+
+    for batch in load(iter(range(40)), read, Loading(3, device)):
+        moved.append(batch.to(device, non_blocking=True).mean())
+    assert torch.stack(moved).tolist() == list(range(40))
+
+
 def test_the_setting_decides_the_threads_and_a_cpu_needs_none(tmp_path: Path) -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     work = Work(tmp_path, loader_threads=3)
@@ -85,11 +101,13 @@ def test_the_setting_decides_the_threads_and_a_cpu_needs_none(tmp_path: Path) ->
         assert loading_of(unset, cpu).n_threads == 0 < loading_of(unset, gpu).n_threads
 
 
-def test_rows_are_copied_to_their_places(tmp_path: Path) -> None:
-    rows = np.random.default_rng(1).normal(size=(10, 3, 4)).astype(np.float16)
+@pytest.mark.parametrize("width", [4, 16384])
+def test_rows_are_copied_to_their_places(tmp_path: Path, width: int) -> None:
+    """Long rows, which the disk is asked for first, too."""
+    rows = np.random.default_rng(1).normal(size=(10, 3, width)).astype(np.float16)
     write_shards(tmp_path, iter([rows[:4], rows[4:]]))
     index, at = np.array([9, 0, 4, 3]), np.array([1, 4, 0, 3])
-    out = np.zeros((5, 3, 4), np.float16)
+    out = np.zeros((5, 3, width), np.float16)
     TokenCache(ShardedArray(tmp_path)).rows_into(index, out, at)
     assert np.array_equal(out[at], rows[index]) and not out[2].any()
     with pytest.raises(PipelineError) as error:
