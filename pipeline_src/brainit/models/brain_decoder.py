@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from brainit.core.artifacts import Artifact, Contract
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
-from brainit.models.token_calibration import TokenCalibration
+from brainit.models.token_calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TrainingData(Protocol):
     def train(self, network: TokenNetwork) -> pd.DataFrame:
         """Train a network by gradient steps with the loss of stage 1; return its history."""
 
-    def calibrate(self, network: TokenNetwork) -> TokenCalibration | None:
+    def calibrate(self, network: TokenNetwork) -> Calibration | None:
         """Return the calibration that the settings ask for; None where they ask for none."""
 
     def examples(self) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -93,7 +93,7 @@ class Decoder(Protocol):
     name: ClassVar[str]
     contract: ClassVar[Contract]
     subjects: dict[str, slice]
-    calibration: TokenCalibration | None
+    calibration: Calibration | None
 
     @classmethod
     def new(cls, spec: DecoderSpec) -> "Decoder":
@@ -137,7 +137,7 @@ class NetworkDecoder:
 
     model: TokenNetwork
     subjects: dict[str, slice]
-    calibration: TokenCalibration | None
+    calibration: Calibration | None
 
     def fit(self, data: TrainingData) -> pd.DataFrame:
         """Train the network by stage 1, calibrate it, and return its history."""
@@ -182,9 +182,7 @@ def counts_of(subjects: Mapping[str, slice]) -> dict[str, int]:
     return {name: voxels.stop - voxels.start for name, voxels in subjects.items()}
 
 
-def stored_tensors(
-    network: nn.Module, calibration: TokenCalibration | None
-) -> dict[str, NDArray[Any]]:
+def stored_tensors(network: nn.Module, calibration: Calibration | None) -> dict[str, NDArray[Any]]:
     """Return the content of a network's file: its state, and its calibration if it has one."""
     state = {**network.state_dict(), **(calibration.tensors() if calibration else {})}
     return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}

@@ -25,7 +25,7 @@ from brainit.models.brain_decoder import (
     stored_tensors,
 )
 from brainit.models.subject_voxels import subject_slices, voxel_counts
-from brainit.models.token_calibration import TokenCalibration, take_calibration
+from brainit.models.token_calibration import Calibration, take_calibration
 
 
 class BrainMlp(TokenNetwork):
@@ -99,7 +99,7 @@ class MlpDecoder(NetworkDecoder):
 
     model: BrainMlp
     subjects: dict[str, slice]
-    calibration: TokenCalibration | None = None
+    calibration: Calibration | None = None
 
     @classmethod
     def new(cls, spec: DecoderSpec) -> "MlpDecoder":

@@ -33,7 +33,7 @@ from brainit.models.brain_tokenizer import (
 )
 from brainit.models.cross_transformer import CrossTransformer
 from brainit.models.subject_voxels import subject_slices, voxel_counts
-from brainit.models.token_calibration import TokenCalibration, take_calibration
+from brainit.models.token_calibration import Calibration, take_calibration
 
 _LAYOUTS_KEPT = 16
 """Layouts of voxels kept by a model: nearly all batches hold examples of all subjects."""
@@ -234,7 +234,7 @@ class BitDecoder(NetworkDecoder):
     model: BrainInteractionTransformer
     subjects: dict[str, slice]
     kind: str
-    calibration: TokenCalibration | None = None
+    calibration: Calibration | None = None
 
     @classmethod
     def new(cls, spec: DecoderSpec) -> "BitDecoder":
@@ -310,7 +310,7 @@ def save_bit(
     kind: str,
     settings: BitSettings,
     seed: int,
-    calibration: TokenCalibration | None = None,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write a BIT of `kind` "lowlevel" or "semantic", whole or not at all.
 

@@ -1,9 +1,14 @@
-"""Per-layer affine map from predicted VGG tokens to the scale of true ones (optional).
+"""Maps from predicted tokens to the scale of true ones (optional; not in the paper).
+
+VGG tokens: an affine map per layer.
 
 InfoNCE on raw dot products (D.2) accepts any prediction that ranks the targets well: at its optimum
 a prediction is the target's mean weighted by the inverse of its uncertainty, with another scale and
 other axes than the target. DIP (3.2) compares features by L2. Least squares on validation examples
-gives the affine map between the two, for each layer. Not in the paper; off by default.
+gives the affine map between the two, for each layer.
+
+Semantic tokens: mean and deviation of each. The L2 loss (3.2) makes predictions shrink to the mean
+as far as the data are noisy, and a generator takes shrunken tokens for images without contrast.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 PREFIX = "calibration."
+_LEAST_DEVIATION = 1.0e-6
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,61 @@ class TokenCalibration:
         return {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
 
 
-def take_calibration(state: dict[str, Tensor]) -> TokenCalibration | None:
+@dataclass(frozen=True)
+class DeviationCalibration:
+    """A factor and an offset for each output, which restore mean and deviation."""
+
+    scale: Float[Tensor, "tokens width"]
+    offset: Float[Tensor, "tokens width"]
+
+    def apply(
+        self, tokens: Float[Tensor, "images tokens width"]
+    ) -> Float[Tensor, "images tokens width"]:
+        """Return the tokens, each output with its factor and offset."""
+        return tokens * self.scale.to(tokens) + self.offset.to(tokens)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return its tensors by their names in a decoder's file."""
+        return {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
+
+
+Calibration = TokenCalibration | DeviationCalibration
+
+
+def take_calibration(state: dict[str, Tensor]) -> Calibration | None:
     """Remove the calibration from the tensors of a decoder's file and return it, or None."""
-    calibration = {name: state.pop(name) for name in list(state) if name.startswith(PREFIX)}
-    if not calibration:
+    names = [name for name in state if name.startswith(PREFIX)]
+    found = {name.removeprefix(PREFIX): state.pop(name) for name in names}
+    if not found:
         return None
-    return TokenCalibration(
-        **{name.removeprefix(PREFIX): value for name, value in calibration.items()}
-    )
+    return DeviationCalibration(**found) if "scale" in found else TokenCalibration(**found)
+
+
+class DeviationFit:
+    """Means and deviations of predicted and true tokens from sums, so that no table is kept."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._sums = self._squares = torch.zeros(())
+
+    def add(
+        self,
+        predicted: Float[Tensor, "images tokens width"],
+        true: Float[Tensor, "images tokens width"],
+    ) -> None:
+        """Add images."""
+        self._n += len(predicted)
+        both = torch.stack([predicted, true]).double().cpu()
+        self._sums = self._sums + both.sum(1)
+        self._squares = self._squares + both.square().sum(1)
+
+    def solve(self) -> DeviationCalibration:
+        """Return the calibration; an output that is predicted constant stays so, at its mean."""
+        mean = self._sums / self._n
+        deviation = (self._squares / self._n - mean.square()).clamp(min=0).sqrt()
+        varies = deviation[0] > _LEAST_DEVIATION
+        scale = torch.where(varies, deviation[1] / deviation[0].clamp(min=_LEAST_DEVIATION), 0.0)
+        return DeviationCalibration(scale.float(), (mean[1] - mean[0] * scale).float())
 
 
 class CalibrationFit:

@@ -69,8 +69,6 @@ def lowlevel_images(
 
     def maps_of_chunk(ids: NDArray[np.int64]) -> list[Tensor]:
         tokens = predict_tokens(decoder, fmri, ids, settings.recon.batch, device)
-        if decoder.calibration is not None:
-            tokens = decoder.calibration.apply(tokens)
         return tokens_to_maps(tokens, layout)
 
     return _inverted(maps_of_chunk, vgg, images, settings)

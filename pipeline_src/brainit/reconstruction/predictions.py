@@ -146,13 +146,15 @@ def predict_tokens(
 ) -> Float[Tensor, "images queries out"]:
     """Return the predicted tokens of `images` (their `nsd_id`), `batch` images at a time.
 
-    Examples of one image are decoded one by one and their tokens averaged.
+    Examples of one image are decoded one by one and their tokens averaged, then calibrated where
+    the decoder has a calibration.
     """
     tokens = [
         _predict_batch(decoder, fmri, images[start:stop], device)
         for start, stop in shard_ranges(len(images), batch)
     ]
-    return torch.cat(tokens)
+    predicted = torch.cat(tokens)
+    return predicted if decoder.calibration is None else decoder.calibration.apply(predicted)
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ from brainit.models.brain_transformer import (
 )
 from brainit.models.generator_file import load_generator, save_generator
 from brainit.models.subject_voxels import subject_slices
+from brainit.models.token_calibration import Calibration
 from brainit.training.examples import (
     BatchImages,
     DrawnExamples,
@@ -97,13 +98,21 @@ class JointDraws:
 
 
 class JointLoss(nn.Module):
-    """BIT and generator as one network, whose output is the loss."""
+    """BIT and generator as one network, whose output is the loss.
+
+    `calibration` maps the BIT's tokens before they condition the U-Net, as in reconstruction.
+    """
 
     def __init__(
-        self, model: BrainInteractionTransformer, generator: Generator, unconditional: Tensor
+        self,
+        model: BrainInteractionTransformer,
+        generator: Generator,
+        unconditional: Tensor,
+        calibration: Calibration | None = None,
     ) -> None:
         super().__init__()
         self.model, self.generator, self.unconditional = model, generator, unconditional
+        self.calibration = calibration
 
     def forward(
         self, batch: ExampleBatch, latents: Float[Tensor, "batch c h w"], drawn: Noise
@@ -112,6 +121,8 @@ class JointLoss(nn.Module):
         device = latents.device
         with half_on_gpu(device):
             tokens = self.model.decode(self.model.tokenize_mixed(batch.groups_on(device)))
+            if self.calibration is not None:
+                tokens = self.calibration.apply(tokens)
             dropped, unconditional = drawn.dropped.to(device, non_blocking=True), self.unconditional
             if drawn.unconditional is not None:
                 # By number, which the host knows: a mask would make it wait for the GPU.
@@ -142,6 +153,7 @@ class JointTask:
     seed: int
     device: torch.device
     unconditional: str
+    calibration: Calibration | None = None
     score_columns: tuple[str, ...] = ("val_loss",)
     loading: Loading = UNTHREADED
     network: nn.Module = field(init=False)
@@ -149,7 +161,7 @@ class JointTask:
     def __post_init__(self) -> None:
         """Make the constant tokens; let the U-Net recompute activations where the settings ask."""
         unconditional = self.generator.unconditional_tokens().to(self.device)
-        self.network = JointLoss(self.model, self.generator, unconditional)
+        self.network = JointLoss(self.model, self.generator, unconditional, self.calibration)
         if self.settings.gradient_checkpointing:
             unet: Any = self.generator.unet
             unet.enable_gradient_checkpointing()
@@ -343,7 +355,7 @@ def run_joint(
     stage1, joint = settings.bit_semantic, settings.joint
     train, validation = pool_source(pool, data.synthetic, stage1)
     model, images = bit.model.to(device), files.open(data)
-    parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
+    parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens, bit.calibration)
     task = JointTask(
         model, generator, train, validation, images, *parts, loading=loading_of(work, device)
     )
@@ -352,7 +364,8 @@ def run_joint(
         history = train_joint(task, checkpoints)
         if not is_first():
             return
-        BitDecoder(model, subject_slices(pool.n_voxels), "semantic").save(out.bit, seed)
+        slices = subject_slices(pool.n_voxels)
+        BitDecoder(model, slices, "semantic", bit.calibration).save(out.bit, seed)
         save_generator(out.generator, generator, name=name, seed=seed)
         write_table(out.history, history)
 
@@ -390,7 +403,7 @@ def run_adapt_joint(
     source, fmri = new.load(settings)
     model, images = adapted.model.to(device), files.open(new)
     stage1, joint = settings.bit_semantic, settings.joint
-    parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens)
+    parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens, base.calibration)
     task = JointTask(
         model, generator, source, None, images, *parts, loading=loading_of(work, device)
     )
@@ -398,5 +411,5 @@ def run_adapt_joint(
     with resumable(work, settings, sources, out.history) as checkpoints:
         history = adapt_joint(task, settings.transfer, checkpoints)
         slices = subject_slices({new.subject: fmri.n_voxels})
-        BitDecoder(model, slices, "semantic").save(out.bit, seed)
+        BitDecoder(model, slices, "semantic", base.calibration).save(out.bit, seed)
         write_table(out.history, history)

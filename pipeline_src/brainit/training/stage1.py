@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from brainit.core.artifacts import read_artifact, write_table
 from brainit.core.device import run_device
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import (
     LowlevelSettings,
@@ -40,7 +39,8 @@ from brainit.models.brain_transformer import (
 )
 from brainit.models.decoders import new_decoder
 from brainit.models.subject_voxels import require_same_subjects, subject_slices
-from brainit.models.token_calibration import CalibrationFit, TokenCalibration
+from brainit.models.token_calibration import Calibration
+from brainit.training.calibration import CalibrationTask, fit_calibration
 from brainit.training.examples import (
     DrawnExamples,
     ExampleBatch,
@@ -228,41 +228,6 @@ class Stage1Task:
         return total / len(parts)
 
 
-@torch.no_grad()
-def fit_calibration(task: Stage1Task) -> TokenCalibration:
-    """Return the affine map of each layer, fitted on all validation examples with all voxels.
-
-    Logs each layer's ratio of the norms of predicted and true tokens. Raises `PipelineError` where
-    the task has no validation examples or predicts no VGG tokens.
-    """
-    targets, source = task.targets, task.validation
-    if not isinstance(targets, LowlevelTargets) or source is None or source.n_real == 0:
-        raise PipelineError(
-            "settings bit_lowlevel.calibration",
-            "a low-level BIT with validation examples",
-            "none",
-            "set bit_lowlevel.calibration to none, or raise nsd.validation_share",
-            code="missing-data",
-        )
-    task.model.eval()
-    layers = targets.layout.layer_slices
-    calibration = CalibrationFit(targets.layout.tokens_per_layer, targets.layout.width)
-    norms = torch.zeros(2, len(layers))
-    draws = torch_generator(task.seed, "stage1", "calibration")
-    for batch in source.epoch(task.settings.batch, draws, None):
-        with half_on_gpu(task.device):
-            tokens = task.model.tokenize_mixed(batch.groups_on(task.device))
-            predicted = task.model.decode(tokens)
-        tables = targets.of(batch, task.device)
-        calibration.add(predicted.float(), torch.cat(tables, dim=1))
-        for k, layer in enumerate(layers):
-            norms[0, k] += predicted[:, layer].float().norm(dim=-1).mean(1).sum().cpu()
-            norms[1, k] += tables[k].norm(dim=-1).mean(1).sum().cpu()
-    ratios = ", ".join(f"{ratio:.2f}" for ratio in norms[0] / norms[1])
-    logger.info("norm of predicted over true tokens, by layer, before calibration: %s", ratios)
-    return calibration.solve()
-
-
 def plan_of(settings: Stage1Settings, n_batches: int) -> LoopPlan:
     """Return the loop's plan for stage 1."""
     n_uncounted = max(0, math.ceil(settings.warmup_epochs) - 1)
@@ -327,11 +292,13 @@ class Stage1Data:
         task = self._task(network.to(self.device))
         return train_stage1(task, label=f"{self.kind} BIT", checkpoints=self.checkpoints)
 
-    def calibrate(self, network: TokenNetwork) -> TokenCalibration | None:
-        """Return the calibration of a low-level network where the settings ask for one."""
-        if self.kind != "lowlevel" or self.settings.bit_lowlevel.calibration != "affine":
+    def calibrate(self, network: TokenNetwork) -> Calibration | None:
+        """Return the calibration of a network where the settings of its kind ask for one."""
+        task = self._task(network)
+        if stage1_settings(self.settings, self.kind).calibration == "none":
             return None
-        return fit_calibration(self._task(network))
+        parts = (task.targets, task.validation, task.settings.batch, task.seed, task.device)
+        return fit_calibration(CalibrationTask(network, *parts))
 
     @torch.no_grad()
     def examples(self) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -355,7 +322,7 @@ class Stage1Data:
         )
 
 
-def stage1_settings(settings: Settings, kind: str) -> Stage1Settings:
+def stage1_settings(settings: Settings, kind: str) -> LowlevelSettings | SemanticSettings:
     """Return the stage-1 settings of a BIT of this kind."""
     return settings.bit_lowlevel if kind == "lowlevel" else settings.bit_semantic
 

@@ -1,4 +1,4 @@
-"""The per-layer affine calibration: against NumPy's least squares, and through a BIT's file."""
+"""Calibrations against NumPy: per layer by least squares, per output by deviation; their files."""
 
 from pathlib import Path
 
@@ -7,7 +7,13 @@ import torch
 
 from brainit.core.settings import BitSettings
 from brainit.models.brain_transformer import BrainInteractionTransformer, load_bit, save_bit
-from brainit.models.token_calibration import CalibrationFit, TokenCalibration
+from brainit.models.token_calibration import (
+    Calibration,
+    CalibrationFit,
+    DeviationCalibration,
+    DeviationFit,
+    TokenCalibration,
+)
 
 LAYERS = [slice(0, 6), slice(6, 8)]
 WIDTH = 4
@@ -56,6 +62,24 @@ def test_constant_predictions_give_the_mean() -> None:
         torch.testing.assert_close(applied[0, place], mean, rtol=1e-4, atol=1e-4)
 
 
+def test_deviation_gives_each_output_mean_and_deviation_of_the_truth() -> None:
+    x, y = tables(40)
+    x = 0.3 * x + 2
+    x[:, 3, 1] = 7.0  # predicted constant: stays so, at the true mean
+    fit = DeviationFit()
+    for start in range(0, 40, 7):
+        fit.add(x[start : start + 7], y[start : start + 7])
+    applied = fit.solve().apply(x).double().numpy()
+    np.testing.assert_allclose(applied.mean(0), y.double().numpy().mean(0), atol=1e-5)
+    wanted = y.double().numpy().std(0)
+    wanted[3, 1] = 0
+    np.testing.assert_allclose(applied.std(0), wanted, rtol=1e-4, atol=1e-5)
+    ratio = (applied - applied.mean(0))[:, 0] / (x.double().numpy() - x.double().numpy().mean(0))[
+        :, 0
+    ]
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[0], ratio.shape), rtol=1e-3)
+
+
 def test_a_bit_s_file_keeps_it(tmp_path: Path) -> None:
     settings = BitSettings(width=8, n_heads=2, n_blocks=1)
     model = BrainInteractionTransformer(
@@ -68,8 +92,10 @@ def test_a_bit_s_file_keeps_it(tmp_path: Path) -> None:
     kept = TokenCalibration(
         torch.randn(2, WIDTH, WIDTH), torch.randn(2, WIDTH), torch.tensor([6, 2])
     )
+    deviation = DeviationCalibration(torch.randn(8, WIDTH), torch.randn(8, WIDTH))
     path = tmp_path / "bit.safetensors"
-    for calibration in (kept, None):
+    every: tuple[Calibration | None, ...] = (kept, deviation, None)
+    for calibration in every:
         save_bit(
             path,
             model,
@@ -82,8 +108,8 @@ def test_a_bit_s_file_keeps_it(tmp_path: Path) -> None:
         loaded = load_bit(path).calibration
         if calibration is None:
             assert loaded is None
-        else:
-            assert loaded is not None
-            assert torch.equal(loaded.weight, kept.weight)
-            assert torch.equal(loaded.bias, kept.bias)
-            assert loaded.tokens_per_layer.tolist() == [6, 2]
+            continue
+        assert type(loaded) is type(calibration)
+        assert loaded is not None
+        for name, tensor in calibration.tensors().items():
+            assert torch.equal(loaded.tensors()[name], tensor)

@@ -1,5 +1,6 @@
 """Stage 1 on tiny data: its losses in plain loops, a batch learned, the calibration."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from brainit.core.shards import ShardedArray, write_shards
 from brainit.features.registry import load_backbone
 from brainit.features.vgg import maps_to_tokens
 from brainit.models.brain_mlp import BrainMlp
+from brainit.training.calibration import CalibrationTask, fit_calibration
 from brainit.training.examples import BatchImages, DrawnExamples, ExampleSource
 from brainit.training.inputs import TokenFiles
 from brainit.training.loader import Slot
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.resume import EpochPosition
-from brainit.training.stage1 import Stage1Batch, Stage1Data, Stage1Task, fit_calibration
+from brainit.training.stage1 import Stage1Batch, Stage1Data, Stage1Task
 from brainit.training.targets import LowlevelTargets, SemanticTargets, draw_positions, targets_of
 
 CPU = torch.device("cpu")
@@ -205,28 +207,35 @@ def test_a_tiny_batch_is_learned(decoder: str, source: ExampleSource, images: Ba
     assert losses[1] < 0.6 * losses[0]
 
 
-def test_calibration_needs_validation_examples(source: ExampleSource, images: BatchImages) -> None:
-    vgg = load_backbone("vgg", "demo_vgg_bn")
-    targets = LowlevelTargets(images, vgg)
-    layout = targets.layout
-    settings = LowlevelSettings(batch=4)
-    model = bit(layout.n_tokens, layout.width)
-    task = Stage1Task(model, source, None, targets, settings, 0, torch.device("cpu"))
+@pytest.mark.parametrize("kind", ["lowlevel", "semantic"])
+def test_calibration_needs_validation_examples(
+    kind: str, source: ExampleSource, images: BatchImages
+) -> None:
+    targets: SemanticTargets | LowlevelTargets
+    if kind == "lowlevel":
+        targets = LowlevelTargets(images, load_backbone("vgg", "demo_vgg_bn"))
+    else:
+        targets = SemanticTargets(images, load_backbone("semantic_tokens", "demo_openclip"), {})
+    model = bit(*targets.token_shape)
+    task = CalibrationTask(model, targets, None, 4, 0, CPU)
     with pytest.raises(PipelineError) as error:
         fit_calibration(task)
-    assert error.value.code == "missing-data" and "calibration" in error.value.where
-    task.validation = source
-    found = fit_calibration(task)
+    assert error.value.code == "missing-data" and f"{kind}.calibration" in error.value.where
+    found = fit_calibration(replace(task, validation=source))
     predicted, true = [], []
     model.eval()
     with torch.no_grad():
-        for batch in source.epoch(4, torch.Generator().manual_seed(9), None):
-            tokens = model.tokenize_mixed(batch.groups_on(torch.device("cpu")))
-            predicted.append(model.decode(tokens))
-            true.append(torch.cat(targets.of(batch, torch.device("cpu")), dim=1))
+        for batch in source.epoch(4, torch_generator(0, "stage1", "calibration"), None):
+            predicted.append(model.decode(model.tokenize_mixed(batch.groups_on(CPU))))
+            tables = targets.of(batch, CPU)
+            true.append(tables if isinstance(tables, torch.Tensor) else torch.cat(tables, dim=1))
     x, y = torch.cat(predicted), torch.cat(true)
-    error = (found.apply(x) - y).square().mean()
-    assert error < (y - y.mean((0, 1))).square().mean() < (x - y).square().mean()
+    if kind == "lowlevel":
+        left = (found.apply(x) - y).square().mean()
+        assert left < (y - y.mean((0, 1))).square().mean() < (x - y).square().mean()
+    else:
+        torch.testing.assert_close(found.apply(x).std(0), y.std(0), rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(found.apply(x).mean(0), y.mean(0), rtol=1e-3, atol=1e-3)
 
 
 def test_examples_of_a_closed_form_decoder_are_those_of_training(

@@ -150,6 +150,8 @@ class SemanticSettings(Stage1Settings):
 
     queries_per_example: Positive | None = None
     """Tokens drawn per example, whose loss is computed; null means all (P)."""
+    calibration: Literal["none", "deviation"] = "none"
+    """deviation: give predicted tokens the mean and deviation of true ones, by validation."""
 
 
 class LowlevelSettings(Stage1Settings):
