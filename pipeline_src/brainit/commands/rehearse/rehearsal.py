@@ -12,8 +12,8 @@ from brainit.commands.dry_run import Job
 from brainit.commands.plan.hours import Hours
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.rehearse.child import available_memory, run_probe
-from brainit.commands.rehearse.few_steps import FewSteps, cut_to_few_steps
-from brainit.commands.rehearse.layouts import of_depth
+from brainit.commands.rehearse.few_steps import TRAININGS, FewSteps, cut_to_few_steps
+from brainit.commands.rehearse.layouts import NetworkSizes, of_depth
 from brainit.commands.rehearse.report import Record
 from brainit.commands.rehearse.stand_ins import StandIns
 from brainit.commands.rehearse.units import UnitTime, unit_time
@@ -33,6 +33,7 @@ _BATCH_OF = {
     "reconstruct_fused": ("recon", "batch"),
 }
 _OTHER_BATCH = 64
+_FLOAT16_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,14 @@ class Rehearsal:
             few.step.split()[0], few.arguments, self.folder, self.depth, self.minutes
         )
         disk = max(disk, _size_of(self.folder))
-        verdict = judge(job, measured)
+        data_bytes = self.data_bytes(job)
+        verdict = judge(job, measured, data_bytes)
         time = unit_time(few, measured["seconds"], measured["wall_s"])
         cpu = unit_time(few, measured["cpu_seconds"], measured["cpu_s"])
-        hours, n_voxels = self.hours(job, time), self.n_voxels(job)
-        return Record(job, measured, time, cpu, verdict, disk, hours, n_voxels)
+        seconds, n_voxels = self.seconds(job, time), self.n_voxels(job)
+        hours = sum(seconds.values()) / 3600 if seconds else None
+        parts = (verdict, disk, hours, n_voxels, seconds.get(job), data_bytes)
+        return Record(job, measured, time, cpu, *parts)
 
     def too_large(self, job: Job) -> Verdict | None:
         """Return the verdict on a job that cannot fit by count; None where it may."""
@@ -91,10 +95,8 @@ class Rehearsal:
 
     def cut(self, job: Job) -> FewSteps:
         """Return the job's step cut to a few steps."""
-        stand_ins = StandIns(self.settings, of_depth(self.depth))
-        pool = job.wildcard("pool")
-        n_members = len(stand_ins.members(Path(f"group/{pool}/main/x"))) if pool else 1
-        return cut_to_few_steps(job, self.n_steps, self.images_of(job), n_members)
+        n_members = len(StandIns(self.settings, NetworkSizes()).members_of(job))
+        return cut_to_few_steps(job, self.n_steps, self.images_of(job), max(1, n_members))
 
     def images_of(self, job: Job) -> int:
         """Return the images of a step of images."""
@@ -116,15 +118,24 @@ class Rehearsal:
                 logger.info("  makes %s", path.relative_to(self.folder))
                 stand_ins.write(path, few.amounts)
 
-    def hours(self, job: Job, time: UnitTime) -> float | None:
-        """Return the hours of all jobs of the target that run the step under these settings."""
+    def seconds(self, job: Job, time: UnitTime) -> dict[Job, float]:
+        """Return the seconds of all jobs of the target that run the step under these settings."""
         rate = Rate(time.seconds, time.fixed_seconds, 0.0, job.settings, self.n_voxels(job))
-        rates = Rates({job.step: rate})
-        counts = Hours(Sizes(self.settings), self.folder, rates=rates)
+        counts = self._hours(Rates({job.step: rate}))
         of_step = [other for other in self.jobs if other.step == job.step]
-        seconds = [counts.rehearsed_seconds(other) for other in of_step]
-        known = [each for each in seconds if each is not None]
-        return sum(known) / 3600 if known else None
+        found = {other: counts.rehearsed_seconds(other) for other in of_step}
+        return {other: seconds for other, seconds in found.items() if seconds is not None}
+
+    def data_bytes(self, job: Job) -> float:
+        """Return the bytes of the responses that a training of full size holds in memory."""
+        if job.step not in TRAININGS:
+            return 0.0
+        counts = self._hours(Rates())
+        n_members = max(1, len(StandIns(self.settings, NetworkSizes()).members_of(job)))
+        return counts.n_real(job) * self.n_voxels(job) / n_members * _FLOAT16_BYTES
+
+    def _hours(self, rates: Rates) -> Hours:
+        return Hours(Sizes(self.settings), self.folder, rates=rates)
 
     def clean(self, following: Sequence[Job]) -> None:
         """Remove all files that none of the jobs to come needs: everything but their weights."""

@@ -31,7 +31,8 @@ class Record:
 
     `cpu` are the CPU seconds of a unit, which a busy machine does not change; `disk` is the most
     bytes of stand-ins and outputs; `hours` those of all the target's jobs of the step, None where
-    no rate was found; `n_voxels` all voxels of its subjects.
+    no rate was found; `n_voxels` all voxels of its subjects,
+    `job_seconds` the seconds of this job in full, `data_bytes` the data that it will hold besides.
     """
 
     job: Job
@@ -42,6 +43,8 @@ class Record:
     disk: int
     hours: float | None
     n_voxels: int = 0
+    job_seconds: float | None = None
+    data_bytes: float = 0.0
 
     def values(self) -> dict[str, Any]:
         """Return it for JSON, with the settings under which the rate holds."""
@@ -55,7 +58,8 @@ class Record:
             "fixed_seconds": self.time.fixed_seconds,
             "cpu_seconds_per_unit": self.cpu.seconds,
             "cpu_fixed_seconds": self.cpu.fixed_seconds,
-            "host_bytes": measured.get("host_bytes", 0),
+            "host_bytes": measured.get("host_bytes", 0) + self.data_bytes,
+            "measured_host_bytes": measured.get("host_bytes", 0),
             "requested_bytes": 1e6 * (self.job.mem_mb or 0.0),
             "device_bytes": measured.get("device_bytes", 0),
             "device_total_bytes": measured.get("device_total_bytes", 0),
@@ -63,6 +67,7 @@ class Record:
             "wall_seconds": measured.get("wall_s", 0.0),
             "scratch_bytes": self.disk,
             "hours": self.hours,
+            "job_seconds": self.job_seconds,
             "n_voxels": self.n_voxels,
             "settings": self.job.settings,
         }

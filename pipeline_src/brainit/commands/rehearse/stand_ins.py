@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from brainit.commands.dry_run import Job
 from brainit.commands.plan.models import target_shape
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.rehearse.few_steps import Amounts
@@ -38,8 +39,8 @@ from brainit.models.voxel_encoder import VoxelEncoder, save_encoder
 from brainit.reconstruction.parts import Part, part_attributes, write_part
 from brainit.workflow.runs import Pool
 
-_POOL = re.compile(r"group/(\w+)/\w+/")
-_SUBJECT = re.compile(r"/(subj0[1-8])/")
+_POOL = re.compile(r"group/(\w+)/\w+")
+_SUBJECT = re.compile(r"/(subj0[1-8])(?:/|$)")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class StandIns:
             subjects = _SUBJECT.findall(path.as_posix())[-1:]
         counts = Sizes(self.settings)
         return {subject: counts.n_voxels(subject) for subject in subjects}
+
+    def members_of(self, job: Job) -> dict[str, int]:
+        """Return the voxels of each subject of a job; none for a job of none."""
+        if pool := job.wildcard("pool"):
+            return self.members(Path(f"group/{pool}/main/"))
+        return self.members(Path(f"/{job.subject}/")) if job.subject else {}
 
     def write(self, path: Path, amounts: Amounts) -> None:
         """Write the stand-in of an input; raises `PipelineError` for a file that has none."""

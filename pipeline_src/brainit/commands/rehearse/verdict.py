@@ -74,9 +74,12 @@ def host_advice(step: str, has_device: bool) -> str:
     return "a machine of more memory" + (f"; or {settings}" if settings and not has_device else "")
 
 
-def judge(job: Job, measured: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on a step from what the probe measured."""
-    fault, host = measured["fault"], float(measured["host_bytes"])
+def judge(job: Job, measured: Mapping[str, Any], data_bytes: float = 0.0) -> Verdict:
+    """Return the verdict on a step from what the probe measured.
+
+    `data_bytes` are those that the real job holds in memory besides.
+    """
+    fault, host = measured["fault"], float(measured["host_bytes"]) + data_bytes
     wanted_mb = 1.1 * host / 1e6
     ask = f"--set-resources {job.rule}:mem_mb={wanted_mb:.0f}"
     if fault and fault["kind"] == "device-memory":
