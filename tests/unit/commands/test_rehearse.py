@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from brainit.commands.rehearse.layouts import (
     published_shapes,
     write_weights,
 )
-from brainit.commands.rehearse.probe import OPTIMIZER, Clock, busy_share, watched
+from brainit.commands.rehearse.probe import OPTIMIZER, Clock, busy_share, kernels, watched
 from brainit.commands.rehearse.report import Record, require_fit, write_rates
 from brainit.commands.rehearse.shallow import at_depth
 from brainit.commands.rehearse.units import UnitTime, unit_time
@@ -164,14 +165,29 @@ def test_optimiser_steps_items_and_passes_are_seen_from_outside() -> None:
     assert len(clock.seconds()["diffusion"]) == 3 and len(clock.seconds()[OPTIMIZER]) == 2
 
 
+@pytest.mark.gpu
+def test_a_gpu_s_spans_and_its_waiting_are_measured() -> None:
+    """Half a second asleep between two products of milliseconds: the GPU waits most of the time."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    clock, matrix = Clock(), torch.ones(4096, 4096, device="cuda")
+    with kernels(clock.is_gpu) as spans, watched(clock):
+        for _ in shared_progress.progress([1, 2], "products"):
+            matrix @ matrix
+            time.sleep(0.5)
+    busy = busy_share(spans)
+    assert busy is not None and 0 < busy < 0.5
+    assert all(seconds > 0.4 for seconds in clock.seconds()["products"])
+
+
 def few(step: str, settings: dict[str, Any], cut: dict[str, Any], n_images: int = 4) -> FewSteps:
     return FewSteps(step, (), settings, cut, Amounts(), n_images)
 
 
 def test_a_training_s_unit_is_an_example() -> None:
     settings = {"joint": {"batch": 4, "accumulation": 2}}
-    time = unit_time(few("train_joint", settings, settings), {OPTIMIZER: [2.0, 1.6, 8.0]}, 20.0)
-    assert time == UnitTime("example", 2.0 / 8, 20.0 - 4 * 2.0)
+    taken = unit_time(few("train_joint", settings, settings), {OPTIMIZER: [2.0, 1.6, 8.0]}, 20.0)
+    assert taken == UnitTime("example", 2.0 / 8, 20.0 - 4 * 2.0)
     nothing = unit_time(few("train_joint", settings, settings), {}, 20.0)
     assert nothing == UnitTime("example", None, 20.0)
 
@@ -180,8 +196,10 @@ def test_passes_not_done_are_put_in() -> None:
     """Two chunks of 3 s with 5 iterations of 0.5 s: 0.5 s besides, and 50 iterations in a run."""
     settings, cut = {"dip": {"iterations": 50}}, {"dip": {"iterations": 5}}
     spans = {"low-level images": [3.0, 3.0], OPTIMIZER: [0.5] * 9}
-    time = unit_time(few("reconstruct_lowlevel", settings, cut), spans, 10.0)
-    assert time == UnitTime("image", 2 * (0.5 + 50 * 0.5) / 4, 4.0)
+    broken = unit_time(few("reconstruct_lowlevel", settings, cut), spans, 10.0, is_whole=False)
+    assert broken.seconds is None
+    taken = unit_time(few("reconstruct_lowlevel", settings, cut), spans, 10.0)
+    assert taken == UnitTime("image", 2 * (0.5 + 50 * 0.5) / 4, 4.0)
     full = {"n_steps": 50, "start_step": 14, "refiner_steps": 25, "refiner_start": 17}
     brief = {"n_steps": 3, "start_step": 1, "refiner_steps": 3, "refiner_start": 1}
     spans = {
@@ -190,9 +208,9 @@ def test_passes_not_done_are_put_in() -> None:
         "refining": [9.0],
         "refining pass": [4.0, 4.0],
     }
-    time = unit_time(few("reconstruct_fused", {"recon": full}, {"recon": brief}), spans, 20.0)
+    taken = unit_time(few("reconstruct_fused", {"recon": full}, {"recon": brief}), spans, 20.0)
     expected = (1 + 36 * 2.0) + (1 + 8 * 4.0)
-    assert time.seconds == pytest.approx(expected / 4) and time.fixed_seconds == 6.0
+    assert taken.seconds == pytest.approx(expected / 4) and taken.fixed_seconds == 6.0
 
 
 def measured(
@@ -236,9 +254,9 @@ def test_a_step_that_cannot_start_is_a_failure(tmp_path: Path) -> None:
 
 
 def record(job: Job, seconds: float, word: str = "fits") -> Record:
-    time = UnitTime("example", seconds, 30.0)
+    taken = UnitTime("example", seconds, 30.0)
     facts = {"host_bytes": 5e9}
-    return Record(job, facts, time, time, Verdict(word), 0, None, n_voxels=10)
+    return Record(job, facts, taken, taken, Verdict(word), 0, None, n_voxels=10)
 
 
 ABOUT = {"machine": "m", "device": "a card", "torch": "2", "cpus": 2}
@@ -251,9 +269,9 @@ def test_plan_takes_the_rates_of_the_same_settings(tmp_path: Path) -> None:
     assert rates.device == "a card"
     assert rates.steps == {"train_bit semantic": Rate(0.25, 30.0, 5e9, SEMANTIC, 10)}
     hours = Hours(Sizes(Settings()), tmp_path / "none", rates=rates)
-    (time,) = hours.of([job])
-    assert time.is_rehearsed and not time.is_measured
-    assert time.seconds == 30.0 + 0.25 * hours.n_semantic_examples(job)
+    (planned,) = hours.of([job])
+    assert planned.is_rehearsed and not planned.is_measured
+    assert planned.seconds == 30.0 + 0.25 * hours.n_semantic_examples(job)
     other = job_of("train_bit", {"bit": {"width": 8}}, wildcards=(*POOL, ("kind", "semantic")))
     assert not hours.of([other])[0].is_rehearsed
 

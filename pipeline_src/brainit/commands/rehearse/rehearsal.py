@@ -34,6 +34,8 @@ _BATCH_OF = {
 }
 _OTHER_BATCH = 64
 _FLOAT16_BYTES = 2
+_COMPARED = 2
+"""Identification compares an image with others."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ class Rehearsal:
         disk = max(disk, _size_of(self.folder))
         data_bytes = self.data_bytes(job)
         verdict = judge(job, measured, data_bytes)
-        time = unit_time(few, measured["seconds"], measured["wall_s"])
-        cpu = unit_time(few, measured["cpu_seconds"], measured["cpu_s"])
+        is_whole = measured["fault"] is None
+        time = unit_time(few, measured["seconds"], measured["wall_s"], is_whole)
+        cpu = unit_time(few, measured["cpu_seconds"], measured["cpu_s"], is_whole)
         seconds, n_voxels = self.seconds(job, time), self.n_voxels(job)
         hours = sum(seconds.values()) / 3600 if seconds else None
         parts = (verdict, disk, hours, n_voxels, seconds.get(job), data_bytes)
@@ -101,7 +104,7 @@ class Rehearsal:
     def images_of(self, job: Job) -> int:
         """Return the images of a step of images."""
         if self.n_images is not None:
-            return self.n_images
+            return max(self.n_images, _COMPARED if job.step == "evaluate" else 1)
         is_small = find_entry(self.settings.features.encoder_backbone).is_demo
         if not is_small and not torch.cuda.is_available():
             return _CPU_IMAGES

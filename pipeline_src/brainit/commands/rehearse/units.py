@@ -30,10 +30,10 @@ class UnitTime:
     fixed_seconds: float
 
 
-def unit_time(few: FewSteps, spans: Spans, wall_s: float) -> UnitTime:
+def unit_time(few: FewSteps, spans: Spans, wall_s: float, is_whole: bool = True) -> UnitTime:
     """Return the time of a unit at the numbers of iterations and passes of the real run.
 
-    The seconds are None where nothing was measured.
+    The seconds are None where nothing was measured, and for images of a step that did not end.
     """
     if few.step in TRAININGS:
         steps = list(spans.get(OPTIMIZER, []))
@@ -42,7 +42,7 @@ def unit_time(few: FewSteps, spans: Spans, wall_s: float) -> UnitTime:
         rest = max(0.0, wall_s - (each or 0.0) * (len(steps) + 1))
         n_examples = examples_per_step(few.step, few.settings)
         return UnitTime("example", None if each is None else each / n_examples, rest)
-    if few.step not in OF_IMAGES:
+    if few.step not in OF_IMAGES or not is_whole:
         return UnitTime("job", None, wall_s)
     measured, real = _image_seconds(few, spans)
     rest = max(0.0, wall_s - measured)
