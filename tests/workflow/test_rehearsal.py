@@ -40,10 +40,10 @@ def rehearsed(
     return dict(json.loads(capsys.readouterr().out)["steps"])
 
 
-def test_trainings_and_predictions_run_at_true_widths(
+def test_trainings_and_inversion_run_at_true_widths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = ("train_encoder", "synthesize_fmri", "train_bit", "reconstruct_lowlevel")
+    steps = ("train_encoder", "train_bit", "reconstruct_lowlevel")
     found = rehearsed(tmp_path, capsys, *steps)
     kinds = {"train_bit lowlevel", "train_bit semantic"}
     assert set(found) == {*steps, *kinds} - {"train_bit"}
@@ -53,9 +53,9 @@ def test_trainings_and_predictions_run_at_true_widths(
 
 
 @pytest.mark.slow
-def test_stage_2_diffusion_and_scores_run_at_true_widths(
+def test_predictions_stage_2_diffusion_and_scores_run_at_true_widths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = ("train_joint", "reconstruct_semantic", "reconstruct_fused", "evaluate")
-    found = rehearsed(tmp_path, capsys, *steps)
+    steps = ("synthesize_fmri", "train_joint", "reconstruct_semantic", "reconstruct_fused")
+    found = rehearsed(tmp_path, capsys, *steps, "evaluate")
     assert {facts["verdict"] for facts in found.values()} == {"fits"}
