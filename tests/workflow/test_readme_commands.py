@@ -56,6 +56,7 @@ TESTS_OF_BRAINIT = {
     "import-subject": "unit/data/test_lab_formats.py",
     "models": "unit/commands/test_models_push.py",
     "plan": "unit/commands/test_plan.py",
+    "rehearse": "unit/commands/test_rehearse.py",
     "schema": "contract/test_settings.py",
     "seeds": "unit/evaluation/test_across_seeds.py",
     "status": "unit/commands/test_status.py",

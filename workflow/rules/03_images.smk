@@ -54,8 +54,8 @@ rule extract_features:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(16000),
-        runtime=by_attempt(600),
+        mem_mb=memory_of("extract_features", 16000),
+        runtime=minutes_of("extract_features", 600),
     params:
         weights=PARAMS.weights,
         settings=settings("extract_features"),

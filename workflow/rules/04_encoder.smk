@@ -28,8 +28,8 @@ rule train_encoder:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(32000),
-        runtime=training_minutes(1440),
+        mem_mb=memory_of("train_encoder", 32000),
+        runtime=training_minutes("train_encoder", 1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,

@@ -28,8 +28,8 @@ rule synthesize_fmri:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(16000),
-        runtime=by_attempt(600),
+        mem_mb=memory_of("synthesize_fmri", 16000),
+        runtime=minutes_of("synthesize_fmri", 600),
     params:
         weights=PARAMS.weights,
         settings=settings("synthesize_fmri"),

@@ -33,8 +33,8 @@ rule train_bit:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_decoder(32000, 96000),
-        runtime=training_minutes(1440),
+        mem_mb=memory_of("train_bit_{kind}", 32000, 96000),
+        runtime=training_minutes("train_bit_{kind}", 1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,

@@ -31,10 +31,11 @@ rule train_joint:
     threads: lambda wildcards: THREADS * PARAMS.joint_processes(wildcards)
     resources:
         gpu=PARAMS.joint_processes,
-        mem_mb=lambda wildcards, attempt: 64000
-        * attempt
+        mem_mb=lambda wildcards, attempt: memory_of("train_joint", 64000)(
+            wildcards, attempt
+        )
         * PARAMS.joint_processes(wildcards),
-        runtime=training_minutes(2880),
+        runtime=training_minutes("train_joint", 2880),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,

@@ -28,8 +28,8 @@ rule adapt_encoder:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(16000),
-        runtime=training_minutes(600),
+        mem_mb=memory_of("adapt_encoder", 16000),
+        runtime=training_minutes("adapt_encoder", 600),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,
@@ -130,8 +130,8 @@ rule adapt_bit:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(32000),
-        runtime=training_minutes(600),
+        mem_mb=memory_of("adapt_bit", 32000),
+        runtime=training_minutes("adapt_bit", 600),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,
@@ -194,8 +194,8 @@ rule adapt_joint:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(64000),
-        runtime=training_minutes(1440),
+        mem_mb=memory_of("adapt_joint", 64000),
+        runtime=training_minutes("adapt_joint", 1440),
         checkpoint_minutes=CHECKPOINT_MINUTES,
         max_hours=MAX_HOURS,
         tensorboard=TENSORBOARD,

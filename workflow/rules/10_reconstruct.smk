@@ -29,8 +29,8 @@ rule reconstruct_lowlevel:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_decoder(16000, 48000),
-        runtime=by_attempt(600),
+        mem_mb=memory_of("reconstruct_lowlevel", 16000, 48000),
+        runtime=minutes_of("reconstruct_lowlevel", 600),
     params:
         decoder=params.flags(
             betas="betas", trials="trials", bit="bit", predicted="predicted"
@@ -71,8 +71,8 @@ rule reconstruct_semantic:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(32000),
-        runtime=by_attempt(600),
+        mem_mb=memory_of("reconstruct_semantic", 32000),
+        runtime=minutes_of("reconstruct_semantic", 600),
     params:
         decoder=params.flags(
             betas="betas",
@@ -118,8 +118,8 @@ rule reconstruct_fused:
     threads: THREADS
     resources:
         gpu=1,
-        mem_mb=by_attempt(32000),
-        runtime=by_attempt(600),
+        mem_mb=memory_of("reconstruct_fused", 32000),
+        runtime=minutes_of("reconstruct_fused", 600),
     params:
         decoder=params.flags(
             betas="betas",

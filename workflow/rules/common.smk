@@ -15,6 +15,7 @@ try:
     from brainit.workflow.folders import expand_folders
     from brainit.workflow.inputs import Inputs, of_subjects
     from brainit.workflow.params import Params, labelled
+    from brainit.workflow.rates import Rates, RehearsedRequests
     from brainit.workflow.reads import require_complete
     from brainit.workflow.requests import require_submitter
     from brainit.workflow.study import ABLATION_TABLES, EVERY_TABLE, TABLES, Study
@@ -33,6 +34,7 @@ try:
     )
     config.update(expand_folders(config))
     STUDY = Study.of(config)
+    RATES = Rates.of(Path(config["paths"]["results"]))
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 for values in STUDY.variants.settings.values():
@@ -40,6 +42,7 @@ for values in STUDY.variants.settings.values():
 
 FILES, INPUTS, PARAMS = Files(STUDY), Inputs(STUDY), Params(STUDY)
 settings = PARAMS.settings
+REHEARSED = RehearsedRequests(RATES, PARAMS.settings)
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
 MAX_HOURS = config["run"]["max_hours"] or 0
@@ -94,19 +97,35 @@ def by_attempt(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def by_decoder(bit_mb, mlp_mb):
-    """Return the memory of a job with the low-level BIT, or with the MLP of T5, by attempt."""
-    return lambda wildcards, attempt: attempt * (
-        mlp_mb if PARAMS.uses_mlp(wildcards) else bit_mb
-    )
+def memory_of(step, mb, mlp_mb=None):
+    """Return the memory of a job of `step` by attempt: as rehearsed, or `mb`.
+
+    `mlp_mb` is that of a job with the MLP of T5 instead of the low-level BIT.
+    """
+
+    def amount(wildcards, attempt):
+        is_mlp = mlp_mb is not None and PARAMS.uses_mlp(wildcards)
+        return attempt * REHEARSED.mem_mb(step, wildcards, mlp_mb if is_mlp else mb)
+
+    return amount
 
 
-def training_minutes(most):
-    """Return the minutes of a training's job: all it needs, or those of `run.max_hours`.
+def minutes_of(step, most):
+    """Return the minutes of a job of `step` by attempt: as rehearsed, or `most`."""
+    return lambda wildcards, attempt: attempt * REHEARSED.minutes(step, wildcards, most)
+
+
+def training_minutes(step, most):
+    """Return the minutes of a training's job: as rehearsed or `most`, or those of `run.max_hours`.
 
     Half an hour more is for loading, the last step, its checkpoint and the output files.
     """
-    return min(most, 60 * MAX_HOURS + 30) if MAX_HOURS else most
+
+    def minutes(wildcards):
+        needed = REHEARSED.minutes(step, wildcards, most)
+        return min(needed, 60 * MAX_HOURS + 30) if MAX_HOURS else needed
+
+    return minutes
 
 
 def temp_if_real(path):

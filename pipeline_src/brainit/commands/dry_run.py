@@ -1,21 +1,26 @@
 """Dry runs of the workflow: the jobs that Snakemake would run for a target."""
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from brainit.core.errors import PipelineError
 
 _HEAD = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
 _ITEM = re.compile(r"    (wildcards|log|benchmark|input|output|resources): (.*)$")
+_COMMAND = re.compile(r"Shell command: (.* -m .*)$")
+_STEP = re.compile(r"-m brainit\.steps\.(\w+)")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a dry run: rule, wildcards and files, and the memory and time that it requests.
+    """One job of a dry run: rule, wildcards, files, command, and the resources that it requests.
 
     A job without `log` is an alias of others, such as `all`.
     """
@@ -28,6 +33,8 @@ class Job:
     mem_mb: float | None = None
     runtime_min: float | None = None
     inputs: tuple[str, ...] = ()
+    command: str = ""
+    n_gpus: int = 0
 
     def wildcard(self, name: str) -> str:
         """Return the value of a wildcard; empty where the job has none of this name."""
@@ -43,6 +50,24 @@ class Job:
         """The rule, and the kind of BIT that it trains: `train_bit semantic`."""
         return " ".join(word for word in (self.rule, self.wildcard("kind")) if word)
 
+    @property
+    def step(self) -> str:
+        """The step that the job runs, and the kind of BIT; the rule where no command is known.
+
+        Several rules may run one step: `synthesize_fmri_pool` runs `synthesize_fmri`.
+        """
+        found = _STEP.search(self.command)
+        return " ".join(x for x in (found[1] if found else self.rule, self.wildcard("kind")) if x)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that the job's command gives its step; none without a command."""
+        words = shlex.split(self.command)
+        if "--settings" not in words:
+            return {}
+        read: dict[str, Any] = json.loads(words[words.index("--settings") + 1])
+        return read
+
 
 def dry_run(target: str, configfiles: Sequence[Path], *options: str) -> list[Job]:
     """Return the jobs that Snakemake would run for `target`, with more command-line `options`.
@@ -50,7 +75,7 @@ def dry_run(target: str, configfiles: Sequence[Path], *options: str) -> list[Job
     Finished jobs are left out. Raises `PipelineError` with Snakemake's last line
     where it refuses target or configuration.
     """
-    words = [target, "--dry-run", "--nolock", "--cores", "1", *options]
+    words = [target, "--dry-run", "--nolock", "--cores", "1", "--printshellcmds", *options]
     if configfiles:
         words += ["--configfile", *map(str, configfiles)]
     command = [sys.executable, "-m", "snakemake", *words, "--nocolor"]
@@ -75,6 +100,8 @@ def parse_jobs(text: str) -> list[Job]:
             blocks.append({"rule": head[1]})
         elif blocks and (item := _ITEM.match(line)):
             blocks[-1][item[1]] = item[2]
+        elif blocks and (command := _COMMAND.match(line)):
+            blocks[-1]["command"] = command[1]
     return [_job(block) for block in blocks]
 
 
@@ -89,6 +116,8 @@ def _job(block: dict[str, str]) -> Job:
         float(requests["mem_mb"]) if "mem_mb" in requests else None,
         float(requests["runtime"]) if "runtime" in requests else None,
         tuple(block["input"].split(", ")) if "input" in block else (),
+        block.get("command", ""),
+        int(requests.get("gpu", 0)),
     )
 
 

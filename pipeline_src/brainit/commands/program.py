@@ -12,6 +12,7 @@ COMMANDS = (
     "schema",
     "measure",
     "plan",
+    "rehearse",
     "status",
     "weights",
     "doctor",

@@ -88,12 +88,21 @@ def load_sdxl_refiner(
     `texts` gives the sizes of the two text encoders (None: SDXL's). Raises `PipelineError` that
     lists missing and unknown parameters.
     """
+    tokens, pooled = _encoded_prompts(path, published, *(texts or (None, None)))
     unet, vae = load_parts(path, published, size)
-    small, big = texts or (None, None)
+    return SdxlRefiner(unet=unet, vae=vae, image_size=size.image_size, texts=tokens, pooled=pooled)
+
+
+def _encoded_prompts(
+    path: Path,
+    published: dict[str, Tensor],
+    small: dict[str, int] | None,
+    big: dict[str, int] | None,
+) -> tuple[Float[Tensor, "2 tokens width"], Float[Tensor, "2 pooled"]]:
+    """Encode the constant prompts; the text encoders are gone before the U-Net is in memory."""
     clip_l = load_clip_l_tower(path, _part(published, _CLIP_L_PREFIX), small).eval()
     bigg = load_bigg_tower(path, _part(published, _BIGG_PREFIX), big).eval()
-    tokens, pooled = encode_prompts(clip_l, bigg, (PROMPT, NEGATIVE_PROMPT))
-    return SdxlRefiner(unet=unet, vae=vae, image_size=size.image_size, texts=tokens, pooled=pooled)
+    return encode_prompts(clip_l, bigg, (PROMPT, NEGATIVE_PROMPT))
 
 
 def _part(published: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -30,8 +30,9 @@ def save_unet(path: Path, unet: nn.Module, *, name: str, seed: int) -> None:
 def load_generator(name: str, path: Path | None, weights_dir: Path | None = None) -> Generator:
     """Return the generator `name`, on the CPU, with the U-Net's weights at `path`.
 
-    `path` None leaves the pretrained weights. Raises `PipelineError` where the file is of another
-    generator or its weights do not fit.
+    `path` None leaves the pretrained weights. Else the file's weights take the place of the
+    pretrained ones, which are mapped from their file and never read: only one U-Net is in memory.
+    Raises `PipelineError` where the file is of another generator or its weights do not fit.
     """
     generator: Any = load_backbone("generator", name, weights_dir)
     if path is None:
@@ -41,9 +42,11 @@ def load_generator(name: str, path: Path | None, weights_dir: Path | None = None
     if artifact.attributes["name"] != name:
         found = f"generator {artifact.attributes['name']}"
         raise PipelineError(path, f"generator {name}", found, fix, code="wrong-settings")
-    state = {key: torch.from_numpy(array) for key, array in artifact.tensors.items()}
+    state = {
+        key: torch.from_numpy(artifact.tensors.pop(key)).clone() for key in list(artifact.tensors)
+    }
     try:
-        generator.unet.load_state_dict(state)
+        generator.unet.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise PipelineError(
             path, f"weights of {name}", str(error), fix, code="inconsistent-inputs"

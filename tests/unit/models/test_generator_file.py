@@ -60,6 +60,20 @@ def test_trained_weights_survive_the_file(tmp_path):
     assert not torch.equal(predict(again), before)
 
 
+def test_pretrained_weights_are_not_written_over(tmp_path, monkeypatch):
+    """They stay mapped from their file, unread: two U-Nets would take 20 GB."""
+    pretrained = load_generator("small", None)
+    save_generator(tmp_path / "g.safetensors", pretrained, name="small", seed=1)
+    with torch.no_grad():
+        for parameter in pretrained.unet.parameters():
+            parameter.fill_(7.0)
+    mapped = list(pretrained.unet.parameters())
+    monkeypatch.setattr(generator_file, "load_backbone", lambda *_: pretrained)
+    loaded = load_generator("small", tmp_path / "g.safetensors")
+    assert all(bool((parameter == 7.0).all()) for parameter in mapped)
+    assert not any(bool((p == 7.0).all()) for p in loaded.unet.parameters())
+
+
 def test_foreign_files_are_refused(tmp_path):
     path = tmp_path / "g.safetensors"
     save_generator(path, load_generator("small", None), name="other", seed=1)

@@ -23,11 +23,12 @@ from brainit.commands.plan.tokens import token_costs, token_lines
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.workflow.folders import expand_folders
+from brainit.workflow.rates import Rates
 from brainit.workflow.variants import merged
 
 logger = logging.getLogger(__name__)
 
-_BASE_CONFIG = Path("config/config.yaml")
+BASE_CONFIG = Path("config/config.yaml")
 
 
 def add_parser(commands: Any) -> None:
@@ -46,7 +47,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the plan. Raises `PipelineError` where Snakemake refuses target or configuration."""
-    settings = read_configuration([_BASE_CONFIG, *args.configfile])
+    settings = read_configuration([BASE_CONFIG, *args.configfile])
     jobs = dry_run(args.target, args.configfile)
     plan = make_plan(settings, jobs, args.bandwidth, args.gpus)
     plan |= gpu_plan(settings, jobs, args.gpus, args.tflops)
@@ -110,8 +111,9 @@ def gpu_plan(
     settings: Settings, jobs: list[Job], n_gpus: int, tflops: float = EFFECTIVE_TFLOPS
 ) -> dict[str, Any]:
     """Return GPU hours by rule, in all and on `n_gpus`, the measured part, the tokens' costs."""
-    benchmarks = Path(settings.paths.results) / "benchmarks"
-    hours = Hours(Sizes(settings), benchmarks, tflops)
+    results = Path(settings.paths.results)
+    rates = Rates.of(results)
+    hours = Hours(Sizes(settings), results / "benchmarks", tflops, rates)
     times = hours.of(jobs)
     by_rule: Counter[str] = Counter()
     for time in times:
@@ -120,6 +122,8 @@ def gpu_plan(
         "gpu_hours": sum(by_rule.values()),
         "gpu_hours_by_rule": dict(by_rule.most_common()),
         "measured_rules": sorted({time.label for time in times if time.is_measured}),
+        "rehearsed_rules": sorted({time.label for time in times if time.is_rehearsed}),
+        "rehearsed_on": rates.device,
         "tflops": tflops,
         "n_gpus": n_gpus,
         "wall_hours": wall_seconds(times, n_gpus) / 3600,
@@ -170,9 +174,10 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
 
 
 def _gpu_lines(plan: dict[str, Any]) -> list[str]:
-    measured = plan["measured_rules"]
+    origins = {rule: f"rehearsed on {plan['rehearsed_on']}" for rule in plan["rehearsed_rules"]}
+    origins |= dict.fromkeys(plan["measured_rules"], "measured")
     lines = [
-        f"  {hours:8.2f} GPU h  {rule}, {'measured' if rule in measured else 'counted'}"
+        f"  {hours:8.2f} GPU h  {rule}, {origins.get(rule, 'counted')}"
         for rule, hours in plan["gpu_hours_by_rule"].items()
     ]
     total = f"  {plan['gpu_hours']:.1f} GPU h in all, {plan['wall_hours']:.1f} h on"

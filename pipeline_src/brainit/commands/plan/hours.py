@@ -1,8 +1,9 @@
-"""GPU hours of a run: measured where a rule has run before, else counted arithmetic over a rate.
+"""GPU hours of a run: measured where a rule has run, else rehearsed, else counted arithmetic.
 
-Counts are of the published networks at the paper's sizes (forward, and backward where a step
-trains), in TFLOP; none is known of the demo's networks. A measured time is the mean over the
-rule's benchmark files.
+A measured time is the mean over the rule's benchmark files. A rehearsed one is the job's units at
+the rate of `brainit rehearse`, where the job's settings are those rehearsed. Counts are of the
+published networks at the paper's sizes (forward, and backward where a step trains), in TFLOP; none
+is known of the demo's networks.
 """
 
 import csv
@@ -14,7 +15,8 @@ from brainit.commands.dry_run import Job
 from brainit.commands.plan import ridge
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, Stage1Settings
-from brainit.workflow.runs import Duration, Pool, Run
+from brainit.workflow.rates import Rates
+from brainit.workflow.runs import TRIALS_PER_SESSION, Duration, Pool, Run
 
 EFFECTIVE_TFLOPS = 400.0
 """Sustained rate of one H100 in bfloat16, 40 % of its peak; an A100 sustains about 160."""
@@ -45,20 +47,30 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class GpuTime:
-    """Seconds of one GPU for a job, and whether they were measured or counted."""
+    """Seconds of one GPU for a job, and whether they were measured, rehearsed or counted."""
 
     rule: str
     label: str
     seconds: float
     is_measured: bool
+    is_rehearsed: bool = False
 
 
 class Hours:
-    """GPU time of jobs under some settings, at `tflops` sustained TFLOP/s."""
+    """GPU time of jobs under some settings, at `tflops` sustained TFLOP/s.
 
-    def __init__(self, sizes: Sizes, benchmarks: Path, tflops: float = EFFECTIVE_TFLOPS) -> None:
+    `rates` are those of a rehearsal.
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        benchmarks: Path,
+        tflops: float = EFFECTIVE_TFLOPS,
+        rates: Rates | None = None,
+    ) -> None:
         self.sizes, self.settings, self.tflops = sizes, sizes.settings, tflops
-        self._benchmarks = benchmarks
+        self._benchmarks, self._rates = benchmarks, rates or Rates()
 
     def of(self, jobs: Sequence[Job]) -> list[GpuTime]:
         """Return the time of each job with GPU work on each of its GPUs.
@@ -74,6 +86,9 @@ class Hours:
             measured = _mean_seconds(self._benchmarks, job)
             if measured is not None:
                 times += [GpuTime(job.rule, job.label, measured, True)] * n_gpus
+            elif (rehearsed := self.rehearsed_seconds(job)) is not None:
+                seconds = rehearsed / n_gpus
+                times += [GpuTime(job.rule, job.label, seconds, False, True)] * n_gpus
             elif not self.sizes.is_simulated:
                 seconds = _FIXED_S + self.arithmetic(job) / self.tflops / n_gpus
                 if job.rule == "predict_ridge":
@@ -81,54 +96,97 @@ class Hours:
                 times += [GpuTime(job.rule, job.label, seconds, False)] * n_gpus
         return times
 
+    def rehearsed_seconds(self, job: Job) -> float | None:
+        """Return the seconds of a job at the rate of its step; None where none fits the job."""
+        rate = self._rates.steps.get(job.step)
+        if rate is None or (job.rule == "reconstruct_lowlevel" and self._is_ridge_of_pixels(job)):
+            return None
+        n_units = self.n_units(job)
+        if rate.n_voxels and job.rule.startswith("synthesize_fmri"):
+            per_image = _PREDICTED_IMAGE + _PREDICTED_VOXEL * rate.n_voxels
+            n_units *= self._tflop_per_unit(job) / per_image
+        return rate.job_seconds(n_units, job.settings)
+
     def arithmetic(self, job: Job) -> float:
         """Return the TFLOP of a job."""
-        settings, joint = self.settings, self.settings.joint
+        if job.rule == "predict_ridge":
+            return self._targets_of_ridge(job)
+        if job.rule == "reconstruct_lowlevel" and self._is_ridge_of_pixels(job):
+            return 0.0
+        return self._tflop_per_unit(job) * self.n_units(job)
+
+    def n_units(self, job: Job) -> float:
+        """Return the units of a job's work: examples that a training sees, else images."""
+        settings, joint, transfer = self.settings, self.settings.joint, self.settings.transfer
         match job.rule:
             case "extract_features":
                 is_own = job.wildcard("image_set") == "stimuli"
-                return TOKENS_TFLOP * (self.sizes.n_stimuli if is_own else self.sizes.n_external)
-            case "train_encoder" | "adapt_encoder":
-                is_new = job.rule == "adapt_encoder"
-                epochs = settings.encoder.transfer_epochs if is_new else settings.encoder.epochs
-                return _ENCODER_EXAMPLE * self.n_real(job) * epochs
+                return self.sizes.n_stimuli if is_own else self.sizes.n_external
+            case "train_encoder":
+                return self.n_real(job) * settings.encoder.epochs
+            case "adapt_encoder":
+                return self.n_real(job) * settings.encoder.transfer_epochs
             case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
-                per_image = _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.all_voxels(job)
-                return per_image * self.sizes.n_external
+                return self.sizes.n_external
             case "train_bit" if job.wildcard("kind") == "lowlevel":
                 stage1 = settings.bit_lowlevel
-                return _LOWLEVEL_EXAMPLE * self._examples(job, stage1) * stage1.epochs
+                return self._examples(job, stage1) * stage1.epochs
             case "train_bit":
-                return self._semantic_example * self.n_semantic_examples(job)
+                return self.n_semantic_examples(job)
             case "train_joint":
                 n_examples = self._examples(job, settings.bit_semantic) * joint.epochs
-                return self._joint_example * min(n_examples, _most(joint.max_steps, settings))
-            case "adapt_bit" | "adapt_joint":
-                return self._adaptation(job)
+                return min(n_examples, _most(joint.max_steps, settings))
+            case "adapt_bit":
+                return self._adapted(job) * transfer.epochs
+            case "adapt_joint":
+                n_examples = self._adapted(job) * transfer.joint_epochs
+                return min(n_examples, _most(transfer.joint_max_steps, settings))
             case "evaluate":
-                return _SCORED * self.n_test
-            case "predict_ridge":
-                return self._targets_of_ridge(job)
-            case "reconstruct_lowlevel" if self._is_ridge_of_pixels(job):
-                return 0.0
+                return self.n_test
             case _:
-                return self._per_reconstruction(job.rule) * self.n_test / settings.recon.n_shards
+                return self.n_test / settings.recon.n_shards
+
+    def _tflop_per_unit(self, job: Job) -> float:
+        """Return the TFLOP of a unit of a job's work; see `n_units`."""
+        is_lowlevel = job.wildcard("kind") == "lowlevel"
+        match job.rule:
+            case "extract_features":
+                return TOKENS_TFLOP
+            case "train_encoder" | "adapt_encoder":
+                return _ENCODER_EXAMPLE
+            case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
+                return _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.all_voxels(job)
+            case "train_bit" | "adapt_bit":
+                return _LOWLEVEL_EXAMPLE if is_lowlevel else self._semantic_example
+            case "train_joint" | "adapt_joint":
+                return self._joint_example
+            case "evaluate":
+                return _SCORED
+            case _:
+                return self._per_reconstruction(job.rule)
 
     @property
     def n_test(self) -> int:
         """Test images of a subject."""
-        return min(1000, self.settings.recon.max_images or 1000)
+        there = self.settings.simulation.n_shared_images if self.sizes.is_simulated else 1000
+        return min(there, self.settings.recon.max_images or there)
 
     def n_real(self, job: Job) -> float:
         """Return the real examples of an epoch: nine in ten of all images, or the hour's trials."""
         if name := job.wildcard("duration"):
-            return Duration.parse(name).n_trials
+            return self._n_trials(Duration.parse(name))
         pool = Pool.parse(job.wildcard("pool"))
         if not pool.duration.is_full:
-            return pool.duration.n_trials
+            return self._n_trials(pool.duration)
         subjects = pool.members(self.settings.nsd.subjects)
         share = 1 - self.settings.nsd.validation_share
+        if self.sizes.is_simulated:
+            return share * len(subjects) * self.settings.simulation.n_own_images
         return share * sum(225 * self.sizes.n_sessions(subject) for subject in subjects)
+
+    def _n_trials(self, duration: Duration) -> float:
+        """Return the trials of a duration; a simulation's session is shorter than NSD's."""
+        return duration.n_trials * self.sizes.n_trials_per_session / TRIALS_PER_SESSION
 
     def n_semantic_examples(self, job: Job) -> float:
         """Return the examples that a semantic BIT sees in stage 1; 0 of other jobs."""
@@ -137,10 +195,7 @@ class Hours:
         if job.rule == "train_bit":
             stage1 = self.settings.bit_semantic
             return self._examples(job, stage1) * stage1.epochs
-        if job.rule == "adapt_bit":
-            transfer = self.settings.transfer
-            return self.n_real(job) * (1 + transfer.external_per_real) * transfer.epochs
-        return 0.0
+        return self.n_units(job) if job.rule == "adapt_bit" else 0.0
 
     def _is_ridge_of_pixels(self, job: Job) -> bool:
         """Return True for low-level images that ridge predicts as pixels."""
@@ -174,15 +229,11 @@ class Hours:
             n_external = min(n_external, stage1.external_per_real * n_real)
         return n_real + n_external
 
-    def _adaptation(self, job: Job) -> float:
-        transfer = self.settings.transfer
-        n_examples = self.n_real(job) * (1 + transfer.external_per_real)
-        if job.rule == "adapt_joint":
-            n_seen = n_examples * transfer.joint_epochs
-            return self._joint_example * min(n_seen, _most(transfer.joint_max_steps, self.settings))
-        if job.wildcard("kind") == "lowlevel":
-            return _LOWLEVEL_EXAMPLE * n_examples * transfer.epochs
-        return self._semantic_example * self.n_semantic_examples(job)
+    def _adapted(self, job: Job) -> float:
+        """Return the examples of an epoch of a new subject."""
+        n_real = self.n_real(job)
+        n_external = min(self.settings.transfer.external_per_real * n_real, self.sizes.n_external)
+        return n_real + n_external
 
     def _per_reconstruction(self, rule: str) -> float:
         recon, dip = self.settings.recon, self.settings.dip

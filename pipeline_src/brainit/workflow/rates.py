@@ -1,0 +1,117 @@
+"""Rates that `brainit rehearse` measured on this machine: seconds and memory of each step.
+
+The file is `rehearsal.json` in the folder of the results. Plan and rules read it where it is there.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from brainit.core.errors import PipelineError
+from brainit.workflow.inputs import Wildcards
+
+RATES_NAME = "rehearsal.json"
+_WITH_RATES = ("fits", "request", "time")
+"""Verdicts on steps that ran."""
+_OF_MEMORY, _OF_TIME, _MORE_MINUTES = 1.2, 1.5, 30
+"""Requests over what was measured; half an hour is for validation, loading and the output files."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Measured cost of a step: seconds of one unit, seconds besides, memory of the host in bytes.
+
+    The memory is that of a real job, its data included. `largest_seconds` are those of
+    the target's largest job.
+    `settings` are those of the step as the rules gave them, `n_voxels` all voxels of its subjects.
+    `seconds_per_unit` is None where the rehearsal found no rate.
+    """
+
+    seconds_per_unit: float | None
+    fixed_seconds: float
+    host_bytes: float
+    settings: Mapping[str, Any]
+    n_voxels: int = 0
+    largest_seconds: float | None = None
+
+    def job_seconds(self, n_units: float, settings: Mapping[str, Any]) -> float | None:
+        """Return the seconds of a job of `n_units`; None without a rate under these settings."""
+        if self.seconds_per_unit is None or settings != self.settings:
+            return None
+        return self.fixed_seconds + n_units * self.seconds_per_unit
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates by step and kind of BIT, and where they were measured."""
+
+    steps: Mapping[str, Rate] = field(default_factory=dict)
+    device: str = ""
+
+    @classmethod
+    def of(cls, results: Path) -> "Rates":
+        """Read the rates in a folder of results, none where there are none.
+
+        Raises `PipelineError` for a damaged file.
+        """
+        path = results / RATES_NAME
+        if not path.is_file():
+            return cls()
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+            steps = {
+                name: Rate(
+                    step["seconds_per_unit"],
+                    float(step["fixed_seconds"]),
+                    float(step["host_bytes"]),
+                    step["settings"],
+                    int(step["n_voxels"]),
+                    step["job_seconds"],
+                )
+                for name, step in read["steps"].items()
+                if step["verdict"] in _WITH_RATES
+            }
+            return cls(steps, str(read["provenance"]["device"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PipelineError(
+                path,
+                "the rates of a rehearsal",
+                repr(error),
+                "delete it, or run `brainit rehearse` again",
+                code="damaged-file",
+            ) from error
+
+
+@dataclass(frozen=True)
+class RehearsedRequests:
+    """Memory and time that rules request: by the rates where they fit a job, else fixed amounts.
+
+    `settings` gives the settings of a job of a step, as JSON.
+    """
+
+    rates: Rates
+    settings: Callable[[str], Callable[[Wildcards], str]]
+
+    def rate(self, step: str, wildcards: Wildcards) -> Rate | None:
+        """Return the rate of a job of `step`; None without one under the job's settings."""
+        name = step.removesuffix("_{kind}")
+        kind = wildcards.get("kind", "")
+        rate = self.rates.steps.get(f"{name} {kind}" if kind else name)
+        if rate is None or json.loads(self.settings(step)(wildcards)) != rate.settings:
+            return None
+        return rate
+
+    def mem_mb(self, step: str, wildcards: Wildcards, amount: int) -> int:
+        """Return the megabytes of a job: a fifth more than measured, or `amount`."""
+        rate = self.rate(step, wildcards)
+        return amount if rate is None else math.ceil(_OF_MEMORY * rate.host_bytes / 1e9) * 1000
+
+    def minutes(self, step: str, wildcards: Wildcards, amount: int) -> int:
+        """Return the minutes of a job: half more than projected and 30 besides, or `amount`."""
+        rate = self.rate(step, wildcards)
+        if rate is None or rate.largest_seconds is None:
+            return amount
+        return math.ceil(_OF_TIME * rate.largest_seconds / 60) + _MORE_MINUTES
