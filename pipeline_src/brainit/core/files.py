@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 
 _CHUNK_BYTES = 1 << 20
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 """Permission denied, a read-only disk, or a file where a folder should be."""
 
 
@@ -43,7 +43,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             raise PipelineError(
                 path, "room on the disk", "a full disk", fix, code="machine"
             ) from error
-        if error.errno in _DENIED and _is_about(error, partial):
+        if error.errno in DENIED and _is_about(error, partial):
             fix = f"make the folder {path.parent} writable, or write to another folder"
             raise PipelineError(
                 path, "a place that can be written", str(error), fix, code="machine"

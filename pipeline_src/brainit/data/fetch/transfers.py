@@ -13,6 +13,8 @@ from typing import BinaryIO
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import DENIED
+from brainit.core.reading import machine_error, system_number
 from brainit.data.fetch.part_files import (
     PartFile,
     ProgressCallback,
@@ -113,6 +115,8 @@ def _disk_error(target: Path, error: OSError) -> PipelineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = "free space or change paths.store, then run the same command again: it continues"
         return PipelineError(target, "free space on the disk", str(error), fix, code="machine")
+    if (number := system_number(error)) not in DENIED:
+        return machine_error(target, "a file that can be written", number or errno.EIO)
     fix = "make the folder writable for you, or change paths.store"
     return PipelineError(target, "a file that can be written", str(error), fix, code="machine")
 

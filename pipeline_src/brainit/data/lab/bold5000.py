@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
+from brainit.core.reading import open_npy
 from brainit.data.lab.layout import find_images, split_of_trials, write_subject
 
 REGIONS = ("EarlyVis", "LOC", "OPA", "PPA", "RSC")
@@ -78,12 +79,7 @@ def read_regions(source: Path, subject: str) -> tuple[NDArray[np.float32], pd.Da
             path = next(iter(sorted(source.rglob(name))), None)
             if path is None:
                 raise PipelineError(source, name, "no such file", _FIX, code="missing-file")
-            try:
-                part = np.load(path, allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise PipelineError(
-                    path, "a readable .npy", str(error), _FIX, code="damaged-file"
-                ) from error
+            part = open_npy(path, "a readable .npy", _FIX)
             if part.ndim != 2 or len(part) != len((parts or [part])[0]):
                 expected = "axes (trials, voxels), as many trials as the other regions"
                 raise PipelineError(path, expected, f"shape {part.shape}", _FIX, code="wrong-shape")

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from brainit.core.artifacts import TABLE_ERRORS, shown_columns
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, release_pages
+from brainit.core.reading import open_npy, reading
+from brainit.data.image_files import IMAGE_ERRORS
 
 BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
@@ -39,7 +42,7 @@ def open_betas(folder: Path) -> NDArray[np.floating[Any]]:
     """
     path = folder / BETAS
     expected = f".npy of {', '.join(_DTYPES)} of axes (trials, voxels)"
-    betas = _open_npy(path, expected)
+    betas = open_npy(path, expected, DESCRIPTION)
     if betas.dtype.name not in _DTYPES or betas.ndim != 2 or 0 in betas.shape:
         found = f"{betas.dtype} of shape {betas.shape}"
         fix = "save it as float32 with one row per trial and one column per voxel"
@@ -66,31 +69,13 @@ def read_voxels(folder: Path) -> pd.DataFrame | None:
 
 def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd.DataFrame:
     expected = f"a table with the columns {columns}" if columns else "a table"
-    try:
+    with reading(path, expected, DESCRIPTION, *TABLE_ERRORS):
         table = pd.read_csv(path, dtype=dtype)
-    except FileNotFoundError as error:
-        raise PipelineError(path, expected, "no file", DESCRIPTION, code="missing-file") from error
-    except (OSError, ValueError) as error:
-        raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
-        found = f"no {missing}" if missing else "no rows"
+        found = f"no {missing}, but {shown_columns(table)}" if missing else "no rows"
         raise PipelineError(path, expected, found, DESCRIPTION, code="missing-data")
     return table
-
-
-def _open_npy(path: Path, expected: str) -> NDArray[Any]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise PipelineError(path, expected, "no file", DESCRIPTION, code="missing-file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        fix = "save a single array with np.save"
-        raise PipelineError(path, expected, "an archive of arrays", fix, code="wrong-kind")
-    return array
 
 
 def split_of_trials(table: pd.DataFrame) -> pd.Series:
@@ -150,30 +135,21 @@ class LabImages:
             image = Image.fromarray(np.array(self._array[int(name)])).convert("RGB")
             release_pages(self._array)
             return image
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(self.path / name) as image:
-                    if image.mode.startswith(("I", "F")):
-                        raise ValueError(f"pixels of more than 8 bits ({image.mode})")
-                    return image.convert("RGB")
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
-            fix = "save it again as 8-bit PNG or JPEG, or remove its trials"
-            raise PipelineError(
-                self.path / name, "a readable image", str(error), fix, code="damaged-file"
-            ) from error
+        fix = "save it again as 8-bit PNG or JPEG, or remove its trials"
+        with (
+            reading(self.path / name, "a readable image", fix, *IMAGE_ERRORS),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(self.path / name) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ValueError(f"pixels of more than 8 bits ({image.mode})")
+                return image.convert("RGB")
 
 
 def _open_images(path: Path) -> NDArray[np.uint8]:
     expected = "uint8 (0..255) of axes (images, height, width) or (images, height, width, rgb)"
-    array = _open_npy(path, expected)
+    array = open_npy(path, expected, DESCRIPTION)
     is_shaped = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
     if array.dtype != np.uint8 or not is_shaped or 0 in array.shape:
         found = f"{array.dtype} of shape {array.shape}"

@@ -17,6 +17,8 @@ from PIL import Image
 from brainit.core.artifacts import Artifact, read_table, write_table
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, require_stored
+from brainit.core.reading import reading
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.core.shards import write_shards
 from brainit.data.fetch.sources import source_files
@@ -155,17 +157,14 @@ def _squares(path: Path, side: int) -> NDArray[np.uint8]:
     (gifale95/NSD-synthetic, for both files of images).
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
-    try:
-        with h5py.File(path, "r") as handle:
-            dataset = handle.get(STIMULI_DATASET)
-            if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
-                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
-            pixels = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
-            pictures = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pixels)
-            images = [square(picture, side) for picture in pictures]
-    except (OSError, TypeError) as error:
-        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
-    return np.stack(images)
+    with reading(path, expected, _FIX, *HDF5_ERRORS), open_hdf5(path) as handle:
+        dataset = handle.get(STIMULI_DATASET)
+        if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
+            raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
+        require_stored(path, dataset, _FIX)
+        pixels = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
+        pictures = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pixels)
+        return np.stack([square(picture, side) for picture in pictures])
 
 
 def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:
