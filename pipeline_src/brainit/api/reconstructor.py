@@ -52,9 +52,9 @@ class Reconstructor:
         A run without a generator has low-level images alone.
 
         `betas` (images, voxels) are z-scored, voxels in the order of the subject's betas. `nsd_id`
-        names each image's random streams; None counts from 0. For the run's own test betas and ids
-        the images equal the run's, byte for byte on the same machine; torch therefore uses the
-        run's number of threads. Raises `PipelineError` for other voxels, other numbers of images,
+        names each image's random streams; None counts from 0. For any of the run's own test betas
+        and ids the images equal the run's, byte for byte on the same machine; torch therefore uses
+        the run's number of threads. Raises `PipelineError` for other voxels, other numbers of images,
         and betas that are not finite.
         """
         use_threads(self.settings.run.threads)
