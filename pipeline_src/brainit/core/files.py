@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 
 _CHUNK_BYTES = 1 << 20
+SIDE_FOLDERS = frozenset({"__MACOSX", ".AppleDouble", ".Trashes", "@eaDir", "$RECYCLE.BIN"})
+"""Folders in which systems keep files of their own."""
+_SIDE_FILES = {"Thumbs.db", "desktop.ini"}
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 """Permission denied, a read-only disk, or a file where a folder should be."""
 
@@ -71,6 +74,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists():
         path.unlink()
+
+
+def is_side_file(path: PurePath) -> bool:
+    """Return True for a file that a system put beside others: hidden, Thumbs.db, in __MACOSX."""
+    if path.name.startswith(".") or path.name in _SIDE_FILES:
+        return True
+    return bool(SIDE_FOLDERS.intersection(path.parts[:-1]))
 
 
 def write_text(path: Path | str, text: str) -> None:

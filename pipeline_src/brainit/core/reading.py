@@ -113,6 +113,10 @@ def read_error(
     if foreign is not None:
         found, foreign_fix = foreign
         return PipelineError(path, expected, found, foreign_fix, code="wrong-kind")
+    if isinstance(error, UnicodeDecodeError):
+        found = f"byte {error.object[error.start]:#x} at {error.start}, which is not UTF-8"
+        fix = f"save it as UTF-8 if it is text, or: {fix}"
+        return PipelineError(path, expected, found, fix, code="damaged-file")
     return PipelineError(path, expected, _told(error), fix, code="damaged-file")
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import is_side_file
 from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, require_stored
 from brainit.core.progress import progress
 from brainit.core.reading import reading
@@ -135,7 +136,11 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
     Raises `PipelineError` where a member is not a .jpg directly under `unlabeled2017/`, exceeds
     64 MiB or occurs twice, and for an archive without images.
     """
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [
+        member
+        for member in archive.infolist()
+        if not member.is_dir() and not is_side_file(PurePosixPath(member.filename))
+    ]
     for member in members:
         name = PurePosixPath(member.filename)
         is_plain = name.parts[:-1] == (EXTERNAL_FOLDER,) and name.suffix == ".jpg"
@@ -147,7 +152,9 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
         raise PipelineError(
             path, f"images under {EXTERNAL_FOLDER}/", "none", _FIX, code="missing-data"
         )
-    name_of_most, n_times = Counter(member.filename for member in members).most_common(1)[0]
+    name_of_most, n_times = Counter(
+        str(PurePosixPath(member.filename)) for member in members
+    ).most_common(1)[0]
     if n_times > 1:
         raise PipelineError(
             path, "each image once", f"{name_of_most} {n_times} times", _FIX, code="duplicate-data"

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.shards import shard_ranges, write_shards
 from brainit.data.images import ImageStore
@@ -36,4 +37,9 @@ def _tokens(
     for first in range(start, stop, _BATCH):
         index = np.arange(first, min(first + _BATCH, stop))
         tokens = network(images.images(index).to(device))
-        yield tokens.cpu().numpy().astype(np.float16)
+        half = tokens.to(torch.float16)
+        if not bool(half.isfinite().all()):
+            expected, found = "tokens within float16", "NaN, infinity or larger numbers"
+            fix = "set features.cache_tokens: false, or check the network's weights"
+            raise PipelineError("features.semantic_tokens", expected, found, fix, code="bad-values")
+        yield half.cpu().numpy()

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, require_stored
 from brainit.core.reading import reading
-from brainit.data.lab.layout import POSITION_COLUMNS, find_images, write_subject
+from brainit.data.lab.layout import POSITION_COLUMNS, write_subject
+from brainit.data.lab.search import find_images
 
 VISUAL_CORTEX = "ROI_VC"
 _IMAGE_KEYS = ("stimulus_id", "Label")

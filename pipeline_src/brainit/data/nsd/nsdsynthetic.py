@@ -5,6 +5,7 @@ images per subject, in `nsdsynthetic_colorstimuli_subj0X.hdf5` (NSD manual). Fil
 source when needed. Outputs have the form of any subject's files; all trials are test trials.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from brainit.data.zscore import zscore_session
 
 _FIX = "download it again; for a source without NSD-synthetic, do not run prepare_nsdsynthetic"
 _CLASS = "Image class"
+logger = logging.getLogger(__name__)
 
 
 def prepare_nsdsynthetic(
@@ -125,6 +127,8 @@ def _betas(
         raise PipelineError(
             keys[0], "finite betas in the mask", "NaN in every voxel", _FIX, code="bad-values"
         )
+    if is_invalid.any():
+        logger.warning("%s: %d voxels are not finite and set to 0", keys[0], is_invalid.sum())
     return scores
 
 

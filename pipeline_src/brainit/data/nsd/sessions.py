@@ -109,7 +109,7 @@ def prepare_session(
         raise PipelineError(
             f"{source.subject} session {session}",
             "finite betas in the mask",
-            "NaN in every voxel",
+            "NaN, or z-scores beyond float16, in every voxel",
             f"fetch {' and '.join(source.keys(session))} again",
             code="bad-values",
         )
@@ -121,7 +121,15 @@ def prepare_session(
             f"fetch {' and '.join(source.keys(session))} again",
             code="bad-values",
         )
-    checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum())) | record
+    n_beyond = int(np.isfinite(values[:, is_invalid]).all(axis=0).sum())
+    n_nan = int(is_invalid.sum()) - n_beyond
+    checks = _checks(session, scores[is_reference][:, ~is_invalid], n_nan) | record
+    if n_beyond:
+        logger.warning(
+            "%s session %d: %d voxels have z-scores beyond float16 and are dropped",
+            *(source.subject, session, n_beyond),
+        )
+        checks["n_beyond_float16"] = n_beyond
     with atomic_path(path) as partial:
         np.save(partial, scores)
     invalid = np.flatnonzero(is_invalid).tolist()
