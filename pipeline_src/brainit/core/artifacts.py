@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
-from brainit.core.reading import reading
+from brainit.core.reading import foreign_error, reading
 
 _SAFETENSORS_ERRORS = (SafetensorError, ValueError, RecursionError)
 TABLE_ERRORS = (ValueError, OverflowError, LookupError, RecursionError)
@@ -239,6 +239,8 @@ def read_table(
         table = pd.read_csv(path, sep=separator)
     missing = [name for name in columns if name not in table.columns]
     if missing:
+        if foreign := foreign_error(path, expected):
+            raise foreign
         found = f"no {missing}, but the columns {shown_columns(table)}"
         raise PipelineError(path, expected, found, fix, code="missing-data")
     return table

@@ -4,6 +4,7 @@ A damaged file is to be fetched or made again. A file that the machine cannot re
 locks, no permission, a lost mount) may be intact: no message may advise to delete it.
 """
 
+import difflib
 import errno
 import json
 import os
@@ -102,17 +103,17 @@ def read_error(
     """Return the error to raise for an exception that reading `path` raised; see `reading`."""
     number = system_number(error)
     if number in _MISSING:
-        return PipelineError(path, expected, "no file", missing or fix, code="missing-file")
+        found = f"no file{most_like(Path(path))}"
+        return PipelineError(path, expected, found, missing or fix, code="missing-file")
     if number == errno.EISDIR or Path(path).is_dir():
         return PipelineError(path, expected, "a folder", fix, code="wrong-kind")
     if number is not None:
         return machine_error(path, expected, number)
     if isinstance(error, MemoryError):
         return machine_error(path, expected, errno.ENOMEM)
-    foreign = foreign_content(path)
+    foreign = foreign_error(path, expected)
     if foreign is not None:
-        found, foreign_fix = foreign
-        return PipelineError(path, expected, found, foreign_fix, code="wrong-kind")
+        return foreign
     if isinstance(error, UnicodeDecodeError):
         found = f"byte {error.object[error.start]:#x} at {error.start}, which is not UTF-8"
         fix = f"save it as UTF-8 if it is text, or: {fix}"
@@ -149,6 +150,25 @@ def refuse_machine_error(where: Path | str, expected: str, error: BaseException)
     number = getattr(error, "errno", None)
     if isinstance(error, OSError) and number in _OF_DISK:
         raise machine_error(getattr(error, "filename", None) or where, expected, number) from error
+
+
+def most_like(path: Path) -> str:
+    """Return which file of its folder has the name most like an absent one, for a message."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f" (most like it: {ascii(near[0])[1:-1]})" if near else ""
+
+
+def foreign_error(path: Path | str, expected: str) -> PipelineError | None:
+    """Return the error for a web page or a pointer of Git LFS; None for any other file."""
+    foreign = foreign_content(path)
+    if foreign is None:
+        return None
+    found, fix = foreign
+    return PipelineError(path, expected, found, fix, code="wrong-kind")
 
 
 def foreign_content(path: Path | str) -> tuple[str, str] | None:

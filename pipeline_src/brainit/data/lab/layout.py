@@ -19,7 +19,7 @@ from PIL import Image
 from brainit.core.artifacts import TABLE_ERRORS, shown_columns
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, is_side_file, release_pages
-from brainit.core.reading import open_npy, reading
+from brainit.core.reading import foreign_error, open_npy, reading
 from brainit.data.image_files import IMAGE_ERRORS
 from brainit.data.lab.image_identity import ImageId, image_id
 
@@ -84,6 +84,8 @@ def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd
         table = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
+        if foreign := foreign_error(path, expected):
+            raise foreign
         found = f"no {missing}, but {shown_columns(table)}" if missing else "no rows"
         fix = DESCRIPTION
         if len(table.columns) == 1 and set(str(table.columns[0])) & set(_OTHER_SEPARATORS):

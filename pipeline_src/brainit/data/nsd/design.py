@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import TABLE_ERRORS, read_table, shown_columns
 from brainit.core.errors import PipelineError
-from brainit.core.reading import reading
+from brainit.core.reading import foreign_error, reading
 from brainit.core.settings import NsdSettings
 from brainit.core.streams import numpy_generator
 from brainit.data import splits
@@ -163,6 +163,8 @@ def read_responses(path: Path, n_images: int) -> pd.DataFrame:
         table = pd.read_csv(path, sep="\t")
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
+        if foreign := foreign_error(path, f"a table with columns {columns}"):
+            raise foreign
         raise PipelineError(
             path,
             f"trials with columns {columns}",

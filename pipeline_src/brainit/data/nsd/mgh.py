@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
-from brainit.core.reading import reading
+from brainit.core.reading import foreign_error, reading
 
 DATA_OFFSET = 284
 """Bytes before the first value (FreeSurfer's file format)."""
@@ -51,6 +51,8 @@ def read_mgh_header(path: Path) -> MghHeader:
     version, n_vertices, height, depth, n_frames, kind = _HEADER.unpack(raw)
     if (version, height, depth, kind) != (_VERSION, 1, 1, _TYPE_FLOAT):
         dims = (n_vertices, height, depth, n_frames)
+        if foreign := foreign_error(path, expected):
+            raise foreign
         raise PipelineError(
             path, expected, f"version {version}, type {kind}, dims {dims}", _FIX, code="wrong-kind"
         )
