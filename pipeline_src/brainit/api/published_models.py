@@ -34,7 +34,7 @@ class PublishedModels:
         path = self.folder / SETTINGS_FILE
         fix = "name a folder that `brainit export-models` wrote, or a repository of the hub"
         sections = read_yaml(path, "the settings of exported models", fix)
-        return parse_sections(sections or {})
+        return parse_sections(sections)
 
     @property
     def subjects(self) -> tuple[str, ...]:

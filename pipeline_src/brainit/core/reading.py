@@ -72,6 +72,7 @@ _NPY_MAGIC = b"\x93NUMPY"
 LFS_POINTER = b"version https://git-lfs"
 _PAGES = (b"<!doctype html", b"<html")
 _N_HEAD_BYTES = 512
+_MOST_VALUES = 100_000
 
 
 @contextmanager
@@ -210,7 +211,10 @@ def open_npy(
             numbers_fix = "save numbers, without dtype=object"
             raise PipelineError(path, expected, "pickled objects", numbers_fix, code="unsafe-file")
         array: Any = np.load(path, mmap_mode="r", allow_pickle=False)  # checks the stated size
-        if isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            stated, found_bytes = array.offset + array.nbytes, path.stat().st_size
+            if stated != found_bytes:  # a damaged length of the header would shift all values
+                raise ValueError(f"{found_bytes} bytes, where the header states {stated}")
             return array if mode else np.array(array)
         array.close()
     archive_fix = "save a single array with np.save"
@@ -231,10 +235,28 @@ def _has_objects(path: Path) -> bool:
         return reader is not None and bool(reader(handle)[2].hasobject)
 
 
-def read_yaml(path: Path, expected: str, fix: str, missing: str | None = None) -> Any:
-    """Return the content of a YAML file; raises `PipelineError` where there is none."""
-    with reading(path, expected, fix, yaml.YAMLError, ValueError, RecursionError, missing=missing):
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+def read_yaml(path: Path, expected: str, fix: str, missing: str | None = None) -> dict[Any, Any]:
+    """Return the keys and values of a YAML file; raises `PipelineError` where there are none."""
+    damage = (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError)
+    with reading(path, expected, fix, *damage, missing=missing):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _require_few_values([content], [_MOST_VALUES])
+    if not isinstance(content, dict | None):
+        found = f"{type(content).__name__} {str(content)[:40]!r}"
+        raise PipelineError(path, f"{expected}, of keys and values", found, fix, code="wrong-kind")
+    return content or {}
+
+
+def _require_few_values(value: Any, left: list[int]) -> None:
+    """Raise ValueError where aliases multiply a small YAML file to millions of values."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise ValueError(f"more than {_MOST_VALUES} values, by aliases of aliases")
+    for part in (*value, *value.values()) if isinstance(value, dict) else value:
+        if isinstance(part, (dict, list, tuple, set)):
+            _require_few_values(part, left)
+        else:
+            left[0] -= 1
 
 
 def read_json(path: Path, expected: str, fix: str, missing: str | None = None) -> Any:

@@ -5,6 +5,7 @@ here the centre square is resized with PIL's antialiased bicubic filter.
 """
 
 import struct
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -168,7 +169,9 @@ def _read_member(
     where = f"{path}:{member.filename}"
     with (
         reading(where, "a readable image", _FIX, *_ARCHIVE_ERRORS, *IMAGE_ERRORS),
+        warnings.catch_warnings(),
         archive.open(member) as handle,
-        Image.open(handle) as image,
     ):
-        return square(image.convert("RGB"), side)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(handle) as image:
+            return square(image.convert("RGB"), side)

@@ -10,6 +10,7 @@ from scipy.io.matlab import MatReadError
 
 from brainit.core.reading import reading
 
+_HEAD = b"MATLAB 5.0"
 _SCIPY_ERRORS = (
     ValueError,
     TypeError,
@@ -29,4 +30,8 @@ _SCIPY_ERRORS = (
 def read_mat(path: Path, fix: str, expected: str = "a readable MATLAB file") -> dict[str, Any]:
     """Return the arrays of a file by name; raises `PipelineError` for an unreadable file."""
     with reading(path, expected, fix, *_SCIPY_ERRORS), path.open("rb") as handle:
+        head = handle.read(len(_HEAD))
+        if head != _HEAD:  # SciPy takes any other file for version 4, and reserves what it states
+            raise ValueError(f"a file that begins with {head!r}, not with {_HEAD!r}")
+        handle.seek(0)
         return dict(loadmat(handle))  # type: ignore[arg-type]

@@ -77,9 +77,22 @@ def _tensors_of(path: Path) -> dict[str, Tensor]:
     if not first.startswith(_PICKLE) and foreign_content(path) is None:
         found = f"a file that begins with {first!r}"
         raise PipelineError(path, "a checkpoint", found, _FIX, code="wrong-kind")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _BoundedReader(path) as stream:
         warnings.simplefilter("ignore")
-        return named_tensors(torch.load(path, map_location="cpu", weights_only=True))
+        return named_tensors(torch.load(stream, map_location="cpu", weights_only=True))
+
+
+class _BoundedReader(io.BufferedReader):
+    """A file that never reads more than it holds: Python reserves what a damaged length states."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._n_bytes = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read `size` bytes, or what is left."""
+        left = max(0, self._n_bytes - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def _reason(error: pickle.UnpicklingError) -> str:

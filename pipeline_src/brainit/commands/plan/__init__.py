@@ -61,7 +61,7 @@ def read_configuration(paths: list[Path]) -> Settings:
     read: dict[str, Any] = {}
     for path in paths:
         fix = f"run at the root of the repository, or correct {path}"
-        read = merged(read, read_yaml(path, "a readable YAML file", fix) or {})
+        read = merged(read, read_yaml(path, "a readable YAML file", fix))
     return parse_sections(expand_folders(read))
 
 

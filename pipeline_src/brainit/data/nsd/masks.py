@@ -45,7 +45,8 @@ NIBABEL_ERRORS = (
 """Exceptions, besides OSError, that nibabel raises on corrupt files."""
 _GZIP = b"\x1f\x8b"
 _BLOCK_BYTES = 1 << 20
-_LARGEST_BYTES = 1 << 30
+_LARGEST_BYTES = 64 << 20
+"""Twice the largest mask of NSD, of 1 mm in float64."""
 _ATLAS_FIX = "name two annotation files on fsaverage in clusters.atlas: left, then right hemisphere"
 
 LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneralRSC")}
@@ -171,7 +172,7 @@ def read_label(path: Path) -> NDArray[np.float32]:
 def unpacked(path: Path) -> bytes:
     """Return the content of a file, decompressed to the end, which verifies gzip's checksum.
 
-    Raises EOFError for a file of more than a GiB, which no mask has.
+    Raises EOFError for more than 64 MiB, which no mask has: a small file may unpack to any size.
     """
     with path.open("rb") as handle:
         is_packed = handle.read(len(_GZIP)) == _GZIP
