@@ -15,6 +15,14 @@ def open_hdf5(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=False)
 
 
+def own_dataset(handle: h5py.File, name: str) -> h5py.Dataset | None:
+    """Return a dataset of the file itself; None for none, and for a link to another file."""
+    if isinstance(handle.get(name, getlink=True), h5py.ExternalLink):
+        return None
+    found = handle.get(name)
+    return found if isinstance(found, h5py.Dataset) else None
+
+
 def require_stored(path: Path, dataset: h5py.Dataset, fix: str) -> None:
     """Raise `PipelineError` where an HDF5 file holds fewer bytes than its dataset states.
 

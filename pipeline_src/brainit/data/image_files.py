@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import is_side_file
-from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, require_stored
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, own_dataset, require_stored
 from brainit.core.progress import progress
 from brainit.core.reading import reading
 from brainit.core.settings import ImageSettings
@@ -93,8 +92,8 @@ def stimulus_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.ui
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
     with reading(path, expected, _FIX, *HDF5_ERRORS), open_hdf5(path) as handle:
-        dataset = handle.get(STIMULI_DATASET)
-        if not isinstance(dataset, h5py.Dataset):
+        dataset = own_dataset(handle, STIMULI_DATASET)
+        if dataset is None:
             raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
         if dataset.dtype != np.uint8 or dataset.ndim != 4 or dataset.shape[3] != 3:
             raise PipelineError(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 
@@ -79,6 +80,12 @@ def download_file(
     Raises `PipelineError` for refusals, repeated failures, a wrong size or kind, a full disk and an
     unwritable folder, and `Stopped` once `stop` is set. The next run continues the part.
     """
+    if urlsplit(url).scheme == "http":
+        logger.warning(
+            "%s: fetched without encryption; only its size and kind, and a published checksum where"
+            " there is one, tell whether it was changed on the way",
+            url,
+        )
     part = PartFile(url, target, on_bytes or (lambda _: None), stop or Event())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

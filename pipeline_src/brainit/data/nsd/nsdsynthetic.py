@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from PIL import Image
 from brainit.core.artifacts import Artifact, read_table, write_table
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
-from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, require_stored
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, own_dataset, require_stored
 from brainit.core.reading import reading
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.core.shards import write_shards
@@ -162,8 +161,8 @@ def _squares(path: Path, side: int) -> NDArray[np.uint8]:
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
     with reading(path, expected, _FIX, *HDF5_ERRORS), open_hdf5(path) as handle:
-        dataset = handle.get(STIMULI_DATASET)
-        if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
+        dataset = own_dataset(handle, STIMULI_DATASET)
+        if dataset is None or dataset.dtype != np.uint8:
             raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
         require_stored(path, dataset, _FIX)
         pixels = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)

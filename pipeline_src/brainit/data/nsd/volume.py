@@ -23,7 +23,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
-from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, require_stored
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, own_dataset, require_stored
 from brainit.core.reading import reading
 from brainit.data.nsd.masks import NIBABEL_ERRORS, require_content, unpacked
 
@@ -195,8 +195,8 @@ def _runs(mask: VolumeMask) -> Iterator[tuple[int, int]]:
 def _checked_dataset(
     path: Path, handle: h5py.File, mask: VolumeMask, n_trials: int
 ) -> h5py.Dataset:
-    dataset = handle.get(DATASET)
-    if not isinstance(dataset, h5py.Dataset):
+    dataset = own_dataset(handle, DATASET)
+    if dataset is None:
         raise PipelineError(
             path, f"the dataset '{DATASET}'", f"{sorted(handle)}", _FIX, code="missing-data"
         )
