@@ -110,6 +110,16 @@ def test_array_door_gives_the_pipeline_s_images(first: Path, run: str) -> None:
         np.testing.assert_array_equal(found[kind], images, err_msg=kind)
 
 
+def test_array_door_gives_the_pipeline_s_images_for_any_subset(first: Path) -> None:
+    results = brainit.load(first / "results")
+    kept = results.reconstructions("subj01")
+    betas, nsd_id = results.test_betas("subj01")
+    rows = [6, 0, 3]
+    found = results.reconstructor("subj01")(betas[rows], nsd_id[rows])
+    for kind, images in kept.images.items():
+        np.testing.assert_array_equal(found[kind], images[rows], err_msg=kind)
+
+
 def test_other_betas_give_other_images(first: Path) -> None:
     results = brainit.load(first / "results")
     betas, nsd_id = results.test_betas("subj01")

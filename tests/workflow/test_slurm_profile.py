@@ -17,7 +17,7 @@ from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 from brainit.core.errors import PipelineError
 from brainit.workflow.digest import PACKAGE, Code
-from brainit.workflow.requests import rules_requesting
+from brainit.workflow.requests import require_extra_kept, rules_requesting
 
 from .conftest import Run
 from .dry_runs import DEMO, Job, job_counts, parse_jobs
@@ -254,6 +254,37 @@ def test_trainings_are_told_before_their_time_limit(plain: list[Job]) -> None:
     warned = {b["rule"] for b in plain if "--signal=TERM@300" in sbatch_line(b)}
     assert {"train_encoder", "train_joint", "adapt_bit"} <= warned
     assert not warned & {"evaluate", "reconstruct_fused", "make_table", "cluster_voxels"}
+
+
+def test_qos_and_further_options_reach_every_rule(
+    snakemake: Run, repository: Path, tmp_path: Path
+) -> None:
+    extra = "--reservation=lab --mail-type=FAIL"
+    profile = edited_profile(repository, tmp_path, qos="gpu", extra=f'"{extra}"')
+    jobs = dry_run(snakemake, "--profile", profile, "all")
+    rules = {block["rule"] for block in jobs}
+    assert len(rules) > 25
+    trainings = set()
+    for block in jobs:
+        line = sbatch_line(block)
+        assert " --qos=gpu " in line and f"{extra} -D" in line, line
+        if "--signal=TERM@300" in line:
+            trainings.add(block["rule"])
+    assert trainings == rules & set(
+        rules_requesting("checkpoint_minutes", repository / "workflow/rules")
+    )
+
+
+def test_options_that_the_trainings_would_lose_are_refused(snakemake: Run) -> None:
+    words = ("--profile", "slurm", "--default-resources", "slurm_extra='--qos=gpu'", "--", "all")
+    result = snakemake("--dry-run", "--nolock", *words)
+    text = result.stdout + result.stderr
+    assert result.returncode != 0 and "--qos=gpu" in text and "__variables__" in text
+    with pytest.raises(PipelineError) as error:
+        require_extra_kept({"slurm_extra": "'--a'"}, {"train_bit": {"slurm_extra": "'--b'"}})
+    assert error.value.code == "invalid-setting" and "train_bit" in error.value.found
+    require_extra_kept({"slurm_extra": "'--a'"}, {"train_bit": {"slurm_extra": "'--b --a'"}})
+    require_extra_kept(None, {"train_bit": {"slurm_extra": "'--b'"}})
 
 
 def test_one_line_limits_the_time_of_trainings(split: list[Job]) -> None:

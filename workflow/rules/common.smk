@@ -17,7 +17,7 @@ try:
     from brainit.workflow.params import Params, labelled
     from brainit.workflow.rates import Rates, RehearsedRequests
     from brainit.workflow.reads import require_complete
-    from brainit.workflow.requests import require_submitter
+    from brainit.workflow.requests import require_extra_kept, require_submitter
     from brainit.workflow.study import ABLATION_TABLES, EVERY_TABLE, TABLES, Study
 except ImportError as error:
     raise WorkflowError(
@@ -28,7 +28,9 @@ except ImportError as error:
 
 SCHEMA = "../schemas/config.schema.json"
 validate(config, schema=SCHEMA, set_default=False)
+REQUESTS = workflow.resource_settings
 try:
+    require_extra_kept(REQUESTS.default_resources, REQUESTS.overwrite_resources)
     require_complete(
         config, json.loads(Path(workflow.source_path(SCHEMA)).read_text("utf-8"))
     )

@@ -5,12 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from brainit.api.models import open_decoder, open_encoder
 from brainit.api.reconstructor import ModelFiles, Reconstructor
 from brainit.core.artifacts import read_artifact
-from brainit.core.errors import PipelineError
+from brainit.core.reading import read_yaml
 from brainit.core.settings import Settings, parse_sections
 from brainit.models.brain_decoder import Decoder
 from brainit.models.published import SETTINGS_FILE, fetch_models
@@ -34,17 +32,9 @@ class PublishedModels:
         What the folder does not set has the paper's value.
         """
         path = self.folder / SETTINGS_FILE
-        try:
-            sections = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise PipelineError(
-                path,
-                "the settings of exported models",
-                str(error),
-                "name a folder that `brainit export-models` wrote, or a repository of the hub",
-                code="missing-file" if isinstance(error, FileNotFoundError) else "damaged-file",
-            ) from error
-        return parse_sections(sections or {})
+        fix = "name a folder that `brainit export-models` wrote, or a repository of the hub"
+        sections = read_yaml(path, "the settings of exported models", fix)
+        return parse_sections(sections)
 
     @property
     def subjects(self) -> tuple[str, ...]:

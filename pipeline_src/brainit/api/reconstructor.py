@@ -52,10 +52,10 @@ class Reconstructor:
         A run without a generator has low-level images alone.
 
         `betas` (images, voxels) are z-scored, voxels in the order of the subject's betas. `nsd_id`
-        names each image's random streams; None counts from 0. For the run's own test betas and ids
-        the images equal the run's, byte for byte on the same machine; torch therefore uses the
-        run's number of threads. Raises `PipelineError` for other voxels, other numbers of images,
-        and betas that are not finite.
+        names each image's random streams; None counts from 0. For any of the run's own test betas
+        and ids the images equal the run's, byte for byte on the same machine; torch therefore uses
+        the run's number of threads. Raises `PipelineError` for other voxels, other numbers of
+        images, ids that are no whole numbers, and betas that are not finite.
         """
         use_threads(self.settings.run.threads)
         fmri = self._fmri(betas, nsd_id)
@@ -78,7 +78,12 @@ class Reconstructor:
         return voxels.stop - voxels.start
 
     def _fmri(self, betas: NDArray[np.floating], nsd_id: NDArray[np.int64] | None) -> SubjectFmri:
-        ids = np.arange(len(betas), dtype=np.int64) if nsd_id is None else nsd_id
+        ids = np.arange(len(betas)) if nsd_id is None else np.asarray(nsd_id)
+        if ids.dtype.kind not in "iu" or (len(ids) and ids.min() < 0):
+            fix = "pass the nsd_id of each image, from 0, as integers"
+            found = f"{ids.dtype} {ids[:3]}"
+            raise PipelineError("nsd_id", "whole numbers from 0", found, fix, code="bad-values")
+        ids = ids.astype(np.int64)
         expected = f"finite betas (images, {self.n_voxels}) of {self.subject}, an id for each image"
         if betas.ndim != 2 or betas.shape != (len(ids), self.n_voxels):
             found = f"betas of shape {betas.shape}, {len(ids)} ids"
@@ -87,11 +92,15 @@ class Reconstructor:
         if len(np.unique(ids)) != len(ids) or not len(ids):
             fix = "average the trials of an image"
             raise PipelineError("nsd_id", "each image once", f"{ids}", fix, code="duplicate-data")
-        if not np.isfinite(betas).all():
+        with np.errstate(over="ignore"):  # beyond float16 is infinite
+            values = betas.astype(np.float16)
+        if not np.isfinite(values).all():
             fix = "leave out trials that are not finite"
-            raise PipelineError("betas", expected, "NaN or infinity", fix, code="bad-values")
+            raise PipelineError(
+                "betas", expected, "NaN, infinity or beyond float16", fix, code="bad-values"
+            )
         repeats = np.ones(len(ids), dtype=np.int64)
-        return SubjectFmri(self.subject, betas.astype(np.float16), ids, repeats)
+        return SubjectFmri(self.subject, values, ids, repeats)
 
     @cached_property
     def _lowlevel(self) -> Decoder:

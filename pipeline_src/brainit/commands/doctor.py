@@ -29,7 +29,9 @@ FULL_DISK, FULL_MEMORY = 390 * GB, 64 * GB
 STAGE2_GPU = 56 * GB
 """Estimate of the GPU memory that stage 2 takes at the paper's batch (config/gpu_80gb.yaml)."""
 SMALLEST_GPU = 22 * GB
-_SLURM = ("sbatch", "squeue", "sacct", "scancel")
+_SLURM = ("sbatch", "squeue", "scancel")
+SHORTEST_JOB_AGE_S = 60
+"""The plugin asks for finished jobs less often than that."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,19 @@ def demo_findings(machine: Machine) -> list[Finding]:
             "this folder" if here else "not this folder",
             "git clone it, cd to its root, and run `brainit doctor` there",
         ),
+        Finding(
+            "a cache folder for Snakemake",
+            not machine.closed_cache,
+            f"cannot write {machine.closed_cache}" if machine.closed_cache else "writable",
+            "export XDG_CACHE_HOME=FOLDER, a folder that you may write",
+        ),
+        Finding(
+            "Snakemake's records of the results",
+            not machine.unrecorded_results,
+            f"none of {machine.unrecorded_results}" if machine.unrecorded_results else "all there",
+            "copy the folder .snakemake too (`rsync -a`); or, to take the results as they are, run"
+            " `snakemake --touch` with their targets and settings",
+        ),
         Finding("make and git", not tools, _names(tools), "your system's package manager"),
         _disk(machine, peak + (INSTALL_DISK if machine.wrong_packages else 0)),
         _memory(machine, DEMO_MEMORY),
@@ -213,8 +228,15 @@ def gpu_findings(machine: Machine) -> list[Finding]:
 def slurm_findings(machine: Machine) -> list[Finding]:
     """Return the requirements of `snakemake --profile slurm`."""
     absent = [name for name in _SLURM if name not in machine.commands]
-    plugin = machine.has_slurm_plugin
+    plugin, age_s = machine.has_slurm_plugin, machine.min_job_age_s
     return [
+        Finding(
+            f"MinJobAge of {SHORTEST_JOB_AGE_S} s",
+            age_s is None or age_s >= SHORTEST_JOB_AGE_S,
+            "not known" if age_s is None else f"{age_s} s",
+            "set slurm-status-command: sacct in profiles/slurm/config.yaml where `sacct` works, or"
+            " ask the cluster's administrators for a longer MinJobAge",
+        ),
         Finding("SLURM's commands", not absent, _names(absent), "log in to a submit node"),
         Finding(
             "Snakemake's SLURM plugin",

@@ -6,6 +6,7 @@ Facts that need a package are checked if it is installed, and unknown otherwise.
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from brainit.workflow.folders import EXPANDED
 from brainit.workflow.sources import is_remote, resolution_error
 
 BASE_CONFIG = Path("config/config.yaml")
+RECORDS = Path(".snakemake/metadata")
+"""Where Snakemake notes the settings and the code that made a file."""
 HUB, AMAZON = "https://huggingface.co", "https://s3.amazonaws.com"
 RESOLVE_S = 5.0
 """Without a network a resolver may take half a minute to say so."""
@@ -57,6 +60,12 @@ class Machine:
     has_slurm_plugin: bool
     peak_demo: float
     peak_full: float
+    closed_cache: str = ""
+    """Snakemake's cache folder, where it cannot be written; else empty."""
+    unrecorded_results: str = ""
+    """A finished run without Snakemake's records of it, as after a copy; else empty."""
+    min_job_age_s: int | None = None
+    """Seconds for which `squeue` knows a finished job; None where that is unknown."""
 
 
 def look_at_machine(configfiles: Sequence[Path]) -> Machine:
@@ -91,7 +100,42 @@ def look_at_machine(configfiles: Sequence[Path]) -> Machine:
         has_slurm_plugin=find_spec("snakemake_executor_plugin_slurm") is not None,
         peak_demo=planned_peak([Path("config/demo.yaml")]) if in_repository else -1.0,
         peak_full=planned_peak(configfiles) if in_repository else -1.0,
+        closed_cache=closed_cache(),
+        unrecorded_results=unrecorded_results(configfiles) if in_repository else "",
+        min_job_age_s=min_job_age_s(),
     )
+
+
+def closed_cache() -> str:
+    """Return the folder of Snakemake's cache if neither it nor a parent can be written."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "snakemake"
+    return "" if os.access(_existing(folder), os.W_OK) else str(folder)
+
+
+def unrecorded_results(configfiles: Sequence[Path]) -> str:
+    """Return a finished run in the results where Snakemake has no record of any file."""
+    if RECORDS.is_dir() and any(RECORDS.iterdir()):
+        return ""
+    try:
+        from brainit.commands.plan import read_configuration
+
+        results = Path(read_configuration([BASE_CONFIG, *configfiles]).paths.results)
+    except (ImportError, PipelineError):
+        return ""
+    finished = sorted(results.glob("*/recon_*/provenance.json"))
+    return str(finished[0].parent) if finished else ""
+
+
+def min_job_age_s() -> int | None:
+    """Return SLURM's MinJobAge in seconds; None without an answer of `scontrol`."""
+    try:
+        answer = subprocess.run(
+            ["scontrol", "show", "config"], capture_output=True, text=True, timeout=RESOLVE_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    stated = re.search(r"^MinJobAge\s*=\s*(\d+)", answer.stdout, re.MULTILINE)
+    return int(stated[1]) if stated else None
 
 
 def configured(configfiles: Sequence[Path]) -> tuple[Path, list[str], bool, str]:
@@ -194,10 +238,15 @@ def _release(version: str) -> tuple[int, ...]:
 
 def free_disk(folder: Path) -> int:
     """Return the free bytes where `folder` is or would be made."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent
-    return shutil.disk_usage(there).free
+    return there
 
 
 def total_memory() -> int:

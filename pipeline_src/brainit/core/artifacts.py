@@ -19,6 +19,12 @@ from safetensors.numpy import save_file
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
+from brainit.core.reading import foreign_error, reading
+
+_SAFETENSORS_ERRORS = (SafetensorError, ValueError, RecursionError)
+TABLE_ERRORS = (ValueError, OverflowError, LookupError, RecursionError)
+"""Exceptions of pandas for text that is no table."""
+_N_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -150,16 +156,13 @@ def read_artifact(path: Path, kind: str, contract: Contract | None = None) -> Ar
     contract = contract or CONTRACTS[kind]
     made_by = contract.made_by
     fix = f"delete it and rerun {made_by}"
-    if not Path(path).is_file():
-        raise PipelineError(path, expected, "no file", f"run {made_by}", code="missing-file")
-    try:
-        with safe_open(path, framework="numpy") as handle:
-            header = json.loads((handle.metadata() or {}).get("brainit", "{}"))
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise PipelineError(
-            path, f"a readable '{kind}' artifact", str(error), fix, code="damaged-file"
-        ) from error
+    readable = f"a readable '{kind}' artifact"
+    with (
+        reading(path, readable, fix, *_SAFETENSORS_ERRORS, missing=f"run {made_by}"),
+        safe_open(path, framework="numpy") as handle,
+    ):
+        header = _header_of(handle)
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     if header.get("artifact") != kind:
         found = f"'{header.get('artifact')}'"
         raise PipelineError(path, expected, found, fix, code="wrong-kind")
@@ -172,19 +175,21 @@ def artifact_kind(path: Path) -> str:
 
     Raises `PipelineError` where the file is missing or no artifact.
     """
-    if not Path(path).is_file():
-        raise PipelineError(
-            path, "an artifact", "no file", "run the step that makes it", code="missing-file"
-        )
-    try:
-        with safe_open(path, framework="numpy") as handle:
-            header = json.loads((handle.metadata() or {}).get("brainit", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        fix = "delete it and rerun the step that makes it"
-        raise PipelineError(
-            path, "a readable artifact", str(error), fix, code="damaged-file"
-        ) from error
-    return str(header.get("artifact"))
+    fix = "delete it and rerun the step that makes it"
+    missing = "run the step that makes it"
+    with (
+        reading(path, "a readable artifact", fix, *_SAFETENSORS_ERRORS, missing=missing),
+        safe_open(path, framework="numpy") as handle,
+    ):
+        return str(_header_of(handle).get("artifact"))
+
+
+def _header_of(handle: Any) -> dict[str, Any]:
+    """Return the attributes of an open file; raises ValueError where they are no JSON object."""
+    header = json.loads((handle.metadata() or {}).get("brainit", "{}"))
+    if not isinstance(header, dict):
+        raise ValueError("a header 'brainit' that is no JSON object")
+    return header
 
 
 def _check(
@@ -229,19 +234,23 @@ def read_table(
     Raises `PipelineError` where the file is missing, cannot be read or lacks a column.
     """
     expected = f"a table with columns {columns}"
-    try:
+    fix = f"delete it and rerun {made_by}"
+    with reading(path, expected, fix, *TABLE_ERRORS, missing=f"run {made_by}"):
         table = pd.read_csv(path, sep=separator)
-    except FileNotFoundError as error:
-        fix = f"run {made_by}"
-        raise PipelineError(path, expected, "no file", fix, code="missing-file") from error
-    except (OSError, ValueError) as error:
-        fix = f"delete it and rerun {made_by}"
-        raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        fix = f"delete it and rerun {made_by}"
-        raise PipelineError(path, expected, f"no {missing}", fix, code="missing-data")
+        if foreign := foreign_error(path, expected):
+            raise foreign
+        found = f"no {missing}, but the columns {shown_columns(table)}"
+        raise PipelineError(path, expected, found, fix, code="missing-data")
     return table
+
+
+def shown_columns(table: pd.DataFrame) -> str:
+    """Return the columns of a table as text, only the first of many."""
+    names = [str(name) for name in table.columns]
+    more = f" and {len(names) - _N_SHOWN} more" if len(names) > _N_SHOWN else ""
+    return f"{names[:_N_SHOWN]}{more}"
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

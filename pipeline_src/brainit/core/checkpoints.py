@@ -16,7 +16,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
+from brainit.core.reading import reading
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +85,22 @@ class CheckpointFolder:
         return self._tensors(number).with_suffix(".json")
 
     def _fault(self, number: int) -> str | None:
-        """Return why a checkpoint cannot be used, or None."""
+        """Return why a checkpoint cannot be used, or None.
+
+        Raises `PipelineError` where the machine cannot read it.
+        """
+        path = self._record(number)
         try:
-            record = json.loads(self._record(number).read_text(encoding="utf-8"))
-            digest, sha256 = record["digest"], record["sha256"]
-            is_whole = "values" in record and sha256_of(self._tensors(number)) == sha256
-        except (OSError, ValueError, KeyError, TypeError):
+            # A checkpoint that the machine cannot read may be intact: the next would replace it.
+            with reading(path, "a readable checkpoint", "run the same command again"):
+                record = json.loads(path.read_text(encoding="utf-8"))
+                digest, sha256 = record["digest"], record["sha256"]
+                is_whole = "values" in record and sha256_of(self._tensors(number)) == sha256
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return "incomplete"
+        except PipelineError as error:
+            if error.code == "machine":
+                raise
             return "incomplete"
         if digest != self.digest:
             return "made with different settings, inputs or code"

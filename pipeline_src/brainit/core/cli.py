@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from brainit.core.errors import PipelineError
 from brainit.core.interruption import EXIT_INTERRUPTED, Interrupted, stop_on_signals
 from brainit.core.locks import locked
+from brainit.core.reading import refuse_machine_error
 from brainit.core.settings import NsdSettings, Settings, parse_sections
 
 logger = logging.getLogger(__name__)
@@ -295,7 +296,7 @@ def guarded(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
     other exception is a bug and passes through.
     """
     try:
-        main(argv)
+        _with_machine_errors_named(main, argv)
     except PipelineError as error:
         if os.environ.get("BRAINIT_DEBUG"):
             raise
@@ -305,3 +306,14 @@ def guarded(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
         sys.stderr.write(f"INTERRUPTED: {interruption}\n")
         return EXIT_INTERRUPTED
     return 0
+
+
+def _with_machine_errors_named(
+    main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
+) -> None:
+    """Call `main(argv)`; raise `PipelineError` where disk, rights or memory of the machine fail."""
+    try:
+        main(argv)
+    except OSError as error:
+        refuse_machine_error("the machine", "a file that can be written and read", error)
+        raise

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 
 _CHUNK_BYTES = 1 << 20
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+SIDE_FOLDERS = frozenset({"__MACOSX", ".AppleDouble", ".Trashes", "@eaDir", "$RECYCLE.BIN"})
+"""Folders in which systems keep files of their own."""
+_SIDE_FILES = {"Thumbs.db", "desktop.ini"}
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 """Permission denied, a read-only disk, or a file where a folder should be."""
 
 
@@ -43,7 +46,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             raise PipelineError(
                 path, "room on the disk", "a full disk", fix, code="machine"
             ) from error
-        if error.errno in _DENIED and _is_about(error, partial):
+        if error.errno in DENIED and _is_about(error, partial):
             fix = f"make the folder {path.parent} writable, or write to another folder"
             raise PipelineError(
                 path, "a place that can be written", str(error), fix, code="machine"
@@ -71,6 +74,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists():
         path.unlink()
+
+
+def is_side_file(path: PurePath) -> bool:
+    """Return True for a file that a system put beside others: hidden, Thumbs.db, in __MACOSX."""
+    if path.name.startswith(".") or path.name in _SIDE_FILES:
+        return True
+    return bool(SIDE_FOLDERS.intersection(path.parts[:-1]))
 
 
 def write_text(path: Path | str, text: str) -> None:

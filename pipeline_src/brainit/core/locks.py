@@ -60,8 +60,9 @@ def locked(
     finally:
         stop.set()
         thread.join()
-        if _read(lock).get("token") == owner["token"]:
-            lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            if _read(lock).get("token") == owner["token"]:
+                lock.unlink(missing_ok=True)
 
 
 def _owner() -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _read(lock: Path) -> dict[str, Any]:
     """Return the holder of the lock; empty if the file is gone or not yet written."""
     try:
         holder = json.loads(lock.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
 
@@ -131,10 +132,11 @@ def _is_gone(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
 def _beat(lock: Path, token: str, stop: threading.Event, heartbeat_s: float) -> None:
     """Touch the lock until `stop` is set; log an error and end if another job took it over."""
     while not stop.wait(heartbeat_s):
-        if _read(lock).get("token") != token:
-            logger.error("%s: another job took over this lock", lock)
-            return
-        with suppress(FileNotFoundError):
+        # A file system that fails for a moment does not end the beat: the lock would expire.
+        with suppress(OSError):
+            if _read(lock).get("token") != token:
+                logger.error("%s: another job took over this lock", lock)
+                return
             os.utime(lock)
 
 

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
+from brainit.core.reading import open_npy, reading
 
 INDEX_NAME = "shards.json"
+_INDEX_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 _LONG_ROW = 1 << 16
 """Bytes of a row that the disk is asked for ahead; a shorter one is a few pages."""
@@ -119,16 +121,15 @@ class ShardedArray:
         self.folder = Path(folder)
         self._fix = f"delete {self.folder} and run snakemake again, which rewrites it"
         index_path = self.folder / INDEX_NAME
-        if not index_path.is_file():
-            expected = "the index of a sharded array"
-            raise PipelineError(index_path, expected, "no file", self._fix, code="missing-file")
-        index = json.loads(index_path.read_text(encoding="utf-8"))
-        self.attributes: dict[str, Any] = index["attributes"]
-        self.row_shape = tuple(index["row_shape"])
-        self.dtype = np.dtype(index["dtype"])
-        self._starts = np.concatenate([[0], np.cumsum(index["n_rows"])]).astype(np.int64)
+        with reading(index_path, "the index of a sharded array", self._fix, *_INDEX_ERRORS):
+            index = json.loads(index_path.read_text(encoding="utf-8"))
+            self.attributes: dict[str, Any] = dict(index["attributes"])
+            self.row_shape = tuple(int(length) for length in index["row_shape"])
+            self.dtype = np.dtype(index["dtype"])
+            n_rows = [int(number) for number in index["n_rows"]]
+        self._starts = np.concatenate([[0], np.cumsum(n_rows)]).astype(np.int64)
         self._row_bytes = math.prod(self.row_shape) * self.dtype.itemsize
-        opened = [self._open(number, n) for number, n in enumerate(index["n_rows"])]
+        opened = [self._open(number, n) for number, n in enumerate(n_rows)]
         # Plain views of the maps, whose rows are taken ten times faster.
         self._shards = [np.asarray(shard) for shard in opened]
         self._maps: list[tuple[mmap.mmap, int]] = [
@@ -138,11 +139,7 @@ class ShardedArray:
     def _open(self, number: int, n_rows: int) -> Any:
         path = _shard_path(self.folder, number)
         expected = (n_rows, *self.row_shape)
-        try:
-            shard: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            wanted = f"a readable shard of shape {expected}"
-            raise PipelineError(path, wanted, str(error), self._fix, code="damaged-file") from error
+        shard: Any = open_npy(path, f"a readable shard of shape {expected}", self._fix)
         if shard.shape != expected or shard.dtype != self.dtype:
             wanted = f"shape {expected} of {self.dtype}"
             found = f"shape {shard.shape} of {shard.dtype}"

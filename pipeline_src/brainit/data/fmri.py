@@ -6,13 +6,13 @@ Files hold single trials and loaders average repeats, so that one file serves ev
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
+from brainit.core.reading import open_npy
 from brainit.core.settings import NsdSettings
 from brainit.core.streams import numpy_generator
 from brainit.data.trials import in_duration, read_trials
@@ -67,16 +67,7 @@ def open_betas(path: Path, n_trials: int) -> NDArray[np.float16]:
 
     Raises `PipelineError` for a missing or truncated file and for another dtype or trial count.
     """
-    try:
-        betas: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise PipelineError(
-            path, "betas", "no file", "rerun prepare_betas", code="missing-file"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            path, "a readable .npy of betas", str(error), _FIX, code="damaged-file"
-        ) from error
+    betas = open_npy(path, "a readable .npy of betas", _FIX, missing="rerun prepare_betas")
     if betas.dtype != np.float16 or betas.ndim != 2 or len(betas) != n_trials:
         raise PipelineError(
             path,

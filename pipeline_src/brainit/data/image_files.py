@@ -4,6 +4,8 @@ Differs from the paper: the released code does not document how it made 256-pixe
 here the centre square is resized with PIL's antialiased bicubic filter.
 """
 
+import struct
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -11,13 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import is_side_file
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, own_dataset, require_stored
 from brainit.core.progress import progress
+from brainit.core.reading import reading
 from brainit.core.settings import ImageSettings
 from brainit.core.shards import write_rows
 
@@ -25,17 +29,32 @@ STIMULI_DATASET = "imgBrick"
 EXTERNAL_FOLDER = "unlabeled2017"
 _IMAGES_PER_READ = 64
 _LARGEST_MEMBER_BYTES = 64 << 20
-_MEMBER_ERRORS = (
-    OSError,
-    RuntimeError,
+IMAGE_ERRORS = (
     ValueError,
     SyntaxError,
-    zipfile.BadZipFile,
+    EOFError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    struct.error,
     zlib.error,
-    UnidentifiedImageError,
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
 )
-"""Exceptions of zipfile and PIL for a corrupt or encrypted member, or one that is no image."""
+"""Exceptions of PIL, besides OSError, for a file that is no image, or that is damaged or a bomb."""
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    EOFError,
+    LookupError,
+    struct.error,
+    zlib.error,
+)
+"""Exceptions of zipfile for an archive or a member that is damaged or encrypted."""
 _FIX = "delete it and rerun download_images"
 
 
@@ -72,19 +91,17 @@ def stimulus_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.ui
     Raises `PipelineError` for a truncated file or without `imgBrick`, uint8 (n, h, w, 3).
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
-    try:
-        with h5py.File(path, "r") as handle:
-            dataset = handle.get(STIMULI_DATASET)
-            if not isinstance(dataset, h5py.Dataset):
-                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
-            if dataset.dtype != np.uint8 or dataset.ndim != 4 or dataset.shape[3] != 3:
-                raise PipelineError(
-                    path, expected, f"{dataset.dtype} {dataset.shape}", _FIX, code="wrong-shape"
-                )
-            images = progress(_each_image(dataset), "stimuli", len(dataset), "image")
-            yield from (square(Image.fromarray(image), settings.stored_size) for image in images)
-    except OSError as error:
-        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
+    with reading(path, expected, _FIX, *HDF5_ERRORS), open_hdf5(path) as handle:
+        dataset = own_dataset(handle, STIMULI_DATASET)
+        if dataset is None:
+            raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
+        if dataset.dtype != np.uint8 or dataset.ndim != 4 or dataset.shape[3] != 3:
+            raise PipelineError(
+                path, expected, f"{dataset.dtype} {dataset.shape}", _FIX, code="wrong-shape"
+            )
+        require_stored(path, dataset, _FIX)
+        images = progress(_each_image(dataset), "stimuli", len(dataset), "image")
+        yield from (square(Image.fromarray(image), settings.stored_size) for image in images)
 
 
 def _each_image(dataset: Any) -> Iterator[NDArray[np.uint8]]:
@@ -98,23 +115,19 @@ def external_rows(path: Path, settings: ImageSettings) -> Iterator[NDArray[np.ui
     `settings.n_external` limits their number (None: all). Raises `PipelineError` for a corrupt
     archive or image, and for an archive with fewer images.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = external_members(path, archive)[: settings.n_external]
-            if settings.n_external is not None and len(members) < settings.n_external:
-                raise PipelineError(
-                    path,
-                    f"{settings.n_external} images (images.n_external)",
-                    f"{len(members)}",
-                    f"set images.n_external to at most {len(members)}, or to null for all",
-                    code="missing-data",
-                )
-            for member in progress(members, "external images", unit="image"):
-                yield _read_member(path, archive, member, settings.stored_size)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise PipelineError(
-            path, "a readable zip archive", str(error), _FIX, code="damaged-file"
-        ) from error
+    expected = "a readable zip archive"
+    with reading(path, expected, _FIX, *_ARCHIVE_ERRORS), zipfile.ZipFile(path) as archive:
+        members = external_members(path, archive)[: settings.n_external]
+        if settings.n_external is not None and len(members) < settings.n_external:
+            raise PipelineError(
+                path,
+                f"{settings.n_external} images (images.n_external)",
+                f"{len(members)}",
+                f"set images.n_external to at most {len(members)}, or to null for all",
+                code="missing-data",
+            )
+        for member in progress(members, "external images", unit="image"):
+            yield _read_member(path, archive, member, settings.stored_size)
 
 
 def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -123,7 +136,11 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
     Raises `PipelineError` where a member is not a .jpg directly under `unlabeled2017/`, exceeds
     64 MiB or occurs twice, and for an archive without images.
     """
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [
+        member
+        for member in archive.infolist()
+        if not member.is_dir() and not is_side_file(PurePosixPath(member.filename))
+    ]
     for member in members:
         name = PurePosixPath(member.filename)
         is_plain = name.parts[:-1] == (EXTERNAL_FOLDER,) and name.suffix == ".jpg"
@@ -135,7 +152,9 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
         raise PipelineError(
             path, f"images under {EXTERNAL_FOLDER}/", "none", _FIX, code="missing-data"
         )
-    name_of_most, n_times = Counter(member.filename for member in members).most_common(1)[0]
+    name_of_most, n_times = Counter(
+        str(PurePosixPath(member.filename)) for member in members
+    ).most_common(1)[0]
     if n_times > 1:
         raise PipelineError(
             path, "each image once", f"{name_of_most} {n_times} times", _FIX, code="duplicate-data"
@@ -146,11 +165,12 @@ def external_members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipIn
 def _read_member(
     path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, side: int
 ) -> NDArray[np.uint8]:
-    try:
-        with archive.open(member) as handle, Image.open(handle) as image:
+    where = f"{path}:{member.filename}"
+    with (
+        reading(where, "a readable image", _FIX, *_ARCHIVE_ERRORS, *IMAGE_ERRORS),
+        warnings.catch_warnings(),
+        archive.open(member) as handle,
+    ):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(handle) as image:
             return square(image.convert("RGB"), side)
-    except _MEMBER_ERRORS as error:
-        where = f"{path}:{member.filename}"
-        raise PipelineError(
-            where, "a readable image", str(error), _FIX, code="damaged-file"
-        ) from error

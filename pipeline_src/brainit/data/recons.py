@@ -21,6 +21,8 @@ from PIL import Image
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5
+from brainit.core.reading import reading
 
 KINDS = ("lowlevel", "semantic", "fused")
 UNREFINED = "unrefined"
@@ -61,7 +63,7 @@ def write_recons(
         for number, pixels in zip(nsd_id, images[kinds[-1]], strict=True):
             Image.fromarray(pixels).save(partial / "images" / f"{number:05d}.png")
         montage.save(partial / MONTAGE_NAME)
-        with h5py.File(partial / FILE_NAME, "w", libver="latest") as handle:
+        with h5py.File(partial / FILE_NAME, "w", libver="latest", locking=False) as handle:
             handle.create_dataset("nsd_id", data=nsd_id, track_times=False)
             for kind in kinds:
                 handle.create_dataset(kind, data=images[kind], track_times=False)
@@ -82,25 +84,22 @@ def read_recons(folder: Path, every: int = 1) -> Recons:
     """
     folder = Path(folder)
     path = folder / PROVENANCE_NAME
-    try:
-        provenance = json.loads(path.read_text(encoding="utf-8"))
-        digests = provenance["sha256"]
-    except FileNotFoundError as error:
-        raise PipelineError(
-            path, "the provenance of a finished run", "no file", _FIX, code="missing-file"
-        ) from error
-    except (OSError, ValueError, KeyError) as error:
-        raise PipelineError(
-            path, "the provenance of a finished run", repr(error), _FIX, code="damaged-file"
-        ) from error
+    expected = "the provenance of a finished run"
+    with reading(path, expected, _FIX, ValueError, LookupError, TypeError, RecursionError):
+        provenance = dict(json.loads(path.read_text(encoding="utf-8")))
+        digests = dict(provenance["sha256"])
     for name, digest in digests.items():
-        found = sha256_of(folder / name) if (folder / name).is_file() else "no file"
+        with reading(folder / name, "a file of the reconstructions", _FIX):
+            found = sha256_of(folder / name)
         if found != digest:
             raise PipelineError(folder / name, f"SHA-256 {digest}", found, _FIX, code="checksum")
     if FILE_NAME not in digests:
         raise PipelineError(path, f"the SHA-256 of {FILE_NAME}", "none", _FIX, code="missing-data")
     kinds = provenance.get("kinds", KINDS)
-    with h5py.File(folder / FILE_NAME, "r") as handle:
+    with (
+        reading(folder / FILE_NAME, "HDF5 of reconstructions", _FIX, *HDF5_ERRORS),
+        open_hdf5(folder / FILE_NAME) as handle,
+    ):
         missing = [name for name in ("nsd_id", *kinds) if name not in handle]
         if missing:
             raise PipelineError(

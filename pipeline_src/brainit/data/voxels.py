@@ -30,7 +30,7 @@ def write_voxels(
     `columns` are `vertex` (int64: vertex of the surface, or voxel number in the volume),
     `hemisphere` (int64: 0 left, 1 right, -1 unknown), `position_mm` (float32, (voxels, xyz), NaN
     where unknown) and `noise_ceiling` (float32, % variance of the mean of three trials).
-    `n_dropped_nan` counts the voxels of the mask that were dropped for NaN.
+    `n_dropped_nan` counts the voxels of the mask that were dropped, as not finite.
     """
     attributes = {"subject": subject, "space": space, "mask": mask, "n_dropped_nan": n_dropped_nan}
     write_artifact(path, "voxels", columns, attributes)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from brainit.core.errors import PipelineError
+from brainit.core.reading import reading
 from brainit.core.settings import Settings, parse_sections
 from brainit.data.recons import KINDS
 from brainit.evaluation.checks.claims import check_orderings
@@ -74,14 +75,12 @@ def read_brain(root: Path) -> Brain:
     Raises `PipelineError` where it lacks its settings or its scores.
     """
     path = root / SETTINGS_FILE
-    try:
+    fix = "finish this run: `snakemake all` writes the file with the report"
+    expected = "the settings of finished results"
+    with reading(path, expected, fix, ValueError, LookupError, TypeError):
         told = json.loads(path.read_text(encoding="utf-8"))
         subjects, _ = told["nsd"]["subjects"], told["run"]["seed"]
         is_simulation = bool(told["run"]["simulation"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        fix = "finish this run: `snakemake all` writes the file with the report"
-        expected = "the settings of finished results"
-        raise PipelineError(path, expected, repr(error), fix, code="missing-file") from error
     if not is_simulation:
         raise PipelineError(
             path,

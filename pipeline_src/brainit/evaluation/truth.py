@@ -5,7 +5,6 @@ encoder's scores read areas and ceilings, and `check_results` and `make_figures`
 oracle is `draw_places`, which answers with the true places; no decoder reads the truth.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import read_artifact
 from brainit.core.errors import PipelineError
+from brainit.core.reading import read_json
 from brainit.data.voxels import read_voxels
 from brainit.simulation.scenes import Scene, scene_from_dict
 
@@ -99,10 +99,4 @@ def scenes_of(folder: Path, nsd_id: Sequence[int]) -> list[Scene]:
 
 
 def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        expected = "a JSON file of the simulation"
-        raise PipelineError(path, expected, str(error), _FIX, code="missing-file") from error
-    except ValueError as error:
-        raise PipelineError(path, "valid JSON", str(error), _FIX, code="damaged-file") from error
+    return read_json(path, "a JSON file of the simulation", _FIX)

@@ -20,9 +20,19 @@ _HARMLESS = (
     "typing.",
     "inspect.",
     "omegaconf.",
-    "pytorch_lightning.",
+    "lightning.",
     "lightning_fabric.",
+    "lightning_utilities.",
+    "pytorch_lightning.",
     "pathlib.",
+    "argparse.Namespace",
+    "collections.",
+    "datetime.",
+    "builtins.bytearray",
+    "builtins.complex",
+    "builtins.object",
+    "builtins.range",
+    "builtins.slice",
     "functools.partial",
     "operator.getitem",
     "builtins.type",
@@ -98,6 +108,25 @@ def _tensor(storage: tuple[Any, torch.dtype], offset: int, size: Any, stride: An
     return tensor.set_(bytes_, offset, tuple(size), tuple(stride))
 
 
+def _tensor_of_dtype(
+    storage: tuple[Any, Any],
+    offset: int,
+    size: Any,
+    stride: Any,
+    _: Any,
+    __: Any,
+    dtype: Any,
+    *___: Any,
+) -> Any:
+    """Build a tensor of a storage without a dtype; the call names it (torch's newer dtypes)."""
+    return _tensor((storage[0], dtype), offset, size, stride)
+
+
+def _encoded(text: str, *_: Any) -> bytes:
+    """Return the bytes that a pickle of protocol 2 stores as text, as NumPy's numbers do."""
+    return text.encode("latin-1")
+
+
 def _first(value: Any, *_: Any) -> Any:
     return value
 
@@ -109,11 +138,14 @@ def _instance(kind: Any, *_: Any) -> "_Inert":
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_of_dtype,
     "torch._utils._rebuild_parameter": _first,
     "torch._utils._rebuild_parameter_with_state": _first,
     "collections.OrderedDict": _State,
     "collections.defaultdict": lambda *_: _State(),
     "copyreg._reconstructor": _instance,
+    "collections.Counter": lambda *_: _State(),
+    "_codecs.encode": _encoded,
     "builtins.set": set,
     "builtins.frozenset": frozenset,
 }
@@ -136,10 +168,13 @@ class TensorUnpickler(pickle.Unpickler):
             return _BUILDERS[called]
         if module == "torch" and name in _STORAGE_DTYPES:
             return _STORAGE_DTYPES[name]
+        dtype = getattr(torch, name, None) if module == "torch" else None
+        if isinstance(dtype, torch.dtype):
+            return dtype
         return _InertType(name, (_Inert,), {"called": called})
 
-    def persistent_load(self, pid: Any) -> tuple[Any, torch.dtype]:
-        """Return the bytes and the dtype of a storage."""
+    def persistent_load(self, pid: Any) -> tuple[Any, Any]:
+        """Return the bytes and the dtype of a storage; an untyped one gives its inert class."""
         _, dtype, key, *_ = pid
         return self._storage(str(key)), dtype
 

@@ -60,7 +60,19 @@ def _tokens(
         if n_bits == 8:
             yield as_bytes(tokens).cpu().numpy()
         else:
-            yield tokens.cpu().numpy().astype(np.float16)
+            yield _as_halves(tokens).cpu().numpy()
+
+
+def _as_halves(
+    tokens: Float[Tensor, "images tokens width"],
+) -> Float[Tensor, "images tokens width"]:
+    """Return tokens as float16; raises `PipelineError` where that cannot hold them."""
+    half = tokens.to(torch.float16)
+    if not bool(half.isfinite().all()):
+        expected, found = "tokens within float16", "NaN, infinity or larger numbers"
+        fix = "set features.cache_tokens: false, or check the network's weights"
+        raise PipelineError("features.semantic_tokens", expected, found, fix, code="bad-values")
+    return half
 
 
 def as_bytes(

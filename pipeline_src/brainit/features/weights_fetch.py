@@ -19,6 +19,7 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of
+from brainit.core.reading import refuse_machine_error
 from brainit.data.fetch.remote import TransientError, first_line, innermost, require_host
 from brainit.data.fetch.sources import download_file
 from brainit.features.checkpoint_reader import read_tensors
@@ -102,6 +103,7 @@ def _from_hub(source: Source) -> Path:
             return Path(cached)
         raise _not_from_hub(source, str(error)) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        refuse_machine_error(str(source), "a file that can be written and read", error)
         raise _not_from_hub(source, first_line(innermost(error))) from error
 
 

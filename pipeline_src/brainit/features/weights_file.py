@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
+from brainit.core.reading import reading
 
 _FIX = "restore the shipped file (`git checkout`) or train the network again (`make backbones`)"
 REFETCH = "delete it and run `brainit weights fetch`; `brainit weights list` shows the source"
@@ -36,16 +37,13 @@ def read_network(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
 
     Raises `PipelineError` where the file is missing, truncated or of another kind of network.
     """
-    if not path.is_file():
-        expected = f"the weights of a '{kind}' network"
-        raise PipelineError(path, expected, "no file", _FIX, code="missing-file")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("brainit_network", "{}"))
-            state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        expected = f"a readable '{kind}' network"
-        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
+    expected = f"the weights of a '{kind}' network"
+    with (
+        reading(path, expected, _FIX, SafetensorError, ValueError, TypeError, RecursionError),
+        safe_open(path, framework="pt") as handle,
+    ):
+        header = dict(json.loads((handle.metadata() or {}).get("brainit_network", "{}")))
+        state = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     if header.get("kind") != kind:
         found = f"'{header.get('kind')}'"
         raise PipelineError(path, f"a '{kind}' network", found, _FIX, code="wrong-kind")

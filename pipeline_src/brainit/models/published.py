@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from brainit.core.errors import PipelineError
+from brainit.core.reading import refuse_machine_error
 
 FILES = {
     "encoder/encoder.safetensors": "encoder",
@@ -42,6 +43,7 @@ def push_models(
             repo_id=repository, folder_path=folder, allow_patterns=names, commit_message=_MESSAGE
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
+        refuse_machine_error(repository, "a file that can be written and read", error)
         raise _refused(repository, error, "log in by `hf auth login`, or set HF_TOKEN") from error
     return str(url)
 
@@ -62,6 +64,7 @@ def fetch_models(repository: str, revision: str = "main", endpoint: str | None =
             for name in (SETTINGS_FILE, *FILES)
         ]
     except (HfHubHTTPError, OSError, ValueError) as error:
+        refuse_machine_error(repository, "a file that can be written and read", error)
         fix = "name a repository that `brainit models push` wrote, or set HF_TOKEN"
         raise _refused(f"{repository}@{revision}", error, fix) from error
     return Path(paths[0]).parent

@@ -2,8 +2,8 @@
 
 Each image has its own network and input noise, fitted until the VGG features of the output match
 the target features; the result is the moving average of the outputs. Images are fitted in chunks of
-`dip.chunk`. All draws for an image depend only on the seed and its id, and the loss is a sum over
-images, so the images of a chunk are independent.
+`dip.chunk`. All draws for an image depend only on the seed and its id, the loss is a sum over
+images and all chunks have one size, so the bytes of an image depend on no other.
 
 Differs from the paper: as in the released code the network makes images of `dip.size`, which are
 downsampled (bicubic, antialiased) only for the VGG network.
@@ -21,8 +21,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import DipSettings
-from brainit.core.shards import shard_ranges
 from brainit.models.deep_image_prior import SkipNetStack, resize
+from brainit.reconstruction.batches import fixed_batches
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,12 @@ def invert_features(
     """
     _check_targets(targets, image_ids)
     images = []
-    chunks = shard_ranges(len(image_ids), settings.chunk)
-    for start, stop in progress(chunks, "deep image prior", unit="chunk"):
-        part = [target[start:stop] for target in targets]
-        images.append(invert_chunk(part, image_ids[start:stop], vgg, settings, seed, device))
+    chunks = fixed_batches(len(image_ids), settings.chunk)
+    for chunk in progress(chunks, "deep image prior", unit="chunk"):
+        part = [target[chunk.rows] for target in targets]
+        ids = [image_ids[row] for row in chunk.rows]
+        found = invert_chunk(part, ids, vgg, settings, seed, device)
+        images.append(found[: chunk.n_kept])
     return torch.cat(images)
 
 

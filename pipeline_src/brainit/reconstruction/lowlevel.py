@@ -15,13 +15,13 @@ from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.settings import Settings
-from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import resize_images, to_uint8
 from brainit.features.registry import load_backbone
 from brainit.features.vgg import VggTokenLayout, tokens_to_maps
 from brainit.models.baselines.targets import PIXELS, maps_of
 from brainit.models.brain_decoder import Decoder
+from brainit.reconstruction.batches import fixed_batches
 from brainit.reconstruction.dip import invert_chunk
 from brainit.reconstruction.parts import Part, empty_part, part_attributes
 from brainit.reconstruction.predictions import (
@@ -66,9 +66,10 @@ def lowlevel_images(
     """
     device = run_device(settings)
     layout = VggTokenLayout(vgg.channels, vgg.map_sizes)
+    batch = min(settings.recon.batch, settings.dip.chunk)
 
     def maps_of_chunk(ids: NDArray[np.int64]) -> list[Tensor]:
-        tokens = predict_tokens(decoder, fmri, ids, settings.recon.batch, device)
+        tokens = predict_tokens(decoder, fmri, ids, batch, device)
         return tokens_to_maps(tokens, layout)
 
     return _inverted(maps_of_chunk, vgg, images, settings)
@@ -80,14 +81,14 @@ def _inverted(
     images: NDArray[np.int64],
     settings: Settings,
 ) -> NDArray[np.uint8]:
-    """Invert the maps of `images`, chunk by chunk."""
+    """Invert the maps of `images` in chunks of one size."""
     device, pictures = run_device(settings), []
-    chunks = shard_ranges(len(images), settings.dip.chunk)
-    for start, stop in progress(chunks, "low-level images", unit="chunk"):
-        ids = images[start:stop]
+    chunks = fixed_batches(len(images), settings.dip.chunk)
+    for chunk in progress(chunks, "low-level images", unit="chunk"):
+        ids = images[chunk.rows]
         maps = maps_of_chunk(ids)
         inverted = invert_chunk(maps, ids.tolist(), vgg, settings.dip, settings.run.seed, device)
-        pictures.append(to_uint8(inverted))
+        pictures.append(to_uint8(inverted[: chunk.n_kept]))
     return np.concatenate(pictures)
 
 

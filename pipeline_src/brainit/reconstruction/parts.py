@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from brainit.core.artifacts import read_artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.files import sha256_of
+from brainit.core.reading import reading
 from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 
@@ -138,16 +139,9 @@ def part_attributes(
 def _model(role: str, path: Path | Mapping[str, str]) -> dict[str, str]:
     if isinstance(path, Mapping):
         return dict(path)
-    try:
+    fix = "run train_bit, or train_joint for a generator, or correct the path"
+    with reading(path, f"the {role} of the run", fix):
         return {"file": str(path), "sha256": sha256_of(path)}
-    except OSError as error:
-        raise PipelineError(
-            path,
-            f"the {role} of the run",
-            str(error),
-            "run train_bit, or train_joint for a generator, or correct the path",
-            code="missing-file",
-        ) from error
 
 
 def empty_part(side: int, attributes: dict[str, Any]) -> Part:

@@ -19,11 +19,11 @@ from torch import Tensor
 from brainit.core.device import run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
-from brainit.core.shards import shard_ranges
 from brainit.data.fmri import SubjectFmri, load_subject_fmri
 from brainit.models.baselines.predictions import StoredPredictions
 from brainit.models.brain_decoder import Decoder, counts_of
 from brainit.models.decoders import load_decoder_of
+from brainit.reconstruction.batches import fixed_batches
 from brainit.reconstruction.parts import block_size, parse_shard, shard_of
 
 
@@ -144,28 +144,29 @@ def predict_tokens(
     batch: int,
     device: torch.device,
 ) -> Float[Tensor, "images queries out"]:
-    """Return the predicted tokens of `images` (their `nsd_id`), `batch` images at a time.
+    """Return the predicted tokens of `images` (their `nsd_id`), `batch` responses at a time.
 
-    Examples of one image are decoded one by one and their tokens averaged, then calibrated where
+    Responses to one image are decoded one by one and their tokens averaged, then calibrated where
     the decoder has a calibration.
     """
-    tokens = [
-        _predict_batch(decoder, fmri, images[start:stop], device)
-        for start, stop in shard_ranges(len(images), batch)
-    ]
-    predicted = torch.cat(tokens)
-    return predicted if decoder.calibration is None else decoder.calibration.apply(predicted)
+    rows = [np.flatnonzero(fmri.nsd_id == image) for image in images]
+    tokens = _tokens_of_rows(decoder, fmri, np.concatenate(rows), batch, device)
+    if len(tokens) != len(images):
+        groups = torch.split(tokens, [len(group) for group in rows])
+        tokens = torch.stack([group.mean(0) for group in groups])
+    return tokens if decoder.calibration is None else decoder.calibration.apply(tokens)
 
 
 @torch.no_grad()
-def _predict_batch(
+def _tokens_of_rows(
     decoder: Decoder,
     fmri: SubjectFmri,
-    images: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    batch: int,
     device: torch.device,
-) -> Float[Tensor, "images queries out"]:
-    rows = [np.flatnonzero(fmri.nsd_id == image) for image in images]
-    betas = torch.from_numpy(fmri.betas[np.concatenate(rows)].astype(np.float32)).to(device)
-    predicted = decoder.predict_tokens(fmri.subject, betas)
-    groups = torch.split(predicted, [len(group) for group in rows])
-    return torch.stack([group.mean(0) for group in groups])
+) -> Float[Tensor, "rows queries out"]:
+    tokens = []
+    for part in fixed_batches(len(rows), batch):
+        betas = torch.from_numpy(fmri.betas[rows[part.rows]].astype(np.float32)).to(device)
+        tokens.append(decoder.predict_tokens(fmri.subject, betas)[: part.n_kept])
+    return torch.cat(tokens)

@@ -14,8 +14,8 @@ from torch import Tensor
 from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.settings import ReconSettings
-from brainit.core.shards import shard_ranges
 from brainit.data.images import resize_images
+from brainit.reconstruction.batches import fixed_batches
 from brainit.reconstruction.sampling import (
     LatentDiffusion,
     euler_steps,
@@ -61,13 +61,14 @@ def refine_images(
         )
     schedule = noise_schedule(n_steps, refiner.alphas_cumprod)
     refined = []
-    batches = shard_ranges(len(images), settings.batch)
-    for start, stop in progress(batches, "refining", unit="batch"):
-        batch = images[start:stop]
-        noise = latent_noise(refiner, image_ids[start:stop], seed, batch, "refiner_noise")
-        latents = refiner.encode(batch) + noise * schedule.sigmas[first]
+    batches = fixed_batches(len(images), settings.batch)
+    for batch in progress(batches, "refining", unit="batch"):
+        given, ids = images[batch.rows], [image_ids[row] for row in batch.rows]
+        noise = latent_noise(refiner, ids, seed, given, "refiner_noise")
+        latents = refiner.encode(given) + noise * schedule.sigmas[first]
         latents = euler_steps(
             refiner.predict_guided_pair, latents, schedule, first, settings.guidance
         )
-        refined.append(resize_images(refiner.decode(latents), images.shape[-1]).clamp(0.0, 1.0))
+        decoded = resize_images(refiner.decode(latents), images.shape[-1]).clamp(0.0, 1.0)
+        refined.append(decoded[: batch.n_kept])
     return torch.cat(refined)

@@ -1,8 +1,8 @@
 """Sampling from the token-conditioned diffusion model: Euler steps with guidance (3.3, D.3).
 
 Latents in the sampler have unit signal and noise of standard deviation sigma; the network gets them
-divided by sqrt(1 + sigma^2). Noise and tokens of "no condition" of an image are drawn by its id, so
-that an image does not depend on its batch.
+divided by sqrt(1 + sigma^2). Noise and tokens of "no condition" of an image are drawn by its id and
+batches have one size, so that the bytes of an image do not depend on its batch.
 
 Noise levels follow SDXL's training schedule: 1,000 steps, betas the squares of numbers evenly
 spaced between the roots of 0.00085 and 0.012. A sampling schedule of n steps visits the training
@@ -27,7 +27,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import ReconSettings
-from brainit.core.shards import shard_ranges
+from brainit.reconstruction.batches import fixed_batches
 
 N_TRAINING_STEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012
@@ -153,19 +153,14 @@ def sample_images(
         )
     is_fixed = settings.unconditional_tokens == "fixed"
     fixed = generator.unconditional_tokens().to(tokens) if is_fixed else None
-    batches = shard_ranges(len(tokens), settings.batch)
-    images = [
-        _sample_batch(
-            generator,
-            tokens[a:b],
-            drawn_tokens(image_ids[a:b], seed, tokens[a:b]) if fixed is None else fixed,
-            image_ids[a:b],
-            settings,
-            seed,
-            None if start is None else start[a:b].to(tokens),
-        )
-        for a, b in progress(batches, "diffusion", unit="batch")
-    ]
+    images = []
+    batches = fixed_batches(len(tokens), settings.batch)
+    for batch in progress(batches, "diffusion", unit="batch"):
+        ids, given = [image_ids[row] for row in batch.rows], tokens[batch.rows]
+        without = drawn_tokens(ids, seed, given) if fixed is None else fixed
+        first = None if start is None else start[batch.rows].to(tokens)
+        found = _sample_batch(generator, given, without, ids, settings, seed, first)
+        images.append(found[: batch.n_kept])
     return torch.cat(images)
 
 

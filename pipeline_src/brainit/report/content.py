@@ -1,7 +1,6 @@
 """The content of the report's parts, as plain text and rows."""
 
 import base64
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +14,7 @@ from PIL import Image
 from brainit import __version__
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
+from brainit.core.reading import read_json, reading
 from brainit.core.settings import Settings
 from brainit.data.recons import PROVENANCE_NAME
 from brainit.data.trials import SPLITS, read_trials
@@ -183,16 +183,8 @@ def run_grid(recons: Mapping[str, Path]) -> Grid:
 
 def _run_row(name: str, folder: Path) -> tuple[str, ...]:
     path = folder / PROVENANCE_NAME
-    try:
-        record = json.loads(read_text(path, "gather_reconstructions"))
-    except ValueError as error:
-        raise PipelineError(
-            path,
-            "a run's provenance (JSON)",
-            str(error),
-            "delete the folder of the run and rerun gather_reconstructions",
-            code="damaged-file",
-        ) from error
+    fix = "delete the folder of the run and rerun gather_reconstructions"
+    record = read_json(path, "a run's provenance (JSON)", fix, "run gather_reconstructions")
     versions, models = record.get("versions", {}), sorted(record.get("models", {}).items())
     return (
         name,
@@ -208,11 +200,9 @@ def _run_row(name: str, folder: Path) -> tuple[str, ...]:
 
 def read_text(path: Path, made_by: str) -> str:
     """Read a file that the report shows; raises `PipelineError` if it cannot be read."""
-    try:
+    expected, fix = "a readable file for the report", f"run {made_by}"
+    with reading(path, expected, fix, UnicodeDecodeError):
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        expected, fix = "a readable file for the report", f"run {made_by}"
-        raise PipelineError(path, expected, str(error), fix, code="missing-file") from error
 
 
 def citations() -> Sequence[Mapping[str, Any]]:

@@ -47,10 +47,12 @@ LEFT_OUT = {
     "brainit.core.artifacts:CONTRACTS": "checks what is written; the writer decides the bytes",
     "brainit.core.cli": "parses flags: their values are arguments, their types are in dataclasses",
     "brainit.core.errors": "words and codes of errors",
-    "brainit.core.files:_DENIED": "chooses the words of an error",
+    "brainit.core.files:DENIED": "chooses the words of an error",
+    "brainit.core.hdf5": "opens files and checks their sizes; content passes unchanged",
     "brainit.core.interruption": "ends a step early, on a whole checkpoint; its rerun continues",
     "brainit.core.locks": "lets one job write an output at a time",
     "brainit.core.progress": "reports progress",
+    "brainit.core.reading": "tells errors of the machine from damage; content passes unchanged",
     "brainit.core.shards:_LONG_ROW": "which rows the disk is asked for ahead",
     "brainit.core.settings": "each step gets the values that it reads, and may read no others;"
     " tables' notes and NSD's checks also read defaults: after a change of those use --forcerun",

@@ -6,7 +6,9 @@ partition, constraint and signals to rules by name. The names come from the rule
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from brainit.core.errors import PipelineError
 
@@ -15,6 +17,7 @@ _HEAD = re.compile(
     r"^[ \t]*(?:rule (?P<rule>\w+)|use rule (?P<base>\w+) as (?P<copy>\w+) with):", re.MULTILINE
 )
 
+_EXTRA = "slurm_extra"
 SUBMITTERS = {"slurm": "sbatch"}
 """The program with which an executor submits jobs."""
 
@@ -31,6 +34,36 @@ def require_submitter(executor: str) -> None:
             " or leave out --profile and --executor, to run the jobs on this machine",
             code="not-installed",
         )
+
+
+def require_extra_kept(
+    of_all: Mapping[str, Any] | None, of_rules: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise `PipelineError` where a rule's `slurm_extra` replaces the one that all rules get.
+
+    `of_all` are Snakemake's `--default-resources`, `of_rules` its `--set-resources`, which replace
+    each other and do not add up.
+    """
+    default = _extra_of(of_all or {})
+    lost = [rule for rule, own in of_rules.items() if _EXTRA in own]
+    lost = [rule for rule in lost if default not in _extra_of(of_rules[rule])]
+    if lost:
+        raise PipelineError(
+            "default-resources",
+            "options of sbatch that each rule keeps",
+            f"slurm_extra {default!r}, which {len(lost)} rules replace by their own"
+            f" ({', '.join(lost[:3])}, ...)",
+            "write it as `extra` under __variables__ of profiles/slurm/config.yaml, which adds it"
+            " to the trainings' signal; for a QOS use `qos` there",
+            code="invalid-setting",
+        )
+
+
+def _extra_of(resources: Mapping[str, Any]) -> str:
+    if _EXTRA not in resources:
+        return ""
+    value = resources[_EXTRA]
+    return str(getattr(value, "raw", value)).strip("'\" ")
 
 
 def rules_requesting(resource: str, folder: Path = RULES) -> list[str]:

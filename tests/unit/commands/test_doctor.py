@@ -97,6 +97,8 @@ def test_a_laptop_can_run_the_demo_and_hears_what_the_rest_needs() -> None:
         ({"free_disk": 3 * 10**8}, "disk, 0.4 GB"),
         ({"free_disk": 9 * 10**8, "peak_demo": -1.0}, "disk, 1.0 GB"),
         ({"memory": 10**9}, "memory, 6 GB"),
+        ({"closed_cache": "/home/me/.cache/snakemake"}, "a cache folder for Snakemake"),
+        ({"unrecorded_results": "results/x"}, "Snakemake's records of the results"),
     ],
 )
 def test_each_want_of_the_demo_is_named(change: dict[str, object], what: str) -> None:
@@ -256,3 +258,41 @@ def test_weights_are_seen_in_the_store_and_in_a_folder_of_ones_own(
     (own / "alexnet-owt-7be5be79.pth").touch()
     found = {entry.name for entry in PUBLISHED} - {entry.name for entry in missing_weights(store)}
     assert found == {"vgg16_bn", "alexnet"}, "LPIPS needs its heads too"
+
+
+def test_a_cluster_that_forgets_jobs_is_told() -> None:
+    found = missing(replace(COMPLETE, min_job_age_s=10))
+    assert found["a SLURM cluster"] == ["MinJobAge of 60 s"]
+    assert not missing(replace(COMPLETE, min_job_age_s=300))["a SLURM cluster"]
+    without = frozenset(doctor_machine.COMMANDS) - {"sacct"}
+    assert not missing(replace(COMPLETE, commands=without))["a SLURM cluster"]
+
+
+def test_min_job_age_is_asked_of_scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor_machine.min_job_age_s() is None
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text("#!/bin/sh\necho 'MinJobAge               = 2 sec'\n")
+    scontrol.chmod(0o755)
+    assert doctor_machine.min_job_age_s() == 2
+
+
+def test_results_copied_without_their_records_are_found(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").symlink_to(repository / "config")
+    monkeypatch.chdir(tmp_path)
+    assert doctor_machine.unrecorded_results([]) == ""
+    made = tmp_path / "results" / "subj01" / "recon_40h" / "provenance.json"
+    made.parent.mkdir(parents=True)
+    made.write_text("{}")
+    assert doctor_machine.unrecorded_results([]) == "results/subj01/recon_40h"
+    (tmp_path / ".snakemake" / "metadata" / "x").mkdir(parents=True)
+    assert doctor_machine.unrecorded_results([]) == ""
+
+
+def test_a_read_only_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert doctor_machine.closed_cache() == ""
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    assert doctor_machine.closed_cache() == str(tmp_path / "cache" / "snakemake")

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy import stats
+from tests.unit.data.tiny_nsd import write_mgh
 
 from brainit.core.settings import NsdSettings
 from brainit.data.nsd import mgh, sessions
@@ -182,3 +183,47 @@ def test_zscore_of_large_constant_is_zero() -> None:
     scores, is_invalid = zscore_session(values, np.ones(750, dtype=bool))
     assert not scores.any()
     assert is_invalid.tolist() == [False, True, False]
+
+
+def test_zscores_beyond_float16_mark_their_voxel() -> None:
+    values = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
+    is_reference = np.arange(8) < 4
+    values[:4, 2] = [0, 1e-6, 0, 1e-6]  # a deviation of 5e-7, and ordinary other trials
+    values[:4, 3] = [0, 1e-4, 0, 1e-4]  # large z-scores that float16 can hold
+    values[4:, 3] = [1, -1, 2, 0]
+    scores, is_invalid = zscore_session(values, is_reference)
+    assert is_invalid.tolist() == [False, False, True, False]
+    assert np.isfinite(scores).all() and not scores[:, 2].any()
+    np.testing.assert_allclose(scores[6, 3], (2 - 5e-5) / 5e-5, rtol=1e-3)
+
+
+def test_voxels_beyond_float16_are_dropped_counted_and_told(
+    tiny_nsd: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nsd = settings(zscore="training_trials")
+    trials = prepare_design(tiny_nsd.root, "subj01", nsd, 42)
+    write_trials(tmp_path / "trials.csv", trials)
+    is_train = (trials["split"] == "train").to_numpy()[trials["session"] == 2]
+    values = tiny_nsd.betas["subj01", "rh", 2].copy()
+    vertex = int(np.flatnonzero(tiny_nsd.in_mask["rh"])[0])
+    values[is_train, vertex] = np.arange(is_train.sum()) % 2 * 1e-6
+    values[~is_train, vertex] = 3.0
+    write_mgh(tiny_nsd.betas_path("subj01", "rh", 2), values)
+
+    def prepared() -> Any:
+        source = str(tiny_nsd.root)
+        return prepare_betas(
+            "subj01", tiny_nsd.root, source, tmp_path / "trials.csv", tmp_path / "work", nsd
+        )
+
+    with caplog.at_level("WARNING"):
+        made = prepared()
+    assert "1 voxels have z-scores beyond float16" in caplog.text
+    made.write(tmp_path / "b.npy", tmp_path / "v.safetensors", tmp_path / "s.json")
+    assert np.isfinite(np.load(tmp_path / "b.npy")).all()
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["sessions"][1]["n_beyond_float16"] == 1
+    n_nan = summary["sessions"][1]["n_nan_voxels"]
+    assert (
+        summary["n_dropped_nan"] == n_nan + 1 and "n_beyond_float16" not in summary["sessions"][0]
+    )

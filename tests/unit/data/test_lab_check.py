@@ -1,6 +1,7 @@
 """Every fault of a lab's folder is found, all at once, and a valid folder has none."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def test_betas_that_cannot_be_read(lab: Path) -> None:
     os.truncate(lab / "betas.npy", 200)
     assert "betas.npy" in one_fault(lab, "damaged-file")
     np.save(lab / "betas.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert "betas.npy" in one_fault(lab, "damaged-file")
+    assert "betas.npy" in one_fault(lab, "unsafe-file")
     with (lab / "betas.npy").open("wb") as handle:
         np.savez(handle, betas=np.zeros((2, 2)))
     assert "betas.npy" in one_fault(lab, "wrong-kind")
@@ -277,3 +278,72 @@ def test_image_array(lab: Path) -> None:
     edit_table(lab, "trials.csv", "image", 0, 16)
     text = one_fault(lab, "missing-file")
     assert "images.npy" in text and ": 16" in text and "from 0" in text
+
+
+@pytest.mark.parametrize("spelling", ["05", "5.0", " 5", "+5"])
+def test_one_row_by_another_spelling_is_one_image(lab: Path, spelling: str) -> None:
+    as_array(lab, np.zeros((16, 4, 4), dtype=np.uint8))
+    table = pd.read_csv(lab / "trials.csv", dtype={"image": str})
+    table = table.assign(
+        split=["train"] * 12 + ["test"] * 12, image=[str(n % 4) for n in range(24)]
+    )
+    table.loc[:11, "image"] = [str(n % 3) for n in range(12)]
+    table.loc[3, "image"], table.loc[20, "image"] = "5", spelling
+    table.loc[12:, "image"] = ["9"] * 8 + [spelling] + ["9"] * 3
+    table.to_csv(lab / "trials.csv", index=False)
+    text = texts_of(lab, "leak")
+    assert "1 images" in text and text.rstrip().split("both: ")[1].startswith("5.")
+    table.loc[20, "image"] = "9"
+    table.to_csv(lab / "trials.csv", index=False)
+    assert subject_faults(lab) == []
+
+
+def test_composed_and_decomposed_names_are_one_image(lab: Path) -> None:
+    composed, decomposed = "caf\u00e9.png", "cafe\u0301.png"
+    (lab / "images" / "a.png").rename(lab / "images" / decomposed)
+    edit_table(lab, "trials.csv", "image", 0, composed)
+    assert subject_faults(lab) == []
+    table = pd.read_csv(lab / "trials.csv").assign(split=["train", "test"] * 12)
+    table.loc[1, "image"] = decomposed
+    table.to_csv(lab / "trials.csv", index=False)
+    assert "1 images" in texts_of(lab, "leak")
+    shutil.copyfile(lab / "images" / decomposed, lab / "images" / composed)
+    assert "\\xe9" in texts_of(lab, "duplicate-data")
+
+
+def test_an_image_called_na_and_side_files(lab: Path) -> None:
+    (lab / "images" / "a.png").rename(lab / "images" / "NA")
+    (lab / "images" / "._b.png").write_bytes(b"side")
+    (lab / "images" / "Thumbs.db").write_bytes(b"side")
+    edit_table(lab, "trials.csv", "image", 0, "NA")
+    assert subject_faults(lab) == []
+
+
+@pytest.mark.parametrize(("separator", "fact"), [(";", "commas"), ("\t", "commas"), (",", "run")])
+def test_what_was_found_in_place_of_the_columns(lab: Path, separator: str, fact: str) -> None:
+    table = lab_trials().rename(columns={"run": "Run"})
+    table.to_csv(lab / "trials.csv", index=False, sep=separator)
+    text = one_fault(lab, "missing-data")
+    assert f"session{separator}" in text.encode().decode("unicode_escape") or "'Run'" in text
+    assert fact in text
+
+
+def test_a_missing_image_is_shown_beside_the_name_most_like_it(lab: Path) -> None:
+    edit_table(lab, "trials.csv", "image", 0, "A.png ")
+    text = one_fault(lab, "missing-file")
+    assert "'A.png '" in text and "most like it: " in text
+
+
+def test_a_table_that_is_not_utf_8(lab: Path) -> None:
+    lab_trials().assign(note="\u00e9").to_csv(lab / "trials.csv", index=False, encoding="latin-1")
+    text = one_fault(lab, "damaged-file")
+    assert "trials.csv" in text and "UTF-8" in text
+
+
+def test_equal_pixels_under_two_names_are_told(lab: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copyfile(lab / "images" / "x.jpg", lab / "images" / "y.jpg")
+    assert subject_faults(lab) == [] and not caplog.records  # both are tested
+    shutil.copyfile(lab / "images" / "x.jpg", lab / "images" / "a.png")
+    with caplog.at_level("WARNING"):
+        assert subject_faults(lab) == []
+    assert "1 test images" in caplog.text and "= a.png" in caplog.text

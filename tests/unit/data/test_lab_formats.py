@@ -270,3 +270,71 @@ def test_recording_without_a_finite_voxel(tmp_path: Path) -> None:
     assert str(tmp_path / "lab") in fault(
         "bad-values", import_miyawaki, tmp_path / "m.mat", tmp_path / "lab"
     )
+
+
+# --- Files anywhere below a folder -------------------------------------------------------------
+
+
+def test_links_are_followed_once(release: Path, tmp_path: Path) -> None:
+    stimuli, elsewhere = release / "BOLD5000_Stimuli", tmp_path / "disk" / "BOLD5000_Stimuli"
+    elsewhere.parent.mkdir()
+    stimuli.rename(elsewhere)
+    stimuli.symlink_to(elsewhere, target_is_directory=True)
+    (elsewhere / "above").symlink_to(release, target_is_directory=True)  # a loop
+    import_bold5000(release, "CSI2", tmp_path / "lab")
+    assert subject_faults(tmp_path / "lab") == []
+
+
+def test_files_of_the_system_are_passed_over(release: Path, tmp_path: Path) -> None:
+    for path in [*release.rglob("*.npy"), *release.rglob("*.txt"), *release.rglob("*.jpg")]:
+        path.with_name(f"._{path.name}").write_bytes(b"side")
+        copy = release / "__MACOSX" / path.relative_to(release)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(b"side")
+    import_bold5000(release, "CSI2", tmp_path / "lab")
+    assert subject_faults(tmp_path / "lab") == []
+
+
+@pytest.mark.parametrize("pattern", ["*LHOPA.npy", "*run01.txt", "bakery2.jpg"])
+def test_two_different_files_of_one_name_are_refused(
+    release: Path, tmp_path: Path, pattern: str
+) -> None:
+    path = next(release.rglob(pattern))
+    kept = path.read_bytes()
+    other = release / "0_old" / Path(*path.relative_to(release).parts[-4:])
+    other.parent.mkdir(parents=True)
+    other.write_bytes(kept[:-1] + b"!")
+    text = fault("duplicate-data", import_bold5000, release, "CSI2", tmp_path / "lab")
+    assert str(other.relative_to(release)) in text and str(path.relative_to(release)) in text
+    if pattern != "*run01.txt":  # the same bytes twice leave no choice
+        other.write_bytes(kept)
+        import_bold5000(release, "CSI2", tmp_path / "lab")
+
+
+def test_two_names_of_one_image_are_refused(release: Path, tmp_path: Path) -> None:
+    path = next(release.rglob("*sess02_run10.txt"))
+    path.write_text("attic4.jpg\nrep_n02084071_5.JPEG\nn02084071_5.jpg\n")
+    text = fault("duplicate-data", import_bold5000, release, "CSI2", tmp_path / "lab")
+    assert "n02084071_5.JPEG" in text and "n02084071_5.jpg" in text
+
+
+def test_a_list_cannot_write_outside_the_folder(release: Path, tmp_path: Path) -> None:
+    path = next(release.rglob("*sess02_run10.txt"))
+    path.write_text("../../attic4.jpg\nrep_n02084071_5.JPEG\nbar5.jpg\n")
+    before = sorted(tmp_path.rglob("*"))
+    fault("bad-values", import_bold5000, release, "CSI2", tmp_path / "lab")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_values_beyond_float32_drop_their_voxel(
+    release: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = next(release.rglob("*RHPPA.npy"))
+    values = np.load(path)
+    values[2, 0] = 1e300
+    np.save(path, values)
+    with caplog.at_level("WARNING"):
+        import_bold5000(release, "CSI2", tmp_path / "lab")
+    betas = np.load(tmp_path / "lab" / "betas.npy")
+    assert np.isfinite(betas).all() and betas.shape[1] == 2 * sum(N_OF_REGION.values()) - 2
+    assert "2 voxels" in caplog.text

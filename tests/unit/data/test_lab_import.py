@@ -188,3 +188,23 @@ def test_invalid_folder_writes_nothing(tmp_path: Path) -> None:
     assert error.value.code == "wrong-kind"
     assert "1 fault" in error.value.found and "a.png" in error.value.found
     assert not (tmp_path / "made").exists()
+
+
+def test_zscores_beyond_float16_are_refused(tmp_path: Path) -> None:
+    folder = write_lab_folder(tmp_path / "lab")
+    betas = np.load(folder / "betas.npy")
+    is_train = lab_trials()["image"].str.endswith("png").to_numpy()
+    betas[is_train, 3] = np.arange(is_train.sum()) % 2 * 1e-6
+    np.save(folder / "betas.npy", betas)
+    nsd = NsdSettings(validation_share=0.25, zscore="training_trials")
+    with pytest.raises(PipelineError) as error:
+        imported(folder, tmp_path / "made", SETTINGS.model_copy(update={"nsd": nsd}))
+    assert error.value.code == "bad-values" and "columns 3" in error.value.found
+    assert not (tmp_path / "made" / "betas.npy").exists()
+    betas[:, 3] = np.arange(N_TRIALS)
+    wide = betas.astype(np.float64)
+    wide[2, 5] = 1e300  # beyond float32
+    np.save(folder / "betas.npy", wide)
+    with pytest.raises(PipelineError) as error:
+        imported(folder, tmp_path / "made")
+    assert error.value.code == "bad-values" and "columns 5" in error.value.found

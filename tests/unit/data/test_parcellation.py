@@ -63,7 +63,7 @@ def test_faulty_atlases(tmp_path: Path) -> None:
     assert (error.value.code, error.value.where) == ("inconsistent-inputs", str(small))
     assert "10242" in error.value.expected and error.value.found == "5"
     (tmp_path / "text.annot").write_text("no annotation at all")
-    for name in ("text.annot", "absent.annot"):
+    for name, code in (("text.annot", "damaged-file"), ("absent.annot", "missing-file")):
         with pytest.raises(PipelineError) as error:
             parcels_of_voxels([good, tmp_path / name], voxels)
-        assert (error.value.code, error.value.where) == ("damaged-file", str(tmp_path / name))
+        assert (error.value.code, error.value.where) == (code, str(tmp_path / name))

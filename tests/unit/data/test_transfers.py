@@ -27,9 +27,13 @@ def url(tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield address
 
 
-def test_a_file_comes_whole_and_is_described(url: str, tmp_path: Path) -> None:
+def test_a_file_comes_whole_and_is_described(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     received: list[int] = []
-    fetched = download_file(url, tmp_path / "out/file", on_bytes=received.append)
+    with caplog.at_level("WARNING"):
+        fetched = download_file(url, tmp_path / "out/file", on_bytes=received.append)
+    assert f"{url}: fetched without encryption" in caplog.text
     assert (tmp_path / "out/file").read_bytes() == CONTENT
     assert (fetched.url, fetched.n_bytes) == (url, len(CONTENT))
     assert fetched.etag is not None and fetched.fetched_at.endswith("+00:00")

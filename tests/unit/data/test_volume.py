@@ -232,8 +232,10 @@ def test_truncated(
 @pytest.mark.parametrize("volume_format", ["hdf5", "nifti"])
 def test_foreign_or_missing(mask: VolumeMask, tmp_path: Path, volume_format: str) -> None:
     path = tmp_path / f"betas_session01.{SUFFIX[volume_format]}"
-    assert "No such file" in fault("damaged-file", path, mask)
+    fault("missing-file", path, mask)
     path.write_bytes(b"<html>denied</html>" * 100)
+    assert "web page" in fault("wrong-kind", path, mask)
+    path.write_bytes(b"denied" * 100)
     fault("damaged-file", path, mask)
 
 

@@ -1,11 +1,15 @@
 """Checkpoints of every format yield their tensors, and no pickle runs."""
 
+import argparse
+import datetime
+import io
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,6 +17,7 @@ from torch import nn
 
 from brainit.core.errors import PipelineError
 from brainit.features.checkpoint_reader import read_tensors
+from brainit.features.tensor_pickle import _HARMLESS, TensorUnpickler
 
 RAN: list[str] = []
 
@@ -117,6 +122,71 @@ def test_safetensors_are_read(tmp_path: Path, tree: Tree) -> None:
     same(read_tensors(tmp_path / "x.safetensors"), state)
 
 
+NUMPY_EXTRAS = {
+    "number": np.int64(3),
+    "float": np.float32(0.5),
+    "array": np.arange(3),
+    "text": np.array(["a", "b"]),
+    "dtype": np.dtype("<f4"),
+}
+PLAIN_EXTRAS = {
+    "bytes": b"\x00\xff",
+    "bytearray": bytearray(b"ab"),
+    "complex": 1j,
+    "counter": Counter("aab"),
+    "size": torch.Size([2, 3]),
+    "device": torch.device("cpu"),
+    "dtype": torch.bfloat16,
+    "namespace": argparse.Namespace(lr=0.1),
+    "slice": slice(1, 2),
+    "when": datetime.datetime(2024, 1, 1),
+}
+
+
+@pytest.mark.parametrize("extra", [*NUMPY_EXTRAS.values(), *PLAIN_EXTRAS.values()], ids=repr)
+def test_what_checkpoints_of_trainings_hold_beside_tensors(
+    tmp_path: Path, tree: Tree, extra: object
+) -> None:
+    path = tmp_path / "last.ckpt"
+    for protocol in (2, 4):
+        content = {"state_dict": tree.state_dict(), "extra": extra, "nested": [{"x": extra}]}
+        torch.save(content, path, pickle_protocol=protocol)
+        same(read_tensors(path), tree.state_dict())
+
+
+def test_a_parameter_with_numpy_numbers_as_attributes(tmp_path: Path) -> None:
+    """The authors' decoders note a sum of an array of NumPy on a parameter."""
+    module = nn.Linear(3, 2)
+    module.weight.num_voxels = np.arange(3).sum()  # type: ignore[attr-defined]
+    torch.save(module.state_dict(keep_vars=True), tmp_path / "x.pt")
+    same(read_tensors(tmp_path / "x.pt"), module.state_dict())
+
+
+def test_tensors_of_torchs_newer_dtypes(tmp_path: Path) -> None:
+    state = {
+        "a": torch.tensor([0, 3], dtype=torch.uint16),
+        "b": torch.ones(3).to(torch.float8_e4m3fn),
+    }
+    torch.save({"state_dict": state, "x": np.int64(3)}, tmp_path / "x.pt")
+    found = read_tensors(tmp_path / "x.pt")
+    assert {name: (t.dtype, t.float().tolist()) for name, t in found.items()} == {
+        name: (t.dtype, t.float().tolist()) for name, t in state.items()
+    }
+
+
+def test_whatever_torch_holds_to_be_inert_is_inert_here() -> None:
+    """A call of each name that torch's own reader allows is not refused."""
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    for full in _get_allowed_globals():
+        module, _, name = full.rpartition(".")
+        found = TensorUnpickler(io.BytesIO(), lambda _: None).find_class(module, name)
+        refused = isinstance(found, type) and not getattr(found, "called", "torch.").startswith(
+            _HARMLESS
+        )
+        assert not refused, full
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize(
     ("call", "name"),
@@ -159,7 +229,9 @@ def test_harmless_calls_are_not_run_either(tmp_path: Path) -> None:
     ("content", "code"),
     [
         (b"", "damaged-file"),
-        (b"not a checkpoint", "unsafe-file"),
+        (b"not a checkpoint", "wrong-kind"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "wrong-kind"),
+        (b"<!DOCTYPE html><p>sign in", "wrong-kind"),
         (pickle.dumps({"a": 1})[:-4], "unsafe-file"),
     ],
 )
@@ -171,6 +243,13 @@ def test_unreadable_files_are_refused(tmp_path: Path, content: bytes, code: str)
     with pytest.raises(PipelineError) as error:
         read_tensors(tmp_path / "none.pth")
     assert error.value.code == "missing-file" and error.value.where.endswith("none.pth")
+
+
+def test_an_archive_that_is_no_checkpoint_shows_what_it_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", weights=np.ones(2))
+    with pytest.raises(PipelineError) as error:
+        read_tensors(tmp_path / "x.npz")
+    assert error.value.code == "wrong-kind" and "weights.npy" in error.value.found
 
 
 def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_misfits_are_refused(folder: Path, tmp_path: Path, sizes: AuthorsSizes) 
     with refused("wrong-kind", "'conv_centers", "0 networks"):
         import_authors(folder, ours, BIT_VOXELS, sizes)
     np.save(folder / CLUSTERS_FILE, np.array([{"a": 1}], dtype=object))
-    with refused("unsafe-file", "allow_pickle"):
+    with refused("unsafe-file", "pickled objects"):
         import_authors(folder, ours, BIT_VOXELS, sizes)
     (folder / CLUSTERS_FILE).unlink()
     with refused("missing-file", "V2C map"):

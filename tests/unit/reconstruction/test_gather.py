@@ -162,7 +162,7 @@ def test_unfinished_or_changed_folders_are_refused(tmp_path, stimuli):
     with refused("checksum", "00003.png"):
         read_recons(folder)
     picture.unlink()
-    with refused("checksum", "00003.png", "no file"):
+    with refused("missing-file", "00003.png", "no file"):
         read_recons(folder)
     picture.write_bytes(kept)
     read_recons(folder)

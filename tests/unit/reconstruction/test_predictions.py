@@ -25,14 +25,16 @@ from brainit.features.vgg import VggTokenLayout, tokens_to_maps
 from brainit.models.brain_transformer import load_bit, save_bit
 from brainit.models.generator_file import save_generator
 from brainit.reconstruction import diffusion
+from brainit.reconstruction.batches import fixed_batches
 from brainit.reconstruction.diffusion import (
     FusedInputs,
     SemanticInputs,
+    diffusion_images,
     reconstruct_fused,
     reconstruct_semantic,
 )
 from brainit.reconstruction.dip import invert_features
-from brainit.reconstruction.lowlevel import reconstruct_lowlevel
+from brainit.reconstruction.lowlevel import lowlevel_images, reconstruct_lowlevel
 from brainit.reconstruction.parts import join_parts, read_part, write_part
 from brainit.reconstruction.predictions import (
     DecodingJob,
@@ -176,6 +178,15 @@ def sharded(job: DecodingJob, n_shards: int, folder: Path) -> dict[str, bytes]:
     return {kind: (folder / kind).read_bytes() for kind in kinds}
 
 
+def test_fixed_batches_cover_each_row_once_in_one_size() -> None:
+    for n_rows, size in ((0, 3), (1, 3), (3, 3), (7, 3), (8, 1)):
+        batches = fixed_batches(n_rows, size)
+        assert {len(batch.rows) for batch in batches} <= {size}
+        kept = [row for batch in batches for row in batch.rows[: batch.n_kept].tolist()]
+        assert kept == list(range(n_rows))
+        assert all(set(b.rows[b.n_kept :]) <= {b.rows[b.n_kept - 1]} for b in batches)
+
+
 def test_reconstructions_are_the_same_bytes_by_one_three_and_seven_jobs(job, tmp_path):
     """Five images are three blocks, by the demo's own networks; of seven jobs four have none."""
     write_bit(tmp_path / "semantic.safetensors", "semantic", 64, 96)
@@ -188,6 +199,35 @@ def test_reconstructions_are_the_same_bytes_by_one_three_and_seven_jobs(job, tmp
     assert not np.array_equal(images[1], images[2])
     for n_shards in (3, 7):
         assert sharded(job, n_shards, tmp_path) == whole, n_shards
+
+
+@pytest.mark.parametrize("chosen", [[2], [4, 1, 3], [3, 2, 1, 0, 4]], ids=str)
+def test_any_images_in_any_order_have_the_bytes_of_the_whole_run(job, tmp_path, chosen):
+    """Chunks of four and batches of three, so that all five images end in a partial one."""
+    write_bit(tmp_path / "semantic.safetensors", "semantic", 64, 96)
+    settings = SETTINGS.model_copy(
+        update={
+            "dip": SETTINGS.dip.model_copy(update={"chunk": 4, "iterations": 12}),
+            "recon": SETTINGS.recon.model_copy(update={"batch": 3}),
+        }
+    )
+    fmri, images = shard_fmri(job, settings)
+    low = load_job_decoder(job, "lowlevel", fmri.n_voxels, settings)
+    guided = replace(job, bit=tmp_path / "semantic.safetensors")
+    semantic = load_job_decoder(guided, "semantic", fmri.n_voxels, settings)
+    vgg, generator = (
+        load_backbone("vgg", "demo_vgg_bn"),
+        load_backbone("generator", "demo_unclip"),
+    )
+
+    def made(ids):
+        start = lowlevel_images(low, vgg, fmri, ids, settings)
+        fused = diffusion_images(semantic, generator, fmri, ids, settings, start)
+        alone = diffusion_images(semantic, generator, fmri, ids, settings, None)
+        return start, fused.numpy(), alone.numpy()
+
+    for whole, part in zip(made(images), made(images[chosen]), strict=True):
+        np.testing.assert_array_equal(part, whole[chosen])
 
 
 class FlatGenerator(torch.nn.Module):

@@ -11,8 +11,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from brainit.commands.dry_run import Job, dry_run
 from brainit.commands.plan.disk import disk_events, peak, peak_at_once
 from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
@@ -20,7 +18,7 @@ from brainit.commands.plan.ridge import memory_bytes
 from brainit.commands.plan.savings import UNITS, savings
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.plan.tokens import token_costs, token_lines
-from brainit.core.errors import PipelineError
+from brainit.core.reading import read_yaml
 from brainit.core.settings import Settings, parse_sections
 from brainit.workflow.folders import expand_folders
 from brainit.workflow.rates import Rates
@@ -63,16 +61,8 @@ def read_configuration(paths: list[Path]) -> Settings:
     """Merge configuration files as Snakemake does, expand their paths, and check all settings."""
     read: dict[str, Any] = {}
     for path in paths:
-        try:
-            read = merged(read, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except (OSError, yaml.YAMLError) as error:
-            raise PipelineError(
-                path,
-                "a readable YAML file",
-                str(error),
-                f"run at the root of the repository, or correct {path}",
-                code="missing-file" if isinstance(error, FileNotFoundError) else "damaged-file",
-            ) from error
+        fix = f"run at the root of the repository, or correct {path}"
+        read = merged(read, read_yaml(path, "a readable YAML file", fix))
     return parse_sections(expand_folders(read))
 
 

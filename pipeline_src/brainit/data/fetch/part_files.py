@@ -70,9 +70,9 @@ class PartFile:
         """Continue the part of an earlier run; delete a part without a matching note."""
         try:
             noted = json.loads(self.note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            noted = {}
-        is_known = noted.get("url") == self.url and self.path.is_file()
+        except (FileNotFoundError, ValueError, RecursionError):
+            noted = {}  # another error, as of a lost mount, must not cost the part
+        is_known = isinstance(noted, dict) and noted.get("url") == self.url and self.path.is_file()
         if not is_known or noted.get("piece_bytes", PIECE_BYTES) != PIECE_BYTES:
             self._remove()
             return

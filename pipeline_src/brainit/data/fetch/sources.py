@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
+from brainit.core.reading import most_like
 from brainit.data.fetch.part_files import ProgressCallback
 from brainit.data.fetch.threads import Stopped, run_all
 from brainit.data.fetch.transfers import Fetched, download_file
@@ -45,7 +46,7 @@ def local_file(source: str, key: str) -> Path:
         raise PipelineError(
             path,
             "a file",
-            "none",
+            f"none{most_like(path)}",
             "correct paths.source, or set run.simulation: true",
             code="missing-file",
         )

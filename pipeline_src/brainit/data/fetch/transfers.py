@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 
 from brainit.core.errors import PipelineError
+from brainit.core.files import DENIED
+from brainit.core.reading import machine_error, system_number
 from brainit.data.fetch.part_files import (
     PartFile,
     ProgressCallback,
@@ -77,6 +80,12 @@ def download_file(
     Raises `PipelineError` for refusals, repeated failures, a wrong size or kind, a full disk and an
     unwritable folder, and `Stopped` once `stop` is set. The next run continues the part.
     """
+    if urlsplit(url).scheme == "http":
+        logger.warning(
+            "%s: fetched without encryption; only its size and kind, and a published checksum where"
+            " there is one, tell whether it was changed on the way",
+            url,
+        )
     part = PartFile(url, target, on_bytes or (lambda _: None), stop or Event())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +122,8 @@ def _disk_error(target: Path, error: OSError) -> PipelineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = "free space or change paths.store, then run the same command again: it continues"
         return PipelineError(target, "free space on the disk", str(error), fix, code="machine")
+    if (number := system_number(error)) not in DENIED:
+        return machine_error(target, "a file that can be written", number or errno.EIO)
     fix = "make the folder writable for you, or change paths.store"
     return PipelineError(target, "a file that can be written", str(error), fix, code="machine")
 

@@ -1,5 +1,7 @@
 """Check a lab's folder and report every fault at once (layout: `data.lab.layout`)."""
 
+import hashlib
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,10 +14,12 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import release_pages
 from brainit.core.progress import progress
 from brainit.data.lab import layout
+from brainit.data.lab.image_identity import shown_name
 from brainit.data.lab.layout import image_names, split_of_trials
 
 _VALUES_PER_BLOCK = 1 << 24
 _N_SHOWN = 5
+logger = logging.getLogger(__name__)
 _Read = TypeVar("_Read")
 
 
@@ -241,14 +245,35 @@ def _check_images(
     missing = sorted(set(named["image"][~is_present]))
     if missing:
         expected = f"images that exist in {images.path.name}"
-        found = f"{len(missing)} that do not: {first_values(missing)}"
+        shown = [shown_name(name, images.known) for name in missing[: _N_SHOWN + 1]]
+        found = f"{len(missing)} that do not: {first_values(shown)}"
         form = "the row, from 0" if images.is_array else "the whole file name"
         fix = f"write {form} in column image, or add the images"
         faults.add(PipelineError(path, expected, found, fix, code="missing-file"))
     names = image_names(named[is_present], images.is_array)
-    if not images.is_array:
-        for name in progress(names, "images", unit="image"):
-            faults.read(images.image, name)
+    splits = split_of_trials(table)
+    tested = set(table["image"][splits == "test"])
+    pixels: dict[str, dict[bool, str]] = {}
+    for name in progress(names, "images", unit="image"):
+        image = faults.read(images.image, name)
+        if image is not None:
+            digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+            pixels.setdefault(digest, {})[name in tested] = name
+    _warn_of_copies(path, [pair for pair in pixels.values() if len(pair) > 1])
+
+
+def _warn_of_copies(path: Path, pairs: list[dict[bool, str]]) -> None:
+    """Warn of test images that are, pixel for pixel, other images of the table.
+
+    No fault: some recordings show the same figures on purpose (Miyawaki et al. 2008).
+    """
+    if pairs:
+        shown = first_values(f"{pair[True]} = {pair[False]}" for pair in pairs)
+        logger.warning(
+            "%s: %d test images have the pixels of another image that is not tested: %s."
+            " Say so beside the scores, or give both the same split",
+            *(path, len(pairs), shown),
+        )
 
 
 def rows_out_of_range(

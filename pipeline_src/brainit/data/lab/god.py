@@ -13,17 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
-from brainit.data.lab.layout import POSITION_COLUMNS, find_images, write_subject
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, require_stored
+from brainit.core.reading import reading
+from brainit.data.lab.layout import POSITION_COLUMNS, write_subject
+from brainit.data.lab.search import find_images
 
 VISUAL_CORTEX = "ROI_VC"
 _IMAGE_KEYS = ("stimulus_id", "Label")
 _TRAINING, _PERCEPTION_TEST = 1, 2
+_NAMES = (("dataset", "metadata"), ("dataSet", "metaData"))
+"""Names of the samples and of their description, in newer and in older files."""
 _FIX = "download SubjectN.h5 of Generic Object Decoding again"
 
 
@@ -59,18 +63,18 @@ class BrainDecoderData:
 def read_brain_decoder_data(path: Path) -> BrainDecoderData:
     """Read a bdpy file; raises `PipelineError` for another kind of file or unequal columns."""
     expected = "HDF5 of bdpy with dataset and metadata/{key,value}"
-    try:
-        with h5py.File(path, "r") as handle:
-            names = next(
-                n for n in (("dataset", "metadata"), ("dataSet", "metaData")) if n[0] in handle
-            )
-            samples = np.asarray(handle[names[0]], dtype=np.float64)
-            keys = [_text(key) for key in handle[names[1]]["key"][()].ravel()]
-            values = np.asarray(handle[names[1]]["value"], dtype=np.float64)
-    except StopIteration:
-        raise PipelineError(path, expected, "another content", _FIX, code="wrong-kind") from None
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
+    with (
+        reading(path, expected, _FIX, *HDF5_ERRORS, AttributeError),
+        open_hdf5(path) as handle,
+    ):
+        names = next((pair for pair in _NAMES if pair[0] in handle), None)
+        if names is None:
+            raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="wrong-kind")
+        for dataset in (handle[names[0]], handle[names[1]]["value"]):
+            require_stored(path, dataset, _FIX)
+        samples = np.asarray(handle[names[0]], dtype=np.float64)
+        keys = [_text(key) for key in handle[names[1]]["key"][()].ravel()]
+        values = np.asarray(handle[names[1]]["value"], dtype=np.float64)
     if samples.ndim != 2 or values.shape != (len(keys), samples.shape[1]):
         found = f"dataset {samples.shape}, {len(keys)} keys, value {values.shape}"
         raise PipelineError(

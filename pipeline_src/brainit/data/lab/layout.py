@@ -4,19 +4,26 @@
 Each reader reads one file and raises `PipelineError` where the file does not follow the layout.
 """
 
+import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from brainit.core.artifacts import TABLE_ERRORS, shown_columns
 from brainit.core.errors import PipelineError
-from brainit.core.files import atomic_path, release_pages
+from brainit.core.files import atomic_path, is_side_file, release_pages
+from brainit.core.reading import foreign_error, open_npy, reading
+from brainit.data.image_files import IMAGE_ERRORS
+from brainit.data.lab.image_identity import ImageId, image_id
+
+logger = logging.getLogger(__name__)
 
 BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
@@ -29,6 +36,7 @@ SPLITS = ("train", "val", "test", "unused")
 POSITION_COLUMNS = ("x_mm", "y_mm", "z_mm")
 
 DESCRIPTION = "follow config/lab_subject.md"
+_OTHER_SEPARATORS = ";\t|"
 _DTYPES = ("float16", "float32", "float64")
 
 
@@ -39,7 +47,7 @@ def open_betas(folder: Path) -> NDArray[np.floating[Any]]:
     """
     path = folder / BETAS
     expected = f".npy of {', '.join(_DTYPES)} of axes (trials, voxels)"
-    betas = _open_npy(path, expected)
+    betas = open_npy(path, expected, DESCRIPTION)
     if betas.dtype.name not in _DTYPES or betas.ndim != 2 or 0 in betas.shape:
         found = f"{betas.dtype} of shape {betas.shape}"
         fix = "save it as float32 with one row per trial and one column per voxel"
@@ -48,11 +56,16 @@ def open_betas(folder: Path) -> NDArray[np.floating[Any]]:
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
-    """Read the trial table; `image` is text.
+    """Read the trial table; `image` is the identity of each image (`data.lab.image_identity`).
 
     Raises `PipelineError` for an unreadable or empty table and for missing columns.
     """
-    return _read_csv(folder / TRIALS, TRIAL_COLUMNS, {"image": str, "split": str})
+    table = _read_csv(folder / TRIALS, TRIAL_COLUMNS, {"image": str, "split": str})
+    is_row = (folder / IMAGE_ARRAY).is_file()
+    table["image"] = [
+        image_id(name, is_row=is_row) if isinstance(name, str) else None for name in table["image"]
+    ]
+    return table
 
 
 def read_voxels(folder: Path) -> pd.DataFrame | None:
@@ -66,31 +79,19 @@ def read_voxels(folder: Path) -> pd.DataFrame | None:
 
 def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd.DataFrame:
     expected = f"a table with the columns {columns}" if columns else "a table"
-    try:
-        table = pd.read_csv(path, dtype=dtype)
-    except FileNotFoundError as error:
-        raise PipelineError(path, expected, "no file", DESCRIPTION, code="missing-file") from error
-    except (OSError, ValueError) as error:
-        raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
+    with reading(path, expected, DESCRIPTION, *TABLE_ERRORS):
+        # An image may be called NA: only an empty field has no value.
+        table = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
-        found = f"no {missing}" if missing else "no rows"
-        raise PipelineError(path, expected, found, DESCRIPTION, code="missing-data")
+        if foreign := foreign_error(path, expected):
+            raise foreign
+        found = f"no {missing}, but {shown_columns(table)}" if missing else "no rows"
+        fix = DESCRIPTION
+        if len(table.columns) == 1 and set(str(table.columns[0])) & set(_OTHER_SEPARATORS):
+            fix = f"separate the columns by commas; {DESCRIPTION}"
+        raise PipelineError(path, expected, found, fix, code="missing-data")
     return table
-
-
-def _open_npy(path: Path, expected: str) -> NDArray[Any]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise PipelineError(path, expected, "no file", DESCRIPTION, code="missing-file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise PipelineError(path, expected, str(error), DESCRIPTION, code="damaged-file") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        fix = "save a single array with np.save"
-        raise PipelineError(path, expected, "an archive of arrays", fix, code="wrong-kind")
-    return array
 
 
 def split_of_trials(table: pd.DataFrame) -> pd.Series:
@@ -131,15 +132,20 @@ class LabImages:
         if array.is_file():
             self._array = _open_images(array)
         else:
-            self._files = {path.name for path in files.iterdir() if path.is_file()}
+            self._files = _files_by_id(files)
 
     @property
     def is_array(self) -> bool:
         """Whether images are rows of an array, named by their number."""
         return self._array is not None
 
+    @property
+    def known(self) -> list[str]:
+        """Images of the folder, by their identities; none for an array."""
+        return [] if self._array is not None else list(self._files)
+
     def holds(self, name: str) -> bool:
-        """Return True if the folder has an image of this name."""
+        """Return True if the folder has an image of this identity."""
         if self._array is None:
             return name in self._files
         return name.isdecimal() and int(name) < len(self._array)
@@ -150,36 +156,56 @@ class LabImages:
             image = Image.fromarray(np.array(self._array[int(name)])).convert("RGB")
             release_pages(self._array)
             return image
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(self.path / name) as image:
-                    if image.mode.startswith(("I", "F")):
-                        raise ValueError(f"pixels of more than 8 bits ({image.mode})")
-                    return image.convert("RGB")
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            Image.DecompressionBombWarning,
-        ) as error:
-            fix = "save it again as 8-bit PNG or JPEG, or remove its trials"
-            raise PipelineError(
-                self.path / name, "a readable image", str(error), fix, code="damaged-file"
-            ) from error
+        path = self.path / self._files[ImageId(name)]
+        fix = "save it again as 8-bit PNG or JPEG, or remove its trials"
+        with (
+            reading(path, "a readable image", fix, *IMAGE_ERRORS),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ValueError(f"pixels of more than 8 bits ({image.mode})")
+                return image.convert("RGB")
+
+
+def _files_by_id(folder: Path) -> dict[ImageId, str]:
+    """Return the name of each file of the folder by its identity.
+
+    Raises `PipelineError` for two files that are one image by name.
+    """
+    files: dict[ImageId, str] = {}
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or is_side_file(Path(path.name)):
+            continue
+        other = files.setdefault(image_id(path.name, is_row=False), path.name)
+        if other != path.name:
+            found = f"{ascii(other)} and {ascii(path.name)}"
+            fix = "remove one of the two files"
+            raise PipelineError(folder, "one file per name", found, fix, code="duplicate-data")
+    return files
 
 
 def _open_images(path: Path) -> NDArray[np.uint8]:
     expected = "uint8 (0..255) of axes (images, height, width) or (images, height, width, rgb)"
-    array = _open_npy(path, expected)
+    array = open_npy(path, expected, DESCRIPTION)
     is_shaped = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
     if array.dtype != np.uint8 or not is_shaped or 0 in array.shape:
         found = f"{array.dtype} of shape {array.shape}"
         fix = "scale to 0..255, move the colour axis last and save as uint8"
         raise PipelineError(path, expected, found, fix, code="wrong-shape")
     return array
+
+
+def _refuse_names_outside(folder: Path, names: Iterable[str]) -> None:
+    """Raise `PipelineError` for a name of an image that would be written outside its folder."""
+    outside = [name for name in names if Path(name).name != name or name == ".."]
+    if outside:
+        expected, found = "names of images without a folder", f"{outside[0]!r}"
+        fix = (
+            "download the recording again, and compare its lists of images with the published ones"
+        )
+        raise PipelineError(folder, expected, found, fix, code="bad-values")
 
 
 def write_subject(
@@ -198,14 +224,20 @@ def write_subject(
     if folder.exists():
         fix = f"remove {folder}, or name a folder that does not exist"
         raise PipelineError(folder, "a new folder", "an existing one", fix, code="invalid-argument")
-    is_kept = np.isfinite(betas).all(axis=0)
+    if isinstance(images, Mapping):
+        _refuse_names_outside(folder, images)
+    with np.errstate(over="ignore"):  # a value beyond float32 is infinite, and drops its voxel
+        values = betas.astype(np.float32)
+    is_kept = np.isfinite(values).all(axis=0)
     if not is_kept.any():
         expected = "voxels whose betas are finite in every trial"
         fix = "download the recording again"
         raise PipelineError(folder, expected, "none", fix, code="bad-values")
+    if not is_kept.all():
+        logger.warning("%s: %d voxels dropped, not finite", folder, (~is_kept).sum())
     with atomic_path(folder) as partial:
         partial.mkdir(parents=True)
-        np.save(partial / BETAS, betas[:, is_kept].astype(np.float32))
+        np.save(partial / BETAS, values[:, is_kept])
         trials.to_csv(partial / TRIALS, index=False)
         if voxels is not None:
             voxels[is_kept].to_csv(partial / VOXELS, index=False)
@@ -215,17 +247,3 @@ def write_subject(
             (partial / IMAGE_FOLDER).mkdir()
             for name, path in images.items():
                 shutil.copyfile(path, partial / IMAGE_FOLDER / name)
-
-
-def find_images(root: Path, names: list[str], fix: str) -> dict[str, Path]:
-    """Return the file of each name anywhere below `root`; the suffix may differ.
-
-    Raises `PipelineError` with the number of missing images and `fix`.
-    """
-    files = [path for path in sorted(root.rglob("*")) if path.is_file()]
-    by_stem = {path.stem: path for path in files} | {path.name: path for path in files}
-    missing = [name for name in names if name not in by_stem and Path(name).stem not in by_stem]
-    if missing:
-        found = f"no {missing[0]} and {len(missing) - 1} more missing"
-        raise PipelineError(root, f"{len(names)} images", found, fix, code="missing-file")
-    return {name: by_stem.get(name, by_stem.get(Path(name).stem)) for name in names}  # type: ignore[misc]

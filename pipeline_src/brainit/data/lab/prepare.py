@@ -25,7 +25,7 @@ from brainit.core.streams import numpy_generator
 from brainit.data import splits
 from brainit.data.image_files import square
 from brainit.data.lab import layout
-from brainit.data.lab.check import require_valid, used_columns
+from brainit.data.lab.check import first_values, require_valid, used_columns
 from brainit.data.lab.layout import image_names, split_of_trials
 from brainit.data.noise_ceiling import N_REPEATS, PooledCeiling, pooled_ceiling
 from brainit.data.trials import write_trials
@@ -115,7 +115,8 @@ def write_lab_betas(
     """Write z-scores (.npy, float16, trials x used columns), one session in memory at a time.
 
     `zscore` names the trials that give mean and deviation (ddof 0): all_trials or training_trials.
-    Raises `PipelineError` for a session with fewer than two of them.
+    Raises `PipelineError` for a session with fewer than two of them, and for z-scores beyond
+    float16.
     """
     shape = (len(betas), len(columns))
     with atomic_path(path) as partial:
@@ -133,10 +134,21 @@ def write_lab_betas(
                     code="missing-data",
                 )
             index = rows["trial"].to_numpy()
-            values = np.asarray(betas[index][:, columns], dtype=np.float32)
+            with np.errstate(over="ignore"):  # a value beyond float32 is infinite, and refused
+                values = np.asarray(betas[index][:, columns], dtype=np.float32)
             release_pages(betas)
-            out[index], _ = zscore_session(values, is_reference)
+            out[index], is_invalid = zscore_session(values, is_reference)
             release_pages(out)
+            if is_invalid.any():
+                shown = first_values(columns[is_invalid].tolist())
+                raise PipelineError(
+                    f"{layout.BETAS} session {session}",
+                    "z-scores within float16 (65504)",
+                    f"larger ones in {is_invalid.sum()} voxels (columns {shown})",
+                    f"set in_mask to 0 for these voxels in {layout.VOXELS}: they hardly vary in"
+                    " the trials that give their deviation",
+                    code="bad-values",
+                )
         out.flush()
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +10,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd import volume
+from brainit.data.nsd.freesurfer import read_surface
 from brainit.data.nsd.masks import LABELS, VoxelMask, check_surface, read_mask, read_mask_files
 from brainit.data.nsd.mgh import read_mgh_vertices
 from brainit.data.nsd.volume import VolumeMask, read_volume_mask
@@ -88,16 +88,7 @@ def positions(nsd_root: Path, mask: Mask) -> NDArray[np.float32]:
     parts = []
     for hemisphere, side in enumerate(nsd_paths.HEMISPHERES):
         path = nsd_root / nsd_paths.pial(side)
-        try:
-            vertices = nib.freesurfer.read_geometry(path)[0]
-        except (OSError, ValueError, IndexError) as error:
-            raise PipelineError(
-                path,
-                "a FreeSurfer surface",
-                str(error),
-                "delete it and rerun download",
-                code="damaged-file",
-            ) from error
+        vertices = read_surface(path, "delete it and rerun download")
         if len(vertices) != mask.n_vertices[hemisphere]:
             raise PipelineError(
                 path,

@@ -1,7 +1,7 @@
 """Prepare a subject's betas: masked, z-scored per session, single trials in float16 (paper 5.1).
 
-Voxels with a NaN or infinite value in any session are dropped and counted, as for the Algonauts
-mask. Repeats are kept; loaders average them (`data.fmri`).
+Voxels with a NaN or infinite value, or a z-score beyond float16, in any session are dropped and
+counted, as for the Algonauts mask. Repeats are kept; loaders average them (`data.fmri`).
 
 Differs from the paper: its code sets NaN to 0; here such voxels are dropped.
 """
@@ -68,7 +68,11 @@ def prepare_betas(
         )
     if is_nsd:
         published.check_kept(subject, nsd, mask, ~is_dropped)
-    logger.info("%s: %d voxels dropped for NaN", subject, is_dropped.sum())
+    n_beyond = sum(session.checks.get("n_beyond_float16", 0) for session in sessions)
+    logger.info(
+        "%s: %d voxels dropped for NaN, infinity or z-scores beyond float16 (%d in all sessions)",
+        *(subject, is_dropped.sum(), n_beyond),
+    )
     return PreparedBetas(beta_source, trials, sessions, ~is_dropped, ncsnr, position_mm)
 
 

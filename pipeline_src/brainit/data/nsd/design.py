@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainit.core.artifacts import read_table
+from brainit.core.artifacts import TABLE_ERRORS, read_table, shown_columns
 from brainit.core.errors import PipelineError
+from brainit.core.reading import foreign_error, reading
 from brainit.core.settings import NsdSettings
 from brainit.core.streams import numpy_generator
 from brainit.data import splits
@@ -158,18 +159,16 @@ def read_responses(path: Path, n_images: int) -> pd.DataFrame:
     numbers, and image ids out of range.
     """
     columns = list(_RESPONSE_COLUMNS)
-    try:
+    with reading(path, f"a table with columns {columns}", _FIX, *TABLE_ERRORS):
         table = pd.read_csv(path, sep="\t")
-    except (OSError, ValueError) as error:
-        raise PipelineError(
-            path, f"a table with columns {columns}", str(error), _FIX, code="damaged-file"
-        ) from error
     missing = [name for name in columns if name not in table.columns]
     if missing or table.empty:
+        if foreign := foreign_error(path, f"a table with columns {columns}"):
+            raise foreign
         raise PipelineError(
             path,
             f"trials with columns {columns}",
-            f"no {missing or 'rows'}",
+            f"no {missing or 'rows'}, but the columns {shown_columns(table)}",
             _FIX,
             code="missing-data",
         )

@@ -7,10 +7,13 @@ T2).
 
 import gzip
 import hashlib
+import math
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -21,22 +24,29 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
+from brainit.core.reading import reading
 from brainit.data.nsd import paths as nsd_paths
+from brainit.data.nsd.freesurfer import read_annotation
 from brainit.data.nsd.mgh import read_mgh_header
 
 NIBABEL_ERRORS = (
-    OSError,
     EOFError,
     ValueError,
     TypeError,
     LookupError,
+    OverflowError,
+    AttributeError,
+    struct.error,
     zlib.error,
     ImageFileError,
     HeaderDataError,
     MGHError,
 )
-"""Exceptions that nibabel raises on corrupt files."""
+"""Exceptions, besides OSError, that nibabel raises on corrupt files."""
 _GZIP = b"\x1f\x8b"
+_BLOCK_BYTES = 1 << 20
+_LARGEST_BYTES = 64 << 20
+"""Twice the largest mask of NSD, of 1 mm in float64."""
 _ATLAS_FIX = "name two annotation files on fsaverage in clusters.atlas: left, then right hemisphere"
 
 LABELS = {"nsdgeneral": ("nsdgeneral",), "algonauts": ("nsdgeneral", "nsdgeneralRSC")}
@@ -151,24 +161,37 @@ def read_label(path: Path) -> NDArray[np.float32]:
 
     Raises `PipelineError` for an unreadable file.
     """
-    try:
-        image = nib.MGHImage.from_bytes(unpacked(path))
-        values = np.asanyarray(image.dataobj, dtype=np.float32)
-    except NIBABEL_ERRORS as error:
-        raise PipelineError(
-            path,
-            "a readable label file",
-            str(error),
-            "delete it and rerun download, or correct nsd.mask_files",
-            code="damaged-file",
-        ) from error
-    return values.reshape(-1)
+    fix = "delete it and rerun download, or correct nsd.mask_files"
+    with reading(path, "a readable label file", fix, *NIBABEL_ERRORS):
+        content = unpacked(path)
+        image = nib.MGHImage.from_bytes(content)
+        require_content(image, len(content))
+        return np.asanyarray(image.dataobj, dtype=np.float32).reshape(-1)
 
 
 def unpacked(path: Path) -> bytes:
-    """Return the content of a file, decompressed to the end, which verifies gzip's checksum."""
-    content = path.read_bytes()
-    return gzip.decompress(content) if content.startswith(_GZIP) else content
+    """Return the content of a file, decompressed to the end, which verifies gzip's checksum.
+
+    Raises EOFError for more than 64 MiB, which no mask has: a small file may unpack to any size.
+    """
+    with path.open("rb") as handle:
+        is_packed = handle.read(len(_GZIP)) == _GZIP
+        handle.seek(0)
+        stream: Any = gzip.GzipFile(fileobj=handle) if is_packed else handle
+        content = bytearray()
+        while block := stream.read(_BLOCK_BYTES):
+            content += block
+            if len(content) > _LARGEST_BYTES:
+                raise EOFError(f"more than {_LARGEST_BYTES} bytes")
+    return bytes(content)
+
+
+def require_content(image: Any, n_bytes: int) -> None:
+    """Raise ValueError where the header of an image states more values than `n_bytes` hold."""
+    n_values = math.prod(int(length) for length in image.shape)
+    needed = n_values * image.get_data_dtype().itemsize
+    if not 0 <= needed <= n_bytes:
+        raise ValueError(f"values of shape {image.shape} need {needed} of {n_bytes} bytes")
 
 
 def check_surface(path: Path, mask: VoxelMask, hemisphere: int, n_frames: int) -> None:
@@ -210,7 +233,7 @@ def parcels_of_voxels(paths: Sequence[Path], voxels: Mapping[str, Artifact]) -> 
             _ATLAS_FIX,
             code="invalid-argument",
         )
-    labels = [_annotation_labels(path) for path in paths]
+    labels = [read_annotation(path, _ATLAS_FIX) for path in paths]
     start = int(max(side.max() for side in labels)) + 2
     parts = []
     for subject, table in voxels.items():
@@ -235,14 +258,3 @@ def parcels_of_voxels(paths: Sequence[Path], voxels: Mapping[str, Artifact]) -> 
         both = np.stack(labels)[hemisphere, vertex]
         parts.append(both + 1 + hemisphere * start)
     return np.concatenate(parts).astype(np.int64)
-
-
-def _annotation_labels(path: Path) -> NDArray[np.int64]:
-    """Return the label of each vertex of a hemisphere, -1 for none."""
-    try:
-        with np.errstate(over="ignore"):  # another kind of file may state huge counts
-            return np.asarray(nib.freesurfer.read_annot(path)[0], dtype=np.int64)
-    except (OSError, ValueError, IndexError, MemoryError) as error:
-        raise PipelineError(
-            path, "a FreeSurfer annotation", str(error), _ATLAS_FIX, code="damaged-file"
-        ) from error

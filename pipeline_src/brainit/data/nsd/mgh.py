@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
+from brainit.core.reading import foreign_error, reading
 
 DATA_OFFSET = 284
 """Bytes before the first value (FreeSurfer's file format)."""
@@ -21,6 +22,7 @@ _HEADER = struct.Struct(">6i")
 _VERSION = 1
 _TYPE_FLOAT = 3
 _ITEM_BYTES = 4
+_FIX = "delete it, download it again and rerun the step"
 
 
 @dataclass(frozen=True)
@@ -37,34 +39,33 @@ def read_mgh_header(path: Path) -> MghHeader:
     Raises `PipelineError` for a missing, truncated or other kind of file, and for values other than
     float32 of dims (vertices, 1, 1, frames).
     """
-    fix = "delete it, download it again and rerun the step"
     expected = "an MGH file, version 1, float32, of dims (vertices, 1, 1, frames)"
-    try:
-        with path.open("rb") as handle:
-            raw = handle.read(_HEADER.size)
-            n_bytes = os.fstat(handle.fileno()).st_size
-    except FileNotFoundError as error:
-        fix = "download it and rerun the step"
-        raise PipelineError(path, expected, "no file", fix, code="missing-file") from error
-    except OSError as error:
-        raise PipelineError(path, expected, str(error), fix, code="damaged-file") from error
+    missing = "download it and rerun the step"
+    with reading(path, expected, _FIX, missing=missing), path.open("rb") as handle:
+        raw = handle.read(_HEADER.size)
+        n_bytes = os.fstat(handle.fileno()).st_size
     if len(raw) < _HEADER.size:
         raise PipelineError(
-            path, expected, f"a truncated file of {n_bytes} bytes", fix, code="damaged-file"
+            path, expected, f"a truncated file of {n_bytes} bytes", _FIX, code="damaged-file"
         )
     version, n_vertices, height, depth, n_frames, kind = _HEADER.unpack(raw)
     if (version, height, depth, kind) != (_VERSION, 1, 1, _TYPE_FLOAT):
         dims = (n_vertices, height, depth, n_frames)
+        if foreign := foreign_error(path, expected):
+            raise foreign
         raise PipelineError(
-            path, expected, f"version {version}, type {kind}, dims {dims}", fix, code="wrong-kind"
+            path, expected, f"version {version}, type {kind}, dims {dims}", _FIX, code="wrong-kind"
         )
+    if min(n_vertices, n_frames) < 1:
+        dims = (n_vertices, height, depth, n_frames)
+        raise PipelineError(path, expected, f"dims {dims}", _FIX, code="wrong-kind")
     needed = DATA_OFFSET + n_vertices * n_frames * _ITEM_BYTES
     if n_bytes < needed:
         raise PipelineError(
             path,
             f"at least {needed} bytes",
             f"a truncated file of {n_bytes} bytes",
-            fix,
+            _FIX,
             code="damaged-file",
         )
     return MghHeader(n_vertices, n_frames)
@@ -75,7 +76,7 @@ def digest_of_trials(path: Path) -> str:
     header = read_mgh_header(path)
     n_bytes = header.n_vertices * _ITEM_BYTES
     digest = hashlib.sha256()
-    with path.open("rb") as handle:
+    with reading(path, "the first and the last frame", _FIX), path.open("rb") as handle:
         for frame in (0, header.n_frames - 1):
             handle.seek(DATA_OFFSET + frame * n_bytes)
             digest.update(handle.read(n_bytes))
@@ -103,7 +104,7 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
     inside = vertices - first
     raw = np.empty((last - first + 1) * _ITEM_BYTES, dtype=np.uint8)
     span = raw.view(">f4")
-    with path.open("rb", buffering=0) as handle:
+    with reading(path, "whole frames", _FIX), path.open("rb", buffering=0) as handle:
         for frame in range(header.n_frames):
             offset = DATA_OFFSET + (frame * header.n_vertices + first) * _ITEM_BYTES
             if os.preadv(handle.fileno(), [raw.data], offset) != raw.nbytes:
@@ -111,7 +112,7 @@ def read_mgh_vertices(path: Path, vertices: NDArray[np.int64]) -> NDArray[np.flo
                     path,
                     f"{header.n_frames} whole frames",
                     f"frame {frame} truncated",
-                    "delete it, download it again and rerun the step",
+                    _FIX,
                     code="damaged-file",
                 )
             # All indices are in range; the default mode "raise" would use an extra buffer.

@@ -5,10 +5,10 @@ images per subject, in `nsdsynthetic_colorstimuli_subj0X.hdf5` (NSD manual). Fil
 source when needed. Outputs have the form of any subject's files; all trials are test trials.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from PIL import Image
 from brainit.core.artifacts import Artifact, read_table, write_table
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, own_dataset, require_stored
+from brainit.core.reading import reading
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.core.shards import write_shards
 from brainit.data.fetch.sources import source_files
@@ -31,6 +33,7 @@ from brainit.data.zscore import zscore_session
 
 _FIX = "download it again; for a source without NSD-synthetic, do not run prepare_nsdsynthetic"
 _CLASS = "Image class"
+logger = logging.getLogger(__name__)
 
 
 def prepare_nsdsynthetic(
@@ -123,6 +126,8 @@ def _betas(
         raise PipelineError(
             keys[0], "finite betas in the mask", "NaN in every voxel", _FIX, code="bad-values"
         )
+    if is_invalid.any():
+        logger.warning("%s: %d voxels are not finite and set to 0", keys[0], is_invalid.sum())
     return scores
 
 
@@ -155,17 +160,14 @@ def _squares(path: Path, side: int) -> NDArray[np.uint8]:
     (gifale95/NSD-synthetic, for both files of images).
     """
     expected = f"HDF5 with '{STIMULI_DATASET}', uint8 of axes (images, height, width, rgb)"
-    try:
-        with h5py.File(path, "r") as handle:
-            dataset = handle.get(STIMULI_DATASET)
-            if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.uint8:
-                raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
-            pixels = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
-            pictures = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pixels)
-            images = [square(picture, side) for picture in pictures]
-    except (OSError, TypeError) as error:
-        raise PipelineError(path, expected, str(error), _FIX, code="damaged-file") from error
-    return np.stack(images)
+    with reading(path, expected, _FIX, *HDF5_ERRORS), open_hdf5(path) as handle:
+        dataset = own_dataset(handle, STIMULI_DATASET)
+        if dataset is None or dataset.dtype != np.uint8:
+            raise PipelineError(path, expected, f"{sorted(handle)}", _FIX, code="missing-data")
+        require_stored(path, dataset, _FIX)
+        pixels = (np.rint(255.0 * np.sqrt(image / 255.0)) for image in dataset)
+        pictures = (Image.fromarray(p.astype(np.uint8)).convert("RGB") for p in pixels)
+        return np.stack([square(picture, side) for picture in pictures])
 
 
 def _classes(source: str, n_images: int, work: Path) -> pd.DataFrame:

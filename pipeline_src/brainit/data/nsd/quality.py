@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import Artifact
 from brainit.core.errors import PipelineError
+from brainit.core.reading import reading
 from brainit.core.settings import NsdSettings
 from brainit.data.fmri import open_betas
 from brainit.data.noise_ceiling import (
@@ -31,6 +32,7 @@ from brainit.data.voxels import read_voxels
 
 logger = logging.getLogger(__name__)
 
+_RECORD_ERRORS = (ValueError, LookupError, TypeError, RecursionError)
 _CHECKED = ("n_nan_voxels", "n_zero_variance", "max_abs_mean")
 """Columns that `prepare_betas` records per session."""
 
@@ -168,23 +170,16 @@ def _session_table(
     noise: NDArray[np.float64],
 ) -> pd.DataFrame:
     """Return a row per session: the checks of `prepare_betas`, noise variance and ceiling."""
-    try:
+    fix = "delete it and rerun prepare_betas"
+    with reading(path, f"sessions with {_CHECKED}", fix, *_RECORD_ERRORS):
         checks = json.loads(path.read_text(encoding="utf-8"))["sessions"]
         rows = [{name: row[name] for name in ("session", *_CHECKED)} for row in checks]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PipelineError(
-            path,
-            f"sessions with {_CHECKED}",
-            repr(error),
-            "delete it and rerun prepare_betas",
-            code="damaged-file",
-        ) from error
     if [row["session"] for row in rows] != numbers.tolist():
         raise PipelineError(
             path,
             f"the sessions {numbers.tolist()} of the trial table",
             f"{[row['session'] for row in rows]}",
-            "delete it and rerun prepare_betas",
+            fix,
             code="inconsistent-inputs",
         )
     table = pd.DataFrame(rows)

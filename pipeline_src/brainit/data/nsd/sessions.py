@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
 from brainit.core.progress import progress
+from brainit.core.reading import open_npy, reading
 from brainit.data import zscore
 from brainit.data.nsd.beta_source import BetaSource
 from brainit.workflow.digest import code_digest
@@ -108,7 +109,7 @@ def prepare_session(
         raise PipelineError(
             f"{source.subject} session {session}",
             "finite betas in the mask",
-            "NaN in every voxel",
+            "NaN, or z-scores beyond float16, in every voxel",
             f"fetch {' and '.join(source.keys(session))} again",
             code="bad-values",
         )
@@ -120,7 +121,15 @@ def prepare_session(
             f"fetch {' and '.join(source.keys(session))} again",
             code="bad-values",
         )
-    checks = _checks(session, scores[is_reference][:, ~is_invalid], int(is_invalid.sum())) | record
+    n_beyond = int(np.isfinite(values[:, is_invalid]).all(axis=0).sum())
+    n_nan = int(is_invalid.sum()) - n_beyond
+    checks = _checks(session, scores[is_reference][:, ~is_invalid], n_nan) | record
+    if n_beyond:
+        logger.warning(
+            "%s session %d: %d voxels have z-scores beyond float16 and are dropped",
+            *(source.subject, session, n_beyond),
+        )
+        checks["n_beyond_float16"] = n_beyond
     with atomic_path(path) as partial:
         np.save(partial, scores)
     invalid = np.flatnonzero(is_invalid).tolist()
@@ -161,10 +170,15 @@ def _finished(path: Path, session: int, digest: str) -> SessionBetas | None:
     record = path.with_suffix(".json")
     if not (path.is_file() and record.is_file()):
         return None
-    content = json.loads(record.read_text(encoding="utf-8"))
-    if content["digest"] != digest or content["sha256"] != sha256_of(path):
-        return None
-    n_voxels = np.load(path, mmap_mode="r", allow_pickle=False).shape[1]
-    is_invalid = np.zeros(n_voxels, dtype=bool)
-    is_invalid[content["invalid"]] = True
-    return SessionBetas(session, path, is_invalid, content["checks"])
+    expected, fix = "a finished session", "run the same command again"
+    try:
+        with reading(record, expected, fix):
+            content = json.loads(record.read_text(encoding="utf-8"))
+            if content["digest"] != digest or content["sha256"] != sha256_of(path):
+                return None
+            invalid, checks = content["invalid"], dict(content["checks"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None  # a torn record: the session is prepared again
+    is_invalid = np.zeros(open_npy(path, expected, fix).shape[1], dtype=bool)
+    is_invalid[invalid] = True
+    return SessionBetas(session, path, is_invalid, checks)

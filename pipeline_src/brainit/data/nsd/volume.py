@@ -10,7 +10,6 @@ of voxels that are neighbours in X. The NIfTI file is one compressed stream, rea
 
 import gzip
 import hashlib
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,13 @@ import h5py
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
-from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
-from brainit.data.nsd.masks import NIBABEL_ERRORS, unpacked
+from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, own_dataset, require_stored
+from brainit.core.reading import reading
+from brainit.data.nsd.masks import NIBABEL_ERRORS, require_content, unpacked
 
 SPACE = "func1pt8mm"
 
@@ -97,14 +97,11 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     Raises `PipelineError` for an unreadable file, another kind of image or number of axes.
     """
     fix = "delete it and rerun download, or correct nsd.mask_files"
-    try:
-        unpacked(path)
+    with reading(path, "a readable NIfTI volume", fix, *NIBABEL_ERRORS, WrapStructError):
+        content = unpacked(path)
         image: Any = nib.load(path)
+        require_content(image, len(content))
         values = np.asanyarray(image.dataobj, dtype=np.float32)
-    except NIBABEL_ERRORS as error:
-        raise PipelineError(
-            path, "a readable NIfTI volume", str(error), fix, code="damaged-file"
-        ) from error
     if values.ndim != 3 or not isinstance(image, nib.Nifti1Image):
         found = f"{type(image).__name__} of axes {values.shape}"
         raise PipelineError(path, "a NIfTI volume of axes (X, Y, Z)", found, fix, code="wrong-kind")
@@ -149,40 +146,36 @@ def read_hdf5_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.
     """Read the mask's voxels of NSD's HDF5 file; see `read_volume_betas`."""
     raw = np.empty((len(mask.vertex), n_trials), dtype=np.int16)
     xyz = mask.xyz
-    try:
-        with h5py.File(path, "r") as handle:
-            dataset = _checked_dataset(path, handle, mask, n_trials)
-            for first, last in _runs(mask):
-                x, y, z = (int(index) for index in xyz[first])
-                # The file has one chunk per voxel, so this reads only the voxels of the run.
-                raw[first:last] = dataset[:, z, y, x : x + last - first].T
-    except (OSError, RuntimeError) as error:
-        raise PipelineError(
-            path, "a readable HDF5 file of betas", str(error), _FIX, code="damaged-file"
-        ) from error
+    expected = "a readable HDF5 file of betas"
+    with reading(path, expected, _FIX, *HDF5_ERRORS), open_hdf5(path) as handle:
+        dataset = _checked_dataset(path, handle, mask, n_trials)
+        require_stored(path, dataset, _FIX)
+        for first, last in _runs(mask):
+            x, y, z = (int(index) for index in xyz[first])
+            # The file has one chunk per voxel, so this reads only the voxels of the run.
+            raw[first:last] = dataset[:, z, y, x : x + last - first].T
     return _percent(raw.T)
 
 
 def read_nifti_voxels(path: Path, mask: VolumeMask, n_trials: int) -> NDArray[np.float32]:
     """Read the mask's voxels of NSD's compressed NIfTI file, one trial in memory at a time."""
     raw = np.empty((n_trials, len(mask.vertex)), dtype=np.int16)
-    try:
-        with gzip.open(path, "rb") as stream:
-            header = nib.Nifti1Header.from_fileobj(stream)
-            dtype = _checked_dtype(path, header, mask, n_trials)
-            stream.seek(header.get_data_offset())
-            n_bytes = int(np.prod(mask.shape)) * dtype.itemsize
-            for trial in range(n_trials):
-                volume = stream.read(n_bytes)
-                if len(volume) < n_bytes:
-                    raise EOFError(f"the stream ends in trial {trial} of {n_trials}")
-                raw[trial] = np.frombuffer(volume, dtype)[mask.vertex]
-            if stream.read(1):  # reading to the end also verifies the checksum
-                raise EOFError(f"more than {n_trials} trials")
-    except (OSError, EOFError, zlib.error, WrapStructError, HeaderDataError) as error:
-        raise PipelineError(
-            path, "a readable .nii.gz of betas", str(error), _FIX, code="damaged-file"
-        ) from error
+    expected = "a readable .nii.gz of betas"
+    with (
+        reading(path, expected, _FIX, *NIBABEL_ERRORS, WrapStructError),
+        gzip.open(path, "rb") as stream,
+    ):
+        header = nib.Nifti1Header.from_fileobj(stream)
+        dtype = _checked_dtype(path, header, mask, n_trials)
+        stream.seek(header.get_data_offset())
+        n_bytes = int(np.prod(mask.shape)) * dtype.itemsize
+        for trial in range(n_trials):
+            volume = stream.read(n_bytes)
+            if len(volume) < n_bytes:
+                raise EOFError(f"the stream ends in trial {trial} of {n_trials}")
+            raw[trial] = np.frombuffer(volume, dtype)[mask.vertex]
+        if stream.read(1):  # reading to the end also verifies the checksum
+            raise EOFError(f"more than {n_trials} trials")
     return _percent(raw)
 
 
@@ -202,8 +195,8 @@ def _runs(mask: VolumeMask) -> Iterator[tuple[int, int]]:
 def _checked_dataset(
     path: Path, handle: h5py.File, mask: VolumeMask, n_trials: int
 ) -> h5py.Dataset:
-    dataset = handle.get(DATASET)
-    if not isinstance(dataset, h5py.Dataset):
+    dataset = own_dataset(handle, DATASET)
+    if dataset is None:
         raise PipelineError(
             path, f"the dataset '{DATASET}'", f"{sorted(handle)}", _FIX, code="missing-data"
         )

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
+from brainit.core.reading import open_npy
 from brainit.core.settings import BitSettings, EncoderSettings
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.dinov2 import DinoSize, build_dinov2
@@ -173,13 +174,8 @@ def read_clusters(path: Path, n_voxels: Mapping[str, int]) -> Tensor:
     """
     total = sum(n_voxels.values())
     expected = f"a cluster for each of {total} voxels"
-    if not path.is_file():
-        fix = f"fetch the V2C map {CLUSTERS_FILE} too, which BITs need"
-        raise PipelineError(path, expected, "no file", fix, code="missing-file")
-    try:
-        clusters = np.squeeze(np.load(path, allow_pickle=False))
-    except (ValueError, OSError) as error:
-        raise PipelineError(path, expected, str(error), _FIX, code="unsafe-file") from error
+    missing = f"fetch the V2C map {CLUSTERS_FILE} too, which BITs need"
+    clusters = np.squeeze(open_npy(path, expected, _FIX, missing=missing))
     if (
         clusters.shape != (total,)
         or not np.array_equal(clusters, np.rint(clusters))

@@ -32,7 +32,11 @@ class Predictions:
 
 def write_predictions(folder: Path, predictions: Predictions) -> None:
     """Write predicted features; the attributes get their checksum."""
-    values = predictions.values.astype(np.float16)
+    with np.errstate(over="ignore"):  # beyond float16 is infinite
+        values = predictions.values.astype(np.float16)
+    if not np.isfinite(values).all():
+        expected, found = "predictions within float16", "NaN, infinity or larger numbers"
+        raise PipelineError(folder, expected, found, _FIX, code="bad-values")
     digest = hashlib.sha256(values.tobytes()).hexdigest()
     known = {"nsd_id": predictions.nsd_id.tolist(), "sha256": digest}
     blocks = (values[start:stop] for start, stop in shard_ranges(len(values), _ROWS_PER_SHARD))
