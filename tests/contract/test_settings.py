@@ -55,6 +55,7 @@ OF_LOWLEVEL_ALONE = {
     "temperature": 0.1,
     "calibration": "affine",
     "logit_rows": 10,
+    "logit_precision": "bfloat16",
 }
 
 

@@ -248,7 +248,7 @@ def test_everything_left_out_exists(sources: Path) -> None:
 def test_the_command_lists_what_a_step_covers(capsys: pytest.CaptureFixture[str]) -> None:
     main(["prepare_betas"])
     shown = capsys.readouterr().out
-    assert "brainit.data.zscore: _VOXELS_PER_BLOCK, zscore_session" in shown
+    assert "brainit.data.zscore: _LARGEST, _VOXELS_PER_BLOCK, zscore_session" in shown
     assert "torch" not in shown
     main([])
     lines = capsys.readouterr().out.splitlines()
