@@ -3,7 +3,8 @@
 The plain way is the code before the loader: images and cached tokens converted to float32 on the
 host, gathered by kind, joined and put into order. What each moves to the device must agree there.
 Processor seconds, warm page cache, least of interleaved rounds. Then whole batches of both BITs are
-prepared ahead of a device whose step takes 50 ms: the share of the time in which it waits.
+prepared ahead of a device whose step takes 50 ms: the share of the time in which it waits, which is
+wall time and needs a core that is free.
 """
 
 import sys
@@ -25,7 +26,7 @@ from brainit.core.settings import LowlevelSettings, SemanticSettings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import ImageStore, images_on
-from brainit.features.token_cache import tokens_on
+from brainit.features.token_cache import as_bytes, tokens_on
 from brainit.training.examples import BatchImages, ExampleBatch, ExampleSource
 from brainit.training.loader import Loading, Slot
 from brainit.training.resume import EpochPosition
@@ -117,6 +118,8 @@ def write_files(folder: Path) -> None:
         for image in tokens:
             image[:] = draws.standard_normal(image.shape, dtype=np.float32)
         write_shards(folder / f"tokens_{name}", iter([tokens]))
+        blocks = (as_bytes(torch.from_numpy(tokens[k : k + 32])) for k in range(0, N_IMAGES, 32))
+        write_shards(folder / f"bytes_{name}", (block.numpy() for block in blocks))
     predicted = draws.standard_normal((N_IMAGES, N_VOXELS), dtype=np.float32).astype(np.float16)
     write_shards(folder / "predicted", iter([predicted]))
 
@@ -138,13 +141,30 @@ def task_of(source: ExampleSource, targets: Any, settings: Any) -> Stage1Task:
     return Stage1Task(model, source, None, targets, settings, 0, CPU, loading=Loading(N_THREADS))
 
 
+def is_kept_waiting(source: ExampleSource, images: BatchImages, cached: SemanticTargets) -> bool:
+    """Print how long the device waits for batches of each BIT; return True where it is too long."""
+    vgg: Any = LowlevelTargets.__new__(LowlevelTargets)
+    vgg.images, vgg.layout = images, SimpleNamespace(tokens_per_layer=VGG_TOKENS)
+    is_too_long = False
+    for label, task in (
+        ("low-level BIT, batch 64", task_of(source, vgg, LowlevelSettings())),
+        ("semantic BIT, batch 128", task_of(source, cached, SemanticSettings())),
+    ):
+        share, host_s = waiting(task)
+        detail = f"{1e3 * host_s:.0f} ms of {N_THREADS} threads a batch"
+        wait_bar = f"bar {100 * WAIT_BAR:.0f} %"
+        print(f"{label}: waits {100 * share:.1f} % ({wait_bar}) [{detail}]")  # noqa: T201
+        is_too_long |= share > WAIT_BAR
+    return is_too_long
+
+
 def main() -> int:
     """Print all ratios; return 1 where one misses its bar or results differ."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(folder)
-        source, slot = source_of(folder), Slot()
+        source, slot, byte_slot = source_of(folder), Slot(), Slot()
         images = BatchImages(ImageStore(folder / "stimuli"), ImageStore(folder / "external"))
         shards = {False: folder / "stimuli", True: folder / "external"}
         stores = {kind: ShardedArray(path) for kind, path in shards.items()}
@@ -152,6 +172,10 @@ def main() -> int:
             kind: ShardedArray(folder / f"tokens_{path.name}") for kind, path in shards.items()
         }
         cached = SemanticTargets(images, None, caches)
+        halves = {
+            kind: ShardedArray(folder / f"bytes_{path.name}") for kind, path in shards.items()
+        }
+        at_8_bits = SemanticTargets(images, None, halves)
         generator = torch_generator(0, "bench_loader")
         drawn = source.draws(N_BATCH, generator, None)
         batches = [source.read(next(drawn), Slot()) for _ in range(ROUNDS)]
@@ -173,18 +197,14 @@ def main() -> int:
                 lambda k: plain_tokens(batches[k], caches),
                 lambda k: cached.read(batches[k], slot),
             ),
+            ratio_line(
+                "the same at 8 bits",
+                TOKEN_BAR,
+                lambda k: plain_tokens(batches[k], caches),
+                lambda k: at_8_bits.read(batches[k], byte_slot),
+            ),
         ]
-        vgg: Any = LowlevelTargets.__new__(LowlevelTargets)
-        vgg.images, vgg.layout = images, SimpleNamespace(tokens_per_layer=VGG_TOKENS)
-        for label, task in (
-            ("low-level BIT, batch 64", task_of(source, vgg, LowlevelSettings())),
-            ("semantic BIT, batch 128", task_of(source, cached, SemanticSettings())),
-        ):
-            share, host_s = waiting(task)
-            detail = f"{1e3 * host_s:.0f} ms of {N_THREADS} threads a batch"
-            wait_bar = f"bar {100 * WAIT_BAR:.0f} %"
-            print(f"{label}: waits {100 * share:.1f} % ({wait_bar}) [{detail}]")  # noqa: T201
-            fails.append(share > WAIT_BAR)
+        fails.append(is_kept_waiting(source, images, cached))
     return int(any(fails) or not is_equal)
 
 
