@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from brainit.commands import rehearse
 from brainit.commands.program import run
 
 FEW = {
@@ -24,6 +25,12 @@ FEW = {
     "recon": {"batch": 1},
     "dip": {"chunk": 1},
 }
+
+
+@pytest.fixture(autouse=True)
+def own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the signals to the process of the tests."""
+    monkeypatch.setattr(rehearse, "stop_on_signals", lambda: None)
 
 
 def rehearsed(

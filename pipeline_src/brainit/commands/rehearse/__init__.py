@@ -14,27 +14,21 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from brainit.commands.dry_run import Job, dry_run
 from brainit.commands.plan import BASE_CONFIG, read_configuration
 from brainit.commands.rehearse.few_steps import REHEARSED
-from brainit.commands.rehearse.rehearsal import Rehearsal
-from brainit.commands.rehearse.report import (
-    Record,
-    as_json,
-    as_lines,
-    provenance,
-    require_fit,
-    write_rates,
-)
 from brainit.commands.rehearse.verdict import srun_line
 from brainit.core.errors import PipelineError
 from brainit.core.interruption import stop_on_signals
 from brainit.core.settings import Settings
 from brainit.workflow.rates import RATES_NAME
+
+if TYPE_CHECKING:
+    from brainit.commands.rehearse.report import Record
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +69,9 @@ def run(args: argparse.Namespace) -> None:
     Raises `PipelineError` where Snakemake refuses target or configuration, for a step that the
     target does not have, and at the end where a step fails or does not fit.
     """
+    # They take torch with them, which the other sub-commands' help does not need.
+    from brainit.commands.rehearse.report import as_json, as_lines, provenance, require_fit
+
     settings = read_configuration([BASE_CONFIG, *args.configfile])
     stop_on_signals()  # a cancelled job of a cluster ends its step and removes its files
     scratch = args.scratch or Path(settings.paths.store)
@@ -107,11 +104,14 @@ def rehearse(
     folder: Path,
     args: argparse.Namespace,
     about: Mapping[str, Any],
-) -> list[Record]:
+) -> "list[Record]":
     """Rehearse the chosen jobs, one after the other, and return what was found of each.
 
     Rates are written after each of them, with `about`, their provenance.
     """
+    from brainit.commands.rehearse.rehearsal import Rehearsal
+    from brainit.commands.rehearse.report import write_rates
+
     rehearsal = Rehearsal(
         settings, jobs, folder, args.steps, args.images, args.minutes, args.layers
     )
