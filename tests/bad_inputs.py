@@ -10,7 +10,7 @@ FOREIGN = {
     "LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 39000000000\n",
     "zeros": bytes(3000),
     "noise": random.Random(7).randbytes(3000),
-    "text": "caf\u00e9; \u4e2d\u6587\n".encode() * 40,
+    "text": "z\u00e9ro; \u4e2d\u6587\n".encode() * 40,
     "UTF-16": "a,b\n1,2\n".encode("utf-16") * 30,
     "lone quote": b'a,b\n"1,2\n' * 30,
 }

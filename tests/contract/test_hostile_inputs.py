@@ -29,7 +29,7 @@ ODD_NAMES = (
     "new\nline.png",
     f"{MARKUP.replace('/', '')}.png",
     "\u4e2d\u6587.png",
-    "caf\u00e9.png",
+    "z\u00e9ro.png",
     "-rf.png",
     "$(id).png",
     "a,b;c.png",
