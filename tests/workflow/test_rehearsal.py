@@ -47,10 +47,8 @@ def rehearsed(
     return dict(json.loads(capsys.readouterr().out)["steps"])
 
 
-def test_trainings_and_inversion_run_at_true_widths(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    steps = ("train_encoder", "train_bit", "reconstruct_lowlevel")
+def test_trainings_run_at_true_widths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = ("train_encoder", "train_bit")
     found = rehearsed(tmp_path, capsys, *steps)
     kinds = {"train_bit lowlevel", "train_bit semantic"}
     assert set(found) == {*steps, *kinds} - {"train_bit"}
@@ -60,9 +58,9 @@ def test_trainings_and_inversion_run_at_true_widths(
 
 
 @pytest.mark.slow
-def test_predictions_stage_2_diffusion_and_scores_run_at_true_widths(
+def test_predictions_stage_2_and_reconstructions_run_at_true_widths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = ("synthesize_fmri", "train_joint", "reconstruct_semantic", "reconstruct_fused")
-    found = rehearsed(tmp_path, capsys, *steps, "evaluate")
+    steps = ("synthesize_fmri", "train_joint", "reconstruct_lowlevel", "reconstruct_semantic")
+    found = rehearsed(tmp_path, capsys, *steps, "reconstruct_fused", "evaluate")
     assert {facts["verdict"] for facts in found.values()} == {"fits"}
