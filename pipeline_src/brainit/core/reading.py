@@ -194,17 +194,11 @@ def _told(error: Exception) -> str:
     return words if " " in words else repr(error)
 
 
-def open_npy(
-    path: Path,
-    expected: str,
-    fix: str,
-    missing: str | None = None,
-    mode: str | None = "r",
-) -> NDArray[Any]:
-    """Memory-map one array of a `.npy` file, or load it for `mode` None; nothing is unpickled.
+def open_npy(path: Path, expected: str, fix: str, missing: str | None = None) -> NDArray[Any]:
+    """Memory-map the array of a `.npy` file; nothing is unpickled.
 
-    Raises `PipelineError` for a missing or truncated file, an archive of arrays (`.npz`), and
-    pickled objects.
+    Raises `PipelineError` for a missing or truncated file, one that holds more than its header
+    states, an archive of arrays (`.npz`), and pickled objects.
     """
     with reading(path, expected, fix, *_NPY_ERRORS, missing=missing):
         if _has_objects(path):
@@ -215,7 +209,7 @@ def open_npy(
             stated, found_bytes = array.offset + array.nbytes, path.stat().st_size
             if stated != found_bytes:  # a damaged length of the header would shift all values
                 raise ValueError(f"{found_bytes} bytes, where the header states {stated}")
-            return array if mode else np.array(array)
+            return array
         array.close()
     archive_fix = "save a single array with np.save"
     raise PipelineError(path, expected, "an archive of arrays", archive_fix, code="wrong-kind")
