@@ -9,7 +9,8 @@ from brainit.core.settings import Settings
 def run_device(settings: Settings) -> torch.device:
     """Return the device of `run.device`; auto uses a GPU if there is one.
 
-    On a GPU it also lets torch use TF32 for the products that `run.tf32` names, and no others.
+    On a GPU it also lets torch use TF32 for the products that `run.tf32` names, and no others;
+    InfoNCE has a setting of its own (`bit_lowlevel.logit_precision`).
     Raises `PipelineError` where the setting is cuda and there is no GPU.
     """
     name = settings.run.device

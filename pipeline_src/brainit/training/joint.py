@@ -56,22 +56,25 @@ from brainit.training.transfer import copy_shared, fit_voxel_embeddings
 class Noise:
     """Random draws of a batch: noise, time steps, and the examples without condition.
 
-    `unconditional` are the tokens of the latter; None: the generator's fixed ones.
+    `unconditional` are the tokens of the latter, and `numbers` those examples' numbers, which the
+    host knows before the GPU does; None: the generator's fixed tokens.
     """
 
     noise: Float[Tensor, "batch c h w"]
     timesteps: Int[Tensor, "batch"]
     dropped: Bool[Tensor, "batch 1 1"]
     unconditional: Float[Tensor, "without tokens width"] | None
+    numbers: Int[Tensor, "without"] | None = None
 
     def held_in(self, slot: Slot) -> "Noise":
         """Return the same draws where a GPU can read them; see `Slot.hold`."""
-        without = self.unconditional
+        without, numbers = self.unconditional, self.numbers
         return Noise(
             slot.hold("noise", self.noise),
             slot.hold("timesteps", self.timesteps),
             slot.hold("dropped", self.dropped),
             None if without is None else slot.hold("unconditional", without),
+            None if numbers is None else slot.hold("numbers", numbers),
         )
 
 
@@ -124,9 +127,8 @@ class JointLoss(nn.Module):
             if self.calibration is not None:
                 tokens = self.calibration.apply(tokens)
             dropped, unconditional = drawn.dropped.to(device, non_blocking=True), self.unconditional
-            if drawn.unconditional is not None:
-                # By number, which the host knows: a mask would make it wait for the GPU.
-                number = drawn.dropped.flatten().nonzero().flatten().to(device)
+            if drawn.unconditional is not None and drawn.numbers is not None:
+                number = drawn.numbers.to(device, non_blocking=True)
                 values = drawn.unconditional.to(device, non_blocking=True)
                 unconditional = torch.zeros(tokens.shape, device=device)
                 unconditional.index_copy_(0, number, values)
@@ -236,11 +238,11 @@ class JointTask:
         noise = noise_with_offset(shape, self.settings.offset_noise, draws)
         timesteps = torch.randint(N_TRAIN_STEPS, (n,), generator=draws)
         dropped = torch.rand(n, 1, 1, generator=draws) < unconditional_share
-        unconditional = None
-        if self.unconditional == "drawn":
-            size = (int(dropped.sum()), self.generator.n_tokens, self.generator.token_width)
-            unconditional = torch.randn(size, generator=draws)
-        return Noise(noise, timesteps, dropped, unconditional)
+        if self.unconditional != "drawn":
+            return Noise(noise, timesteps, dropped, None)
+        numbers = dropped.flatten().nonzero().flatten()
+        size = (len(numbers), self.generator.n_tokens, self.generator.token_width)
+        return Noise(noise, timesteps, dropped, torch.randn(size, generator=draws), numbers)
 
 
 def noise_with_offset(

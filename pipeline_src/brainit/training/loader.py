@@ -65,7 +65,7 @@ class Slot:
     def release(self) -> None:
         """Declare the batch as used: all its copies to the GPU have been asked for."""
         if self._is_pinned:
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             self._copied.record()
 
     def wait(self) -> "Slot":

@@ -120,8 +120,13 @@ def fit(
             started = time.monotonic()
             position = EpochPosition(task.draws(state.epoch), len(state.losses), generators)
             with task.dropout(state.epoch):
-                batches = task.batches(position) if not _is_done(state, plan) else ()
-                for batch in logged_batches(batches, position.n_done, n_batches, label):
+                # No name keeps the batches: after a break, their threads end before validation.
+                for batch in logged_batches(
+                    task.batches(position) if not _is_done(state, plan) else (),
+                    position.n_done,
+                    n_batches,
+                    label,
+                ):
                     number = len(state.losses)
                     weight = loss_weight(number, n_batches, accumulation)
                     loss = torch.zeros((), device=parameters[0].device)

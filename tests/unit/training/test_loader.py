@@ -89,6 +89,7 @@ def test_a_gpu_has_read_a_batch_before_its_buffers_are_filled_again() -> None:
         return rows.fill_(drawn)
 
     for batch in load(iter(range(40)), read, Loading(3, device)):
+        torch.cuda._sleep(20_000_000)  # the copy waits, while the threads read later batches
         moved.append(batch.to(device, non_blocking=True).mean())
     assert torch.stack(moved).tolist() == list(range(40))
 

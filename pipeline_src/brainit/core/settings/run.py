@@ -17,7 +17,7 @@ class RunSettings(Section):
     device: Literal["cpu", "cuda", "auto"] = "auto"
     """Device of the torch steps; auto uses a GPU if there is one."""
     tf32: Literal["off", "convolutions", "all"] = "convolutions"
-    """Float32 products that a GPU computes in TF32 (10 bits of mantissa); C: convolutions."""
+    """Float32 products that a GPU computes in TF32, not InfoNCE's; C: convolutions."""
     simulation: bool = False
     """True if the data are simulated; every table and figure then says so."""
     checkpoint_minutes: Positive = 10
