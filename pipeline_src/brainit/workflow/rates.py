@@ -16,6 +16,8 @@ from brainit.workflow.inputs import Wildcards
 RATES_NAME = "rehearsal.json"
 _WITH_RATES = ("fits", "request", "time")
 """Verdicts on steps that ran."""
+_CPU = "cpu"
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _OF_MEMORY, _OF_TIME, _MORE_MINUTES = 1.2, 1.5, 30
 """Requests over what was measured; half an hour is for validation, loading and the output files."""
 
@@ -55,12 +57,12 @@ class Rates:
     def of(cls, results: Path) -> "Rates":
         """Read the rates in a folder of results, none where there are none.
 
-        Raises `PipelineError` for a damaged file.
+        Raises `PipelineError` for a damaged file, and for one that the machine cannot read.
         """
         path = results / RATES_NAME
-        if not path.is_file():
-            return cls()
         try:
+            if not path.is_file():
+                return cls()
             read = json.loads(path.read_text(encoding="utf-8"))
             steps = {
                 name: Rate(
@@ -75,7 +77,16 @@ class Rates:
                 if step["verdict"] in _WITH_RATES
             }
             return cls(steps, str(read["provenance"]["device"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise PipelineError(
+                path,
+                "the rates of a rehearsal",
+                str(error),
+                "let this user read it, check the mount of its file system, then run the same"
+                " command again",
+                code="machine",
+            ) from error
+        except _DAMAGE as error:
             raise PipelineError(
                 path,
                 "the rates of a rehearsal",
@@ -89,6 +100,7 @@ class Rates:
 class RehearsedRequests:
     """Memory and time that rules request: by the rates where they fit a job, else fixed amounts.
 
+    Rates of a machine without a GPU count only for jobs whose settings say `run.device: cpu`.
     `settings` gives the settings of a job of a step, as JSON.
     """
 
@@ -96,22 +108,32 @@ class RehearsedRequests:
     settings: Callable[[str], Callable[[Wildcards], str]]
 
     def rate(self, step: str, wildcards: Wildcards) -> Rate | None:
-        """Return the rate of a job of `step`; None without one under the job's settings."""
+        """Return the rate of a job of `step`; None without one under its settings and device."""
         name = step.removesuffix("_{kind}")
         kind = wildcards.get("kind", "")
         rate = self.rates.steps.get(f"{name} {kind}" if kind else name)
         if rate is None or json.loads(self.settings(step)(wildcards)) != rate.settings:
             return None
-        return rate
+        is_for_cpu = rate.settings.get("run", {}).get("device") == _CPU
+        return rate if is_for_cpu or self.rates.device != _CPU else None
 
     def mem_mb(self, step: str, wildcards: Wildcards, amount: int) -> int:
-        """Return the megabytes of a job: a fifth more than measured, or `amount`."""
+        """Return the megabytes of a job: a fifth more than measured, at least `amount`.
+
+        A rehearsal does not hold all that its job will: it has few images, and may be cut off.
+        """
         rate = self.rate(step, wildcards)
-        return amount if rate is None else math.ceil(_OF_MEMORY * rate.host_bytes / 1e9) * 1000
+        measured = 0 if rate is None else math.ceil(_OF_MEMORY * rate.host_bytes / 1e9) * 1000
+        return max(amount, measured)
 
     def minutes(self, step: str, wildcards: Wildcards, amount: int) -> int:
-        """Return the minutes of a job: half more than projected and 30 besides, or `amount`."""
+        """Return the minutes of a job: half more than projected and 30 besides, or `amount`.
+
+        The projection is of one process; those of `joint.processes` share the units.
+        """
         rate = self.rate(step, wildcards)
         if rate is None or rate.largest_seconds is None:
             return amount
-        return math.ceil(_OF_TIME * rate.largest_seconds / 60) + _MORE_MINUTES
+        n_processes = rate.settings.get("joint", {}).get("processes", 1)
+        shared = (rate.largest_seconds - rate.fixed_seconds) / n_processes
+        return math.ceil(_OF_TIME * (rate.fixed_seconds + shared) / 60) + _MORE_MINUTES
