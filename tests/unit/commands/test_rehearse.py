@@ -1,9 +1,13 @@
 """The rehearsal: what is cut, stand-ins that the real loaders accept, times, verdicts, rates."""
 
+import argparse
 import json
 import math
 import shlex
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,11 @@ import pytest
 import torch
 from tests.benchmarks.small_sdxl import SMALL_SDXL
 
+from brainit.commands import rehearse
 from brainit.commands.dry_run import Job
 from brainit.commands.plan.hours import Hours
 from brainit.commands.plan.sizes import Sizes
-from brainit.commands.rehearse import largest_jobs
+from brainit.commands.rehearse import largest_jobs, report
 from brainit.commands.rehearse.child import run_probe
 from brainit.commands.rehearse.few_steps import Amounts, FewSteps, cut_to_few_steps
 from brainit.commands.rehearse.layouts import (
@@ -291,6 +296,40 @@ def test_rates_of_another_machine_are_dropped(tmp_path: Path) -> None:
     assert Rates.of(tmp_path / "none") == Rates()
 
 
+def test_nodes_of_a_kind_share_their_rates(tmp_path: Path) -> None:
+    path = tmp_path / RATES_NAME
+    for node, step in (("n1", "train_joint"), ("n2", "train_encoder")):
+        write_rates(path, [record(job_of(step, {}), 1.0)], {**ABOUT, "machine": node})
+    assert set(Rates.of(tmp_path).steps) == {"train_joint", "train_encoder"}
+
+
+def test_rehearsals_side_by_side_keep_each_other_s_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One waits while the other is between reading and writing."""
+    path, inside = tmp_path / RATES_NAME, threading.Barrier(2)
+
+    def slowly(path: Path, text: str) -> None:
+        with suppress(threading.BrokenBarrierError):
+            inside.wait(0.3)
+        path.write_text(text)
+
+    monkeypatch.setattr(report, "write_text", slowly)
+    steps = ("train_joint", "train_encoder")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda s: write_rates(path, [record(job_of(s, {}), 1.0)], ABOUT), steps))
+    assert set(Rates.of(tmp_path).steps) == set(steps)
+
+
+@pytest.mark.parametrize("damaged", ['{"prov', "[" * 100_000, '{"provenance": {}, "steps": []}'])
+def test_a_rehearsal_replaces_a_damaged_file(tmp_path: Path, damaged: str) -> None:
+    path = tmp_path / RATES_NAME
+    path.write_text(damaged)
+    write_rates(path, [record(job_of("train_joint", {}), 1.0)], ABOUT)
+    assert set(Rates.of(tmp_path).steps) == {"train_joint"}
+    assert [file.name for file in tmp_path.iterdir()] == [RATES_NAME]
+
+
 def test_the_end_says_what_does_not_fit() -> None:
     job = job_of("train_joint", {})
     require_fit([record(job, 1.0), record(job, 1.0, "request"), record(job, 1.0, "time")])
@@ -305,3 +344,18 @@ def test_a_cluster_s_command_has_the_rule_s_requests() -> None:
     words = shlex.split(srun_line(job, "all", [Path("mine.yaml")], 8))
     assert words[0] == "srun" and "--mem=64000M" in words and "--gres=gpu:1" in words
     assert words[words.index("--only") + 1] == "train_joint" and words[-1] == "mine.yaml"
+
+
+def test_a_cluster_s_command_passes_the_options_on(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    rehearse.add_parser(parser.add_subparsers())
+    scratch = str(tmp_path / "a folder")
+    given = ["--steps", "2", "--images", "5", "--minutes", "45", "--scratch", scratch, "--srun"]
+    args = parser.parse_args(["rehearse", "all", *given, "--configfile", "mine.yaml"])
+    facts = (args.target, args.configfile, 8, args.minutes)
+    job = job_of("train_bit", {}, wildcards=(*POOL, ("kind", "lowlevel")))
+    words = shlex.split(srun_line(job, *facts, rehearse.options_of(args)))
+    again = parser.parse_args(words[words.index("brainit") + 1 :])
+    assert again == argparse.Namespace(**{**vars(args), "srun": False, "only": [job.step]})
+    (limit,) = [int(word.removeprefix("--time=")) for word in words if "--time=" in word]
+    assert limit > 45, "srun does not end the step before its own limit"
