@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from tests.benchmarks.small_sdxl import SMALL_SDXL
 from brainit.commands import rehearse
 from brainit.commands.dry_run import Job
 from brainit.commands.plan.hours import Hours
+from brainit.commands.plan.models import target_shape
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.rehearse import largest_jobs, report
 from brainit.commands.rehearse.child import run_probe
@@ -33,6 +34,7 @@ from brainit.commands.rehearse.layouts import (
 from brainit.commands.rehearse.probe import OPTIMIZER, Clock, busy_share, kernels, watched
 from brainit.commands.rehearse.report import Record, require_fit, write_rates
 from brainit.commands.rehearse.shallow import at_depth
+from brainit.commands.rehearse.stand_ins import StandIns
 from brainit.commands.rehearse.units import UnitTime, unit_time
 from brainit.commands.rehearse.verdict import (
     Verdict,
@@ -44,9 +46,11 @@ from brainit.commands.rehearse.verdict import (
 )
 from brainit.core import progress as shared_progress
 from brainit.core.errors import PipelineError
-from brainit.core.settings import JointSettings, Settings
+from brainit.core.settings import FeatureSettings, JointSettings, Settings
+from brainit.core.shards import ShardedArray
 from brainit.features.registry import load_backbone
 from brainit.features.registry_entries import find_entry
+from brainit.features.token_cache import TokenCache
 from brainit.features.weights_file import count_parameters
 from brainit.workflow.rates import RATES_NAME, Rate, Rates
 
@@ -138,6 +142,18 @@ def test_layouts_have_the_published_parameters() -> None:
     with pytest.raises(PipelineError) as error:
         published_shapes("no_such_network", NetworkSizes())
     assert error.value.code == "unknown-name"
+
+
+@pytest.mark.parametrize(("n_bits", "dtype"), [(16, torch.float16), (8, torch.int8)])
+def test_cached_tokens_have_the_form_of_the_settings(
+    tmp_path: Path, n_bits: Literal[16, 8], dtype: torch.dtype
+) -> None:
+    features = FeatureSettings(semantic_tokens="demo_openclip", token_bits=n_bits)
+    stand_ins = StandIns(Settings().model_copy(update={"features": features}), SMALL)
+    path = tmp_path / "tokens" / "stimuli"
+    stand_ins.write(path, Amounts(n_train=3))
+    cache = TokenCache(ShardedArray(path))
+    assert cache.dtype == dtype and cache.token_shape == target_shape("demo_openclip")
 
 
 def test_busy_share_equals_a_count_on_a_grid() -> None:
