@@ -18,8 +18,18 @@ _WITH_RATES = ("fits", "request", "time")
 """Verdicts on steps that ran."""
 _CPU = "cpu"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_WITH_TOKENS = ("train_bit semantic", "adapt_bit semantic")
 _OF_MEMORY, _OF_TIME, _MORE_MINUTES = 1.2, 1.5, 30
 """Requests over what was measured; half an hour is for validation, loading and the output files."""
+
+
+def bits_of_tokens(step: str, features: Mapping[str, Any]) -> int:
+    """Return the bits in which a step's tokens are cached; 0 where it has no cached ones.
+
+    The form of the tokens is that of their files, so the step's settings do not hold it.
+    """
+    is_cached = step in _WITH_TOKENS and features.get("cache_tokens", False)
+    return int(features["token_bits"]) if is_cached else 0
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Rate:
     The memory is that of a real job, its data included. `largest_seconds` are those of
     the target's largest job.
     `settings` are those of the step as the rules gave them, `n_voxels` all voxels of its subjects.
-    `seconds_per_unit` is None where the rehearsal found no rate.
+    `seconds_per_unit` is None where the rehearsal found no rate; `token_bits`: `bits_of_tokens`.
     """
 
     seconds_per_unit: float | None
@@ -38,6 +48,7 @@ class Rate:
     settings: Mapping[str, Any]
     n_voxels: int = 0
     largest_seconds: float | None = None
+    token_bits: int = 0
 
     def job_seconds(self, n_units: float, settings: Mapping[str, Any]) -> float | None:
         """Return the seconds of a job of `n_units`; None without a rate under these settings."""
@@ -72,6 +83,7 @@ class Rates:
                     step["settings"],
                     int(step["n_voxels"]),
                     step["job_seconds"],
+                    int(step.get("token_bits", 0)),
                 )
                 for name, step in read["steps"].items()
                 if step["verdict"] in _WITH_RATES
@@ -101,18 +113,22 @@ class RehearsedRequests:
     """Memory and time that rules request: by the rates where they fit a job, else fixed amounts.
 
     Rates of a machine without a GPU count only for jobs whose settings say `run.device: cpu`.
-    `settings` gives the settings of a job of a step, as JSON.
+    `settings` gives the settings of a job of a step, as JSON; `features` are the section's.
     """
 
     rates: Rates
     settings: Callable[[str], Callable[[Wildcards], str]]
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     def rate(self, step: str, wildcards: Wildcards) -> Rate | None:
         """Return the rate of a job of `step`; None without one under its settings and device."""
         name = step.removesuffix("_{kind}")
         kind = wildcards.get("kind", "")
-        rate = self.rates.steps.get(f"{name} {kind}" if kind else name)
-        if rate is None or json.loads(self.settings(step)(wildcards)) != rate.settings:
+        name = f"{name} {kind}" if kind else name
+        rate = self.rates.steps.get(name)
+        if rate is None or rate.token_bits != bits_of_tokens(name, self.features):
+            return None
+        if json.loads(self.settings(step)(wildcards)) != rate.settings:
             return None
         is_for_cpu = rate.settings.get("run", {}).get("device") == _CPU
         return rate if is_for_cpu or self.rates.device != _CPU else None

@@ -295,6 +295,12 @@ def test_plan_takes_the_rates_of_the_same_settings(tmp_path: Path) -> None:
     assert planned.seconds == 30.0 + 0.25 * hours.n_semantic_examples(job)
     other = job_of("train_bit", {"bit": {"width": 8}}, wildcards=(*POOL, ("kind", "semantic")))
     assert not hours.of([other])[0].is_rehearsed
+    cached = Settings().model_copy(update={"features": FeatureSettings(cache_tokens=True)})
+    (planned,) = Hours(Sizes(cached), tmp_path / "none", rates=rates).of([job])
+    assert not planned.is_rehearsed, "measured without cached tokens"
+    write_rates(tmp_path / RATES_NAME, [replace(record(job, 0.25), token_bits=16)], ABOUT)
+    (planned,) = Hours(Sizes(cached), tmp_path / "none", rates=Rates.of(tmp_path)).of([job])
+    assert planned.is_rehearsed
 
 
 def test_rates_of_another_machine_are_dropped(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,16 @@ def test_processes_share_the_projected_time() -> None:
     """A minute besides, and 59 minutes of units for four."""
     of_four = of_settings({"joint": {"processes": 4}}, "a card")
     assert of_four.minutes("train_joint", {}, 2880) == math.ceil(1.5 * (1 + 59 / 4)) + 30
+
+
+def test_rates_hold_for_one_form_of_the_tokens(requests: RehearsedRequests) -> None:
+    """Computed when needed, as here, an example takes many times as long as with cached ones."""
+    semantic = {"kind": "semantic"}
+    for features in ({"cache_tokens": True, "token_bits": 8}, {"cache_tokens": False}):
+        other = replace(requests, features=features)
+        minutes = other.minutes("train_bit_{kind}", semantic, 1440)
+        assert minutes == (1440 if features["cache_tokens"] else 90 + 30)
+        assert other.minutes("train_joint", {}, 2880) == 90 + 30, "reads no tokens"
 
 
 def test_a_file_that_the_machine_cannot_read_is_not_damaged(

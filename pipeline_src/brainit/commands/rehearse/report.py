@@ -41,7 +41,8 @@ class Record:
     `cpu` are the CPU seconds of a unit, which a busy machine does not change; `disk` is the most
     bytes of stand-ins and outputs; `hours` those of all the target's jobs of the step, None where
     no rate was found; `n_voxels` all voxels of its subjects,
-    `job_seconds` the seconds of this job in full, `data_bytes` the data that it will hold besides.
+    `job_seconds` the seconds of this job in full, `data_bytes` the data that it will hold besides,
+    `token_bits` the bits of its cached tokens.
     """
 
     job: Job
@@ -54,6 +55,7 @@ class Record:
     n_voxels: int = 0
     job_seconds: float | None = None
     data_bytes: float = 0.0
+    token_bits: int = 0
 
     def values(self) -> dict[str, Any]:
         """Return it for JSON, with the settings under which the rate holds."""
@@ -78,6 +80,7 @@ class Record:
             "hours": self.hours,
             "job_seconds": self.job_seconds,
             "n_voxels": self.n_voxels,
+            "token_bits": self.token_bits,
             "settings": self.job.settings,
         }
 
