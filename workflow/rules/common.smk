@@ -44,7 +44,7 @@ for values in STUDY.variants.settings.values():
 
 FILES, INPUTS, PARAMS = Files(STUDY), Inputs(STUDY), Params(STUDY)
 settings = PARAMS.settings
-REHEARSED = RehearsedRequests(RATES, PARAMS.settings)
+REHEARSED = RehearsedRequests(RATES, PARAMS.settings, config["features"])
 THREADS = config["run"]["threads"]
 CHECKPOINT_MINUTES = config["run"]["checkpoint_minutes"]
 MAX_HOURS = config["run"]["max_hours"] or 0

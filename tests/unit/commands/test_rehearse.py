@@ -1,22 +1,28 @@
 """The rehearsal: what is cut, stand-ins that the real loaders accept, times, verdicts, rates."""
 
+import argparse
 import json
 import math
 import shlex
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from tests.benchmarks.small_sdxl import SMALL_SDXL
 
+from brainit.commands import rehearse
 from brainit.commands.dry_run import Job
 from brainit.commands.plan.hours import Hours
+from brainit.commands.plan.models import target_shape
 from brainit.commands.plan.sizes import Sizes
-from brainit.commands.rehearse import largest_jobs
+from brainit.commands.rehearse import largest_jobs, report
 from brainit.commands.rehearse.child import run_probe
 from brainit.commands.rehearse.few_steps import Amounts, FewSteps, cut_to_few_steps
 from brainit.commands.rehearse.layouts import (
@@ -28,6 +34,7 @@ from brainit.commands.rehearse.layouts import (
 from brainit.commands.rehearse.probe import OPTIMIZER, Clock, busy_share, kernels, watched
 from brainit.commands.rehearse.report import Record, require_fit, write_rates
 from brainit.commands.rehearse.shallow import at_depth
+from brainit.commands.rehearse.stand_ins import StandIns
 from brainit.commands.rehearse.units import UnitTime, unit_time
 from brainit.commands.rehearse.verdict import (
     Verdict,
@@ -39,9 +46,11 @@ from brainit.commands.rehearse.verdict import (
 )
 from brainit.core import progress as shared_progress
 from brainit.core.errors import PipelineError
-from brainit.core.settings import JointSettings, Settings
+from brainit.core.settings import FeatureSettings, JointSettings, Settings
+from brainit.core.shards import ShardedArray
 from brainit.features.registry import load_backbone
 from brainit.features.registry_entries import find_entry
+from brainit.features.token_cache import TokenCache
 from brainit.features.weights_file import count_parameters
 from brainit.workflow.rates import RATES_NAME, Rate, Rates
 
@@ -133,6 +142,18 @@ def test_layouts_have_the_published_parameters() -> None:
     with pytest.raises(PipelineError) as error:
         published_shapes("no_such_network", NetworkSizes())
     assert error.value.code == "unknown-name"
+
+
+@pytest.mark.parametrize(("n_bits", "dtype"), [(16, torch.float16), (8, torch.int8)])
+def test_cached_tokens_have_the_form_of_the_settings(
+    tmp_path: Path, n_bits: Literal[16, 8], dtype: torch.dtype
+) -> None:
+    features = FeatureSettings(semantic_tokens="demo_openclip", token_bits=n_bits)
+    stand_ins = StandIns(Settings().model_copy(update={"features": features}), SMALL)
+    path = tmp_path / "tokens" / "stimuli"
+    stand_ins.write(path, Amounts(n_train=3))
+    cache = TokenCache(ShardedArray(path))
+    assert cache.dtype == dtype and cache.token_shape == target_shape("demo_openclip")
 
 
 def test_busy_share_equals_a_count_on_a_grid() -> None:
@@ -274,6 +295,12 @@ def test_plan_takes_the_rates_of_the_same_settings(tmp_path: Path) -> None:
     assert planned.seconds == 30.0 + 0.25 * hours.n_semantic_examples(job)
     other = job_of("train_bit", {"bit": {"width": 8}}, wildcards=(*POOL, ("kind", "semantic")))
     assert not hours.of([other])[0].is_rehearsed
+    cached = Settings().model_copy(update={"features": FeatureSettings(cache_tokens=True)})
+    (planned,) = Hours(Sizes(cached), tmp_path / "none", rates=rates).of([job])
+    assert not planned.is_rehearsed, "measured without cached tokens"
+    write_rates(tmp_path / RATES_NAME, [replace(record(job, 0.25), token_bits=16)], ABOUT)
+    (planned,) = Hours(Sizes(cached), tmp_path / "none", rates=Rates.of(tmp_path)).of([job])
+    assert planned.is_rehearsed
 
 
 def test_rates_of_another_machine_are_dropped(tmp_path: Path) -> None:
@@ -291,6 +318,40 @@ def test_rates_of_another_machine_are_dropped(tmp_path: Path) -> None:
     assert Rates.of(tmp_path / "none") == Rates()
 
 
+def test_nodes_of_a_kind_share_their_rates(tmp_path: Path) -> None:
+    path = tmp_path / RATES_NAME
+    for node, step in (("n1", "train_joint"), ("n2", "train_encoder")):
+        write_rates(path, [record(job_of(step, {}), 1.0)], {**ABOUT, "machine": node})
+    assert set(Rates.of(tmp_path).steps) == {"train_joint", "train_encoder"}
+
+
+def test_rehearsals_side_by_side_keep_each_other_s_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One waits while the other is between reading and writing."""
+    path, inside = tmp_path / RATES_NAME, threading.Barrier(2)
+
+    def slowly(path: Path, text: str) -> None:
+        with suppress(threading.BrokenBarrierError):
+            inside.wait(0.3)
+        path.write_text(text)
+
+    monkeypatch.setattr(report, "write_text", slowly)
+    steps = ("train_joint", "train_encoder")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda s: write_rates(path, [record(job_of(s, {}), 1.0)], ABOUT), steps))
+    assert set(Rates.of(tmp_path).steps) == set(steps)
+
+
+@pytest.mark.parametrize("damaged", ['{"prov', "[" * 100_000, '{"provenance": {}, "steps": []}'])
+def test_a_rehearsal_replaces_a_damaged_file(tmp_path: Path, damaged: str) -> None:
+    path = tmp_path / RATES_NAME
+    path.write_text(damaged)
+    write_rates(path, [record(job_of("train_joint", {}), 1.0)], ABOUT)
+    assert set(Rates.of(tmp_path).steps) == {"train_joint"}
+    assert [file.name for file in tmp_path.iterdir()] == [RATES_NAME]
+
+
 def test_the_end_says_what_does_not_fit() -> None:
     job = job_of("train_joint", {})
     require_fit([record(job, 1.0), record(job, 1.0, "request"), record(job, 1.0, "time")])
@@ -305,3 +366,18 @@ def test_a_cluster_s_command_has_the_rule_s_requests() -> None:
     words = shlex.split(srun_line(job, "all", [Path("mine.yaml")], 8))
     assert words[0] == "srun" and "--mem=64000M" in words and "--gres=gpu:1" in words
     assert words[words.index("--only") + 1] == "train_joint" and words[-1] == "mine.yaml"
+
+
+def test_a_cluster_s_command_passes_the_options_on(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    rehearse.add_parser(parser.add_subparsers())
+    scratch = str(tmp_path / "a folder")
+    given = ["--steps", "2", "--images", "5", "--minutes", "45", "--scratch", scratch, "--srun"]
+    args = parser.parse_args(["rehearse", "all", *given, "--configfile", "mine.yaml"])
+    facts = (args.target, args.configfile, 8, args.minutes)
+    job = job_of("train_bit", {}, wildcards=(*POOL, ("kind", "lowlevel")))
+    words = shlex.split(srun_line(job, *facts, rehearse.options_of(args)))
+    again = parser.parse_args(words[words.index("brainit") + 1 :])
+    assert again == argparse.Namespace(**{**vars(args), "srun": False, "only": [job.step]})
+    (limit,) = [int(word.removeprefix("--time=")) for word in words if "--time=" in word]
+    assert limit > 45, "srun does not end the step before its own limit"

@@ -15,7 +15,7 @@ from brainit.commands.dry_run import Job
 from brainit.commands.plan import ridge
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, Stage1Settings
-from brainit.workflow.rates import Rates
+from brainit.workflow.rates import Rates, bits_of_tokens
 from brainit.workflow.runs import TRIALS_PER_SESSION, Duration, Pool, Run
 
 EFFECTIVE_TFLOPS = 400.0
@@ -100,6 +100,8 @@ class Hours:
         """Return the seconds of a job at the rate of its step; None where none fits the job."""
         rate = self._rates.steps.get(job.step)
         if rate is None or (job.rule == "reconstruct_lowlevel" and self._is_ridge_of_pixels(job)):
+            return None
+        if rate.token_bits != bits_of_tokens(job.step, self.settings.features.model_dump()):
             return None
         n_units = self.n_units(job)
         if rate.n_voxels and job.rule.startswith("synthesize_fmri"):

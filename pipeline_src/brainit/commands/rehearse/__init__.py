@@ -81,9 +81,9 @@ def run(args: argparse.Namespace) -> None:
         jobs = jobs_in(folder, args.target, args.configfile)
         chosen = largest_jobs(jobs, args.only)
         if args.srun:
+            facts = (args.target, args.configfile, settings.run.threads, args.minutes)
             for job in chosen:
-                line = srun_line(job, args.target, args.configfile, settings.run.threads)
-                sys.stdout.write(line + "\n")
+                sys.stdout.write(srun_line(job, *facts, options_of(args)) + "\n")
             return
         about = provenance(args.target, args.configfile, args.layers)
         records = rehearse(settings, jobs, chosen, folder, args, about)
@@ -95,6 +95,16 @@ def run(args: argparse.Namespace) -> None:
         for line in as_lines(records, jobs):
             logger.info("%s", line)
     require_fit(records)
+
+
+def options_of(args: argparse.Namespace) -> list[str]:
+    """Return the options that a command for a cluster's node passes on."""
+    options = []
+    for name in ("steps", "images", "minutes", "scratch", "layers"):
+        value = getattr(args, name)
+        if value is not None:
+            options += [f"--{name}", str(value)]
+    return options
 
 
 def rehearse(

@@ -21,7 +21,7 @@ from brainit.commands.rehearse.verdict import Verdict, judge, least_bytes, too_l
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.features.registry_entries import find_entry
-from brainit.workflow.rates import Rate, Rates
+from brainit.workflow.rates import Rate, Rates, bits_of_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Rehearsal:
         seconds, n_voxels = self.seconds(job, time), self.n_voxels(job)
         hours = sum(seconds.values()) / 3600 if seconds else None
         parts = (verdict, disk, hours, n_voxels, seconds.get(job), data_bytes)
-        return Record(job, measured, time, cpu, *parts)
+        return Record(job, measured, time, cpu, *parts, self.token_bits(job))
 
     def too_large(self, job: Job) -> Verdict | None:
         """Return the verdict on a job that cannot fit by count; None where it may."""
@@ -123,11 +123,22 @@ class Rehearsal:
 
     def seconds(self, job: Job, time: UnitTime) -> dict[Job, float]:
         """Return the seconds of all jobs of the target that run the step under these settings."""
-        rate = Rate(time.seconds, time.fixed_seconds, 0.0, job.settings, self.n_voxels(job))
+        rate = Rate(
+            time.seconds,
+            time.fixed_seconds,
+            0.0,
+            job.settings,
+            self.n_voxels(job),
+            token_bits=self.token_bits(job),
+        )
         counts = self._hours(Rates({job.step: rate}))
         of_step = [other for other in self.jobs if other.step == job.step]
         found = {other: counts.rehearsed_seconds(other) for other in of_step}
         return {other: seconds for other, seconds in found.items() if seconds is not None}
+
+    def token_bits(self, job: Job) -> int:
+        """Return the bits of the job's cached tokens; 0 where it has none."""
+        return bits_of_tokens(job.step, self.settings.features.model_dump())
 
     def data_bytes(self, job: Job) -> float:
         """Return the bytes of the responses that a training of full size holds in memory."""

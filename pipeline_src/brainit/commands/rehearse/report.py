@@ -1,10 +1,13 @@
 """The report of a rehearsal: a line for each step, and the file of its rates."""
 
 import json
+import logging
 import os
 import platform
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,8 +23,14 @@ from brainit.commands.rehearse.units import UnitTime
 from brainit.commands.rehearse.verdict import Verdict
 from brainit.core.errors import PipelineError
 from brainit.core.files import write_text
+from brainit.core.locks import STALE_AFTER_S, locked
+from brainit.workflow.rates import Rates
 
-_SAME_MACHINE = ("machine", "device", "torch", "cpus")
+logger = logging.getLogger(__name__)
+
+_SAME_MACHINE = ("device", "torch", "cpus")
+"""Nodes that agree in these share their rates."""
+_WAIT_S = 0.2
 _MEMORY = ("device-memory", "host-memory")
 
 
@@ -32,7 +41,8 @@ class Record:
     `cpu` are the CPU seconds of a unit, which a busy machine does not change; `disk` is the most
     bytes of stand-ins and outputs; `hours` those of all the target's jobs of the step, None where
     no rate was found; `n_voxels` all voxels of its subjects,
-    `job_seconds` the seconds of this job in full, `data_bytes` the data that it will hold besides.
+    `job_seconds` the seconds of this job in full, `data_bytes` the data that it will hold besides,
+    `token_bits` the bits of its cached tokens.
     """
 
     job: Job
@@ -45,6 +55,7 @@ class Record:
     n_voxels: int = 0
     job_seconds: float | None = None
     data_bytes: float = 0.0
+    token_bits: int = 0
 
     def values(self) -> dict[str, Any]:
         """Return it for JSON, with the settings under which the rate holds."""
@@ -69,6 +80,7 @@ class Record:
             "hours": self.hours,
             "job_seconds": self.job_seconds,
             "n_voxels": self.n_voxels,
+            "token_bits": self.token_bits,
             "settings": self.job.settings,
         }
 
@@ -139,14 +151,46 @@ def as_json(records: Sequence[Record], about: Mapping[str, Any]) -> str:
 
 
 def write_rates(path: Path, records: Sequence[Record], about: Mapping[str, Any]) -> None:
-    """Write the rates; other steps' rates from the same machine and versions are kept."""
-    steps: dict[str, Any] = {}
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if all(before["provenance"].get(key) == about[key] for key in _SAME_MACHINE):
-            steps = before["steps"]
-    steps |= {record.job.step: record.values() for record in records}
-    write_text(path, json.dumps({"provenance": about, "steps": steps}, indent=1) + "\n")
+    """Write the rates; other steps' rates from such a machine with such a torch are kept.
+
+    Rehearsals on several nodes write one after the other. A damaged file is replaced. Raises
+    `PipelineError` for one that the machine cannot read.
+    """
+    new = {record.job.step: record.values() for record in records}
+    with _alone(path):
+        steps = _kept(path, about) | new
+        write_text(path, json.dumps({"provenance": about, "steps": steps}, indent=1) + "\n")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of the file within the block; wait while another rehearsal writes."""
+    last = time.monotonic() + 2 * STALE_AFTER_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(path, heartbeat_s=_WAIT_S))
+                break
+            except PipelineError as error:
+                if error.code != "locked" or time.monotonic() > last:
+                    raise
+            time.sleep(_WAIT_S)
+        yield
+
+
+def _kept(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the steps of the file if they are of such a machine; none of a damaged file."""
+    try:
+        if not Rates.of(path.parent).device:
+            return {}
+    except PipelineError as error:
+        if error.code != "damaged-file":
+            raise
+        logger.warning("%s is damaged; it is written anew", path)
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    is_same = all(before["provenance"].get(key) == about[key] for key in _SAME_MACHINE)
+    return dict(before["steps"]) if is_same else {}
 
 
 def require_fit(records: Sequence[Record]) -> None:

@@ -32,6 +32,7 @@ from brainit.data.trials import TRIAL_COLUMNS, write_trials
 from brainit.data.voxels import write_voxels
 from brainit.features.dinov2 import build_dinov2
 from brainit.features.registry import find_entry, load_backbone
+from brainit.features.token_cache import as_bytes
 from brainit.features.unclip import build_parts
 from brainit.models.brain_decoder import DecoderSpec
 from brainit.models.decoders import new_decoder
@@ -125,13 +126,15 @@ class StandIns:
         write_shards(path, iter([pixels]))
 
     def tokens(self, path: Path, amounts: Amounts) -> None:
-        """Write cached semantic tokens."""
+        """Write cached semantic tokens, in the form of `features.token_bits`."""
         features = self.settings.features
         n_all = amounts.n_test + amounts.n_train + amounts.n_val
         n = max(1, amounts.n_external) if path.name == "external" else n_all
         shape = (n, *target_shape(features.semantic_tokens))
-        values = self._numbers.standard_normal(shape, np.float32).astype(np.float16)
-        write_shards(path, iter([values]), {"halve_contrast": features.halve_contrast})
+        values = self._numbers.standard_normal(shape, np.float32)
+        is_bytes = features.token_bits == 8
+        rows = as_bytes(torch.from_numpy(values)).numpy() if is_bytes else values.astype("f2")
+        write_shards(path, iter([rows]), {"halve_contrast": features.halve_contrast})
 
     def synthetic(self, path: Path, amounts: Amounts) -> None:
         """Write the predicted fMRI of a pool, or of one subject."""

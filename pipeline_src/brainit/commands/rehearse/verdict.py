@@ -1,5 +1,7 @@
 """Whether a rehearsed step fits its card and its request, and which setting would make it fit."""
 
+import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from brainit.commands.plan.models import bit_bytes, generator_bytes
 from brainit.core.settings import Settings
 
 _OVERLAYS = ((24, "config/gpu_24gb.yaml"), (48, "config/gpu_48gb.yaml"))
+_INPUT_MINUTES = 20
 _SLACK = 0.97
 """Share of a card that a program can use; the driver's context takes the rest."""
 _DEVICE_SETTINGS = {
@@ -105,13 +108,24 @@ def device_advice(step: str, device_bytes: float) -> str:
     return f"--configfile {fitting[-1]}; or {settings}"
 
 
-def srun_line(job: Job, target: str, configfiles: Sequence[Path], threads: int) -> str:
-    """Return the command that rehearses a job's step as a job of a cluster with its request."""
+def srun_line(
+    job: Job,
+    target: str,
+    configfiles: Sequence[Path],
+    threads: int,
+    minutes: float = 10.0,
+    options: Sequence[str] = (),
+) -> str:
+    """Return the command that rehearses a job's step as a job of a cluster with its request.
+
+    `minutes` are the step's at most, and 20 more are for its inputs; `options` are the rehearsal's.
+    """
     words = ["srun"]
     if job.n_gpus:
         words.append("--gres=gpu:1")
-    words += [f"--mem={job.mem_mb or 0:.0f}M", f"--cpus-per-task={threads}", "--time=30"]
-    words += ["brainit", "rehearse", target, "--only", f"'{job.step}'"]
+    words += [f"--mem={job.mem_mb or 0:.0f}M", f"--cpus-per-task={threads}"]
+    words += [f"--time={math.ceil(minutes) + _INPUT_MINUTES}", "brainit", "rehearse", target]
+    words += [*options, "--only", job.step]
     if configfiles:
         words += ["--configfile", *map(str, configfiles)]
-    return " ".join(words)
+    return shlex.join(words)
