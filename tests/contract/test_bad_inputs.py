@@ -1,7 +1,9 @@
 """Hundreds of bad inputs for every reader: right values, or one error with a code.
 
-Never a traceback, a hang, more than twice the memory of the good file, or a changed folder. The
-faults are drawn from a seed (`tests.bad_inputs`); those that only one format can have follow.
+Never a traceback, a hang, more than twice the memory of the good file, or a changed folder. Memory
+is measured twice: what Python and NumPy allocate (tracemalloc), of each case, and the pages that
+the process held at its worst, C libraries included, of each reader's cases together. The faults
+are drawn from a seed (`tests.bad_inputs`); those that only one format can have follow.
 """
 
 import hashlib
@@ -52,6 +54,10 @@ from brainit.features.weights_file import read_network, save_network
 SECONDS_PER_CASE = 5
 SLACK_BYTES = 8 << 20
 """Buffers of readers (1 MiB blocks of gzip, PIL's), whatever the file's size."""
+SLACK_PAGES = 24 << 20
+"""What the process may grow by beside, over all cases of a reader: fragments, caches, traces."""
+N_CASES = 900
+"""Cases of all readers together, at least."""
 SIZES = ImageSettings(stored_size=8)
 N_TRIALS = 4
 
@@ -314,7 +320,24 @@ FREE = {"table", "trials", "settings", "hub-settings", "lab-voxels", "list-of-im
 Other columns of a voxel table are ignored, a name in a list may lack its suffix, a bit of a JPEG
 may be another shade.
 """
-TRIED: Counter[str] = Counter()
+PROCESS = Path("/proc/self")
+
+
+def pages_held(kind: str) -> int:
+    """Return the bytes that this process holds (VmRSS) or held at its worst (VmHWM).
+
+    0 where the system doesn't tell, which no limit exceeds.
+    """
+    if not (PROCESS / "clear_refs").exists():
+        return 0
+    lines = (PROCESS / "status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(kind))
+
+
+def forget_worst() -> None:
+    """Let the worst (VmHWM) begin anew; Linux alone can."""
+    if (PROCESS / "clear_refs").exists():
+        (PROCESS / "clear_refs").write_text("5")
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:
@@ -337,6 +360,9 @@ def test_bad_files_end_in_right_values_or_one_error(doors: dict[str, Door], name
     outcome(door, door.path)
     largest = 2 * tracemalloc.get_traced_memory()[1] + SLACK_BYTES
     before = {path.relative_to(door.path.parent) for path in door.path.parent.rglob("*")}
+    seen: Counter[str] = Counter()
+    forget_worst()
+    held = pages_held("VmRSS")
     try:
         for fault, content in faults(good, name, door.n_head):
             door.path.write_bytes(content)
@@ -347,16 +373,30 @@ def test_bad_files_end_in_right_values_or_one_error(doors: dict[str, Door], name
             assert door.path.read_bytes() == content, fault
             is_right = found == first or found[0] != "values"
             assert is_right or name in FREE, f"{fault}: {found}"
-            TRIED["tried"] += 1
-            TRIED["error" if found[0] != "values" else "right" if is_right else "unseen"] += 1
+            seen["error" if found[0] != "values" else "values"] += 1
     finally:
         tracemalloc.stop()
         door.path.write_bytes(good)
     assert {path.relative_to(door.path.parent) for path in door.path.parent.rglob("*")} == before
+    assert seen["error"] > seen["values"], seen
+    assert pages_held("VmHWM") - held <= largest + SLACK_PAGES
 
 
-def test_counts_of_the_cases_above() -> None:
-    """Run after the cases, where all of them ran."""
-    print(dict(TRIED))
-    if TRIED["tried"] > 500:
-        assert TRIED["error"] > 0.8 * TRIED["tried"]
+@pytest.mark.skipif(not pages_held("VmHWM"), reason="this system doesn't tell its pages")
+def test_pages_of_c_libraries_count() -> None:
+    forget_worst()
+    held = pages_held("VmRSS")
+    tracemalloc.start()
+    torch.ones(2 * SLACK_PAGES // 4)  # freed at once
+    seen = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seen < SLACK_BYTES < SLACK_PAGES < pages_held("VmHWM") - held
+
+
+def test_there_are_hundreds_of_cases(doors: dict[str, Door]) -> None:
+    assert set(NAMES.split()) == doors.keys()
+    n_cases = 0
+    for name, door in doors.items():
+        contents = [content for _, content in faults(door.path.read_bytes(), name, door.n_head)]
+        n_cases += len(contents)
+    assert n_cases >= N_CASES

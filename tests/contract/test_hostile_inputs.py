@@ -14,6 +14,7 @@ from tests.refusals import refused
 from tests.report_files import write_run
 
 from brainit.commands.plan import read_configuration
+from brainit.core.reading import read_yaml
 from brainit.core.settings import ImageSettings, NsdSettings, Settings, parse_sections
 from brainit.data.image_files import external_rows, stimulus_rows
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
@@ -91,6 +92,21 @@ def test_settings_cannot_fill_the_memory(tmp_path: Path) -> None:
     (tmp_path / "bomb.yaml").write_text("\n".join(lines))
     with refused("damaged-file", "bomb.yaml", "aliases"):
         read_configuration([tmp_path / "bomb.yaml"])
+
+
+@pytest.mark.parametrize("form", ["doubled at each level", "of one at each key"])
+def test_a_small_file_of_yaml_merges_cannot_fill_the_memory(tmp_path: Path, form: str) -> None:
+    lines = ["a0: &a0 {x: 1}"]
+    if form == "doubled at each level":
+        lines += [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40)]
+    else:
+        pairs = ", ".join(f"k{n}: 1" for n in range(400))
+        lines += [f"b: &b {{{pairs}}}", *(f"c{n}: {{<<: *b}}" for n in range(300))]
+    (tmp_path / "merges.yaml").write_text("\n".join(lines))
+    with refused("damaged-file", "merges.yaml", "merges"):
+        read_yaml(tmp_path / "merges.yaml", "settings", "mend it")
+    (tmp_path / "mine.yaml").write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n")
+    assert read_yaml(tmp_path / "mine.yaml", "", "")["b"] == {"x": 3, "y": 2}
 
 
 def test_no_text_is_run_by_a_shell() -> None:

@@ -20,6 +20,7 @@ from brainit.core.artifacts import read_artifact, read_table, write_artifact
 from brainit.core.checkpoints import Checkpoint, CheckpointFolder
 from brainit.core.cli import EXIT_PIPELINE_ERROR, guarded
 from brainit.core.errors import PipelineError
+from brainit.core.reading import machine_error, reading
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.data.fetch.part_files import PartFile
@@ -110,6 +111,43 @@ def test_no_reader_advises_to_delete_what_the_machine_cannot_read(
         assert not {"delete", "download", "rerun"} & set(error.value.fix.split())
 
 
+@pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.ENAMETOOLONG, errno.EIO, errno.EACCES])
+def test_a_file_whose_state_cannot_be_asked_is_an_error_of_the_machine(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Path.is_dir raises such numbers again on Python 3.11."""
+
+    def refuse(path: Any, *_: Any, **__: Any) -> Any:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch, pytest.raises(PipelineError) as error:
+        patch.setattr(os, "stat", refuse)
+        with reading(tmp_path / "a.csv", "a table", "delete it", ValueError):
+            refuse(tmp_path / "a.csv")
+    assert error.value.code == "machine" and os.strerror(number) in error.value.found
+    assert "delete" not in error.value.fix
+    with monkeypatch.context() as patch, pytest.raises(PipelineError) as error:
+        patch.setattr(os, "stat", refuse)
+        with reading(tmp_path / "a.csv", "a table", "mend it", ValueError):
+            raise ValueError("of the content")
+    assert error.value.code == "damaged-file"
+
+
+def test_a_folder_that_cannot_be_listed_is_not_of_the_wrong_kind(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as error, reading(tmp_path, "a folder", "name another"):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+    assert error.value.code == "machine"
+    with pytest.raises(PipelineError) as error, reading(tmp_path, "a file", "name a file"):
+        raise OSError(errno.ENODEV, "No such device", str(tmp_path))  # maps a folder
+    assert error.value.code == "wrong-kind"
+
+
+def test_a_held_lock_and_a_file_system_without_locks_have_fixes_of_their_own() -> None:
+    held, none = (machine_error("x.h5", "a file", n).fix for n in (errno.EAGAIN, errno.ENOLCK))
+    assert "mount" not in held and "process" in held and "ulimit -u" in held
+    assert "mount" in none
+
+
 @pytest.mark.parametrize("reader", [read_artifact, read_network, read_tensors])
 def test_tensors_that_may_not_be_read(
     reader: Callable[..., Any], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
@@ -151,12 +189,31 @@ def test_an_error_of_the_machine_ends_a_step_in_one_line(
     assert "nsd_stimuli.hdf5" in told and os.strerror(errno.ENOLCK) in told and ". Fix: " in told
 
 
+def test_memory_and_a_lost_file_end_a_step_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lost = TimeoutError(errno.ETIMEDOUT, "Connection timed out", "betas.hdf5")
+    for raised, fact in ((MemoryError(), os.strerror(errno.ENOMEM)), (lost, "betas.hdf5")):
+
+        def fail(_: Any, raised: BaseException = raised) -> None:
+            raise raised
+
+        assert guarded(fail) == EXIT_PIPELINE_ERROR
+        assert fact in capsys.readouterr().err
+
+
 def test_other_errors_stay_bugs() -> None:
     def fail(_: Any) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "typo.csv")
 
     with pytest.raises(FileNotFoundError):
         guarded(fail)
+
+    def lose_server(_: Any) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with pytest.raises(TimeoutError):
+        guarded(lose_server)
 
 
 def test_a_checkpoint_that_cannot_be_read_now_is_kept(

@@ -275,16 +275,27 @@ def test_qos_and_further_options_reach_every_rule(
     )
 
 
+def test_other_rules_may_have_options_of_their_own(snakemake: Run) -> None:
+    """As those of an outer workflow, which uses this one as a module."""
+    defaults = ("--default-resources", "slurm_extra='--qos=gpu'")
+    own = ("--set-resources", "evaluate:slurm_extra='--mem-bind=local'")
+    result = snakemake("--list-rules", *defaults, *own)
+    assert result.returncode == 0, result.stderr
+    assert "evaluate" in result.stdout.split()
+
+
 def test_options_that_the_trainings_would_lose_are_refused(snakemake: Run) -> None:
     words = ("--profile", "slurm", "--default-resources", "slurm_extra='--qos=gpu'", "--", "all")
     result = snakemake("--dry-run", "--nolock", *words)
     text = result.stdout + result.stderr
     assert result.returncode != 0 and "--qos=gpu" in text and "__variables__" in text
+    own, all_rules = {"train_bit": {"slurm_extra": "'--b'"}}, {"slurm_extra": "'--a'"}
     with pytest.raises(PipelineError) as error:
-        require_extra_kept({"slurm_extra": "'--a'"}, {"train_bit": {"slurm_extra": "'--b'"}})
+        require_extra_kept(all_rules, own, ["train_bit"])
     assert error.value.code == "invalid-setting" and "train_bit" in error.value.found
-    require_extra_kept({"slurm_extra": "'--a'"}, {"train_bit": {"slurm_extra": "'--b --a'"}})
-    require_extra_kept(None, {"train_bit": {"slurm_extra": "'--b'"}})
+    require_extra_kept(all_rules, {"train_bit": {"slurm_extra": "'--b --a'"}}, ["train_bit"])
+    require_extra_kept(None, own, ["train_bit"])
+    require_extra_kept(all_rules, own, ["of_this_workflow"])  # a rule of an outer workflow
 
 
 def test_one_line_limits_the_time_of_trainings(split: list[Job]) -> None:

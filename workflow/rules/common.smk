@@ -30,7 +30,6 @@ SCHEMA = "../schemas/config.schema.json"
 validate(config, schema=SCHEMA, set_default=False)
 REQUESTS = workflow.resource_settings
 try:
-    require_extra_kept(REQUESTS.default_resources, REQUESTS.overwrite_resources)
     require_complete(
         config, json.loads(Path(workflow.source_path(SCHEMA)).read_text("utf-8"))
     )

@@ -314,6 +314,6 @@ def _with_machine_errors_named(
     """Call `main(argv)`; raise `PipelineError` where disk, rights or memory of the machine fail."""
     try:
         main(argv)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         refuse_machine_error("the machine", "a file that can be written and read", error)
         raise

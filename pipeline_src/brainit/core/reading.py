@@ -33,12 +33,16 @@ _OF_CONTENT = {0, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG}
 _DENIED = "let this user read it"
 _REMOTE = "check the mount of its file system, then run the same command again"
 _LOCKS = "its file system grants no locks: mount it with locks, or copy the file elsewhere"
+_BUSY = (
+    "wait until no other process holds its lock, or raise the limit of processes (`ulimit -u`),"
+    " then run the same command again"
+)
 _OPEN_FILES = "raise the limit of open files (`ulimit -n`)"
 _MACHINE_FIX = {
     errno.EACCES: _DENIED,
     errno.EPERM: _DENIED,
     errno.ENOLCK: _LOCKS,
-    errno.EAGAIN: _LOCKS,
+    errno.EAGAIN: _BUSY,
     errno.EMFILE: _OPEN_FILES,
     errno.ENFILE: _OPEN_FILES,
     errno.ESTALE: _REMOTE,
@@ -46,6 +50,7 @@ _MACHINE_FIX = {
     errno.ETIMEDOUT: _REMOTE,
     errno.EHOSTDOWN: _REMOTE,
     errno.EREMOTEIO: _REMOTE,
+    errno.ENAMETOOLONG: "shorten its path: a name is longer than the file system allows",
     errno.ELOOP: "its symbolic links form a loop: remove one",
     errno.ENOSPC: "free space on its disk and run the same command again",
     errno.EDQUOT: "free space within your quota and run the same command again",
@@ -53,6 +58,7 @@ _MACHINE_FIX = {
     errno.ENOMEM: "free memory, or run on a machine with more",
 }
 _OF_DISK = {*_MACHINE_FIX, errno.EIO, errno.ENODEV, errno.ENXIO} - {errno.ETIMEDOUT}
+"""Numbers of files alone; a lost connection to a server also times out."""
 _OTHER_FIX = "check the disk (`dmesg`) and run the same command again; the file may be intact"
 _STATED = re.compile(r"(?:errno = |\[Errno |os error )(\d+)")
 """The system's number in the text of an error of HDF5 or of a library in Rust."""
@@ -106,7 +112,8 @@ def read_error(
     if number in _MISSING:
         found = f"no file{most_like(Path(path))}"
         return PipelineError(path, expected, found, missing or fix, code="missing-file")
-    if number == errno.EISDIR or Path(path).is_dir():
+    # a folder opens, and then has no values to map; isdir, unlike Path.is_dir, never raises
+    if number == errno.EISDIR or (number in (None, errno.ENODEV) and os.path.isdir(path)):
         return PipelineError(path, expected, "a folder", fix, code="wrong-kind")
     if number is not None:
         return machine_error(path, expected, number)
@@ -148,9 +155,14 @@ def refuse_machine_error(where: Path | str, expected: str, error: BaseException)
 
     For calls that fail for many reasons, such as a client of a server or a whole step.
     """
-    number = getattr(error, "errno", None)
-    if isinstance(error, OSError) and number in _OF_DISK:
-        raise machine_error(getattr(error, "filename", None) or where, expected, number) from error
+    if isinstance(error, MemoryError):
+        raise machine_error(where, "enough memory", errno.ENOMEM) from error
+    if not isinstance(error, OSError):
+        return
+    number, name = error.errno, error.filename
+    is_of_disk = number in _OF_DISK or (number == errno.ETIMEDOUT and name is not None)
+    if is_of_disk and number is not None:
+        raise machine_error(name or where, expected, number) from error
 
 
 def most_like(path: Path) -> str:
@@ -229,11 +241,30 @@ def _has_objects(path: Path) -> bool:
         return reader is not None and bool(reader(handle)[2].hasobject)
 
 
+class _BoundedLoader(yaml.SafeLoader):
+    """YAML's safe loader; raises ValueError where merge keys multiply a small file."""
+
+    n_merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Copy what the mapping merges into it, once its keys and values are counted."""
+        for key, value in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                continue
+            for part in value.value if isinstance(value, yaml.SequenceNode) else (value,):
+                if isinstance(part, yaml.MappingNode):
+                    self.flatten_mapping(part)
+                    self.n_merged += len(part.value)
+                if self.n_merged > _MOST_VALUES:
+                    raise ValueError(f"more than {_MOST_VALUES} values, by merges of merges")
+        super().flatten_mapping(node)
+
+
 def read_yaml(path: Path, expected: str, fix: str, missing: str | None = None) -> dict[Any, Any]:
     """Return the keys and values of a YAML file; raises `PipelineError` where there are none."""
     damage = (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError)
     with reading(path, expected, fix, *damage, missing=missing):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_BoundedLoader)  # noqa: S506
         _require_few_values([content], [_MOST_VALUES])
     if not isinstance(content, dict | None):
         found = f"{type(content).__name__} {str(content)[:40]!r}"

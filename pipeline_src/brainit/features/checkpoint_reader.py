@@ -22,7 +22,12 @@ from torch import Tensor
 
 from brainit.core.errors import PipelineError
 from brainit.core.reading import foreign_content, read_error, reading
-from brainit.features.tensor_pickle import RefusedCallError, TensorUnpickler, named_tensors
+from brainit.features.tensor_pickle import (
+    RefusedCallError,
+    TensorUnpickler,
+    named_tensors,
+    require_small_memo,
+)
 
 _FIX = "fetch it again from its publisher and compare its SHA-256; do not load it with other tools"
 _PICKLE = b"\x80"
@@ -128,6 +133,7 @@ def _read_archive(path: Path) -> Any:
             return known[key]
 
         content = archive.read(_stored(archive, main))
+        require_small_memo(content)
         return TensorUnpickler(io.BytesIO(content), storage).load()
 
 

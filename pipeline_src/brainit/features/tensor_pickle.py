@@ -7,6 +7,7 @@ that is not known to be harmless.
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,6 +39,12 @@ _HARMLESS = (
     "builtins.type",
 )
 """Prefixes of calls that checkpoints of modules contain; they too yield inert objects."""
+
+_MOST_VALUES = 100_000
+"""Values of a checkpoint, tensors among them; the largest network here has some thousands."""
+
+_NUMBERING = ("PUT", "BINPUT", "LONG_BINPUT")
+"""Calls by which a pickle numbers the objects that it uses again."""
 
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """Today's names of modules that pickles of protocol 2 call by their Python 2 names."""
@@ -179,16 +186,34 @@ class TensorUnpickler(pickle.Unpickler):
         return self._storage(str(key)), dtype
 
 
+def require_small_memo(content: bytes) -> None:
+    """Raise ValueError where a pickle numbers an object higher than its bytes can hold objects.
+
+    Python reserves a table up to that number, or the length that a pickle states of a text.
+    """
+    for opcode, argument, place in pickletools.genops(content):
+        if isinstance(argument, int) and opcode.name in _NUMBERING and argument > len(content):
+            raise ValueError(f"object {argument} at byte {place} of {len(content)}")
+
+
 def named_tensors(root: Any) -> dict[str, Tensor]:
-    """Return the tensors of a state dict or of an inert module tree by qualified name."""
+    """Return the tensors of a state dict or of an inert module tree by qualified name.
+
+    Raises ValueError for more values than a network has, as shared dictionaries can give.
+    """
     if isinstance(root, Mapping) and isinstance(root.get("state_dict"), Mapping):
         root = root["state_dict"]
     tensors: dict[str, Tensor] = {}
-    _collect(root, "", tensors, ())
+    _collect(root, "", tensors, (), [_MOST_VALUES])
     return tensors
 
 
-def _collect(value: Any, name: str, tensors: dict[str, Tensor], above: tuple[int, ...]) -> None:
+def _collect(
+    value: Any, name: str, tensors: dict[str, Tensor], above: tuple[int, ...], left: list[int]
+) -> None:
+    left[0] -= 1
+    if left[0] < 0:
+        raise ValueError(f"more than {_MOST_VALUES} values, by dictionaries of dictionaries")
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
         return
@@ -196,7 +221,8 @@ def _collect(value: Any, name: str, tensors: dict[str, Tensor], above: tuple[int
     if id(value) in above:
         return
     for key, member in members.items():
-        _collect(member, f"{name}.{key}" if name else str(key), tensors, (*above, id(value)))
+        of_member = f"{name}.{key}" if name else str(key)
+        _collect(member, of_member, tensors, (*above, id(value)), left)
 
 
 def _members(value: Any) -> dict[Any, Any]:

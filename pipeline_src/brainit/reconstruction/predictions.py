@@ -147,13 +147,25 @@ def predict_tokens(
     """Return the predicted tokens of `images` (their `nsd_id`), `batch` responses at a time.
 
     Responses to one image are decoded one by one and their tokens averaged, then calibrated where
-    the decoder has a calibration.
+    the decoder has a calibration. Raises `PipelineError` for an image without a response.
     """
     rows = [np.flatnonzero(fmri.nsd_id == image) for image in images]
-    tokens = _tokens_of_rows(decoder, fmri, np.concatenate(rows), batch, device)
-    if len(tokens) != len(images):
-        groups = torch.split(tokens, [len(group) for group in rows])
-        tokens = torch.stack([group.mean(0) for group in groups])
+    missing = [int(image) for image, own in zip(images, rows, strict=True) if not len(own)]
+    if missing:
+        raise PipelineError(
+            f"responses of {fmri.subject}",
+            f"a response to each of {len(images)} images",
+            f"none to image {missing[0]} and {len(missing) - 1} others",
+            "choose images that the subject saw",
+            code="missing-data",
+        )
+    parts = []  # tokens of single responses are held of one batch of images at a time
+    for start in range(0, len(rows), batch):
+        own = rows[start : start + batch]
+        tokens = _tokens_of_rows(decoder, fmri, np.concatenate(own), batch, device)
+        groups = torch.split(tokens, [len(group) for group in own])
+        parts += [group.mean(0, keepdim=True) if len(group) > 1 else group for group in groups]
+    tokens = torch.cat(parts)
     return tokens if decoder.calibration is None else decoder.calibration.apply(tokens)
 
 

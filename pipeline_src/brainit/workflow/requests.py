@@ -6,7 +6,7 @@ partition, constraint and signals to rules by name. The names come from the rule
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,17 @@ def require_submitter(executor: str) -> None:
 
 
 def require_extra_kept(
-    of_all: Mapping[str, Any] | None, of_rules: Mapping[str, Mapping[str, Any]]
+    of_all: Mapping[str, Any] | None,
+    of_rules: Mapping[str, Mapping[str, Any]],
+    trainings: Collection[str],
 ) -> None:
-    """Raise `PipelineError` where a rule's `slurm_extra` replaces the one that all rules get.
+    """Raise `PipelineError` where a training's `slurm_extra` replaces the one that all rules get.
 
     `of_all` are Snakemake's `--default-resources`, `of_rules` its `--set-resources`, which replace
-    each other and do not add up.
+    each other and do not add up. Rules that an outer workflow adds are its own concern.
     """
     default = _extra_of(of_all or {})
-    lost = [rule for rule, own in of_rules.items() if _EXTRA in own]
+    lost = [rule for rule, own in of_rules.items() if rule in trainings and _EXTRA in own]
     lost = [rule for rule in lost if default not in _extra_of(of_rules[rule])]
     if lost:
         raise PipelineError(

@@ -18,6 +18,7 @@ from brainit.data.lab.check import subject_faults
 from brainit.data.lab.god import image_name, import_god
 from brainit.data.lab.layout import LabImages
 from brainit.data.lab.miyawaki import import_miyawaki
+from brainit.data.lab.search import find_files
 
 
 def fault(code: str, call: Any, *args: Any) -> str:
@@ -281,6 +282,22 @@ def test_links_are_followed_once(release: Path, tmp_path: Path) -> None:
     stimuli.rename(elsewhere)
     stimuli.symlink_to(elsewhere, target_is_directory=True)
     (elsewhere / "above").symlink_to(release, target_is_directory=True)  # a loop
+    import_bold5000(release, "CSI2", tmp_path / "lab")
+    assert subject_faults(tmp_path / "lab") == []
+
+
+def test_a_folder_first_reached_by_a_link_keeps_its_real_name(
+    release: Path, tmp_path: Path
+) -> None:
+    def is_list(path: Path) -> bool:
+        return path.parts[-4:-2] == ("Stimuli_Presentation_Lists", "CSI2")
+
+    before = find_files(release, is_list)
+    assert before
+    lists = before[0].parents[1]
+    (release / "aaa").symlink_to(lists, target_is_directory=True)
+    (lists / "zzz").symlink_to(before[0].parent, target_is_directory=True)
+    assert find_files(release, is_list) == before
     import_bold5000(release, "CSI2", tmp_path / "lab")
     assert subject_faults(tmp_path / "lab") == []
 

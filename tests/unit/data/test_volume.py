@@ -14,11 +14,13 @@ from scipy import stats
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings, parse_sections
+from brainit.data.nsd import masks
 from brainit.data.nsd.anatomy import anatomy_keys
 from brainit.data.nsd.betas import prepare_betas
 from brainit.data.nsd.design import prepare_design
 from brainit.data.nsd.volume import (
     VolumeMask,
+    read_volume,
     read_volume_betas,
     read_volume_mask,
     values_in_mask,
@@ -78,6 +80,21 @@ def voxels_of(roi: np.ndarray) -> list[tuple[int, int, int]]:
     n_x, n_y, n_z = roi.shape
     places = [(x, y, z) for z in range(n_z) for y in range(n_y) for x in range(n_x)]
     return [place for place in places if roi[place] > 0]
+
+
+def test_a_volume_may_be_as_large_as_its_header_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no larger, for a packed file may hold any number of bytes behind its values."""
+    monkeypatch.setattr(masks, "_LARGEST_BYTES", 100)
+    monkeypatch.setattr(masks, "_BLOCK_BYTES", 64)
+    values = np.arange(210, dtype=np.float32).reshape(SHAPE)
+    path = write_nifti(tmp_path / "t1.nii.gz", values)
+    np.testing.assert_array_equal(read_volume(path)[0], values)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(1000)))
+    with pytest.raises(PipelineError) as error:
+        read_volume(path)
+    assert error.value.code == "damaged-file"
 
 
 def test_mask_equals_loops(roi: np.ndarray, mask: VolumeMask) -> None:

@@ -5,6 +5,7 @@ import datetime
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from brainit.core.errors import PipelineError
+from brainit.features import tensor_pickle
 from brainit.features.checkpoint_reader import read_tensors
 from brainit.features.tensor_pickle import _HARMLESS, TensorUnpickler
 
@@ -243,6 +245,41 @@ def test_unreadable_files_are_refused(tmp_path: Path, content: bytes, code: str)
     with pytest.raises(PipelineError) as error:
         read_tensors(tmp_path / "none.pth")
     assert error.value.code == "missing-file" and error.value.where.endswith("none.pth")
+
+
+def write_pickle(path: Path, content: bytes) -> Path:
+    """Write an archive as torch does, of this pickle alone."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", content)
+    return path
+
+
+def test_shared_dictionaries_cannot_multiply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensor_pickle, "_MOST_VALUES", 1000)
+    shared: dict[str, object] = {"x": torch.ones(1)}
+    for _ in range(30):
+        shared = {"a": shared, "b": shared}
+    torch.save(shared, tmp_path / "a.pth")
+    with pytest.raises(PipelineError) as error:
+        read_tensors(tmp_path / "a.pth")
+    assert error.value.code == "damaged-file"
+
+
+def test_a_small_pickle_cannot_reserve_memory(tmp_path: Path) -> None:
+    numbered = b"\x80\x02}r" + (1 << 25).to_bytes(4, "little") + b"."
+    stated = b"\x80\x03}B" + (1 << 29).to_bytes(4, "little") + b"."
+    for content in (numbered, stated):
+        path = write_pickle(tmp_path / "a.pth", content)
+        tracemalloc.start()
+        try:
+            with pytest.raises(PipelineError) as error:
+                read_tensors(path)
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
+        assert error.value.code == "damaged-file"
 
 
 def test_an_archive_that_is_no_checkpoint_shows_what_it_holds(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from brainit.features.registry import load_backbone
 from brainit.features.vgg import VggTokenLayout, tokens_to_maps
 from brainit.models.brain_transformer import load_bit, save_bit
 from brainit.models.generator_file import save_generator
-from brainit.reconstruction import diffusion
+from brainit.reconstruction import diffusion, predictions
 from brainit.reconstruction.batches import fixed_batches
 from brainit.reconstruction.diffusion import (
     FusedInputs,
@@ -126,6 +126,41 @@ def test_tokens_are_those_of_averaged_trials_or_averages_over_trials(job, averag
         assert error < 2e-3 * wanted[int(nsd_id)].abs().max()
     other = plain_tokens(job, not average)
     assert (tokens[0] - other[int(images[0])]).abs().max() > 1e-2
+
+
+def test_unequal_responses_are_averaged_image_by_image(job):
+    """Two, one and none are three rows of three images, which are not one row per image."""
+    settings = SETTINGS.model_copy(update={"nsd": NsdSettings(average_test_repeats=False)})
+    fmri, _ = shard_fmri(job, settings)
+    bit = load_job_decoder(job, "lowlevel", fmri.n_voxels, settings)
+    rows = np.concatenate([np.flatnonzero(fmri.nsd_id == 3)[:2], np.flatnonzero(fmri.nsd_id == 7)])
+    few = replace(fmri, betas=fmri.betas[rows[:3]], nsd_id=fmri.nsd_id[rows[:3]])
+    tokens = predict_tokens(bit, few, np.array([3, 7]), 2, CPU)
+    one = np.array([1])
+    alone = [replace(few, betas=few.betas[[k]], nsd_id=one) for k in range(3)]
+    single = [predict_tokens(bit, fmri, one, 2, CPU) for fmri in alone]
+    assert torch.equal(tokens[0], torch.stack([single[0][0], single[1][0]]).mean(0))
+    assert torch.equal(tokens[1], single[2][0])
+    with refused("missing-data", "19"):
+        predict_tokens(bit, few, np.array([3, 7, 19]), 2, CPU)
+
+
+def test_one_batch_of_images_is_held_at_a_time(job, monkeypatch):
+    """Their responses are at most the batch of images times the trials of one image."""
+    settings = SETTINGS.model_copy(update={"nsd": NsdSettings(average_test_repeats=False)})
+    fmri, images = shard_fmri(job, settings)
+    bit = load_job_decoder(job, "lowlevel", fmri.n_voxels, settings)
+    held, real = [], predictions._tokens_of_rows
+
+    def counted(*args):
+        held.append(len(args[2]))
+        return real(*args)
+
+    whole = predict_tokens(bit, fmri, images, len(images), CPU)
+    monkeypatch.setattr(predictions, "_tokens_of_rows", counted)
+    tokens = predict_tokens(bit, fmri, images, 2, CPU)
+    assert held == [6, 6, 3]
+    torch.testing.assert_close(tokens, whole)
 
 
 def test_shards_and_max_images_choose_whole_blocks(job):

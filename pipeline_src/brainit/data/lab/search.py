@@ -7,6 +7,7 @@ two different files of one name are refused: the first by alphabet may be the wr
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISDIR
 
 from brainit.core.errors import PipelineError
 from brainit.core.files import SIDE_FOLDERS, is_side_file, sha256_of
@@ -15,31 +16,31 @@ from brainit.data.lab.image_identity import image_id
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """Yield all files below `root`, sorted within each folder, each folder once.
+    """Yield all files below `root`, sorted within each folder.
 
-    Raises `PipelineError` for a folder that does not exist or cannot be read.
+    A folder that links lead to comes under each of its names, but not below itself. Raises
+    `PipelineError` for a folder that does not exist or cannot be read.
     """
     fix = "name the folder of the unpacked files"
-    if not root.is_dir():
-        found = "a file" if root.exists() else "none"
-        raise PipelineError(root, "a folder", found, fix, code="missing-file")
-    seen: set[tuple[int, int]] = set()
-
-    def refuse(error: OSError) -> None:
-        raise error
-
+    with reading(root, "a folder", fix):
+        mode = os.stat(root).st_mode
+    if not S_ISDIR(mode):
+        raise PipelineError(root, "a folder", "a file", fix, code="missing-file")
     with reading(root, "a readable folder", fix):
-        for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-            stat = os.stat(folder)
-            if (stat.st_dev, stat.st_ino) in seen:  # a link to a folder above, or a second one
-                folders.clear()
-                continue
-            seen.add((stat.st_dev, stat.st_ino))
-            folders[:] = sorted(set(folders) - SIDE_FOLDERS)
-            paths = (Path(folder) / name for name in sorted(names))
-            yield from (
-                path for path in paths if path.is_file() and not is_side_file(Path(path.name))
-            )
+        yield from _files_in(root, frozenset())
+
+
+def _files_in(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the files in and below a folder; `above` are device and inode of those it lies in."""
+    stat = os.stat(folder)
+    here = (stat.st_dev, stat.st_ino)
+    if here in above:  # a link to a folder above
+        return
+    paths = [folder / name for name in sorted(os.listdir(folder))]
+    yield from (path for path in paths if path.is_file() and not is_side_file(Path(path.name)))
+    for path in paths:
+        if path.name not in SIDE_FOLDERS and path.is_dir():
+            yield from _files_in(path, above | {here})
 
 
 def find_file(root: Path, name: str, fix: str) -> Path:
@@ -54,8 +55,15 @@ def find_file(root: Path, name: str, fix: str) -> Path:
 
 
 def find_files(root: Path, matches: Callable[[Path], bool]) -> list[Path]:
-    """Return the files below `root` that `matches`, which gets the path within `root`."""
-    return [path for path in files_below(root) if matches(path.relative_to(root))]
+    """Return the files below `root` that `matches`, which gets the path within `root`.
+
+    A file whose folder has several names, by links, counts once.
+    """
+    found: dict[Path, Path] = {}
+    for path in files_below(root):
+        if matches(path.relative_to(root)):
+            found.setdefault(path.parent.resolve() / path.name, path)
+    return list(found.values())
 
 
 def find_images(root: Path, names: list[str], fix: str) -> dict[str, Path]:

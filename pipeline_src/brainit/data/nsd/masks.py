@@ -169,11 +169,13 @@ def read_label(path: Path) -> NDArray[np.float32]:
         return np.asanyarray(image.dataobj, dtype=np.float32).reshape(-1)
 
 
-def unpacked(path: Path) -> bytes:
+def unpacked(path: Path, n_stated: int = 0) -> bytes:
     """Return the content of a file, decompressed to the end, which verifies gzip's checksum.
 
-    Raises EOFError for more than 64 MiB, which no mask has: a small file may unpack to any size.
+    `n_stated` is how many bytes its header states. Raises EOFError for more than these and than
+    64 MiB, which no mask has: a small file may unpack to any size.
     """
+    n_most = max(n_stated, _LARGEST_BYTES)
     with path.open("rb") as handle:
         is_packed = handle.read(len(_GZIP)) == _GZIP
         handle.seek(0)
@@ -181,15 +183,19 @@ def unpacked(path: Path) -> bytes:
         content = bytearray()
         while block := stream.read(_BLOCK_BYTES):
             content += block
-            if len(content) > _LARGEST_BYTES:
-                raise EOFError(f"more than {_LARGEST_BYTES} bytes")
+            if len(content) > n_most:
+                raise EOFError(f"more than {n_most} bytes")
     return bytes(content)
+
+
+def bytes_of_values(image: Any) -> int:
+    """Return how many bytes the values of an image take in its file, as its header states."""
+    return math.prod(int(length) for length in image.shape) * int(image.get_data_dtype().itemsize)
 
 
 def require_content(image: Any, n_bytes: int) -> None:
     """Raise ValueError where the header of an image states more values than `n_bytes` hold."""
-    n_values = math.prod(int(length) for length in image.shape)
-    needed = n_values * image.get_data_dtype().itemsize
+    needed = bytes_of_values(image)
     if not 0 <= needed <= n_bytes:
         raise ValueError(f"values of shape {image.shape} need {needed} of {n_bytes} bytes")
 

@@ -105,22 +105,7 @@ def prepare_session(
         )
     values, record = source.read(session, len(is_reference))
     scores, is_invalid = zscore.zscore_session(values, is_reference)
-    if is_invalid.all():
-        raise PipelineError(
-            f"{source.subject} session {session}",
-            "finite betas in the mask",
-            "NaN, or z-scores beyond float16, in every voxel",
-            f"fetch {' and '.join(source.keys(session))} again",
-            code="bad-values",
-        )
-    if not scores.any():
-        raise PipelineError(
-            f"{source.subject} session {session}",
-            "betas that vary over trials",
-            "the same value in all trials of every voxel",
-            f"fetch {' and '.join(source.keys(session))} again",
-            code="bad-values",
-        )
+    _require_values(source, session, scores, is_invalid)
     n_beyond = int(np.isfinite(values[:, is_invalid]).all(axis=0).sum())
     n_nan = int(is_invalid.sum()) - n_beyond
     checks = _checks(session, scores[is_reference][:, ~is_invalid], n_nan) | record
@@ -136,6 +121,27 @@ def prepare_session(
     content = {"digest": digest, "sha256": sha256_of(path), "invalid": invalid, "checks": checks}
     write_text(path.with_suffix(".json"), json.dumps(content))
     return SessionBetas(session, path, is_invalid, checks)
+
+
+def _require_values(
+    source: BetaSource, session: int, scores: NDArray[np.float16], is_invalid: NDArray[np.bool_]
+) -> None:
+    """Raise `PipelineError` for betas that are nowhere finite or nowhere vary."""
+    if is_invalid.all():
+        expected = "finite betas in the mask"
+        found = "NaN, or z-scores beyond float16, in every voxel"
+    elif not scores.any():
+        expected = "betas that vary over trials"
+        found = "the same value in all trials of every voxel"
+    else:
+        return
+    raise PipelineError(
+        f"{source.subject} session {session}",
+        expected,
+        found,
+        f"fetch {' and '.join(source.keys(session))} again",
+        code="bad-values",
+    )
 
 
 def _checks(session: int, scores: NDArray[np.float16], n_nan: int) -> dict[str, Any]:

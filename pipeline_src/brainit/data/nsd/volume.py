@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5, own_dataset, require_stored
 from brainit.core.reading import reading
-from brainit.data.nsd.masks import NIBABEL_ERRORS, require_content, unpacked
+from brainit.data.nsd.masks import NIBABEL_ERRORS, bytes_of_values, require_content, unpacked
 
 SPACE = "func1pt8mm"
 
@@ -98,8 +98,8 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """
     fix = "delete it and rerun download, or correct nsd.mask_files"
     with reading(path, "a readable NIfTI volume", fix, *NIBABEL_ERRORS, WrapStructError):
-        content = unpacked(path)
-        image: Any = nib.load(path)
+        image: Any = nib.load(path)  # reads the header alone
+        content = unpacked(path, int(image.dataobj.offset) + bytes_of_values(image))
         require_content(image, len(content))
         values = np.asanyarray(image.dataobj, dtype=np.float32)
     if values.ndim != 3 or not isinstance(image, nib.Nifti1Image):
