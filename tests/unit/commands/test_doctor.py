@@ -120,7 +120,7 @@ def test_a_small_card_is_told_what_it_can_do() -> None:
 def test_memory_of_a_full_run_is_the_most_that_a_rule_asks_for(repository: Path) -> None:
     """At the first attempt, the MLPs of an ablation left out."""
     texts = [path.read_text() for path in (repository / "workflow/rules").glob("*.smk")]
-    asked = re.findall(r"mem_mb=(?:\w+\()?(\d+)", "\n".join(texts))
+    asked = re.findall(r"mem_mb=\D*?(?:\w+\(.*?)?\b(\d{4,6})\b", "\n".join(texts))
     assert len(asked) > 20 and max(map(int, asked)) * 1e6 == FULL_MEMORY
 
 

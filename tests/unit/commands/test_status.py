@@ -45,6 +45,7 @@ def test_jobs_are_read_with_their_files_and_requests() -> None:
             32000.0,
             1440.0,
             ("a", "b"),
+            n_gpus=1,
         )
     ]
 
