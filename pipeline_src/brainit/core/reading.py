@@ -264,7 +264,7 @@ def read_yaml(path: Path, expected: str, fix: str, missing: str | None = None) -
     """Return the keys and values of a YAML file; raises `PipelineError` where there are none."""
     damage = (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError)
     with reading(path, expected, fix, *damage, missing=missing):
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_BoundedLoader)  # noqa: S506
+        content = _BoundedLoader(path.read_text(encoding="utf-8")).get_single_data()
         _require_few_values([content], [_MOST_VALUES])
     if not isinstance(content, dict | None):
         found = f"{type(content).__name__} {str(content)[:40]!r}"
