@@ -65,9 +65,9 @@ def planned(toy: Path, code: str) -> set[str]:
 
 
 def readme_command(repository: Path) -> list[str]:
-    """Return the words of the README's command after `snakemake`."""
+    """Return the words of the README's command after `snakemake`, the same wherever it is named."""
     text = (repository / "workflow/README.md").read_text()
-    (found,) = re.findall(r"`snakemake (all --touch[^`]*)`", text)
+    (found,) = set(re.findall(r"`snakemake (all --touch[^`]*)`", text))
     return found.split()
 
 

@@ -29,6 +29,7 @@ README = REPOSITORY / "README.md"
 WHOLE_BLOCKS = {"bit=results/group/all/main/joint/bit.safetensors": "test_several_gpus.py"}
 """First line of a block that another test of this folder runs as one script -> that test."""
 NOT_RUN = {
+    "export XDG_CACHE_HOME=/a/folder": "the reader's own shell does it",
     "source .venv/bin/activate": "each command here runs in that environment",
     "pip install -e path/to/brain-it": "set-up does it, with a package index",
     "pip install 'brainit[tensorboard]'": "needs an index; test_event_files.py has it",
