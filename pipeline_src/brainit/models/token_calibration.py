@@ -1,11 +1,9 @@
 """Maps from predicted tokens to the scale of true ones (optional; not in the paper).
 
-VGG tokens: an affine map per layer.
-
-InfoNCE on raw dot products (D.2) accepts any prediction that ranks the targets well: at its optimum
-a prediction is the target's mean weighted by the inverse of its uncertainty, with another scale and
-other axes than the target. DIP (3.2) compares features by L2. Least squares on validation examples
-gives the affine map between the two, for each layer.
+VGG tokens: an affine map per layer. InfoNCE on raw dot products (D.2) accepts any prediction that
+ranks the targets well: at its optimum a prediction is the target's mean weighted by the inverse of
+its uncertainty, with another scale and other axes than the target. DIP (3.2) compares features by
+L2. Least squares on validation examples gives the affine map between the two, for each layer.
 
 Semantic tokens: mean and deviation of each. The L2 loss (3.2) makes predictions shrink to the mean
 as far as the data are noisy, and a generator takes shrunken tokens for images without contrast.
@@ -14,16 +12,28 @@ as far as the data are noisy, and a generator takes shrunken tokens for images w
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from brainit.models.baselines.streaming import Moments
 
 PREFIX = "calibration."
 _LEAST_DEVIATION = 1.0e-6
 
 
 @dataclass(frozen=True)
-class TokenCalibration:
+class _Stored:
+    """Tensors that stand in a decoder's file."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return its tensors by their names in a decoder's file."""
+        return {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class TokenCalibration(_Stored):
     """One affine map per layer, for tokens that lie layer after layer as in `VggTokenLayout`."""
 
     weight: Float[Tensor, "layers width width"]
@@ -38,13 +48,9 @@ class TokenCalibration:
         layers = torch.split(tokens, self.tokens_per_layer.tolist(), dim=1)
         return torch.cat([part @ weight[k] + bias[k] for k, part in enumerate(layers)], dim=1)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return its tensors by their names in a decoder's file."""
-        return {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
-
 
 @dataclass(frozen=True)
-class DeviationCalibration:
+class DeviationCalibration(_Stored):
     """A factor and an offset for each output, which restore mean and deviation."""
 
     scale: Float[Tensor, "tokens width"]
@@ -55,10 +61,6 @@ class DeviationCalibration:
     ) -> Float[Tensor, "images tokens width"]:
         """Return the tokens, each output with its factor and offset."""
         return tokens * self.scale.to(tokens) + self.offset.to(tokens)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return its tensors by their names in a decoder's file."""
-        return {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
 
 
 Calibration = TokenCalibration | DeviationCalibration
@@ -74,11 +76,10 @@ def take_calibration(state: dict[str, Tensor]) -> Calibration | None:
 
 
 class DeviationFit:
-    """Means and deviations of predicted and true tokens from sums, so that no table is kept."""
+    """Moments of predicted and true tokens, batch by batch, so that no table is kept."""
 
     def __init__(self) -> None:
-        self._n = 0
-        self._sums = self._squares = torch.zeros(())
+        self._moments: list[Moments] = []
 
     def add(
         self,
@@ -86,18 +87,21 @@ class DeviationFit:
         true: Float[Tensor, "images tokens width"],
     ) -> None:
         """Add images."""
-        self._n += len(predicted)
-        both = torch.stack([predicted, true]).double().cpu()
-        self._sums = self._sums + both.sum(1)
-        self._squares = self._squares + both.square().sum(1)
+        self._shape = predicted.shape[1:]
+        new = [Moments.of(tokens.flatten(1).cpu().numpy()) for tokens in (predicted, true)]
+        if self._moments:
+            pairs = zip(self._moments, new, strict=True)
+            new = [before.merged(moments) for before, moments in pairs]
+        self._moments = new
 
     def solve(self) -> DeviationCalibration:
         """Return the calibration; an output that is predicted constant stays so, at its mean."""
-        mean = self._sums / self._n
-        deviation = (self._squares / self._n - mean.square()).clamp(min=0).sqrt()
-        varies = deviation[0] > _LEAST_DEVIATION
-        scale = torch.where(varies, deviation[1] / deviation[0].clamp(min=_LEAST_DEVIATION), 0.0)
-        return DeviationCalibration(scale.float(), (mean[1] - mean[0] * scale).float())
+        predicted, true = self._moments
+        scale = np.zeros_like(true.sd)
+        np.divide(true.sd, predicted.sd, out=scale, where=predicted.sd > _LEAST_DEVIATION)
+        offset = true.mean - predicted.mean * scale
+        found = (torch.from_numpy(table).float().view(self._shape) for table in (scale, offset))
+        return DeviationCalibration(*found)
 
 
 class CalibrationFit:

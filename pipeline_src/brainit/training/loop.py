@@ -70,10 +70,10 @@ class LoopPlan:
     """How long and how fast: units are epochs, optimiser steps and learning rates.
 
     The rate at a step is `lr` times the warm-up's factor times the plateau's, or with the schedule
-    "cosine" times `cosine_decay`. The factor of
-    `warmup_ramp` "per_epoch" is that of the epoch's end. The scores of the first `uncounted_epochs`
-    do not count for the plateau. `best` says whether the lowest or the highest score is the best;
-    `keep` which state the parameters have afterwards.
+    "cosine" times `cosine_decay`. The factor of `warmup_ramp` "per_epoch" is that of the epoch's
+    end. The scores of the first `uncounted_epochs` do not count for the plateau. `best` says
+    whether the lowest or the highest score is the best; `keep` which state the parameters have
+    afterwards.
     """
 
     epochs: int

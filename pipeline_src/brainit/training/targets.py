@@ -154,17 +154,6 @@ def targets_of(
     return SemanticTargets(images, tower.to(device), cached)
 
 
-def draw_positions(
-    n_images: int,
-    tokens_per_layer: tuple[int, ...],
-    queries_per_layer: tuple[int, ...],
-    generator: torch.Generator,
-) -> list[Int[Tensor, "images queries"]]:
-    """Draw positions for each image and layer, without repetition, at most all of the layer."""
-    scores = [torch.rand(n_images, n, generator=generator) for n in tokens_per_layer]
-    return highest(scores, queries_per_layer)
-
-
 def highest(
     scores: Sequence[Float[Tensor, "images _tokens"]], counts: Sequence[int]
 ) -> list[Int[Tensor, "images _queries"]]:

@@ -36,10 +36,10 @@ def bits_of_tokens(step: str, features: Mapping[str, Any]) -> int:
 class Rate:
     """Measured cost of a step: seconds of one unit, seconds besides, memory of the host in bytes.
 
-    The memory is that of a real job, its data included. `largest_seconds` are those of
-    the target's largest job.
-    `settings` are those of the step as the rules gave them, `n_voxels` all voxels of its subjects.
-    `seconds_per_unit` is None where the rehearsal found no rate; `token_bits`: `bits_of_tokens`.
+    The memory includes a training's data; a step of images has few. `largest_seconds` are those of
+    the target's largest job. `settings` are those of the step as the rules gave them, `n_voxels`
+    all voxels of its subjects. `seconds_per_unit` is None where the rehearsal found no rate;
+    `token_bits`: `bits_of_tokens`.
     """
 
     seconds_per_unit: float | None

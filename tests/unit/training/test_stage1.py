@@ -23,9 +23,17 @@ from brainit.training.loader import Slot
 from brainit.training.loop import LoopPlan, fit
 from brainit.training.resume import EpochPosition
 from brainit.training.stage1 import Stage1Batch, Stage1Data, Stage1Task
-from brainit.training.targets import LowlevelTargets, SemanticTargets, draw_positions, targets_of
+from brainit.training.targets import LowlevelTargets, SemanticTargets, highest, targets_of
 
 CPU = torch.device("cpu")
+
+
+def draw_positions(
+    n_images: int, tokens: tuple[int, ...], queries: tuple[int, ...], generator: torch.Generator
+) -> list[torch.Tensor]:
+    """Draw positions as a batch's draws and their reading do, in one call."""
+    scores = [torch.rand(n_images, n, generator=generator) for n in tokens]
+    return highest(scores, queries)
 
 
 def test_positions_are_distinct_within_an_image() -> None:

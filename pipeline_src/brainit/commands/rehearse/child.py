@@ -1,4 +1,4 @@
-"""Run the probe of a step in a process of its own, which a full memory or a limit of time ends.
+"""Run the probe of a step in its own process, and end it where memory fills or time is up.
 
 The process is killed before the machine's memory is full, so that nothing else on it suffers.
 """

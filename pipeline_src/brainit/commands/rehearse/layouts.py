@@ -6,7 +6,7 @@ stay finite. Nothing is fetched. The loaders check names and shapes when they re
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
@@ -29,6 +29,7 @@ from brainit.features.semantic_tokens import BIGG14, build_clip, openclip_config
 from brainit.features.sgm_names import names_of_unet, names_of_vae, to_sgm
 from brainit.features.text_towers import BIGG_TEXT, CLIP_L_TEXT, build_tower
 from brainit.features.unclip import SDXL, UNCLIP6, SdxlSize, build_parts
+from brainit.features.weights_file import renamed
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -140,14 +141,9 @@ _CLIP_L_NAMES = (
 _JOINED = re.compile(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(\w+)")
 
 
-def _renamed(shapes: Shapes, patterns: Iterable[tuple[str, str]]) -> Shapes:
+def _renamed(shapes: Shapes, patterns: Sequence[tuple[str, str]]) -> Shapes:
     """Rename each parameter by the pattern that matches its whole name; keep all others."""
-    found = dict(shapes)
-    for name in shapes:
-        for pattern, replacement in patterns:
-            if re.fullmatch(pattern, name):
-                found[re.sub(pattern, replacement, name)] = found.pop(name)
-    return found
+    return {renamed(name, patterns): shape for name, shape in shapes.items()}
 
 
 def _prefixed(prefix: str, shapes: Shapes) -> Shapes:
