@@ -17,6 +17,7 @@ from brainit.data.fmri import SubjectFmri
 from brainit.evaluation.checks.cluster_attention import (
     ClusterAttention,
     contralateral_correlation,
+    reads_right,
 )
 from brainit.models.brain_transformer import BitDecoder
 from brainit.report.cortex import Scale, draw_scalar_maps
@@ -45,9 +46,8 @@ def draw_attention(attention: ClusterAttention, subject: str, path: Path, simula
         ax.set_title(f"{cluster}: {100 * attention.right_share[cluster]:.0f} % right", fontsize=7)
     if grid is not None:
         scatter = figure.add_subplot(grid[:, half:])
-        weights = attention.weights[:, known]
-        reads_right = weights @ attention.right_share[known] / weights.sum(axis=1)
-        scatter.plot(attention.query_x, 100 * reads_right, "o", markersize=3, color=COLOURS[0])
+        right = 100 * reads_right(attention)
+        scatter.plot(attention.query_x, right, "o", markersize=3, color=COLOURS[0])
         scatter.set(
             xlabel="query:   left   <   >   right",
             ylabel="right hemisphere in what it reads, %",

@@ -105,7 +105,7 @@ CAPTIONS: dict[str, Caption] = {
         "Attention of each image position to a cluster, for the clusters that lie most in one"
         " hemisphere. If clusters of the left hemisphere are read on the right of the image, and"
         " the reverse, the dots in the scatter plot fall from left to right; the check"
-        " attention_contralateral_r says whether they do beyond noise.",
+        " attention_contralateral says whether they do beyond noise.",
         "Small maps of attention over the image for twelve clusters, and a scatter plot of the"
         " share of the right hemisphere in what a query reads against the query's position",
     ),
@@ -120,7 +120,7 @@ CAPTIONS: dict[str, Caption] = {
         "Contralateral reading on the cortex",
         "Side of the image where each voxel's cluster is read: blue left, red right, white"
         " neither. Contralateral reading makes the left hemisphere red and the right one blue;"
-        " see the check attention_contralateral_r.",
+        " see the check attention_contralateral.",
         "Map of both hemispheres from behind, coloured by the side of the image where each"
         " cluster is read",
         needs=_SURFACE,

@@ -80,7 +80,7 @@ def inputs(tmp_path: Path) -> CheckInputs:
 def test_recorded_brains_are_checked_without_truth(inputs: CheckInputs) -> None:
     found = check_results(inputs, REAL).set_index("check")
     assert list(found.index) == [
-        "attention_contralateral_r",
+        "attention_contralateral",
         *(f"fused_{metric}" for metric in ("Alex(2)", "Alex(5)", "Incep", "CLIP")),
         *(f"PixCorr_{pair}" for pair in ("lowlevel_above_fused", "fused_above_semantic")),
         *(f"CLIP_{kind}_above_lowlevel" for kind in ("fused", "semantic")),
@@ -104,8 +104,8 @@ def test_recorded_brains_are_checked_without_truth(inputs: CheckInputs) -> None:
         attention.append(cluster_attention(load_bit(inputs.bit), fmri, hemisphere))
     generator = numpy_generator(REAL.run.seed, "resampled_attention")
     expected = check_contralateral(attention, 40, generator)
-    assert found.loc["attention_contralateral_r", "value"] == pytest.approx(expected.value)
-    assert found.loc["attention_contralateral_r", "verdict"] == expected.verdict
+    assert found.loc["attention_contralateral", "value"] == pytest.approx(expected.value)
+    assert found.loc["attention_contralateral", "verdict"] == expected.verdict
 
 
 def test_transfer_is_claimed_on_the_paper_s_metrics_and_worse_on_none(

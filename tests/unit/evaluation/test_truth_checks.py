@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import adjusted_mutual_info_score
 
 from brainit.core.artifacts import write_artifact
 from brainit.core.errors import PipelineError
@@ -15,16 +16,18 @@ from brainit.evaluation.checks.cluster_attention import (
     ClusterAttention,
     check_contralateral,
     contralateral_correlation,
+    contralateral_difference,
+    reads_right,
 )
 from brainit.evaluation.checks.clusters import (
-    _jackknife,
+    _blocks,
     area_agreement,
     check_clusters,
     profile_correlation,
 )
 from brainit.evaluation.checks.nearest_scene import nearest_scenes, scene_labels
 from brainit.evaluation.checks.results import check_difficulty
-from brainit.evaluation.checks.verdict import FAILS, HOLDS, UNDECIDED
+from brainit.evaluation.checks.verdict import FAILS, HOLDS, UNDECIDED, Interval, jackknife
 from brainit.evaluation.encoder import (
     EncoderPredictions,
     share_of_attainable,
@@ -192,7 +195,7 @@ def attention_of(side: np.ndarray, right_share: np.ndarray) -> ClusterAttention:
     return ClusterAttention(weights / weights.sum(axis=1, keepdims=True), right_share)
 
 
-def test_contralateral_correlation_by_loops() -> None:
+def test_contralateral_reading_by_loops() -> None:
     rng = np.random.default_rng(8)
     weights, share = rng.random((9, 5)), np.array([0.1, 0.8, np.nan, 0.4, 0.9])
     counts = np.array([1, 2, 1, 0, 1])
@@ -201,10 +204,17 @@ def test_contralateral_correlation_by_loops() -> None:
         total = sum(weights[query, k] * counts[k] for k in (0, 1, 3, 4))
         reads.append(sum(weights[query, k] * counts[k] * share[k] for k in (0, 1, 3, 4)) / total)
         x.append((-1, 0, 1)[query % 3])
-    found = contralateral_correlation(ClusterAttention(weights, share), counts)
-    assert found == pytest.approx(-np.corrcoef(x, reads)[0, 1])
+    attention = ClusterAttention(weights, share)
+    np.testing.assert_allclose(reads_right(attention, counts), reads)
+    slope, at_centre = np.polyfit(x, reads, 1)
+    left, right = at_centre - slope, at_centre + slope
+    found = contralateral_difference(attention, counts)
+    assert found == pytest.approx(100 * (left - right))
+    expected = -np.corrcoef(x, reads_right(attention))[0, 1]
+    assert contralateral_correlation(attention) == pytest.approx(expected)
     nobody = ClusterAttention(weights, np.full(5, np.nan))
     assert np.isnan(contralateral_correlation(nobody))
+    assert np.isnan(contralateral_difference(nobody))
     assert np.isnan(contralateral_correlation(ClusterAttention(weights, np.full(5, 0.5))))
 
 
@@ -214,10 +224,10 @@ def test_contralateral_attention_holds_mirrored_fails_and_random_is_undecided() 
     share[3] = np.nan
     crossed = attention_of(1 - 2 * np.nan_to_num(share), share)
     check = check_contralateral([crossed, crossed], 200, numpy_generator(0, "a"))
-    assert check.value == pytest.approx(1.0, abs=0.02) and check.verdict == HOLDS
+    assert check.low <= check.value <= check.high and check.verdict == HOLDS
     mirrored = attention_of(2 * np.nan_to_num(share) - 1, share)
     check = check_contralateral([mirrored], 200, numpy_generator(0, "a"))
-    assert check.value == pytest.approx(-1.0, abs=0.02) and check.verdict == FAILS
+    assert check.low <= check.value <= check.high and check.verdict == FAILS
     verdicts = [
         check_contralateral(
             [attention_of(rng.uniform(-1, 1, 40), share)], 200, numpy_generator(0, "a")
@@ -240,10 +250,37 @@ def test_clusters_that_no_query_reads_do_not_matter() -> None:
 
 def test_the_jackknife_is_the_interval_of_a_mean() -> None:
     values = np.random.default_rng(9).normal(size=400)
-    found = _jackknife(lambda kept: float(values[kept].mean()), np.zeros(400, dtype=np.int64), 0)
+    found = jackknife(lambda kept: float(values[kept].mean()), np.arange(400))
     assert found.value == pytest.approx(values.mean())
-    deviation = values.std(ddof=1) / 20
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * deviation, rel=0.35)
+    expected = 1.966 * values.std(ddof=1) / 20  # the jackknife of a mean is its standard error
+    assert found.high - found.value == pytest.approx(expected, rel=1e-3)
+    assert found.value - found.low == pytest.approx(expected, rel=1e-3)
+
+
+def test_blocks_are_of_neighbours_and_take_the_place_of_independent_voxels() -> None:
+    rng = np.random.default_rng(4)
+    centres = rng.normal(size=(20, 3)) * 100
+    of = np.repeat(np.arange(20), 30)
+    block = _blocks((centres[of] + rng.normal(size=(600, 3))).astype(np.float32), 0)
+    assert len(np.unique(block)) == 20
+    assert adjusted_mutual_info_score(block, of) > 0.9
+    values = rng.normal(size=20)[of]  # neighbours are equal: 20 values, not 600
+    reach = jackknife(lambda kept: float(values[kept].mean()), of)
+    naive = jackknife(lambda kept: float(values[kept].mean()), np.arange(600))
+    assert (reach.high - reach.low) > 4 * (naive.high - naive.low)
+
+
+def test_resamples_without_a_value_widen_the_interval() -> None:
+    resampled = np.random.default_rng(3).normal(size=1001)
+    known = Interval.of(0.0, resampled)
+    assert known.ends[1:] == pytest.approx(np.quantile(resampled, (0.025, 0.975)))
+    some = resampled.copy()
+    some[np.argsort(np.abs(resampled))[:15]] = np.nan
+    widened = Interval.of(0.0, some)
+    lows, highs = (np.sort(np.where(np.isnan(some), end, some)) for end in (-np.inf, np.inf))
+    assert (widened.low, widened.high) == pytest.approx((lows[25], highs[975]))
+    some[:30] = np.nan
+    assert np.isnan(Interval.of(0.0, some).ends[1:]).all()
 
 
 def test_share_of_attainable_by_loops() -> None:

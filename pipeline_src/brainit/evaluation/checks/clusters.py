@@ -1,13 +1,12 @@
 """Check that functional clusters match the true areas, in all subjects alike (section 3.1)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
 
@@ -16,7 +15,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.streams import derived_seed, numpy_generator
 from brainit.data.voxels import read_voxels
-from brainit.evaluation.checks.verdict import TAIL, Check, Interval, above, for_comparison
+from brainit.evaluation.checks.verdict import Check, Interval, above, for_comparison, jackknife
 from brainit.evaluation.truth import VoxelTruth
 from brainit.models.voxel_clusters import cluster_voxels
 
@@ -25,8 +24,8 @@ LEAST_CEILING = 10.0
 LEAST_AMI = 0.4
 LEAST_PROFILE_R = 0.5
 N_SHUFFLES = 50
-N_GROUPS = 20
-"""Groups of voxels of the jackknife."""
+N_BLOCKS = 20
+"""Blocks of cortex of the jackknife."""
 N_RESAMPLES = 1000
 
 
@@ -53,9 +52,11 @@ def check_clusters(
     area = np.concatenate([truth.area for truth in truths])[is_responsive]
     prf = np.concatenate([truth.prf for truth in truths])[is_responsive]
     fields = _field_agreement(prf, area, int(artifact.attributes["n_clusters"]), seed)
+    block = _blocks(positions[is_responsive], seed)
+    pair = functional[is_responsive], by_position[is_responsive]
     return [
-        _check_areas(functional, is_responsive, area, seed),
-        _check_above_coordinates(functional[is_responsive], by_position[is_responsive], area, seed),
+        _check_areas(functional, is_responsive, area, block, seed),
+        _check_above_coordinates(*pair, area, block),
         for_comparison(
             "clusters_vs_areas_ami_true_fields",
             fields,
@@ -69,17 +70,17 @@ def _check_areas(
     labels: NDArray[np.integer[Any]],
     is_responsive: NDArray[np.bool_],
     area: NDArray[np.int64],
+    block: NDArray[np.int64],
     seed: int,
 ) -> Check:
     """Check that clusters match the true areas better than clusters of shuffled embeddings do."""
-    interval = _jackknife(
-        lambda kept: area_agreement(labels[is_responsive][kept], area[kept]), area, seed
-    )
+    responsive = labels[is_responsive]
+    interval = jackknife(lambda kept: area_agreement(responsive[kept], area[kept]), block)
     null = _shuffled_agreement(labels, is_responsive, area, seed)
     text = (
         f"adjusted mutual information of clusters and true areas over {int(is_responsive.sum())} "
         f"responsive voxels; null: maximum over {N_SHUFFLES} shuffles of the embeddings; interval: "
-        f"jackknife over {N_GROUPS} random groups of voxels"
+        f"jackknife over {N_BLOCKS} blocks of cortex, each of voxels near one another"
     )
     return above("clusters_vs_areas_ami", interval, max(LEAST_AMI, null), text, null)
 
@@ -88,7 +89,7 @@ def _check_above_coordinates(
     functional: NDArray[np.integer[Any]],
     by_position: NDArray[np.int64],
     area: NDArray[np.int64],
-    seed: int,
+    block: NDArray[np.int64],
 ) -> Check:
     """Check that clusters match the true areas better than clusters of 3-D coordinates do."""
 
@@ -99,28 +100,19 @@ def _check_above_coordinates(
     text = (
         "adjusted mutual information with the true areas of clusters minus that of a mixture on "
         f"3-D coordinates ({area_agreement(by_position, area):.3f}); interval: jackknife over "
-        "the same groups of voxels"
+        "the same blocks of cortex"
     )
-    interval = _jackknife(advantage, area, seed)
+    interval = jackknife(advantage, block)
     return above("clusters_vs_areas_ami_above_coordinates", interval, 0.0, text)
 
 
-def _jackknife(
-    statistic: Callable[[NDArray[np.bool_]], float], area: NDArray[np.int64], seed: int
-) -> Interval:
-    """Return a statistic of the voxels that are kept, and its interval from leaving out groups.
+def _blocks(positions: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
+    """Group voxels, of all subjects together, by k-means on their positions.
 
-    Groups are random, `N_GROUPS` at most, of near equal size; the variance is
-    (g - 1) / g * sum of squared deviations (Efron and Stein 1981). Unlike the bootstrap, no voxel
-    counts twice, which mutual information would take for agreement.
+    Neighbours lie in one area and respond alike, so they do not count as independent.
     """
-    n_groups = min(N_GROUPS, len(area))
-    group = numpy_generator(seed, "jackknife").permutation(len(area)) % n_groups
-    value = statistic(np.ones(len(area), dtype=bool))
-    without = np.array([statistic(group != left_out) for left_out in range(n_groups)])
-    deviation = np.sqrt((n_groups - 1) * without.var())
-    reach = float(norm.isf(TAIL) * deviation)
-    return Interval(value, value - reach, value + reach)
+    n_blocks, state = min(N_BLOCKS, len(positions)), derived_seed(seed, "blocks") % 2**32
+    return np.asarray(KMeans(n_blocks, random_state=state).fit_predict(positions), dtype=np.int64)
 
 
 def _check_profiles(

@@ -7,8 +7,9 @@ noise alone turns "holds" into "undecided", not into its contrary.
 A joint claim ("better on every metric") is a family of differences, see `joint_verdict`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,11 +44,17 @@ class Interval:
 
     @classmethod
     def of(cls, value: float, resampled: NDArray[np.float64]) -> "Interval":
-        """Return the percentile interval of a value from its resamples; NaN without any."""
-        known = resampled[np.isfinite(resampled)]
-        if not len(known):
+        """Return the percentile interval of a value from its resamples; NaN without any.
+
+        A resample without a value could lie anywhere, so it counts as lowest and as highest: more
+        of them than `TAIL` leave the interval without ends.
+        """
+        known = np.sort(resampled[np.isfinite(resampled)])
+        n_unknown = len(resampled) - len(known)
+        if not len(known) or n_unknown > TAIL * len(resampled):
             return cls(value, NAN, NAN)
-        low, high = np.quantile(known, (TAIL, 1.0 - TAIL))
+        tail = (TAIL * (len(resampled) - 1) - n_unknown) / max(len(known) - 1, 1)
+        low, high = np.quantile(known, (max(tail, 0.0), 1.0 - max(tail, 0.0)))
         return cls(value, float(low), float(high))
 
     def against(self, threshold: float) -> str:
@@ -63,6 +70,21 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+def jackknife(statistic: Callable[[NDArray[np.bool_]], float], group: NDArray[Any]) -> Interval:
+    """Return a statistic and its interval from leaving out each group of units once.
+
+    `statistic` takes which units are kept. The variance is (g - 1) / g * sum of squared deviations
+    for g groups (Efron and Stein 1981), the interval Student's with g - 1 degrees of freedom.
+    Unlike in the bootstrap no unit counts twice, so the interval is of the value itself.
+    """
+    groups = np.unique(group)
+    value = statistic(np.ones(len(group), dtype=bool))
+    without = np.array([statistic(group != left_out) for left_out in groups])
+    deviation = np.sqrt((len(groups) - 1) * without.var())
+    reach = float(student.isf(TAIL, max(len(groups) - 1, 1)) * deviation)
+    return Interval(value, value - reach, value + reach)
 
 
 @dataclass(frozen=True)
