@@ -106,7 +106,7 @@ class _StreamingInfoNce(torch.autograd.Function):
             row_lse[block] = row_sum.log_() + row_max
         column_lse = column_sum.log_() + column_max
         ctx.rows, ctx.precision = rows, precision
-        whole = held if rows >= n_tokens else None  # one block: the backward pass need not repeat it
+        whole = held if rows >= n_tokens else None  # one block: kept for the backward pass
         ctx.save_for_backward(left, right, row_lse, column_lse, whole)
         top1 = None
         if is_counted:
