@@ -50,6 +50,7 @@ _CLUSTERING = (
     "clusters.method",
     "clusters.n_clusters",
     "clusters.covariance",
+    "clusters.engine",
     "clusters.max_fit_voxels",
     "clusters.max_iterations",
 )
