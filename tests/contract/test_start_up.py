@@ -61,3 +61,25 @@ def test_determinism_is_on_without_torchs_compiler() -> None:
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["True", "False", "False"]
+
+
+def test_a_generator_starts_without_what_diffusers_does_not_need() -> None:
+    unused = {"torchvision", "scipy", *COMPILER}
+    code = (
+        "import sys; from brainit.core.compat import diffusers_models; diffusers_models();"
+        f"print([name for name in {sorted(unused)} if name in sys.modules]);"
+        "import scipy, torch; print(torch.compiler.disable.__module__)"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["[]", "torch.compiler"]
+
+
+def test_a_generator_starts_after_a_users_own_diffusers() -> None:
+    code = (
+        "import diffusers; from brainit.core.compat import diffusers_models;"
+        "print([found.__name__ for found in diffusers_models()])"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["['UNet2DConditionModel',", "'AutoencoderKL']"]

@@ -12,7 +12,7 @@ from brainit.steps import STEPS
 from brainit.workflow.digest import LEFT_OUT, PACKAGE, Code, code_digest, main
 
 TRAIN_STAGE_2 = {"train_joint", "adapt_joint"}
-SCORING = {"evaluate", "check_results"}
+SCORING = {"evaluate", "extract_true_features", "check_results"}
 """`check_results` scores the checks' own images with the metric networks."""
 INFONCE = {"train_bit", "adapt_bit"}
 """Steps of stage 1: the kind of BIT, and so its loss, is an argument of the same functions."""

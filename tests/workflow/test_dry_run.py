@@ -83,7 +83,7 @@ def test_metric_networks_are_inputs_of_scores_and_checks_alone(
         for path in job["input"]
         if any(f"{name}.safetensors" in path for name in names)
     }
-    assert readers == {"evaluate", "check_results"}
+    assert readers == {"evaluate", "extract_true_features", "check_results"}
     others = {value for key, value in demo["features"].items() if key != "metrics"}
     assert not set(names) & {str(value) for value in others}
 
@@ -92,7 +92,8 @@ def test_truth_is_read_at_the_end_and_by_the_oracle_alone(demo_jobs: list[Job]) 
     readers = {
         job["rule"] for job in demo_jobs for path in job["input"] if "/simulated/truth" in path
     }
-    assert readers == {"check_results", "evaluate", "make_figures", "draw_places"}
+    scoring = {"evaluate", "extract_true_features"}
+    assert readers == {"check_results", *scoring, "make_figures", "draw_places"}
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ NOT_RUN = {
 """Command -> why it is neither run nor dry-run here."""
 TESTS_OF_BRAINIT = {
     "check-subject": "unit/data/test_lab_check.py",
+    "costs": "unit/commands/test_costs.py",
     "doctor": "unit/commands/test_doctor.py",
     "export-maps": "unit/maps/test_export.py",
     "export-models": "unit/commands/test_export_models.py",

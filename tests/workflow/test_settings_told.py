@@ -34,7 +34,7 @@ def test_a_key_changes_the_commands_of_its_readers_alone(
             for key in [key for key in before if before[key] != after[key]]:
                 readers.setdefault(f"{section}.{key}", set()).add(rule)
     assert readers == {
-        "features.metrics": {"evaluate", "check_results", *TABLES},
+        "features.metrics": {"extract_true_features", "evaluate", "check_results", *TABLES},
         "features.refiner": {"reconstruct_semantic", "reconstruct_fused", *TABLES},
         "nsd.ceiling_tolerance_pct": {"estimate_noise_ceiling", *TABLES},
         "dip.iterations": {"reconstruct_lowlevel", *TABLES},

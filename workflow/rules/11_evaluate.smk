@@ -3,8 +3,44 @@ Metrics of each image and their means (paper section 5.2), and checks of the res
 
 Needs    the reconstruction folders, the stimuli, the metric networks
 Makes    <results>/{subject}/metrics, <results>/checks.csv; metrics {run}_lowlevel_only need no generator
-Steps    evaluate, check_results
+Steps    extract_true_features, evaluate, check_results
 """
+
+
+rule extract_true_features:
+    """Compute the features of the true test images of {wildcards.subject}."""
+    input:
+        trials="<results>/{subject}/design/trials.csv",
+        stimuli=INPUTS.stimuli_seen,
+        networks=INPUTS.metric_networks(),
+        truth=INPUTS.true_scenes,
+    output:
+        features="<results>/{subject}/metrics/true_features.safetensors",
+    log:
+        "<logs>/extract_true_features/{subject}.log",
+    benchmark:
+        "<benchmarks>/extract_true_features/{subject}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(240),
+    params:
+        weights=PARAMS.weights,
+        truth=params.flags(truth="truth"),
+        settings=settings("extract_true_features"),
+        code=code_digest("brainit.steps.extract_true_features"),
+    shell:
+        "python -m brainit.steps.extract_true_features"
+        " --trials {input.trials:q}"
+        " --stimuli {input.stimuli:q}"
+        " --weights {params.weights:q}"
+        " {params.truth:q}"
+        " --out {output.features:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
 
 
 rule evaluate:
@@ -14,6 +50,7 @@ rule evaluate:
         stimuli=INPUTS.stimuli_seen,
         networks=INPUTS.metric_networks(),
         truth=INPUTS.true_scenes,
+        true_features=INPUTS.true_features,
     output:
         per_image="<results>/{subject}/metrics/{run}_{recon_kind}.csv",
         summary="<results>/{subject}/metrics/{run}_{recon_kind}_summary.csv",
@@ -31,7 +68,7 @@ rule evaluate:
     params:
         kind=params.kind_of_images,
         weights=PARAMS.weights,
-        truth=params.flags(truth="truth"),
+        truth=params.flags(truth="truth", true_features="true_features"),
         settings=settings("evaluate"),
         code=code_digest("brainit.steps.evaluate"),
     shell:
@@ -53,6 +90,7 @@ use rule evaluate as evaluate_lowlevel with:
         stimuli=INPUTS.stimuli_seen,
         networks=INPUTS.metric_networks(),
         truth=INPUTS.true_scenes,
+        true_features=INPUTS.true_features,
     output:
         per_image="<results>/{subject}/metrics/{run}_lowlevel_only.csv",
         summary="<results>/{subject}/metrics/{run}_lowlevel_only_summary.csv",

@@ -11,6 +11,7 @@ from brainit.core.cli import guarded
 COMMANDS = (
     "schema",
     "measure",
+    "costs",
     "plan",
     "rehearse",
     "status",

@@ -113,6 +113,12 @@ CONTRACTS: dict[str, Contract] = {
         ("subject", "areas"),
         made_by="simulate_nsd",
     ),
+    "true_features": Contract(
+        {"nsd_id": TensorSpec("int64", ("images",), "0-based")},
+        ("networks", "eval_size", "n_same_place", "seed", "has_scenes"),
+        free_tensors=True,
+        made_by="extract_true_features",
+    ),
     "recon_shard": Contract(
         {
             "nsd_id": TensorSpec("int64", ("images",), "0-based"),

@@ -69,6 +69,7 @@ from brainit.evaluation.metrics.two_way import (
     shuffled_pairing,
     two_way_scores,
 )
+from brainit.evaluation.true_features import TrueFeatures, known_features, true_features
 from brainit.evaluation.truth import scenes_of
 from brainit.features.lpips import Lpips
 from brainit.simulation.scenes import Scene
@@ -105,12 +106,14 @@ def evaluate_run(
     weights_dir: Path | None,
     settings: Settings,
     truth: Path | None = None,
+    true: Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the reconstructions of `kind` in a run's folder; return per-image and summary tables.
 
-    `truth` is the folder of a simulation's truth, whose scenes the images show, else None. Raises
-    `PipelineError` if the kind is unknown, if the run has no images of it, if it has fewer than two
-    images, and if an image has no scene.
+    `truth` is the folder of a simulation's truth, whose scenes the images show, else None; `true`
+    the file of the true images' features, None computes them. Raises `PipelineError` if the kind is
+    unknown, if the run has no images of it, if it has fewer than two images, and if an image has no
+    scene.
     """
     if kind not in KINDS:
         fix = "give --kind lowlevel, --kind semantic or --kind fused"
@@ -124,6 +127,7 @@ def evaluate_run(
         networks,
         settings,
         None if truth is None else scenes_of(truth, recons.nsd_id.tolist()),
+        known_features(true, recons.nsd_id, truth is not None, settings),
     )
     scores.per_image.insert(0, "nsd_id", recons.nsd_id)
     return scores.per_image, summarise(scores, settings)
@@ -154,12 +158,15 @@ def score_images(
     networks: Mapping[str, nn.Module],
     settings: Settings,
     scenes: Sequence[Scene] | None = None,
+    known: TrueFeatures | None = None,
 ) -> Scores:
     """Score reconstructions against their targets on every metric; images in [0, 1].
 
     `scenes` are the true ones of a simulation: they add `same_place` and `object_auc`, by the first
-    network that reads contents.
+    network that reads contents. `known` are the features of the targets; None computes them.
     """
+    if known is None:
+        known = true_features(np.arange(len(targets)), targets, networks, scenes, settings)
     columns, chance = _pixel_scores(recons, targets, settings)
     size, device = settings.evaluation.eval_size, run_device(settings)
     for name, network in networks.items():
@@ -170,9 +177,7 @@ def score_images(
             shuffled = pair_distances(network, recons, rivals, size, device)
             chance[LPIPS_NAME] = Chance(float(shuffled.mean()))
             continue
-        recon_taps, target_taps = (
-            tap_features(network, images, size, device) for images in (recons, targets)
-        )
+        recon_taps, target_taps = tap_features(network, recons, size, device), known.taps[name]
         for tap in recon_taps:
             scores = score_features(name, tap, recon_taps[tap], target_taps[tap], settings)
             columns |= {str(c): scores.per_image[c].to_numpy() for c in scores.per_image}
@@ -182,7 +187,8 @@ def score_images(
         name_of_last = similar_name(name, last)
         columns[name_of_last], chance[name_of_last] = _similar(*pair, targets, settings)
         if scenes is not None and SAME_PLACE not in columns and isinstance(network, ReadsContents):
-            of_scenes = score_scenes(network, recon_taps[last], scenes, targets.shape[-1], settings)
+            assert known.same_place is not None
+            of_scenes = score_scenes(network, recon_taps[last], scenes, known.same_place, settings)
             columns |= {str(c): of_scenes.per_image[c].to_numpy() for c in of_scenes.per_image}
             chance.update(of_scenes.chance)
     return Scores(pd.DataFrame(columns), chance)
@@ -208,26 +214,17 @@ def score_scenes(
     network: ReadsContents,
     recons: Float[Tensor, "images features"],
     scenes: Sequence[Scene],
-    image_size: int,
+    same_place: Float[Tensor, "images shown features"],
     settings: Settings,
 ) -> Scores:
     """Score features of the last tap against the true scenes: `same_place` and `object_auc`.
 
-    `image_size` is the stimuli's side in pixels.
+    `same_place` are `same_place_features` of the scenes.
     """
-    options, device = settings.evaluation, run_device(settings)
     with torch.inference_mode():
-        outputs = network.content_outputs(recons.to(device)).double().cpu().numpy()
+        outputs = network.content_outputs(recons.to(run_device(settings))).double().cpu().numpy()
     columns = {
-        SAME_PLACE: same_place_scores(
-            recons,
-            scenes,
-            network,
-            options.n_same_place,
-            (image_size, options.eval_size),
-            device,
-            numpy_generator(settings.run.seed, SAME_PLACE),
-        ),
+        SAME_PLACE: same_place_scores(recons, same_place),
         OBJECT_AUC: object_area_per_image(outputs, shown_contents(scenes, network.contents)),
     }
     return Scores(pd.DataFrame(columns), {SAME_PLACE: Chance(50.0), OBJECT_AUC: Chance(0.5)})

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from brainit.core.compat import import_torchvision
+from brainit.core.compat import diffusers_models
 from brainit.core.seeds import torch_generator
 from brainit.data.images import resize_images
 
@@ -171,12 +171,10 @@ class Generator(nn.Module):
 
 def build_generator(architecture: dict[str, Any]) -> Generator:
     """Return an untrained generator of the given architecture (`unet`, `vae`, sizes)."""
-    import_torchvision()
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
+    unet_class, vae_class = diffusers_models()
     return Generator(
-        unet=UNet2DConditionModel(**architecture["unet"]),
-        vae=AutoencoderKL(**architecture["vae"]),
+        unet=unet_class(**architecture["unet"]),
+        vae=vae_class(**architecture["vae"]),
         image_size=architecture["image_size"],
         n_tokens=architecture["n_tokens"],
         token_width=architecture["token_width"],

@@ -152,7 +152,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "alexnet",
         "BSD-3-Clause",
         "features.4 and features.11",
-        "evaluate",
+        "extract_true_features evaluate",
         _ALEXNET,
     ),
     _published(
@@ -160,7 +160,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "inception_v3",
         "BSD-3-Clause",
         "avgpool",
-        "evaluate",
+        "extract_true_features evaluate",
         _address(_TORCHVISION, "inception_v3_google-0cc3c7bd.pth", 103.9, "0cc3c7bd"),
     ),
     _published(
@@ -168,7 +168,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "clip_vit_l14",
         "MIT",
         "final image embedding",
-        "evaluate",
+        "extract_true_features evaluate",
         _address(
             "https://openaipublic.azureedge.net/clip/models/"
             "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/",
@@ -183,7 +183,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "efficientnet_b1",
         "BSD-3-Clause",
         "avgpool (V2 weights)",
-        "evaluate",
+        "extract_true_features evaluate",
         _address(_TORCHVISION, "efficientnet_b1-c27df63c.pth", 30.1, "c27df63c"),
     ),
     _published(
@@ -191,7 +191,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "swav_resnet50",
         "CC BY-NC 4.0",
         "avgpool",
-        "evaluate",
+        "extract_true_features evaluate",
         _address(_FACEBOOK, "deepcluster/swav_800ep_pretrain.pth.tar", 108),
     ),
     _published(
@@ -199,7 +199,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "lpips_alex",
         "BSD-2-Clause (heads), BSD-3-Clause (AlexNet)",
         "LPIPS on AlexNet, version 0.1",
-        "evaluate",
+        "extract_true_features evaluate",
         _ALEXNET,
         _address(
             "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/"

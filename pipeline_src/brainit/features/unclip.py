@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from brainit.core.compat import import_torchvision
+from brainit.core.compat import diffusers_models
 from brainit.features.generator import Generator
 from brainit.features.sgm_names import (
     UNET_PREFIX,
@@ -92,10 +92,8 @@ def vae_config(size: SdxlSize) -> dict[str, Any]:
 
 def build_parts(size: SdxlSize) -> tuple[nn.Module, nn.Module]:
     """Return an untrained U-Net and VAE on torch's default device."""
-    import_torchvision()
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
-    return UNet2DConditionModel(**unet_config(size)), AutoencoderKL(**vae_config(size))
+    unet_class, vae_class = diffusers_models()
+    return unet_class(**unet_config(size)), vae_class(**vae_config(size))
 
 
 def load_parts(

@@ -98,15 +98,11 @@ def cluster_voxels(
         )
     import sklearn.mixture  # noqa: F401 - loads the libraries that are limited
 
+    fit = _by_torch if settings.engine == "torch" else _by_sklearn
     with threadpool_limits({"openmp": 1, "blas": n_threads}):
-        mixture = _fit(points, settings, seed)
-        clusters = mixture.predict(points).astype(np.int64)
-        likelihood = mixture.score_samples(points)
+        clusters, likelihood, tensors, has_converged = fit(points, settings, seed, n_threads)
     clusters, n_refilled = refill_empty(clusters, likelihood, settings)
-    tensors = {name: np.asarray(getattr(mixture, f"{name}_")) for name in _MIXTURE_TENSORS}
-    return ClusterResult(
-        clusters, tensors, settings.n_clusters, n_refilled, bool(mixture.converged_)
-    )
+    return ClusterResult(clusters, tensors, settings.n_clusters, n_refilled, has_converged)
 
 
 def unit_rows(
@@ -136,7 +132,13 @@ def _required(values: NDArray[Any] | None, method: str, what: str, n_voxels: int
     return values
 
 
-def _fit(points: NDArray[np.float32], settings: ClusterSettings, seed: int) -> Any:
+_Fitted = tuple[NDArray[np.int64], NDArray[Any], dict[str, NDArray[Any]], bool]
+"""Cluster and log-likelihood of each point, the mixture's tensors, and whether it converged."""
+
+
+def _by_sklearn(
+    points: NDArray[np.float32], settings: ClusterSettings, seed: int, _: int
+) -> _Fitted:
     """Fit scikit-learn's mixture: k-means start, library defaults (released code)."""
     # Imported where a mixture is: it takes a second, and nearest voxels need none.
     from sklearn.exceptions import ConvergenceWarning
@@ -148,18 +150,58 @@ def _fit(points: NDArray[np.float32], settings: ClusterSettings, seed: int) -> A
         max_iter=settings.max_iterations,
         random_state=derived_seed(seed, "clusters") % 2**32,
     )
-    limit = settings.max_fit_voxels
-    chosen = points
-    if limit is not None and limit < len(points):
-        drawn = numpy_generator(seed, "clusters_fit").permutation(len(points))
-        chosen = points[np.sort(drawn[: max(limit, settings.n_clusters)])]
+    chosen = _fitted_on(points, settings, seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         mixture.fit(chosen)
     for warning in caught:
         logger.warning("mixture of %d: %s", settings.n_clusters, warning.message)
     logger.info("mixture fitted on %d voxels in %d iterations", len(chosen), mixture.n_iter_)
-    return mixture
+    clusters = mixture.predict(points).astype(np.int64)
+    tensors = {name: np.asarray(getattr(mixture, f"{name}_")) for name in _MIXTURE_TENSORS}
+    return clusters, mixture.score_samples(points), tensors, bool(mixture.converged_)
+
+
+def _by_torch(
+    points: NDArray[np.float32], settings: ClusterSettings, seed: int, n_threads: int
+) -> _Fitted:
+    """Fit the same mixture on torch, from the k-means start that scikit-learn's draws."""
+    import torch
+    from sklearn.cluster import KMeans
+
+    from brainit.core.seeds import use_threads
+    from brainit.models.gaussian_mixture import classify, fit_mixture
+
+    chosen, n_clusters = _fitted_on(points, settings, seed), settings.n_clusters
+    state = np.random.RandomState(derived_seed(seed, "clusters") % 2**32)  # noqa: NPY002 - KMeans's
+    start = KMeans(n_clusters, n_init=1, random_state=state).fit(chosen).labels_.astype(np.int64)
+    use_threads(n_threads)
+    fit = fit_mixture(
+        chosen,
+        start,
+        n_clusters,
+        settings.covariance,
+        settings.max_iterations,
+        torch.device("cpu"),
+    )
+    if not fit.has_converged:
+        logger.warning("mixture of %d: stopped at clusters.max_iterations", n_clusters)
+    logger.info("mixture fitted on %d voxels in %d iterations", len(chosen), len(fit.bounds))
+    clusters, likelihood = fit.cluster, fit.log_likelihood
+    if len(chosen) < len(points):
+        clusters, likelihood = classify(torch.from_numpy(points), fit.mixture)
+    return clusters, likelihood, fit.mixture.tensors(), fit.has_converged
+
+
+def _fitted_on(
+    points: NDArray[np.float32], settings: ClusterSettings, seed: int
+) -> NDArray[np.float32]:
+    """Return the points that the mixture is fitted on: all, or `clusters.max_fit_voxels` drawn."""
+    limit = settings.max_fit_voxels
+    if limit is None or limit >= len(points):
+        return points
+    drawn = numpy_generator(seed, "clusters_fit").permutation(len(points))
+    return points[np.sort(drawn[: max(limit, settings.n_clusters)])]
 
 
 def refill_empty(

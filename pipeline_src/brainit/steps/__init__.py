@@ -33,6 +33,7 @@ STEPS: tuple[str, ...] = (
     "reconstruct_semantic",
     "reconstruct_fused",
     "gather_reconstructions",
+    "extract_true_features",
     "evaluate",
     "evaluate_encoder",
     "check_results",

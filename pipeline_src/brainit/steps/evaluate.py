@@ -28,6 +28,8 @@ class Files:
     """Folder of published weights."""
     truth: Path | None = None
     """Folder of a simulation's truth, whose scenes the images show."""
+    true_features: Path | None = None
+    """Features of the true images, from extract_true_features; computed if not given."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,7 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     files, settings = parse_flags(argv, "evaluate", __doc__, Files)
     use_threads(settings.run.threads)
     per_image, summary = evaluate_run(
-        files.recon, files.kind, files.stimuli, files.weights, settings, files.truth
+        files.recon,
+        files.kind,
+        files.stimuli,
+        files.weights,
+        settings,
+        files.truth,
+        files.true_features,
     )
     write_table(files.per_image, per_image)
     write_table(files.summary, summary)

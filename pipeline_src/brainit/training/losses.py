@@ -106,7 +106,8 @@ class _StreamingInfoNce(torch.autograd.Function):
             row_lse[block] = row_sum.log_() + row_max
         column_lse = column_sum.log_() + column_max
         ctx.rows, ctx.precision = rows, precision
-        ctx.save_for_backward(left, right, row_lse, column_lse)
+        whole = held if rows >= n_tokens else None  # one block: kept for the backward pass
+        ctx.save_for_backward(left, right, row_lse, column_lse, whole)
         top1 = None
         if is_counted:
             is_found = (diagonal == column_max) & (n_highest == 1)  # a tie is no match
@@ -117,16 +118,18 @@ class _StreamingInfoNce(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        left, right, row_lse, column_lse = ctx.saved_tensors
+        left, right, row_lse, column_lse, whole = ctx.saved_tensors
         n_tokens, precision = len(left), ctx.precision
         grad_prediction = row_lse.new_empty(left.shape)
         grad_target = row_lse.new_zeros(right.shape) if ctx.needs_input_grad[1] else None
-        held = row_lse.new_empty(2, min(ctx.rows, n_tokens), n_tokens)
+        size = (2, min(ctx.rows, n_tokens), n_tokens)
+        held = row_lse.new_empty(size) if whole is None else whole
         for start in range(0, n_tokens, ctx.rows):
             block = slice(start, min(start + ctx.rows, n_tokens))
             logits, by_column = held[:, : block.stop - start]
             with _products(left.device, precision):
-                _multiply(left[block], right.T, logits)
+                if whole is None:
+                    _multiply(left[block], right.T, logits)
                 torch.sub(logits, column_lse, out=by_column).exp_()
                 weight = logits.sub_(row_lse[block, None]).exp_().add_(by_column)
                 weight.diagonal(start).sub_(2.0)

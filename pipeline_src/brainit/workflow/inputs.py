@@ -211,6 +211,12 @@ class Inputs:
         is_scene = not is_lab and not (run and run.is_nsdsynthetic)
         return self.files.simulated("truth") if is_scene else []
 
+    def true_features(self, wildcards: Wildcards) -> list[str]:
+        """Return the features of the subject's test images; none for NSD-synthetic's."""
+        run, subject = run_of(wildcards), wildcards.get("subject", "")
+        is_other = run is not None and run.is_nsdsynthetic
+        return [] if is_other else [f"<results>/{subject}/metrics/true_features.safetensors"]
+
     def semantic_tokens(self, wildcards: Wildcards) -> list[str]:
         """Return the cached tokens, where they are kept; none for the low-level BIT."""
         if wildcards.get("kind", "") != "semantic":

@@ -50,6 +50,7 @@ _CLUSTERING = (
     "clusters.method",
     "clusters.n_clusters",
     "clusters.covariance",
+    "clusters.engine",
     "clusters.max_fit_voxels",
     "clusters.max_iterations",
 )
@@ -263,6 +264,13 @@ READS: dict[str, tuple[str, ...]] = {
     "reconstruct_semantic": (*_COMPUTE, *_TEST_IMAGES, *_SAMPLING),
     "reconstruct_fused": (*_COMPUTE, *_TEST_IMAGES, *_SAMPLING),
     "gather_reconstructions": ("run.simulation",),
+    "extract_true_features": (
+        *_COMPUTE,
+        "features.metrics",
+        "recon.max_images",
+        "evaluation.eval_size",
+        "evaluation.n_same_place",
+    ),
     "evaluate": (*_COMPUTE, "features.metrics", "evaluation"),
     "evaluate_encoder": (*_COMPUTE, *_ENCODER, "evaluation.n_bootstrap"),
     "check_results": (

@@ -10,13 +10,14 @@ from brainit.core.streams import numpy_generator
 from brainit.evaluation.metrics.distractors import (
     identification_among,
     permuted_identification_among,
+    same_place_features,
     same_place_scores,
     similar_images,
 )
 from brainit.evaluation.metrics.names import direction_of, is_two_way, similar_name
 from brainit.evaluation.metrics.two_way import correlation_matrix
 from brainit.simulation.scene_drawing import render_scene
-from brainit.simulation.scenes import draw_scene
+from brainit.simulation.scenes import Scene, draw_scene
 
 CPU = torch.device("cpu")
 
@@ -73,15 +74,22 @@ class Cells:
         return {"final": torch.nn.functional.adaptive_avg_pool2d(images, 8).flatten(1)}
 
 
+def same_place(
+    recons: torch.Tensor, scenes: list[Scene], n_distractors: int, side: int
+) -> np.ndarray:
+    options = (n_distractors, (side, side), CPU, numpy_generator(0, "s"))
+    return same_place_scores(recons, same_place_features(scenes, Cells(), *options))
+
+
 def test_same_place_by_loops_and_true_images_are_all_identified() -> None:
     rng = np.random.default_rng(3)
     scenes = [draw_scene(rng) for _ in range(6)]
     pixels = np.stack([render_scene(scene, 32) for scene in scenes])
     true = Cells()(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)["final"]
-    found = same_place_scores(true, scenes, Cells(), 3, (32, 32), CPU, numpy_generator(0, "s"))
+    found = same_place(true, scenes, 3, 32)
     assert found.tolist() == [100.0] * 6
     recons = true[torch.tensor([1, 2, 3, 4, 5, 0])] + 0.02 * features(6, 4).repeat(1, 16)
-    found = same_place_scores(recons, scenes, Cells(), 3, (32, 32), CPU, numpy_generator(0, "s"))
+    found = same_place(recons, scenes, 3, 32)
     generator = numpy_generator(0, "s")
     for i, scene in enumerate(scenes):
         others = [s for j, s in enumerate(scenes) if j != i]
@@ -96,9 +104,7 @@ def test_same_place_by_loops_and_true_images_are_all_identified() -> None:
 
 def test_with_few_scenes_every_other_one_is_a_distractor() -> None:
     scenes = [draw_scene(np.random.default_rng(k)) for k in range(2)]
-    found = same_place_scores(
-        features(2, 0).repeat(1, 16), scenes, Cells(), 20, (16, 16), CPU, numpy_generator(0, "s")
-    )
+    found = same_place(features(2, 0).repeat(1, 16), scenes, 20, 16)
     assert set(found) <= {0.0, 100.0}
 
 
@@ -108,7 +114,7 @@ def test_knowing_the_place_alone_is_chance() -> None:
     scenes = [draw_scene(rng) for _ in range(40)]
     empty = [render_scene(replace(scene, objects=()), 32) for scene in scenes]
     recons = Cells()(torch.from_numpy(np.stack(empty)).permute(0, 3, 1, 2) / 255)["final"]
-    found = same_place_scores(recons, scenes, Cells(), 10, (32, 32), CPU, numpy_generator(0, "s"))
+    found = same_place(recons, scenes, 10, 32)
     assert 35 < found.mean() < 65
 
 

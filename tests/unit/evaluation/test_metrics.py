@@ -27,7 +27,11 @@ from brainit.evaluation.metrics.pixels import (
     structural_similarities,
     to_evaluation_size,
 )
-from brainit.evaluation.metrics.statistics import bootstrap_interval, mean_interval
+from brainit.evaluation.metrics.statistics import (
+    bootstrap_interval,
+    mean_interval,
+    resampled_means,
+)
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.records import Results
 from brainit.evaluation.tables.run_scores import ImageScores, Summaries
@@ -142,6 +146,17 @@ def test_retrieval_says_how_many_images_there_were() -> None:
     found = retrieval_scores(np.eye(5, dtype=np.float32), 300, np.random.default_rng(0))
     assert found.n_pool == 5
     assert found.image.tolist() == [100.0] * 5
+
+
+@pytest.mark.parametrize("n_images", [2, 7, 99, 1000, 70_001])
+def test_resampling_in_blocks_is_resampling_one_by_one(n_images: int) -> None:
+    n_resamples = 300 if n_images < 2000 else 3
+    values = np.random.default_rng(n_images).normal(size=n_images)
+    generator = np.random.default_rng(1)
+    rows = (generator.integers(n_images, size=n_images) for _ in range(n_resamples))
+    one_by_one = np.array([values[row].mean() for row in rows])
+    found = resampled_means(values, n_resamples, np.random.default_rng(1))
+    assert np.array_equal(found, one_by_one)
 
 
 def test_bootstrap_is_seeded_and_covers_the_mean() -> None:

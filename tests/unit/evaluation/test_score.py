@@ -13,10 +13,12 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.recons import write_recons
-from brainit.evaluation import score
+from brainit.data.trials import TRIAL_COLUMNS, write_trials
+from brainit.evaluation import score, true_features
 from brainit.evaluation.metrics.pixels import to_evaluation_size
 from brainit.evaluation.metrics.two_way import permutation_two_way
 from brainit.evaluation.score import evaluate_run, score_images, summarise
+from brainit.evaluation.true_features import known_features, write_true_features
 from brainit.features.lpips import Lpips
 from brainit.simulation.scenes import CONTENTS, draw_scene, scene_to_dict
 
@@ -119,6 +121,65 @@ def test_the_truth_of_a_simulation_adds_two_metrics_and_changes_no_other(
     with pytest.raises(PipelineError) as error:
         evaluate_run(*folders, run_folder)
     assert error.value.code == "inconsistent-inputs" and "7" in error.value.found
+
+
+class Counting(Reader):
+    """A stand-in network that counts the images that it sees."""
+
+    n_seen = 0
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.n_seen += len(images)
+        return super().forward(images)
+
+
+def test_features_of_true_images_are_computed_once_and_change_no_score(
+    run_folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Counting()
+    for module in (score, true_features):
+        monkeypatch.setattr(module, "load_metric_networks", lambda *_: {"thumbnail": network})
+    rng = np.random.default_rng(0)
+    nsd_id = [3 + 2 * i for i in range(N_IMAGES)]
+    scenes = {number: scene_to_dict(draw_scene(rng)) for number in nsd_id}
+    (run_folder / "scenes.json").write_text(json.dumps(scenes))
+    shown = [*nsd_id, 4]
+    trials = pd.DataFrame(0, index=range(len(shown)), columns=list(TRIAL_COLUMNS))
+    trials = trials.assign(trial=range(len(shown)), session=1, nsd_id=shown, split="test")
+    trials.loc[N_IMAGES, "split"] = "train"
+    write_trials(run_folder / "trials.csv", trials)
+    known = run_folder / "true.safetensors"
+    inputs = (run_folder / "trials.csv", run_folder / "stimuli", None)
+    write_true_features(*inputs, run_folder, known, settings)
+    folders = (run_folder / "recon", "fused", run_folder / "stimuli", None, settings, run_folder)
+    network.n_seen = 0
+    plain = evaluate_run(*folders)
+    n_plain, network.n_seen = network.n_seen, 0
+    found = evaluate_run(*folders, known)
+    n_shown = settings.evaluation.n_same_place + 1
+    assert network.n_seen == N_IMAGES and n_plain == N_IMAGES * (2 + min(n_shown, N_IMAGES))
+    for mine, theirs in zip(found, plain, strict=True):
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+
+
+@pytest.mark.parametrize("change", ["images", "seed", "eval_size", "scenes"])
+def test_features_of_others_are_not_used(run_folder: Path, settings: Settings, change: str) -> None:
+    images = torch.rand(N_IMAGES, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    nsd_id = np.arange(N_IMAGES)
+    networks = {"thumbnail": Thumbnail()}
+    path = run_folder / "true.safetensors"
+    true_features.true_features(nsd_id, images, networks, None, settings).write(path, settings)
+    assert known_features(path, nsd_id, False, settings) is not None
+    others = nsd_id[:-1] if change == "images" else nsd_id
+    changed = {
+        "seed": {"run": {"seed": 7}},
+        "eval_size": {"evaluation": {"eval_size": 8}},
+    }.get(change, {})
+    sections = {name: getattr(settings, name).model_dump() for name in ("run", "evaluation")}
+    features = {"metrics": ["thumbnail"]}
+    merged = {name: {**values, **changed.get(name, {})} for name, values in sections.items()}
+    other = parse_sections({**merged, "features": features})
+    assert known_features(path, others, change == "scenes", other) is None
 
 
 def test_similar_images_are_harder_distractors_where_features_follow_looks(

@@ -114,13 +114,13 @@ SIZES = [(UNCLIP6, 2501.27), (SDXL_VECTOR, 2503.57), (SDXL, 2567.46)]
 def test_full_size_is_sdxls_and_its_names_are_those_that_diffusers_converts(
     size: SdxlSize, millions: float
 ) -> None:
+    with torch.device("meta"):
+        unet, vae = build_parts(size)  # imports diffusers as all of the package does
     from diffusers.loaders.single_file_utils import (
         convert_ldm_unet_checkpoint,
         convert_ldm_vae_checkpoint,
     )
 
-    with torch.device("meta"):
-        unet, vae = build_parts(size)
     assert count_parameters(unet) / 1e6 == pytest.approx(millions, abs=0.01)
     assert count_parameters(vae) == 83_653_863
     own = unet.state_dict()

@@ -28,12 +28,12 @@ _PREDICTED_IMAGE, _PREDICTED_VOXEL = 0.16, 0.62 / 316_384
 _LOWLEVEL_EXAMPLE, _SEMANTIC_EXAMPLE = 15 / 64, 4.8 / 128
 _DENOISING, _LATENT = 0.522, 0.27
 _DIP_ITERATION, _DIP_SIDE = 0.101, 224
-_REFINED, _SCORED = 66.6, 2 * 0.19
+_REFINED, _FEATURES = 66.6, 0.19
 TOKENS_TFLOP = 0.98
 """One image's semantic tokens."""
 
 _STAGES = (
-    ("extract_features", "train_encoder"),
+    ("extract_features", "extract_true_features", "train_encoder"),
     ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
     ("synthesize_fmri_transfer", "train_bit"),
     ("train_joint", "adapt_bit"),
@@ -143,7 +143,7 @@ class Hours:
             case "adapt_joint":
                 n_examples = self._adapted(job) * transfer.joint_epochs
                 return min(n_examples, _most(transfer.joint_max_steps, settings))
-            case "evaluate":
+            case "evaluate" | "extract_true_features":
                 return self.n_test
             case _:
                 return self.n_test / settings.recon.n_shards
@@ -162,8 +162,8 @@ class Hours:
                 return _LOWLEVEL_EXAMPLE if is_lowlevel else self._semantic_example
             case "train_joint" | "adapt_joint":
                 return self._joint_example
-            case "evaluate":
-                return _SCORED
+            case "evaluate" | "extract_true_features":
+                return _FEATURES
             case _:
                 return self._per_reconstruction(job.rule)
 

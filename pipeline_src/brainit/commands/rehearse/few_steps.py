@@ -33,6 +33,11 @@ OF_IMAGES = (
     "evaluate",
 )
 """Steps whose work grows with the images."""
+LEFT_OUT = {"--truth": "truth", "--true-features": "true_features.safetensors"}
+"""Flags without which a step is rehearsed, and the names of their files.
+
+A simulation's scores are a small part; a score without given features also computes its own.
+"""
 OTHERS = ("cluster_voxels", "assign_voxels")
 REHEARSED = (
     "extract_features",
@@ -114,8 +119,8 @@ def cut_to_few_steps(job: Job, n_steps: int, n_images: int, n_members: int) -> F
     for flag, value in given.items():
         if flag in arguments:
             arguments[arguments.index(flag) + 1] = value
-    if "--truth" in arguments:  # a simulation's truth: its scores are a small part
-        start = arguments.index("--truth")
+    for flag in LEFT_OUT.keys() & set(arguments):
+        start = arguments.index(flag)
         del arguments[start : start + 2]
     has_external = "--synthetic" in arguments
     amounts = _amounts(job.step, settings, n_steps, n_images, n_members, has_external)

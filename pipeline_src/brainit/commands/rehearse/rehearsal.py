@@ -12,7 +12,7 @@ from brainit.commands.dry_run import Job
 from brainit.commands.plan.hours import Hours
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.rehearse.child import available_memory, run_probe
-from brainit.commands.rehearse.few_steps import TRAININGS, FewSteps, cut_to_few_steps
+from brainit.commands.rehearse.few_steps import LEFT_OUT, TRAININGS, FewSteps, cut_to_few_steps
 from brainit.commands.rehearse.layouts import NetworkSizes, of_depth
 from brainit.commands.rehearse.report import Record
 from brainit.commands.rehearse.stand_ins import StandIns
@@ -116,8 +116,7 @@ class Rehearsal:
         stand_ins = StandIns(self.settings, of_depth(self.depth))
         for name in job.inputs:
             path = Path(name)
-            is_truth = path.name == "truth"
-            if not path.exists() and not is_truth:
+            if not path.exists() and path.name not in LEFT_OUT.values():
                 logger.info("  makes %s", path.relative_to(self.folder))
                 stand_ins.write(path, few.amounts)
 

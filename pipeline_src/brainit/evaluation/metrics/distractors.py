@@ -82,25 +82,37 @@ def permuted_identification_among(
     return 100.0 * np.array([scores[rows, pairing].mean() for pairing in pairings])
 
 
-@torch.inference_mode()
 def same_place_scores(
-    recons: Float[Tensor, "images features"],
+    recons: Float[Tensor, "images features"], true: Float[Tensor, "images shown features"]
+) -> NDArray[np.float64]:
+    """Return each reconstruction's identification among other objects at the place of its scene.
+
+    `true` are `same_place_features` by the network that gave the reconstructions' features.
+    """
+    scores = np.empty(len(recons))
+    for number, features in enumerate(true):
+        correlation = row_correlations(recons[[number]].expand_as(features), features).numpy()
+        scores[number] = 100.0 * np.mean(correlation[1:] < correlation[0])
+    return scores
+
+
+@torch.inference_mode()
+def same_place_features(
     scenes: Sequence[Scene],
     network: Callable[[Tensor], dict[str, Tensor]],
     n_distractors: int,
     sizes: tuple[int, int],
     device: torch.device,
     generator: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Return each reconstruction's identification among other objects at the place of its scene.
+) -> Float[Tensor, "images shown features"]:
+    """Return the features of each scene and of its distractors at the network's last tap.
 
-    `recons` are features at the last tap of `network`. A distractor is the scene with the objects
-    of another test scene, drawn without replacement; with fewer other scenes than `n_distractors`,
-    each is one. Scene and distractors are rendered alike, at the first of `sizes` pixels a side;
-    the second is `evaluation.eval_size`.
+    A distractor is the scene with the objects of another test scene, drawn without replacement;
+    with fewer other scenes than `n_distractors`, each is one. Scene and distractors are rendered
+    alike, at the first of `sizes` pixels a side; the second is `evaluation.eval_size`.
     """
     image_size, eval_size = sizes
-    n_others, scores = min(n_distractors, len(scenes) - 1), np.empty(len(scenes))
+    n_others, found = min(n_distractors, len(scenes) - 1), []
     for number, scene in enumerate(progress(scenes, "scenes at the same place", unit="image")):
         others = generator.choice(len(scenes) - 1, size=n_others, replace=False)
         others += others >= number
@@ -108,7 +120,5 @@ def same_place_scores(
         pixels = np.stack([render_scene(one, image_size) for one in shown])
         images = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).float().div_(255.0)
         taps = network(resize_images(images, eval_size).to(device))
-        features = list(taps.values())[-1].flatten(1).cpu()
-        correlation = row_correlations(recons[[number]].expand_as(features), features).numpy()
-        scores[number] = 100.0 * np.mean(correlation[1:] < correlation[0])
-    return scores
+        found.append(list(taps.values())[-1].flatten(1).cpu())
+    return torch.stack(found)

@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.core.settings import Settings
+from brainit.core.shards import shard_ranges
 from brainit.core.streams import numpy_generator
+
+_VALUES_PER_BLOCK = 2**16
+"""Resampled values held at once: small enough for the CPU's cache."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,11 @@ def resampled_means(
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return np.empty(0)
-    rows = (generator.integers(len(known), size=len(known)) for _ in range(n_resamples))
-    return np.array([known[row].mean() for row in rows])
+    means = np.empty(n_resamples)
+    for start, stop in shard_ranges(n_resamples, max(1, _VALUES_PER_BLOCK // len(known))):
+        rows = generator.integers(len(known), size=(stop - start, len(known)))
+        means[start:stop] = known[rows].mean(axis=1)
+    return means
 
 
 @dataclass(frozen=True)

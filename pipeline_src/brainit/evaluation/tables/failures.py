@@ -7,7 +7,6 @@ neither branch did.
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from brainit.core.settings import Settings
 from brainit.evaluation.metrics.names import is_two_way
@@ -68,7 +67,7 @@ def _identification(images: ImageScores, subject: str, kind: str) -> "pd.Series[
 
 def _percent_below(scores: "pd.Series[float]") -> "pd.Series[float]":
     """Return for each image the percent of the other images with a lower score."""
-    lower = rankdata(scores.to_numpy(), method="min") - 1
+    lower = scores.rank(method="min").to_numpy() - 1
     return pd.Series(100.0 * lower / max(len(scores) - 1, 1), index=scores.index)
 
 

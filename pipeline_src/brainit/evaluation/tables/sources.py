@@ -44,7 +44,9 @@ _SOURCES_BY_SECTION = {
     },
     "clusters": {
         **dict.fromkeys(("method", "n_clusters"), "P, C"),
-        **dict.fromkeys(("covariance", "max_fit_voxels", "max_iterations", "new_voxel"), "C"),
+        **dict.fromkeys(
+            ("covariance", "engine", "max_fit_voxels", "max_iterations", "new_voxel"), "C"
+        ),
     },
     "synthesis": {"enabled": "P, C"},
     "bit": dict.fromkeys(("width", "n_heads", "n_blocks"), "P, C"),
