@@ -7,6 +7,7 @@ results folder, which runs of other working directories may share.
 """
 
 import atexit
+import errno
 import os
 import re
 import shutil
@@ -16,7 +17,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from brainit.core.errors import PipelineError
-from brainit.core.files import DENIED
 from brainit.core.locks import holder_of, is_gone, locked
 
 _RUNS = "brainit_runs"
@@ -26,6 +26,7 @@ _OWN = ".run.lock"
 _PARTIAL = re.compile(r"\..+\.(\d+)\.part(\.\w+)?")
 """A file or folder that `core.files.atomic_path` has not renamed yet, by its writer's number."""
 
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _HELD = ExitStack()
 """The locks of this process; they end with it."""
 atexit.register(_HELD.close)
@@ -41,10 +42,8 @@ def join_runs(snakemake: Path = Path(".snakemake")) -> list[str]:
     others = list(runs.glob(".*.lock"))
     try:
         _HELD.enter_context(locked(runs / uuid.uuid4().hex))
-    except PermissionError:
-        return []
     except OSError as error:
-        if error.errno in DENIED:
+        if error.errno in _DENIED:
             return []
         raise _machine_error(runs, error) from error
     names = [holder_of(lock) for lock in others]
