@@ -28,7 +28,7 @@ from brainit.training.targets import LowlevelTargets
 from tests.small_trainings import CPU, bit, images, source, write_data
 
 N_STEPS, STEPS_BETWEEN = 2000, 50
-N_IMAGES, SIDE = 1000, 64
+N_IMAGES, SIDE, N_EVALUATIONS = 1000, 64, 3
 SETTINGS = {
     "run": {"threads": 1, "device": "cpu"},
     "features": {"metrics": ["demo_resnet"]},
@@ -77,7 +77,7 @@ def train() -> None:
 
 
 def evaluate() -> None:
-    """Score `N_IMAGES` random images twice, as the step does."""
+    """Score `N_IMAGES` random images `N_EVALUATIONS` times, as the step does."""
     settings = parse_sections(SETTINGS)
     networks = score.load_metric_networks(settings.features.metrics, None, CPU)
     done = itertools.count()
@@ -86,7 +86,7 @@ def evaluate() -> None:
         network.register_forward_hook(lambda *_: look(next(done)))
     generator = torch_generator(0, "images")
     pair = [torch.rand(N_IMAGES, 3, SIDE, SIDE, generator=generator) for _ in range(2)]
-    for _ in range(2):
+    for _ in range(N_EVALUATIONS):
         score.summarise(score.score_images(*pair, networks, settings), settings)
 
 
