@@ -30,7 +30,7 @@ from tests.lab_folder import write_lab_folder
 from tests.unit.data.tiny_nsd import TinyNsd, write_tiny_nsd
 
 from brainit.api.published_models import PublishedModels
-from brainit.commands.plan import read_configuration
+from brainit.commands.plan.contents import read_configuration
 from brainit.core.artifacts import read_artifact, read_table, write_artifact
 from brainit.core.errors import CODES, PipelineError
 from brainit.core.settings import ImageSettings, NsdSettings

@@ -13,7 +13,7 @@ from tests.lab_folder import lab_trials, write_lab_folder
 from tests.refusals import refused
 from tests.report_files import write_run
 
-from brainit.commands.plan import read_configuration
+from brainit.commands.plan.contents import read_configuration
 from brainit.core.reading import read_yaml
 from brainit.core.settings import ImageSettings, NsdSettings, Settings, parse_sections
 from brainit.data.image_files import external_rows, stimulus_rows

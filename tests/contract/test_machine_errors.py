@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
 from tests.unit.data.tiny_nsd import TinyNsd, write_tiny_nsd
 
 from brainit.core.artifacts import read_artifact, read_table, write_artifact
 from brainit.core.checkpoints import Checkpoint, CheckpointFolder
 from brainit.core.cli import EXIT_PIPELINE_ERROR, guarded
 from brainit.core.errors import PipelineError
+from brainit.core.files import atomic_path, reserve_room
 from brainit.core.reading import machine_error, reading
 from brainit.core.settings import ImageSettings, NsdSettings
 from brainit.core.shards import ShardedArray, write_shards
@@ -200,6 +202,45 @@ def test_memory_and_a_lost_file_end_a_step_in_one_line(
 
         assert guarded(fail) == EXIT_PIPELINE_ERROR
         assert fact in capsys.readouterr().err
+
+
+FULL_DISK_WORDS = (
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    OSError("Can't synchronously write data (file write failed: errno = 28, error message = ...)"),
+)
+
+
+@pytest.mark.parametrize("raised", [*FULL_DISK_WORDS, None])
+def test_a_full_disk_is_told_whichever_library_finds_it(
+    raised: Exception | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Any) -> None:
+        if raised:
+            raise raised
+        with Path("/dev/full").open("wb", buffering=0) as disk:
+            np.ones(1 << 16).tofile(disk)
+
+    assert guarded(fail) == EXIT_PIPELINE_ERROR
+    assert "errno 28" in capsys.readouterr().err
+
+
+def test_a_mapped_file_gets_its_room_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "betas.npy"
+    np.lib.format.open_memmap(path, mode="w+", dtype="<f2", shape=(1 << 16, 8))
+    assert path.stat().st_blocks * 512 < path.stat().st_size
+    reserve_room(path)
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(PipelineError) as error, atomic_path(tmp_path / "other.npy") as partial:
+        partial.touch()
+        reserve_room(partial)
+    assert error.value.code == "machine" and list(tmp_path.iterdir()) == [path]
 
 
 def test_other_errors_stay_bugs() -> None:

@@ -12,13 +12,11 @@ from tests.result_digests import digest
 from .runs import (
     BIT,
     IMAGES,
-    ended,
     finish,
     forget,
     jobs_since,
     scontrol,
     slurm_jobs,
-    snakemake,
     step_process,
     submit,
     wait_for,
@@ -112,9 +110,6 @@ def test_killed_snakemake_goes_on_with_the_same_command(stored: Stored) -> None:
     try:
         process.send_signal(signal.SIGKILL)
         process.wait(10)
-        again = submit(root, BIT)
-        assert "--unlock" in ended(again, root) and again.returncode != 0
-        finish(snakemake(root, "--unlock"), root)
         process = submit(root, BIT)
         wait_for(second_writer_ended, "the end of the second writer")
     finally:

@@ -40,7 +40,6 @@ NOT_RUN = {
     "snakemake --profile slurm all --software-deployment-method conda": (
         "needs conda, for its dry run too"
     ),
-    "snakemake --unlock": "needs a killed run; test_killed_preparation.py runs it after one",
     "snakemake all --touch": "needs results; test_keep_finished_work.py runs it on some",
     "snakemake all --cores 8 --configfile mine.yaml --report report.zip": (
         "needs a finished run; tests/e2e/test_demo_bytes.py packs one"

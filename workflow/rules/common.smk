@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 try:
@@ -14,6 +15,7 @@ try:
     from brainit.workflow.files import Files, table_files
     from brainit.workflow.folders import expand_folders
     from brainit.workflow.inputs import Inputs, of_subjects
+    from brainit.workflow.one_run import hold_results, join_runs, sweep
     from brainit.workflow.params import Params, labelled
     from brainit.workflow.rates import Rates, RehearsedRequests
     from brainit.workflow.reads import require_complete
@@ -144,8 +146,21 @@ def accepted_terms(wildcards):
     return []
 
 
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    try:
+        for other in join_runs():
+            logger.info(f"The workflow runs in this folder already: {other}")
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None
+
+
 onstart:
     try:
         require_submitter(workflow.executor_plugin.name)
+        hold_results(RESULTS)
     except PipelineError as error:
         raise WorkflowError(str(error)) from None
+
+
+onsuccess:
+    sweep(RESULTS, STORE)

@@ -117,7 +117,7 @@ def unrecorded_results(configfiles: Sequence[Path]) -> str:
     if RECORDS.is_dir() and any(RECORDS.iterdir()):
         return ""
     try:
-        from brainit.commands.plan import read_configuration
+        from brainit.commands.plan.contents import read_configuration
 
         results = Path(read_configuration([BASE_CONFIG, *configfiles]).paths.results)
     except (ImportError, PipelineError):
@@ -144,7 +144,7 @@ def configured(configfiles: Sequence[Path]) -> tuple[Path, list[str], bool, str]
     As shipped where packages are missing or a path cannot be expanded, which the fault says.
     """
     try:
-        from brainit.commands.plan import read_configuration
+        from brainit.commands.plan.contents import read_configuration
     except ImportError:
         return Path("results/.store"), [], False, ""
     base = [BASE_CONFIG] if BASE_CONFIG.is_file() else []
@@ -184,7 +184,7 @@ def planned_peak(configfiles: Sequence[Path]) -> float:
     """Return the peak disk of `brainit plan all`; -1 where Snakemake or a package is missing."""
     try:
         from brainit.commands.dry_run import dry_run
-        from brainit.commands.plan import make_plan, read_configuration
+        from brainit.commands.plan.contents import make_plan, read_configuration
 
         settings = read_configuration([BASE_CONFIG, *configfiles])
         jobs = dry_run("all", list(configfiles))

@@ -5,9 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 from brainit.core.errors import PipelineError
@@ -16,6 +18,8 @@ _HEAD = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")
 _ITEM = re.compile(r"    (wildcards|log|benchmark|input|output|resources): (.*)$")
 _COMMAND = re.compile(r"Shell command: (.* -m .*)$")
 _STEP = re.compile(r"-m brainit\.steps\.(\w+)")
+_SNAKEMAKE = "import gc, sys; gc.disable(); from snakemake.cli import main; main(sys.argv[1:])"
+"""Snakemake as `python -m snakemake`; without garbage collection a dry run takes a sixth less."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +79,38 @@ def dry_run(target: str, configfiles: Sequence[Path], *options: str) -> list[Job
     Finished jobs are left out. Raises `PipelineError` with Snakemake's last line
     where it refuses target or configuration.
     """
+    with running_dry_run(target, configfiles, *options) as jobs:
+        return jobs()
+
+
+@contextmanager
+def running_dry_run(
+    target: str, configfiles: Sequence[Path], *options: str
+) -> Iterator[Callable[[], list[Job]]]:
+    """Start a dry run; yield the function that waits for its jobs; see `dry_run`."""
     words = [target, "--dry-run", "--nolock", "--cores", "1", "--printshellcmds", *options]
     if configfiles:
         words += ["--configfile", *map(str, configfiles)]
-    command = [sys.executable, "-m", "snakemake", *words, "--nocolor"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        lines = (result.stdout + result.stderr).strip().splitlines() or ["no message"]
-        raise PipelineError(
-            target,
-            "a target and a configuration that Snakemake accepts",
-            lines[-1],
-            f"correct what `{' '.join(['snakemake', *words])}` reports",
-            code="invalid-argument",
-        )
-    return parse_jobs(result.stdout + result.stderr)
+    command = [sys.executable, "-c", _SNAKEMAKE, *words, "--nocolor"]
+    process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True)
+
+    def jobs() -> list[Job]:
+        text = "".join(process.communicate())
+        if process.returncode:
+            raise PipelineError(
+                target,
+                "a target and a configuration that Snakemake accepts",
+                (text.strip().splitlines() or ["no message"])[-1],
+                f"correct what `{' '.join(['snakemake', *words])}` reports",
+                code="invalid-argument",
+            )
+        return parse_jobs(text)
+
+    with process:
+        try:
+            yield jobs
+        finally:
+            process.kill()
 
 
 def parse_jobs(text: str) -> list[Job]:

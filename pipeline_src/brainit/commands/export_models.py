@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from brainit.commands.model_card import model_card
-from brainit.commands.plan import read_configuration
+from brainit.commands.plan.contents import read_configuration
 from brainit.core.artifacts import read_artifact, read_table
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path

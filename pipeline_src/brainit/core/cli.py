@@ -314,6 +314,8 @@ def _with_machine_errors_named(
     """Call `main(argv)`; raise `PipelineError` where disk, rights or memory of the machine fail."""
     try:
         main(argv)
-    except (OSError, MemoryError) as error:
+    except PipelineError:
+        raise
+    except Exception as error:
         refuse_machine_error("the machine", "a file that can be written and read", error)
         raise

@@ -83,6 +83,16 @@ def is_side_file(path: PurePath) -> bool:
     return bool(SIDE_FOLDERS.intersection(path.parts[:-1]))
 
 
+def reserve_room(path: Path) -> None:
+    """Give a file the blocks that its size states. Raises OSError on a full disk.
+
+    A mapped write that finds no room would end the process without a message (SIGBUS).
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as partial:

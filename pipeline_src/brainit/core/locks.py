@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 30.0
 STALE_AFTER_S = 180.0
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SETTLE_S = 1.0
 """Wait after a takeover: by then every rival that saw the stale lock has written its claim."""
 
@@ -65,6 +66,19 @@ def locked(
                 lock.unlink(missing_ok=True)
 
 
+def holder_of(lock: Path, stale_after_s: float = STALE_AFTER_S) -> str | None:
+    """Return the name of the job that holds a lock file; None if it has ended.
+
+    A process of this machine holds it as long as it runs, even halted; another machine's as long as
+    it gives signs of life.
+    """
+    holder, owner, age_s = _read(lock), _owner(), _age_s(lock)
+    if age_s is None or _is_gone(holder, owner):
+        return None
+    is_here = holder.get("machine") is not None and holder["machine"] == owner["machine"]
+    return _name(holder) if is_here or age_s <= stale_after_s else None
+
+
 def _owner() -> dict[str, Any]:
     """Return this process as the holder of a lock; `machine` is None without a pid namespace."""
     namespace = Path("/proc/self/ns/pid")
@@ -73,6 +87,7 @@ def _owner() -> dict[str, Any]:
         "host": platform.node(),
         "machine": machine,
         "pid": os.getpid(),
+        "birth": _birth(os.getpid()),
         "job": os.environ.get("SLURM_JOB_ID"),
         "token": uuid.uuid4().hex,
     }
@@ -81,8 +96,7 @@ def _owner() -> dict[str, Any]:
 def _claim(lock: Path, owner: dict[str, Any], stale_after_s: float, settle_s: float) -> bool:
     """Take the lock if it is free or stale; return False if another holds it."""
     try:
-        with lock.open("x", encoding="utf-8") as handle:
-            handle.write(json.dumps(owner))
+        _write(lock, owner)
         return True
     except FileExistsError:
         holder = _read(lock)
@@ -91,10 +105,21 @@ def _claim(lock: Path, owner: dict[str, Any], stale_after_s: float, settle_s: fl
         return age_s is None and _claim(lock, owner, stale_after_s, settle_s)
     logger.warning("%s: taken over from %s, %.0f s old", lock, _name(holder), age_s)
     replacement = lock.with_name(f"{lock.name}.{owner['token']}")
-    replacement.write_text(json.dumps(owner), encoding="utf-8")
+    _write(replacement, owner)
     os.replace(replacement, lock)
     time.sleep(settle_s)
     return _read(lock).get("token") == owner["token"]
+
+
+def _write(lock: Path, owner: dict[str, Any]) -> None:
+    """Write a new file whole or not at all: an empty one, of a full disk, would stop others."""
+    with lock.open("x", encoding="utf-8") as handle:
+        try:
+            handle.write(json.dumps(owner))
+            handle.flush()
+        except OSError:
+            lock.unlink(missing_ok=True)
+            raise
 
 
 def _read(lock: Path) -> dict[str, Any]:
@@ -108,8 +133,8 @@ def _read(lock: Path) -> dict[str, Any]:
 
 def _age_s(lock: Path) -> float | None:
     """Return the seconds since the last touch by the file system's clock; None if it is gone."""
-    with tempfile.NamedTemporaryFile(dir=lock.parent, prefix=f"{lock.name}.now.") as now:
-        now_s = os.stat(now.name).st_mtime
+    with tempfile.TemporaryFile(dir=lock.parent) as now:
+        now_s = os.fstat(now.fileno()).st_mtime
     try:
         return now_s - lock.stat().st_mtime
     except FileNotFoundError:
@@ -120,13 +145,42 @@ def _is_gone(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
     """Return True if the holder was a process on this machine that has ended."""
     if holder.get("machine") is None or holder["machine"] != owner["machine"]:
         return False
+    pid = int(holder["pid"])
+    if is_gone(pid):
+        return True
+    born, seen = holder.get("birth"), _birth(pid)
+    return None not in (born, seen) and born != seen
+
+
+def is_gone(pid: int) -> bool:
+    """Return True if no process of this machine has the number `pid`, or an ended one."""
     try:
-        os.kill(int(holder["pid"]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         return False
-    return False
+    status = _status(pid)
+    return status is not None and status[0] in "ZX"
+
+
+def _birth(pid: int) -> str | None:
+    """Return boot and moment of a process's start, so that numbers may be given out again.
+
+    None where the system does not tell.
+    """
+    status = _status(pid)
+    if status is None or not _BOOT.exists():
+        return None
+    return f"{_BOOT.read_text().strip()}/{status[19]}"
+
+
+def _status(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat from the third on; None where it cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
 
 
 def _beat(lock: Path, token: str, stop: threading.Event, heartbeat_s: float) -> None:
@@ -156,7 +210,7 @@ def _lock_error(
         path,
         "no other job that writes it",
         f"{_name(holder)}, alive in the last {minutes} ({lock})",
-        f"wait for that job or stop it (`{stop}`), then run `snakemake --unlock` and the same"
-        f" command; the lock of a dead job expires after {minutes}",
+        f"wait for that job or stop it (`{stop}`), then run the same command; the lock of a dead"
+        f" job expires after {minutes}",
         code="locked",
     )

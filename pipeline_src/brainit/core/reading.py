@@ -62,6 +62,9 @@ _OF_DISK = {*_MACHINE_FIX, errno.EIO, errno.ENODEV, errno.ENXIO} - {errno.ETIMED
 _OTHER_FIX = "check the disk (`dmesg`) and run the same command again; the file may be intact"
 _STATED = re.compile(r"(?:errno = |\[Errno |os error )(\d+)")
 """The system's number in the text of an error of HDF5 or of a library in Rust."""
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""How NumPy tells a full disk, which it does not ask the system about."""
+_TOLD_BY_TEXT = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _NPY_ERRORS = (
     ValueError,
     EOFError,
@@ -157,9 +160,12 @@ def refuse_machine_error(where: Path | str, expected: str, error: BaseException)
     """
     if isinstance(error, MemoryError):
         raise machine_error(where, "enough memory", errno.ENOMEM) from error
-    if not isinstance(error, OSError):
-        return
-    number, name = error.errno, error.filename
+    number = name = None
+    if isinstance(error, OSError):
+        number, name = error.errno, error.filename
+    if number is None:
+        told = errno.ENOSPC if _SHORT_WRITE.fullmatch(str(error)) else system_number(error)
+        number = told if told in _TOLD_BY_TEXT else None
     is_of_disk = number in _OF_DISK or (number == errno.ETIMEDOUT and name is not None)
     if is_of_disk and number is not None:
         raise machine_error(name or where, expected, number) from error

@@ -37,6 +37,7 @@ def push_models(
             fix = "run `brainit export-models FOLDER` and push that folder"
             raise PipelineError(folder / name, "an exported file", "none", fix, code="missing-file")
     api = HfApi(endpoint=endpoint)
+    _require_hub(repository, api.endpoint)
     try:
         url = api.create_repo(repository, private=private, exist_ok=True)
         api.upload_folder(
@@ -57,8 +58,10 @@ def fetch_models(repository: str, revision: str = "main", endpoint: str | None =
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    api = HfApi(endpoint=endpoint)
+    _require_hub(repository, api.endpoint)
     try:
-        info = HfApi(endpoint=endpoint).model_info(repository, revision=revision)
+        info = api.model_info(repository, revision=revision)
         paths = [
             hf_hub_download(repository, name, revision=info.sha, endpoint=endpoint)
             for name in (SETTINGS_FILE, *FILES)
@@ -68,6 +71,17 @@ def fetch_models(repository: str, revision: str = "main", endpoint: str | None =
         fix = "name a repository that `brainit models push` wrote, or set HF_TOKEN"
         raise _refused(f"{repository}@{revision}", error, fix) from error
     return Path(paths[0]).parent
+
+
+def _require_hub(repository: str, endpoint: str) -> None:
+    """Raise `PipelineError` where the hub's name is unknown: its client would ask half a minute."""
+    from brainit.data.fetch.remote import TransientError, require_host
+
+    try:
+        require_host(endpoint)
+    except TransientError as error:
+        fix = "check the network, or HF_ENDPOINT; models in a folder need no hub"
+        raise _refused(repository, error, fix) from error
 
 
 def _refused(repository: str, error: Exception, fix: str) -> PipelineError:

@@ -7,7 +7,7 @@ import huggingface_hub
 import pandas as pd
 import pytest
 import yaml
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from tests.hub_server import TOKEN, Hub, serving_hub
 from tests.model_files import write_models
 from tests.refusals import refused
@@ -16,7 +16,7 @@ import brainit
 from brainit.commands.export_models import export_models
 from brainit.commands.program import run
 from brainit.core.settings import RunSettings, Settings, parse_sections
-from brainit.models.published import CARD_FILE, FILES, SETTINGS_FILE
+from brainit.models.published import CARD_FILE, FILES, SETTINGS_FILE, push_models
 
 REPOSITORY = "user/brain-it-demo"
 
@@ -105,3 +105,16 @@ def test_refusals_name_the_repository(
         run(["models", "push", str(folder), REPOSITORY])
     with refused("missing-file", SETTINGS_FILE):
         assert brainit.load_models(tmp_path).settings
+
+
+def test_without_a_network_both_refuse_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = exported(tmp_path, Settings())
+    address = "https://hub.invalid"
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: pytest.fail("the hub is asked"))
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: pytest.fail("the hub is asked"))
+    with refused("network", "user/models", "hub.invalid"):
+        brainit.load_models("user/models", endpoint=address)
+    with refused("network", REPOSITORY, "hub.invalid"):
+        push_models(folder, REPOSITORY, endpoint=address)

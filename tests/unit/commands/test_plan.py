@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from brainit.commands.dry_run import Job, dry_run, parse_jobs
-from brainit.commands.plan import as_lines, make_plan, read_configuration, ridge, saved
+from brainit.commands.plan import ridge
+from brainit.commands.plan.contents import as_lines, make_plan, read_configuration, saved
 from brainit.commands.plan.disk import Event, peak, peak_at_once
 from brainit.commands.plan.models import bit_bytes, generator_bytes, target_shape
 from brainit.commands.plan.savings import without

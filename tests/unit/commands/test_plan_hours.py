@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from brainit.commands.dry_run import Job
-from brainit.commands.plan import as_lines, gpu_plan, make_plan, ridge
+from brainit.commands.plan import ridge
+from brainit.commands.plan.contents import as_lines, gpu_plan, make_plan
 from brainit.commands.plan.hours import GpuTime, Hours, wall_seconds
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, parse_sections

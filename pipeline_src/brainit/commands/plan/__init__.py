@@ -7,26 +7,13 @@ import argparse
 import json
 import logging
 import sys
-from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from brainit.commands.dry_run import Job, dry_run
-from brainit.commands.plan.disk import disk_events, peak, peak_at_once
-from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
-from brainit.commands.plan.ridge import memory_bytes
-from brainit.commands.plan.savings import UNITS, savings
-from brainit.commands.plan.sizes import Sizes
-from brainit.commands.plan.tokens import token_costs, token_lines
-from brainit.core.reading import read_yaml
-from brainit.core.settings import Settings, parse_sections
-from brainit.workflow.folders import expand_folders
-from brainit.workflow.rates import Rates
-from brainit.workflow.variants import merged
+from brainit.commands.dry_run import running_dry_run
 
 logger = logging.getLogger(__name__)
-
-BASE_CONFIG = Path("config/config.yaml")
 
 
 def add_parser(commands: Any) -> None:
@@ -36,146 +23,23 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="as for snakemake")
     parser.add_argument("--bandwidth", type=float, default=1000.0, help="Mbit/s of the network")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs that work at once")
-    parser.add_argument(
-        "--tflops", type=float, default=EFFECTIVE_TFLOPS, help="sustained TFLOP/s of one GPU"
-    )
+    parser.add_argument("--tflops", type=float, default=400.0, help="sustained TFLOP/s of one GPU")
     parser.add_argument("--json", action="store_true", help="write it as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the plan. Raises `PipelineError` where Snakemake refuses target or configuration."""
-    settings = read_configuration([BASE_CONFIG, *args.configfile])
-    jobs = dry_run(args.target, args.configfile)
-    plan = make_plan(settings, jobs, args.bandwidth, args.gpus)
-    plan |= gpu_plan(settings, jobs, args.gpus, args.tflops)
-    plan["savings"] = saved(settings, jobs, args.tflops)
+    with running_dry_run(args.target, args.configfile) as jobs_of_it:
+        # A second of imports, while Snakemake makes its own.
+        contents = import_module("brainit.commands.plan.contents")
+        settings = contents.read_configuration([contents.BASE_CONFIG, *args.configfile])
+        jobs = jobs_of_it()
+    plan = contents.make_plan(settings, jobs, args.bandwidth, args.gpus)
+    plan |= contents.gpu_plan(settings, jobs, args.gpus, args.tflops)
+    plan["savings"] = contents.saved(settings, jobs, args.tflops)
     if args.json:
         sys.stdout.write(json.dumps(plan, indent=1) + "\n")
         return
-    for line in as_lines(args.target, plan):
+    for line in contents.as_lines(args.target, plan):
         logger.info("%s", line)
-
-
-def read_configuration(paths: list[Path]) -> Settings:
-    """Merge configuration files as Snakemake does, expand their paths, and check all settings."""
-    read: dict[str, Any] = {}
-    for path in paths:
-        fix = f"run at the root of the repository, or correct {path}"
-        read = merged(read, read_yaml(path, "a readable YAML file", fix))
-    return parse_sections(expand_folders(read))
-
-
-def make_plan(
-    settings: Settings, jobs: list[Job], bandwidth_mbit: float, n_at_once: int = 1
-) -> dict[str, Any]:
-    """Return downloads, their time at `bandwidth_mbit` (Mbit/s), peak disk (bytes) and jobs.
-
-    The disk's peak is that of one job after the other, and a bound for `n_at_once` trainings.
-    """
-    sizes = Sizes(settings)
-    lines = sizes.fetched(jobs)
-    n_fetched = sum(line.n_bytes for line in lines)
-    prepared, trained = disk_events(sizes, jobs)
-    most, where = peak([*prepared, *trained])
-    of_ridge = [memory_bytes(sizes, job) for job in jobs if job.rule == "predict_ridge"]
-    return {
-        "jobs": dict(Counter(job.rule for job in jobs).most_common()),
-        "n_jobs": len(jobs),
-        "downloads": [
-            {"what": x.what, "files": x.n_files, "bytes": x.n_bytes, "source": x.source}
-            for x in lines
-        ],
-        "fetched_bytes": n_fetched,
-        "download_hours": n_fetched * 8 / (bandwidth_mbit * 1e6) / 3600,
-        "bandwidth_mbit": bandwidth_mbit,
-        "peak_disk_bytes": most,
-        "peak_disk_during": where,
-        "ridge_memory_bytes": max(of_ridge, default=0.0),
-        "n_at_once": n_at_once,
-        "peak_disk_at_once_bytes": max(most, peak_at_once(prepared, trained, n_at_once)),
-    }
-
-
-def gpu_plan(
-    settings: Settings, jobs: list[Job], n_gpus: int, tflops: float = EFFECTIVE_TFLOPS
-) -> dict[str, Any]:
-    """Return GPU hours by rule, in all and on `n_gpus`, the measured part, the tokens' costs."""
-    results = Path(settings.paths.results)
-    rates = Rates.of(results)
-    hours = Hours(Sizes(settings), results / "benchmarks", tflops, rates)
-    times = hours.of(jobs)
-    by_rule: Counter[str] = Counter()
-    for time in times:
-        by_rule[time.label] += time.seconds / 3600  # type: ignore[assignment]
-    return {
-        "gpu_hours": sum(by_rule.values()),
-        "gpu_hours_by_rule": dict(by_rule.most_common()),
-        "measured_rules": sorted({time.label for time in times if time.is_measured}),
-        "rehearsed_rules": sorted({time.label for time in times if time.is_rehearsed}),
-        "rehearsed_on": rates.device,
-        "tflops": tflops,
-        "n_gpus": n_gpus,
-        "wall_hours": wall_seconds(times, n_gpus) / 3600,
-        "semantic_tokens": token_costs(hours, jobs),
-    }
-
-
-def saved(
-    settings: Settings, jobs: list[Job], tflops: float = EFFECTIVE_TFLOPS
-) -> list[dict[str, Any]]:
-    """Return what other settings would save, each as a line and as numbers; none if simulated."""
-
-    def costs(some: Settings, of_them: list[Job]) -> dict[str, float]:
-        plan = make_plan(some, of_them, 1000.0) | gpu_plan(some, of_them, 1, tflops)
-        return {name: float(plan[name]) for name in UNITS}
-
-    found = [] if settings.run.simulation else savings(settings, jobs, costs)
-    return [{"with": saving.what, "saved": saving.saved, "line": saving.line()} for saving in found]
-
-
-def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
-    """Return the plan as lines to read."""
-    rules = ", ".join(f"{n} {rule}" for rule, n in plan["jobs"].items())
-    lines = [f"{target}: {plan['n_jobs']} jobs ({rules})"]
-    lines += [
-        f"  fetch {d['bytes'] / 1e9:8.2f} GB  {d['what']}, {d['files']} files, {d['source']}"
-        for d in plan["downloads"]
-    ]
-    betas = [d for d in plan["downloads"] if d["what"].startswith("betas")]
-    if betas:
-        lines.append(f"  betas of all these subjects: {_gb(sum(d['bytes'] for d in betas))}")
-    lines.append(
-        f"  fetched in all: {_gb(plan['fetched_bytes'])}, {plan['download_hours']:.1f} h at"
-        f" {plan['bandwidth_mbit']:g} Mbit/s"
-    )
-    lines.append(f"  peak disk: {_gb(plan['peak_disk_bytes'])}, {plan['peak_disk_during']}")
-    if plan["n_at_once"] > 1:
-        at_once = _gb(plan["peak_disk_at_once_bytes"])
-        lines[-1] += f"; at most {at_once} with {plan['n_at_once']} jobs training at once"
-    if plan.get("ridge_memory_bytes"):
-        lines.append(f"  memory of ridge: {_gb(plan['ridge_memory_bytes'])}")
-    if plan.get("gpu_hours"):
-        lines += _gpu_lines(plan)
-    if plan.get("semantic_tokens"):
-        lines += token_lines(plan["semantic_tokens"])
-    lines += [saving["line"] for saving in plan.get("savings", [])]
-    return lines
-
-
-def _gpu_lines(plan: dict[str, Any]) -> list[str]:
-    origins = {rule: f"rehearsed on {plan['rehearsed_on']}" for rule in plan["rehearsed_rules"]}
-    origins |= dict.fromkeys(plan["measured_rules"], "measured")
-    lines = [
-        f"  {hours:8.2f} GPU h  {rule}, {origins.get(rule, 'counted')}"
-        for rule, hours in plan["gpu_hours_by_rule"].items()
-    ]
-    total = f"  {plan['gpu_hours']:.1f} GPU h in all, {plan['wall_hours']:.1f} h on"
-    return [
-        *lines,
-        f"{total} {plan['n_gpus']} GPU; counted ones at {plan['tflops']:g} TFLOP/s, at best",
-    ]
-
-
-def _gb(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.1f} GB"

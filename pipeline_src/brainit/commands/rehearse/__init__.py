@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from brainit.commands.dry_run import Job, dry_run
-from brainit.commands.plan import BASE_CONFIG, read_configuration
+from brainit.commands.plan.contents import BASE_CONFIG, read_configuration
 from brainit.commands.rehearse.few_steps import REHEARSED
 from brainit.commands.rehearse.verdict import srun_line
 from brainit.core.errors import PipelineError

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from brainit.core.artifacts import write_artifact, write_table
 from brainit.core.errors import PipelineError
-from brainit.core.files import atomic_path, release_pages, write_text
+from brainit.core.files import atomic_path, release_pages, reserve_room, write_text
 from brainit.core.progress import progress
 from brainit.core.settings import NsdSettings, Settings
 from brainit.core.shards import write_rows
@@ -121,6 +121,7 @@ def write_lab_betas(
     shape = (len(betas), len(columns))
     with atomic_path(path) as partial:
         out = np.lib.format.open_memmap(partial, mode="w+", dtype="<f2", shape=shape)
+        reserve_room(partial)
         for session, rows in trials.groupby("session"):
             is_reference = np.ones(len(rows), dtype=bool)
             if zscore == "training_trials":
