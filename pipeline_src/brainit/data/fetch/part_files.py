@@ -75,7 +75,9 @@ class PartFile:
             noted = json.loads(self.note.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError, RecursionError):
             noted = {}  # another error, as of a lost mount, must not cost the part
-        is_known = isinstance(noted, dict) and noted.get("url") == self.address and self.path.is_file()
+        is_known = (
+            isinstance(noted, dict) and noted.get("url") == self.address and self.path.is_file()
+        )
         if not is_known or noted.get("piece_bytes", PIECE_BYTES) != PIECE_BYTES:
             self._remove()
             return

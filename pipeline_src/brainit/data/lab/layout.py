@@ -26,6 +26,8 @@ from brainit.data.lab.image_identity import ImageId, image_id
 logger = logging.getLogger(__name__)
 
 BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
+ABOUT = "subject.json"
+"""What an importer says of the subject: origin, licence, splits, quality; `zscored`."""
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
 FILES = (BETAS, TRIALS, VOXELS, IMAGE_FOLDER, IMAGE_ARRAY)
 
@@ -221,9 +223,7 @@ def write_subject(
     Voxels with a NaN or infinite beta are dropped from betas and voxel table. Raises
     `PipelineError` where the folder exists or no voxel remains.
     """
-    if folder.exists():
-        fix = f"remove {folder}, or name a folder that does not exist"
-        raise PipelineError(folder, "a new folder", "an existing one", fix, code="invalid-argument")
+    require_new(folder)
     if isinstance(images, Mapping):
         _refuse_names_outside(folder, images)
     with np.errstate(over="ignore"):  # a value beyond float32 is infinite, and drops its voxel
@@ -238,12 +238,31 @@ def write_subject(
     with atomic_path(folder) as partial:
         partial.mkdir(parents=True)
         np.save(partial / BETAS, values[:, is_kept])
-        trials.to_csv(partial / TRIALS, index=False)
-        if voxels is not None:
-            voxels[is_kept].to_csv(partial / VOXELS, index=False)
-        if isinstance(images, np.ndarray):
-            np.save(partial / IMAGE_ARRAY, images)
-        else:
-            (partial / IMAGE_FOLDER).mkdir()
-            for name, path in images.items():
-                shutil.copyfile(path, partial / IMAGE_FOLDER / name)
+        kept = None if voxels is None else voxels.iloc[np.flatnonzero(is_kept)]
+        write_tables_and_images(partial, trials, images, kept)
+
+
+def require_new(folder: Path) -> None:
+    """Raise `PipelineError` where a subject's folder exists already."""
+    if folder.exists():
+        fix = f"remove {folder}, or name a folder that does not exist"
+        raise PipelineError(folder, "a new folder", "an existing one", fix, code="invalid-argument")
+
+
+def write_tables_and_images(
+    folder: Path,
+    trials: pd.DataFrame,
+    images: Mapping[str, Path] | NDArray[np.uint8],
+    voxels: pd.DataFrame | None,
+) -> None:
+    """Write the tables and the images of a subject into its folder, which exists."""
+    trials.to_csv(folder / TRIALS, index=False)
+    if voxels is not None:
+        voxels.to_csv(folder / VOXELS, index=False)
+    if isinstance(images, np.ndarray):
+        np.save(folder / IMAGE_ARRAY, images)
+        return
+    _refuse_names_outside(folder, images)
+    (folder / IMAGE_FOLDER).mkdir()
+    for name, path in images.items():
+        shutil.copyfile(path, folder / IMAGE_FOLDER / name)

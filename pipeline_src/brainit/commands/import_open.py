@@ -1,0 +1,70 @@
+"""Flags of `brainit import-subject` for the open data sets, and the calls of their importers."""
+
+import argparse
+import re
+
+from brainit.core.errors import PipelineError
+from brainit.data.open.laion import LaionImport, import_laion
+from brainit.data.open.laion_tables import COMMIT, SPLITS_SOURCE
+
+FORMATS = ("laion",)
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that the open data sets need."""
+    add = parser.add_argument
+    add("--accept-terms", action="store_true", help="I have read the data set's terms")
+    add("--sessions", type=number_ranges, help="such as 1-3,7; default all that are released")
+    add("--mask", action="append", help="region, or NIfTI file; several are joined")
+    add("--split", default="tau", help="laion: tau, ood, cluster_k5_0 ..., random_0 ...")
+    add("--pool", help="laion: pool of the split, default the subject's; or shared")
+    add("--splits", default=SPLITS_SOURCE, help="laion: folder or address of the lists")
+    add("--splits-commit", default=COMMIT, help="laion: commit of the lists")
+    add("--request-id", help="laion: your request id for the images (LAION_FMRI_REQUEST_ID)")
+    add("--keep-images-file", action="store_true", help="laion: keep the file of all images")
+    add("--test-repeats", type=int, help="use only the first N presentations of test images")
+    add("--connections", type=int, default=4, help="connections for one download (default 4)")
+
+
+def number_ranges(text: str) -> tuple[int, ...]:
+    """Return the numbers of a text such as 1-3,7; raises `PipelineError` for another text."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise PipelineError(
+                "--sessions",
+                "numbers and ranges, as 1-3,7",
+                f"{text!r}",
+                "write them with commas and hyphens",
+                code="invalid-argument",
+            )
+        numbers |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(sorted(numbers))
+
+
+def laion(args: argparse.Namespace) -> None:
+    """Import a subject of LAION-fMRI."""
+    wanted = LaionImport(
+        source=args.source,
+        subject=args.subject or "sub-01",
+        sessions=args.sessions,
+        masks=tuple(args.mask or ["laiongeneral"]),
+        split=args.split,
+        pool=args.pool or args.subject or "sub-01",
+        split_source=args.splits,
+        split_commit=args.splits_commit,
+        images=args.images,
+        request=args.request_id,
+        accepts_terms=args.accept_terms,
+        keeps_images_file=args.keep_images_file,
+        test_repeats=args.test_repeats,
+        connections=args.connections,
+    )
+    import_laion(wanted, args.folder)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Call the importer that `args.format` names."""
+    {"laion": laion}[args.format](args)
