@@ -2,12 +2,14 @@
 
 import argparse
 import re
+from pathlib import Path
 
 from brainit.core.errors import PipelineError
 from brainit.data.open.laion import LaionImport, import_laion
 from brainit.data.open.laion_tables import COMMIT, SPLITS_SOURCE
+from brainit.data.open.mosaic import MosaicImport, import_mosaic
 
-FORMATS = ("laion",)
+FORMATS = ("laion", "mosaic")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -19,10 +21,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--mask", action="append", help="region, or NIfTI file; several are joined")
     add("--split", default="tau", help="laion: tau, ood, cluster_k5_0 ..., random_0 ...")
     add("--pool", help="laion: pool of the split, default the subject's; or shared")
-    add("--splits", default=SPLITS_SOURCE, help="laion: folder or address of the lists")
+    add("--splits", help="folder of train/test lists; laion: or their address (default GitHub)")
     add("--splits-commit", default=COMMIT, help="laion: commit of the lists")
     add("--request-id", help="laion: your request id for the images (LAION_FMRI_REQUEST_ID)")
     add("--keep-images-file", action="store_true", help="laion: keep the file of all images")
+    add("--accept-nsd-terms", action="store_true", help="mosaic: I have accepted NSD's terms")
+    add("--stimuli", type=Path, help="mosaic: the data set's stiminfo.tsv")
+    add("--events", type=Path, help="folder of BIDS events.tsv; mosaic: or nsd_expdesign.mat")
+    add("--task", help="task of the events, as in the names of their files")
+    add("--geometry", type=Path, help="mosaic: folder of fsLR 32k surfaces and vertex numbers")
     add("--test-repeats", type=int, help="use only the first N presentations of test images")
     add("--connections", type=int, default=4, help="connections for one download (default 4)")
 
@@ -53,7 +60,7 @@ def laion(args: argparse.Namespace) -> None:
         masks=tuple(args.mask or ["laiongeneral"]),
         split=args.split,
         pool=args.pool or args.subject or "sub-01",
-        split_source=args.splits,
+        split_source=args.splits or SPLITS_SOURCE,
         split_commit=args.splits_commit,
         images=args.images,
         request=args.request_id,
@@ -65,6 +72,29 @@ def laion(args: argparse.Namespace) -> None:
     import_laion(wanted, args.folder)
 
 
+def mosaic(args: argparse.Namespace) -> None:
+    """Import a subject of MOSAIC."""
+    if args.images is None:
+        fix = "add --images FOLDER with the pictures of the data set's origin, or nsd_stimuli.hdf5"
+        raise PipelineError("--images", "the images", "nothing", fix, code="invalid-argument")
+    wanted = MosaicImport(
+        source=args.source,
+        subject=args.subject or "sub-01_NSD",
+        images=args.images,
+        stimuli=args.stimuli,
+        shown=args.events,
+        task=args.task,
+        lists=None if args.splits is None else Path(args.splits),
+        geometry=args.geometry,
+        vertices=None if args.mask is None else Path(args.mask[0]),
+        accepts_terms=args.accept_terms,
+        accepts_nsd_terms=args.accept_nsd_terms,
+        test_repeats=args.test_repeats,
+        connections=args.connections,
+    )
+    import_mosaic(wanted, args.folder)
+
+
 def run(args: argparse.Namespace) -> None:
     """Call the importer that `args.format` names."""
-    {"laion": laion}[args.format](args)
+    {"laion": laion, "mosaic": mosaic}[args.format](args)

@@ -19,7 +19,7 @@ from PIL import Image
 from brainit.core.artifacts import TABLE_ERRORS, shown_columns
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, is_side_file, release_pages
-from brainit.core.reading import foreign_error, open_npy, reading
+from brainit.core.reading import foreign_error, open_npy, read_json, reading
 from brainit.data.image_files import IMAGE_ERRORS
 from brainit.data.lab.image_identity import ImageId, image_id
 
@@ -29,7 +29,7 @@ BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
 ABOUT = "subject.json"
 """What an importer says of the subject: origin, licence, splits, quality; `zscored`."""
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
-FILES = (BETAS, TRIALS, VOXELS, IMAGE_FOLDER, IMAGE_ARRAY)
+FILES = (BETAS, TRIALS, VOXELS, ABOUT, IMAGE_FOLDER, IMAGE_ARRAY)
 
 TRIAL_COLUMNS = ("trial", "session", "run", "image")
 """`trial`: row of the betas, from 0; `session` and `run` from 1; `image`: file name or row."""
@@ -77,6 +77,22 @@ def read_voxels(folder: Path) -> pd.DataFrame | None:
     """
     path = folder / VOXELS
     return _read_csv(path, (), {}) if path.exists() else None
+
+
+def is_zscored(folder: Path) -> bool:
+    """Return True if `subject.json` says that the betas are z-scored already.
+
+    Raises `PipelineError` for an unreadable file and for a value that is neither true nor false.
+    """
+    path = folder / ABOUT
+    if not path.exists():
+        return False
+    content = read_json(path, "a JSON object", DESCRIPTION)
+    found = content.get("zscored", False) if isinstance(content, dict) else content
+    if not isinstance(found, bool):
+        fix = "write true or false for zscored, or remove the file"
+        raise PipelineError(path, "zscored true or false", repr(found), fix, code="bad-values")
+    return found
 
 
 def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd.DataFrame:
