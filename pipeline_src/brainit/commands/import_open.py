@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 from brainit.core.errors import PipelineError
+from brainit.data.open.glmsingle import GlmsingleImport, import_glmsingle
 from brainit.data.open.laion import LaionImport, import_laion
 from brainit.data.open.laion_tables import COMMIT, SPLITS_SOURCE
 from brainit.data.open.mosaic import MosaicImport, import_mosaic
 
-FORMATS = ("laion", "mosaic")
+FORMATS = ("laion", "mosaic", "glmsingle")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -29,6 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--stimuli", type=Path, help="mosaic: the data set's stiminfo.tsv")
     add("--events", type=Path, help="folder of BIDS events.tsv; mosaic: or nsd_expdesign.mat")
     add("--task", help="task of the events, as in the names of their files")
+    add("--image-column", help="glmsingle: column of the events that names the image")
     add("--geometry", type=Path, help="mosaic: folder of fsLR 32k surfaces and vertex numbers")
     add("--test-repeats", type=int, help="use only the first N presentations of test images")
     add("--connections", type=int, default=4, help="connections for one download (default 4)")
@@ -95,6 +97,24 @@ def mosaic(args: argparse.Namespace) -> None:
     import_mosaic(wanted, args.folder)
 
 
+def glmsingle(args: argparse.Namespace) -> None:
+    """Import a subject of the user's own from GLMsingle's outputs."""
+    for flag, value in (("--events", args.events), ("--images", args.images)):
+        if value is None:
+            expected, fix = "a folder", f"add {flag} FOLDER"
+            raise PipelineError(flag, expected, "nothing", fix, code="invalid-argument")
+    wanted = GlmsingleImport(
+        source=Path(args.source),
+        events=args.events,
+        images=args.images,
+        masks=tuple(Path(mask) for mask in args.mask or ()),
+        subject=args.subject,
+        task=args.task,
+        column=args.image_column,
+    )
+    import_glmsingle(wanted, args.folder)
+
+
 def run(args: argparse.Namespace) -> None:
     """Call the importer that `args.format` names."""
-    {"laion": laion, "mosaic": mosaic}[args.format](args)
+    {"laion": laion, "mosaic": mosaic, "glmsingle": glmsingle}[args.format](args)

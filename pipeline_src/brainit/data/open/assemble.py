@@ -20,6 +20,8 @@ from brainit.data.open.session_store import SessionStore
 logger = logging.getLogger(__name__)
 
 _ROWS_PER_BLOCK = 64
+_EMPTY_SHARE = 0.05
+"""Share of a mask without data above which a user is warned."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def write_imported(
         raise PipelineError(folder, expected, "none", fix, code="bad-values")
     if n_dropped := int((~is_kept).sum()):
         logger.warning("%s: %d voxels dropped, not finite in some session", folder, n_dropped)
+    warn_of_empty(folder, store, sessions)
     voxels = None if parts.voxels is None else parts.voxels[is_kept].reset_index(drop=True)
     quality = _quality(store, sessions, columns, parts.trials, voxels, n_dropped)
     with atomic_path(folder) as partial:
@@ -82,6 +85,26 @@ def write_imported(
         (partial / layout.ABOUT).write_text(text, encoding="utf-8")
     store.remove()
     logger.info("%s: %s", folder, ", ".join(f"{k} {v}" for k, v in quality.items()))
+
+
+def warn_of_empty(folder: Path, store: SessionStore, sessions: Sequence[int]) -> None:
+    """Warn where many voxels of the mask lie outside the data: the two may not overlap.
+
+    Raises `PipelineError` where a session has no data in any of them.
+    """
+    for session in sessions:
+        is_empty = store.is_empty(session)
+        share = float(is_empty.mean())
+        if share == 1.0:
+            fix = "compare the affines of mask and betas: they do not overlap"
+            expected = f"data in the mask's voxels in session {session}"
+            raise PipelineError(folder, expected, "zeros alone", fix, code="inconsistent-inputs")
+        if share > _EMPTY_SHARE:
+            logger.warning(
+                "%s: session %d has no data in %.0f %% of the mask's voxels (%d). Compare the"
+                " affines of mask and betas: they may not overlap",
+                *(folder, session, 100 * share, int(is_empty.sum())),
+            )
 
 
 def _quality(

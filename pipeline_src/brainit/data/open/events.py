@@ -23,7 +23,9 @@ _FIX = "name a folder of BIDS events.tsv files, with onset and the image of each
 def read_presentations(
     folder: Path, subject: str | None, column: str | None = None, task: str | None = None
 ) -> pd.DataFrame:
-    """Return `session`, `run` and `image` of each presentation: sessions, runs, then onsets.
+    """Return `session`, `run`, `image` of each presentation: sessions, runs, then onsets.
+
+    `split` too, where the tables have it.
 
     `subject` is as sub-01 and `task` as in the names, None for all files; `column` names the image,
     None for the first known. Rows without an image (n/a, blank, rest, fixation) are no
@@ -54,7 +56,7 @@ def read_presentations(
     if shown.empty:
         found = f"{len(runs)} files of {subject or 'any subject'}, no image in them"
         raise PipelineError(folder, "presentations", found, _FIX, code="missing-data")
-    return shown[["session", "run", "image"]]
+    return shown[["session", "run", *(c for c in ("image", "split") if c in shown)]]
 
 
 def _session_numbers(labels: set[str]) -> dict[str, int]:
@@ -89,4 +91,7 @@ def _read_run(path: Path, column: str | None) -> pd.DataFrame:
         found = f"{shown['onset'].iloc[int(np.flatnonzero(~np.isfinite(onset))[0])]!r}"
         raise PipelineError(path, "onsets in seconds", found, _FIX, code="bad-values")
     order = np.argsort(onset, kind="stable")
-    return pd.DataFrame({"image": shown[name].to_numpy()[order]})
+    kept = {"image": shown[name].to_numpy()[order]}
+    if "split" in shown:
+        kept["split"] = shown["split"].to_numpy()[order]
+    return pd.DataFrame(kept)

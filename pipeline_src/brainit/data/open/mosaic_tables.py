@@ -119,7 +119,8 @@ def read_shown(
     number = subject.partition("_")[0]
     if path.suffix != ".mat":
         shown = read_presentations(path, number, task=task)
-        return shown.assign(stem=[stem_of(name) for name in shown["image"]])
+        stems = [stem_of(name) for name in shown["image"]]
+        return shown[["session", "run"]].assign(stem=stems)
     if stimuli is None or "alias" not in stimuli:
         fix = "pass --stimuli nsd_stiminfo.tsv, whose alias is NSD's number"
         raise PipelineError(path, "file names of NSD's images", "none", fix, code="missing-data")

@@ -65,14 +65,16 @@ class SessionStore:
 
         Raises `PipelineError` where `rows` and `trials` differ in number.
         """
-        is_finite = np.ones(n_voxels, dtype=bool)
+        is_finite, is_empty = np.ones(n_voxels, dtype=bool), np.ones(n_voxels, dtype=bool)
         n_rows = 0
         with atomic_path(self._path(session, ".npy")) as partial, partial.open("wb") as handle:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(trials), n_voxels)}
             np.lib.format.write_array_header_1_0(handle, header)
             for row in rows:
                 handle.write(np.ascontiguousarray(row, dtype="<f4").tobytes())
-                is_finite &= np.isfinite(row)
+                is_number = np.isfinite(row)
+                is_finite &= is_number
+                is_empty &= ~is_number | (row == 0)
                 n_rows += 1
             if n_rows != len(trials):
                 raise PipelineError(
@@ -82,8 +84,8 @@ class SessionStore:
                     "fetch the session again",
                     code="inconsistent-inputs",
                 )
-        with atomic_path(self._path(session, "_finite.npy")) as partial:
-            np.save(partial, is_finite)
+        with atomic_path(self._path(session, "_marks.npy")) as partial:
+            np.save(partial, np.stack([is_finite, is_empty]))
         write_text(self._path(session, ".csv"), trials.to_csv(index=False))
 
     def betas(self, session: int) -> NDArray[np.float32]:
@@ -92,8 +94,15 @@ class SessionStore:
 
     def is_finite(self, session: int) -> NDArray[np.bool_]:
         """Return which voxels are finite in every trial of a session."""
-        path = self._path(session, "_finite.npy")
-        return np.array(open_npy(path, "a mark for each voxel", self._fix), dtype=bool)
+        return self._marks(session)[0]
+
+    def is_empty(self, session: int) -> NDArray[np.bool_]:
+        """Return which voxels have no data in a session: zero or not finite in every trial."""
+        return self._marks(session)[1]
+
+    def _marks(self, session: int) -> NDArray[np.bool_]:
+        path = self._path(session, "_marks.npy")
+        return np.array(open_npy(path, "two marks for each voxel", self._fix), dtype=bool)
 
     def trials(self, session: int) -> pd.DataFrame:
         """Return the trials of a session."""
