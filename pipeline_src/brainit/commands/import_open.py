@@ -1,14 +1,20 @@
 """Flags of `brainit import-subject` for the open data sets, and the calls of their importers."""
 
 import argparse
+import logging
 import re
 from pathlib import Path
 
 from brainit.core.errors import PipelineError
 from brainit.data.open.glmsingle import GlmsingleImport, import_glmsingle
 from brainit.data.open.laion import LaionImport, import_laion
+from brainit.data.open.laion_files import LaionBucket
 from brainit.data.open.laion_tables import COMMIT, SPLITS_SOURCE
 from brainit.data.open.mosaic import MosaicImport, import_mosaic
+from brainit.data.open.plans import MOSAIC_SETS, laion_plan, mosaic_plan, whole_sets
+from brainit.workflow.sources import is_remote
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("laion", "mosaic", "glmsingle")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
@@ -33,6 +39,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--image-column", help="glmsingle: column of the events that names the image")
     add("--geometry", type=Path, help="mosaic: folder of fsLR 32k surfaces and vertex numbers")
     add("--test-repeats", type=int, help="use only the first N presentations of test images")
+    add("--plan", action="store_true", help="print bytes, disk and hours; fetch nothing")
+    add("--bandwidth", type=float, default=1000.0, help="of the plan: Mbit/s of the network")
     add("--connections", type=int, default=4, help="connections for one download (default 4)")
 
 
@@ -113,6 +121,31 @@ def glmsingle(args: argparse.Namespace) -> None:
         column=args.image_column,
     )
     import_glmsingle(wanted, args.folder)
+
+
+def show_plan(args: argparse.Namespace) -> None:
+    """Print what the import of this subject, and of the whole open sets, fetches and keeps.
+
+    Session sizes are the bucket's where it may be listed: a folder, or with --accept-terms.
+    """
+    plans = []
+    if args.format == "laion":
+        sizes = []
+        if args.accept_terms or not is_remote(args.source):
+            bucket = LaionBucket(args.source, args.subject or "sub-01")
+            sizes = [files.betas.n_bytes for files in bucket.sessions(args.sessions)]
+        n_sessions = len(sizes or args.sessions or range(30))
+        plans.append(laion_plan(n_sessions, listed_bytes=sizes, fetches_images=not args.images))
+    if args.format == "mosaic":
+        name = (args.subject or "sub-01_NSD").partition("_")[2]
+        known = [found.name for found in MOSAIC_SETS]
+        if name not in known:
+            fix = "name a subject as sub-01_NSD (--subject)"
+            expected = f"a data set of {', '.join(known)}"
+            raise PipelineError("--subject", expected, f"{name!r}", fix, code="unknown-name")
+        plans.append(mosaic_plan(name))
+    for plan in [*plans, *whole_sets()]:
+        logger.info("%s", plan.line(args.bandwidth))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -34,7 +34,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the folder and check it; raise `PipelineError` if the source has another format."""
+    """Write the folder and check it, or print its plan.
+
+    Raises `PipelineError` where the source has another format.
+    """
+    if args.plan:
+        import_open.show_plan(args)
+        return
     source = Path(args.source)
     if args.format in import_open.FORMATS:
         import_open.run(args)

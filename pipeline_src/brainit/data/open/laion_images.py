@@ -30,12 +30,11 @@ from brainit.core.reading import read_json, reading
 from brainit.data.fetch.remote import TransientError, connection_failure
 from brainit.data.fetch.sources import download_file
 from brainit.data.image_files import IMAGE_ERRORS
+from brainit.workflow.terms import LAION_REQUEST_FILE, LAION_REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
 SERVICE = os.environ.get("LAION_FMRI_ACCESS_URL", "https://laion-fmri.hebartlab.com").rstrip("/")
-REQUEST_ID = "LAION_FMRI_REQUEST_ID"
-"""Environment variable of the request id, as for the owners' package."""
 IMAGES_FILE, TABLE_FILE = "task-images_stimuli.h5", "task-images_metadata.csv"
 PRIVATE = 0o700
 """Mode of the folder of images: for its owner alone."""
@@ -49,13 +48,13 @@ _GREY = 128
 
 
 def request_id(given: str | None) -> str | None:
-    """Return the user's request id: given, of the environment, or of the owners' package's file."""
-    if given or os.environ.get(REQUEST_ID):
-        return (given or os.environ[REQUEST_ID]).strip()
-    path = Path.home() / ".cache/laion-fmri/auth.json"
+    """Return the user's request id: given, in the environment, or kept by the owners' package."""
+    if given or os.environ.get(LAION_REQUEST_ID):
+        return (given or os.environ[LAION_REQUEST_ID]).strip()
+    path = Path.home() / LAION_REQUEST_FILE
     if not path.is_file():
         return None
-    content = read_json(path, "a request id", f"remove it, or set {REQUEST_ID}")
+    content = read_json(path, "a request id", f"remove it, or set {LAION_REQUEST_ID}")
     found = content.get("request_id") if isinstance(content, dict) else None
     return found if isinstance(found, str) and found else None
 
@@ -78,9 +77,9 @@ class ImageService:
             raise PipelineError(
                 f"{address}/terms",
                 "a request id for LAION-fMRI's images",
-                f"none in --request-id and {REQUEST_ID}",
-                f"read the agreement, ask for access ({address}/request), then set {REQUEST_ID} to"
-                " the id you get; or pass --images FILE with images that you have",
+                f"none in --request-id and {LAION_REQUEST_ID}",
+                f"read the agreement, ask for access ({address}/request), then set"
+                f" {LAION_REQUEST_ID} to the id you get; or pass --images FILE with images that you have",
                 code="terms",
             )
         self._request = request
@@ -145,7 +144,7 @@ class ImageService:
             fix = f"ask the owners ({self.address}), or ask for a new id ({self.address}/request)"
         elif status == 404:
             found = "a request id that the service does not know"
-            fix = f"correct {REQUEST_ID}, or ask for access ({self.address}/request)"
+            fix = f"correct {LAION_REQUEST_ID}, or ask for access ({self.address}/request)"
         else:
             found, fix = f"HTTP {status} {detail}", f"ask the owners ({self.address})"
         expected = "a request id that gives access to the images"

@@ -11,6 +11,7 @@ from tests.unit.data.open import laion_miniature
 
 from brainit.data.fetch import listing, remote, transfers
 from brainit.data.open import laion_images
+from brainit.workflow.terms import LAION_REQUEST_ID
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a millisecond before another attempt, not a second."""
     for module in (transfers, listing, laion_images):
         monkeypatch.setattr(module, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.delenv(laion_images.REQUEST_ID, raising=False)
+    monkeypatch.delenv(LAION_REQUEST_ID, raising=False)
     monkeypatch.setenv("HOME", "/nonexistent")
 
 
