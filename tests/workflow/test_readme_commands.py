@@ -216,7 +216,8 @@ def test_the_lines_that_write_a_subject_from_volumes(
 ) -> None:
     import nibabel as nib
 
-    (code,) = [b for kind, b in blocks(REPOSITORY / "config/lab_subject.md") if kind == "python"]
+    found = [b for kind, b in blocks(REPOSITORY / "config/lab_subject.md") if kind == "python"]
+    (code,) = [block for block in found if "glmsingle" not in block]  # not installed here
     rng = np.random.default_rng(0)
     mask, volumes = rng.random((3, 4, 5)) > 0.5, rng.normal(size=(3, 4, 5, 6)).astype(np.float32)
     affine = np.diag([2.0, 2.0, 3.0, 1.0])

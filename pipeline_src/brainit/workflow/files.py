@@ -119,7 +119,7 @@ class Files:
 
     def stimuli(self, subject: str = "", pool: str = "", run: Run | None = None) -> str:
         """Return the images that a subject or pool saw: NSD's, NSD-synthetic's or a lab's own."""
-        if run and run.is_nsdsynthetic:
+        if run and run.is_of_other_session:
             return f"<results>/{subject}/{run.name}/images"
         return f"<results>/{self.study.lab_subject(subject, pool) or 'group'}/images/stimuli"
 

@@ -79,7 +79,7 @@ class ImageService:
                 "a request id for LAION-fMRI's images",
                 f"none in --request-id and {LAION_REQUEST_ID}",
                 f"read the agreement, ask for access ({address}/request), then set"
-                f" {LAION_REQUEST_ID} to the id you get; or pass --images FILE with images that you have",
+                f" {LAION_REQUEST_ID} to your id; or pass --images FILE with images that you have",
                 code="terms",
             )
         self._request = request
