@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 from brainit.data.lab.layout import POSITION_COLUMNS
-from brainit.data.nsd.volume import read_volume
+from brainit.data.open.volume_stream import read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -47,27 +47,15 @@ class GridMask:
         return GridMask(self.name, self.xyz[is_kept], self.shape, self.affine)
 
 
-def read_open_volume(path: Path, fix: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return values (x, y, z) and affine of a NIfTI volume; raises `PipelineError` with `fix`."""
-    try:
-        return read_volume(path)
-    except PipelineError as error:
-        if error.code == "machine":
-            raise
-        raise PipelineError(
-            error.where, error.expected, error.found, fix, code=error.code
-        ) from error
-
-
 def read_masks(paths: list[Path], name: str, fix: str = _MASK_FIX) -> GridMask:
     """Return the voxels that any of the masks holds (values above 0).
 
     Raises `PipelineError` for masks on different grids and where no voxel is left.
     """
-    values, affine = read_open_volume(paths[0], fix)
+    values, affine = read_volume(paths[0], fix)
     inside = values > 0
     for path in paths[1:]:
-        more, other = read_open_volume(path, fix)
+        more, other = read_volume(path, fix)
         require_grid(path, more.shape, other, inside.shape, affine, fix)
         inside |= more > 0
     if not inside.any():

@@ -18,7 +18,7 @@ from brainit.core.files import sha256_of
 from brainit.data.fetch.sources import fetch
 from brainit.data.lab import layout
 from brainit.data.open.assemble import SubjectParts, joined_trials, write_imported
-from brainit.data.open.grid import GridMask, read_masks, read_open_volume, require_grid, voxel_table
+from brainit.data.open.grid import GridMask, read_masks, require_grid, voxel_table
 from brainit.data.open.laion_files import LaionBucket, SessionFiles
 from brainit.data.open.laion_images import (
     IMAGES_FILE,
@@ -40,7 +40,7 @@ from brainit.data.open.laion_tables import (
 from brainit.data.open.quality import ceiling_of_three
 from brainit.data.open.session_store import SessionStore
 from brainit.data.open.terms import LAION, require_open_terms
-from brainit.data.open.volume_stream import masked_volumes, read_series
+from brainit.data.open.volume_stream import masked_volumes, read_series, read_volume
 from brainit.workflow.sources import is_remote
 
 logger = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ def _published_ceiling(
         if file is None:
             continue
         path = bucket.fetch(file, work)
-        values, affine = read_open_volume(path, _VOLUME_FIX)
+        values, affine = read_volume(path, _VOLUME_FIX)
         require_grid(path, values.shape, affine, mask.shape, mask.affine)
         percent = np.nan_to_num(values[tuple(mask.xyz.T)], nan=0.0)
         return ceiling_of_three(percent, 1.0 / repeats), repeats

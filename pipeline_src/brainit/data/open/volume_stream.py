@@ -83,6 +83,19 @@ def masked_volumes(
             raise EOFError(f"more than {series.n_volumes} volumes")
 
 
+def read_volume(path: Path, fix: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the values (x, y, z) and the affine of a file that holds one volume.
+
+    Raises `PipelineError` as `read_series` and `masked_volumes`, and for several volumes.
+    """
+    series = read_series(path, fix)
+    if series.n_volumes != 1:
+        expected, found = "one volume (x, y, z)", f"{series.n_volumes} volumes"
+        raise PipelineError(path, expected, found, fix, code="wrong-shape")
+    (values,) = masked_volumes(series, np.arange(np.prod(series.shape)), fix)
+    return values.reshape(series.shape, order="F"), series.affine
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, decompressed if gzip wrote it, whatever its name says."""
