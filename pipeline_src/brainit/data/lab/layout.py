@@ -79,20 +79,21 @@ def read_voxels(folder: Path) -> pd.DataFrame | None:
     return _read_csv(path, (), {}) if path.exists() else None
 
 
-def is_zscored(folder: Path) -> bool:
-    """Return True if `subject.json` says that the betas are z-scored already.
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return the content of `subject.json`; empty without it.
 
-    Raises `PipelineError` for an unreadable file and for a value that is neither true nor false.
+    Raises `PipelineError` for an unreadable file and a `zscored` that is neither true nor false.
     """
     path = folder / ABOUT
     if not path.exists():
-        return False
-    content = read_json(path, "a JSON object", DESCRIPTION)
-    found = content.get("zscored", False) if isinstance(content, dict) else content
-    if not isinstance(found, bool):
+        return {}
+    expected = "a JSON object, with zscored true or false if it has it"
+    content = read_json(path, expected, DESCRIPTION)
+    zscored = content.get("zscored", False) if isinstance(content, dict) else None
+    if not isinstance(zscored, bool):
         fix = "write true or false for zscored, or remove the file"
-        raise PipelineError(path, "zscored true or false", repr(found), fix, code="bad-values")
-    return found
+        raise PipelineError(path, expected, repr(zscored), fix, code="bad-values")
+    return dict(content)
 
 
 def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd.DataFrame:

@@ -74,14 +74,18 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
 
     betas, voxels = layout.open_betas(folder), layout.read_voxels(folder)
     columns = np.flatnonzero(used_columns(betas.shape[1], voxels))
-    zscore = AS_GIVEN if layout.is_zscored(folder) else settings.nsd.zscore
+    about = layout.read_about(folder)
+    zscore = AS_GIVEN if about.get("zscored") else settings.nsd.zscore
     write_lab_betas(outputs.betas, betas, columns, trials, zscore)
     ceiling = pooled_ceiling(np.load(outputs.betas, mmap_mode="r", allow_pickle=False), trials)
     own_ceiling = _voxel_column(voxels, "noise_ceiling", columns, np.nan).astype(np.float32)
     _write_ceiling(outputs.ceiling, outputs.ceiling_summary, subject, own_ceiling, ceiling)
     percent = np.where(np.isfinite(own_ceiling), own_ceiling, ceiling.percent).astype(np.float32)
     _write_voxels(outputs.voxels, subject, voxels, columns, percent)
-    write_text(outputs.summary, _summary(subject, zscore, trials, betas, columns))
+    summary = _summary(subject, zscore, trials, betas, columns) | (
+        {"about": about} if about else {}
+    )
+    write_text(outputs.summary, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
 def pipeline_trials(
@@ -235,9 +239,9 @@ def _summary(
     trials: pd.DataFrame,
     betas: NDArray[np.floating[Any]],
     columns: NDArray[np.int64],
-) -> str:
-    """Return the JSON text of the summary."""
-    content = {
+) -> dict[str, Any]:
+    """Return the content of the summary."""
+    return {
         "subject": subject,
         "n_trials": len(trials),
         "n_voxels": len(columns),
@@ -248,4 +252,3 @@ def _summary(
             for session, rows in trials.groupby("session")
         ],
     }
-    return json.dumps(content, indent=1) + "\n"

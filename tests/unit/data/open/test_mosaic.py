@@ -134,7 +134,8 @@ def test_z_scores_are_not_z_scored_again(
     import_lab_subject(tmp_path / "sub", "mosaic", settings, made)
     given = np.load(tmp_path / "sub/betas.npy")
     np.testing.assert_array_equal(np.load(made.betas), given)
-    assert json.loads(made.summary.read_text())["zscore"] == "as_given"
+    summary = json.loads(made.summary.read_text())
+    assert summary["zscore"] == "as_given" and summary["about"]["data_set"] == "MOSAIC"
     assert read_artifact(made.voxels, "voxels").attributes["space"] == "lab volume"
     (tmp_path / "sub/subject.json").write_text('{"zscored": "yes"}')
     with refused("wrong-kind", "zscored", "'yes'"):
