@@ -53,6 +53,7 @@ TESTS_OF_BRAINIT = {
     "doctor": "unit/commands/test_doctor.py",
     "export-maps": "unit/maps/test_export.py",
     "export-models": "unit/commands/test_export_models.py",
+    "imagery-table": "unit/commands/test_imagery_table.py",
     "import-authors": "unit/models/test_authors_import.py",
     "import-subject": "unit/data/test_lab_formats.py",
     "models": "unit/commands/test_models_push.py",

@@ -14,6 +14,7 @@ from tests.unit.data.tiny_nsd import write_mgh
 
 from brainit.core.artifacts import Artifact
 from brainit.core.settings import ImageSettings, NsdSettings
+from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd.nsdimagery import RUNS, first_beta, prepare_nsdimagery, repeat_correlation
@@ -120,6 +121,10 @@ def test_session_becomes_trials_betas_and_images(
         trials = read_trials(tmp_path / "made" / task / "trials.csv")
         assert set(trials["nsd_id"].value_counts()) == {repeats}
         assert trials["repeat"].max() == repeats - 1
+        made = tmp_path / "made" / task
+        files = made / "betas.npy", made / "trials.csv"
+        fmri = load_subject_fmri("subj01", *files, ("test",), "40h", True)
+        assert fmri.nsd_id.tolist() == list(range(12))  # words are not tested
     order = json.loads((tmp_path / "made/vision/order.json").read_text())
     assert order["repeats"] > order["others"] + 0.3
     assert not [r for r in caplog.records if r.levelname == "WARNING"]

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from brainit.core.cli import guarded
 from brainit.data.fetch import remote
 from brainit.data.lab.check import subject_faults
 from brainit.data.open.laion import LaionImport, import_laion
+from brainit.data.open.volume_stream import masked_volumes, read_series
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -367,3 +369,19 @@ def test_another_subjects_list_and_a_shifted_grid(
     nib.save(nib.Nifti1Image(laion.mask, affine), path)
     import_laion(wanted(broken, sessions=(1,)), tmp_path / "sub")
     assert any("20.0 mm" in record.message for record in caplog.records)
+
+
+def test_a_long_series_is_never_held_as_a_whole(tmp_path: Path) -> None:
+    shape, n_volumes = (40, 40, 40), 60
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 50, (*shape, n_volumes)).astype(np.float32)
+    mini.write_nifti(tmp_path / "long.nii.gz", values)
+    flat = np.arange(0, 64_000, 97)
+    tracemalloc.start()
+    series = read_series(tmp_path / "long.nii.gz", "fix")
+    rows = list(masked_volumes(series, flat, "fix"))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8 * values[..., 0].nbytes < values.nbytes / 7
+    expected = values.reshape(-1, n_volumes, order="F")[flat].T
+    np.testing.assert_array_equal(np.stack(rows), expected)
