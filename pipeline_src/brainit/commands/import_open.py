@@ -38,6 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--task", help="task of the events, as in the names of their files")
     add("--image-column", help="glmsingle: column of the events that names the image")
     add("--geometry", type=Path, help="mosaic: folder of fsLR 32k surfaces and vertex numbers")
+    add("--show-images", action="store_true", help="laion: my terms let figures show the images")
     add("--test-repeats", type=int, help="use only the first N presentations of test images")
     add("--plan", action="store_true", help="print bytes, disk and hours; fetch nothing")
     add("--bandwidth", type=float, default=1000.0, help="of the plan: Mbit/s of the network")
@@ -76,6 +77,7 @@ def laion(args: argparse.Namespace) -> None:
         request=args.request_id,
         accepts_terms=args.accept_terms,
         keeps_images_file=args.keep_images_file,
+        shows_images=args.show_images,
         test_repeats=args.test_repeats,
         connections=args.connections,
     )

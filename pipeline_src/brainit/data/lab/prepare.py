@@ -59,6 +59,7 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     Raises one `PipelineError` with every fault of the folder.
     """
     require_valid(folder)
+    about = layout.read_about(folder)
     images = layout.LabImages(folder)
     table = layout.read_trials(folder)
     names = image_names(table, images.is_array)
@@ -70,11 +71,12 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     side = settings.images.stored_size
     rows = (square(images.image(name), side) for name in progress(names, "images", unit="image"))
     attributes = {"side": side, "source": images.path.name}
+    if about.get("images_private"):
+        attributes["private"] = True
     write_rows(outputs.stimuli, rows, settings.images.rows_per_shard, attributes)
 
     betas, voxels = layout.open_betas(folder), layout.read_voxels(folder)
     columns = np.flatnonzero(used_columns(betas.shape[1], voxels))
-    about = layout.read_about(folder)
     zscore = AS_GIVEN if about.get("zscored") else settings.nsd.zscore
     write_lab_betas(outputs.betas, betas, columns, trials, zscore)
     ceiling = pooled_ceiling(np.load(outputs.betas, mmap_mode="r", allow_pickle=False), trials)

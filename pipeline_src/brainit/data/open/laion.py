@@ -55,7 +55,8 @@ class LaionImport:
     """What to import, and from where.
 
     `sessions` None: all released; `split_source` with {commit} in it, or a folder; `images`: the
-    images' file, None to fetch it by `request`; `test_repeats` None: all presentations.
+    images' file, None to fetch it by `request`; `shows_images`: figures may show them;
+    `test_repeats` None: all presentations.
     """
 
     source: str
@@ -70,6 +71,7 @@ class LaionImport:
     request: str | None
     accepts_terms: bool
     keeps_images_file: bool = False
+    shows_images: bool = False
     test_repeats: int | None = None
     connections: int = 4
     service: str = SERVICE
@@ -232,6 +234,7 @@ def _about(
         "test_repeats": wanted.test_repeats or "all",
         "noise_ceiling": used,
         "licence": LAION.licence,
+        "images_private": not wanted.shows_images,
         "images": "not to be passed on; no commercial use; no training of general-purpose models",
         "cite": list(LAION.cite),
     }

@@ -22,10 +22,13 @@ from tests.unit.data.open.image_service import REQUEST, serving
 
 from brainit.commands.program import run
 from brainit.core.cli import guarded
+from brainit.core.settings import ImageSettings, NsdSettings, Settings
 from brainit.data.fetch import remote
 from brainit.data.lab.check import subject_faults
+from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 from brainit.data.open.laion import LaionImport, import_laion
 from brainit.data.open.volume_stream import masked_volumes, read_series
+from brainit.data.pixels import PixelStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -127,6 +130,24 @@ def test_images_as_they_were_shown(laion: mini.Miniature, tmp_path: Path) -> Non
     np.testing.assert_allclose(shown, over_grey, atol=1)
     assert (shown[:8] == 128).all() and not (shown[8:] == 128).all()
     assert subject_faults(tmp_path / "sub") == []
+
+
+@pytest.mark.parametrize("shows_images", [False, True])
+def test_images_stay_out_of_figures_unless_the_user_says_so(
+    laion: mini.Miniature, tmp_path: Path, shows_images: bool
+) -> None:
+    import_laion(wanted(laion, sessions=(1,), shows_images=shows_images), tmp_path / "sub")
+    names = ("trials.csv", "names.csv", "stimuli", "betas.npy", "voxels.safetensors")
+    rest = ("betas.json", "ceiling.safetensors", "ceiling.csv")
+    made = LabOutputs(*(tmp_path / "made" / name for name in (*names, *rest)))
+    images = ImageSettings(stored_size=8, rows_per_shard=5)
+    settings = Settings(nsd=NsdSettings(validation_share=0.25), images=images)
+    import_lab_subject(tmp_path / "sub", "laion", settings, made)
+    store, row = PixelStore(made.stimuli), np.array([0, 2])
+    assert store.may_be_shown == shows_images
+    assert np.ptp(store.pixels(row)) > 0
+    assert (np.ptp(store.shown(row)) > 0) == shows_images
+    assert json.loads(made.summary.read_text())["about"]["splits"]["list"] == "tau"
 
 
 def test_only_the_first_repeats_are_tested(laion: mini.Miniature, tmp_path: Path) -> None:
