@@ -25,7 +25,7 @@ DECODING = {"train_bit", "reconstruct_lowlevel", "reconstruct_semantic", "recons
 BIT_READERS = {
     *(*DECODING, *TRAIN_STAGE_2, "adapt_bit", "import_authors", "check_results", "make_figures"),
 }
-ZSCORED = {"prepare_betas", "prepare_nsdsynthetic", "prepare_lab_subject"}
+ZSCORED = {"prepare_betas", "prepare_nsdsynthetic", "prepare_nsdimagery", "prepare_lab_subject"}
 PUBLISHED = {"prepare_betas", "estimate_noise_ceiling"}
 FETCH = {"fetch_weights"}
 PAPER = {"make_table", "make_report", "check_results", "check_claims"}

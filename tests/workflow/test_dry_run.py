@@ -17,6 +17,7 @@ NOT_IN_DEMO = {
     "fetch_weights",
     "prepare_lab_subject",
     "prepare_nsdsynthetic",
+    "prepare_nsdimagery",
     "import_authors",
     "evaluate_encoder",
     "check_claims",

@@ -159,7 +159,7 @@ def test_what_needs_the_network_runs_where_snakemake_does(repository: Path) -> N
     """A dry run does not tell local jobs from others."""
     texts = rule_texts(repository)
     local = {name for name, text in texts.items() if "localrule: LOCAL_DOWNLOADS" in text}
-    assert local == {*FETCHING, "prepare_betas", "prepare_nsdsynthetic"}
+    assert local == {*FETCHING, "prepare_betas", "prepare_nsdsynthetic", "prepare_nsdimagery"}
 
 
 def test_gpu_rules_ask_for_a_gpu_out_of_the_box(plain: list[Job], repository: Path) -> None:

@@ -2,8 +2,8 @@
 Trials, betas and noise ceiling of each subject (paper section 5.1).
 
 Needs    <store>/nsd, and the betas at the source
-Makes    <results>/{subject}/{design,betas,noise_ceiling}; for `everything` also {subject}/nsdsynthetic
-Steps    prepare_design, prepare_betas, estimate_noise_ceiling, prepare_nsdsynthetic
+Makes    <results>/{subject}/{design,betas,noise_ceiling}; for `everything` also {subject}/nsdsynthetic; on demand {subject}/nsdimagery_{vision,imagery}
+Steps    prepare_design, prepare_betas, estimate_noise_ceiling, prepare_nsdsynthetic, prepare_nsdimagery
 """
 
 
@@ -166,6 +166,53 @@ rule prepare_nsdsynthetic:
         " --voxels {input.voxels:q}"
         " --work {params.work:q}"
         " --out {params.out:q}"
+        " --settings {params.settings:q}"
+        " --connections {resources.connections}"
+        " &> {log:q}"
+
+
+rule prepare_nsdimagery:
+    """Mask and z-score the NSD-Imagery session of {wildcards.subject}."""
+    input:
+        voxels="<results>/{subject}/betas/voxels.safetensors",
+    output:
+        vision_betas="<results>/{subject}/nsdimagery_vision/betas.npy",
+        vision_trials="<results>/{subject}/nsdimagery_vision/trials.csv",
+        vision_classes="<results>/{subject}/nsdimagery_vision/classes.csv",
+        vision_images=directory("<results>/{subject}/nsdimagery_vision/images"),
+        imagery_betas="<results>/{subject}/nsdimagery_imagery/betas.npy",
+        imagery_trials="<results>/{subject}/nsdimagery_imagery/trials.csv",
+        imagery_classes="<results>/{subject}/nsdimagery_imagery/classes.csv",
+        imagery_images=directory("<results>/{subject}/nsdimagery_imagery/images"),
+    log:
+        "<logs>/prepare_nsdimagery/{subject}.log",
+    benchmark:
+        "<benchmarks>/prepare_nsdimagery/{subject}.tsv"
+    wildcard_constraints:
+        subject=NSD_NAME,
+    localrule: LOCAL_DOWNLOADS and STUDY.is_remote
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: 1
+    resources:
+        connections=config["nsd"]["connections"],
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(120),
+    params:
+        source=PARAMS.source,
+        work=f"{WORK}/nsdimagery/{{subject}}",
+        vision=lambda wildcards, output: str(Path(output.vision_betas).parent),
+        imagery=lambda wildcards, output: str(Path(output.imagery_betas).parent),
+        settings=settings("prepare_nsdimagery"),
+        code=code_digest("brainit.steps.prepare_nsdimagery"),
+    shell:
+        "python -m brainit.steps.prepare_nsdimagery"
+        " --subject {wildcards.subject:q}"
+        " --source {params.source:q}"
+        " --voxels {input.voxels:q}"
+        " --work {params.work:q}"
+        " --vision {params.vision:q}"
+        " --imagery {params.imagery:q}"
         " --settings {params.settings:q}"
         " --connections {resources.connections}"
         " &> {log:q}"

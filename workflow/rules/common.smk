@@ -63,7 +63,7 @@ LAB_NAME = "|".join(STUDY.lab) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
 OTHER_POOL = rf"{runs.FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h"
 VARIANT = "|".join(STUDY.variants.names) or r"(?!)"
-OTHER_RUN = rf"1h_scratch|{runs.NSDSYNTHETIC}|{runs.FIRST_POOL}|40h_({VARIANT})"
+OTHER_RUN = rf"1h_scratch|{runs.NSDSYNTHETIC}|{'|'.join(runs.NSDIMAGERY)}|{runs.FIRST_POOL}|40h_({VARIANT})"
 DECODED_RUN = rf"{runs.DURATION}|({runs.DURATION})_{runs.RIDGE}|{OTHER_RUN}"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from brainit.commands.doctor_machine import Machine, look_at_machine
 from brainit.core.errors import PipelineError
-from brainit.workflow.terms import AGREEMENT_FORM, TERMS
+from brainit.workflow.terms import AGREEMENT_FORM, LAION_REQUEST_ID, LAION_REQUEST_PAGE, TERMS
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ INSTALL_DISK = 7 * GB
 """The packages with a CUDA build of torch; a CPU build takes 2 GB."""
 FULL_DISK, FULL_MEMORY = 390 * GB, 64 * GB
 """Where no plan can be made; the largest memory that a rule asks for (train_joint)."""
+LAION_DISK = 20 * GB
+"""One subject of LAION-fMRI while it is imported (`brainit import-subject laion --plan`)."""
 STAGE2_GPU = 56 * GB
 """Estimate of the GPU memory that stage 2 takes at the paper's batch (config/gpu_80gb.yaml)."""
 SMALLEST_GPU = 22 * GB
@@ -85,12 +87,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def examine(machine: Machine) -> dict[str, list[Finding]]:
-    """Return the findings for the demo, for a full run beyond it, for a GPU and for SLURM."""
+    """Return the findings for the demo, a full run beyond it, a GPU, SLURM and LAION-fMRI."""
     return {
         "the demo": demo_findings(machine),
         "a full run, beside that": full_findings(machine),
         "a GPU": gpu_findings(machine),
         "a SLURM cluster": slurm_findings(machine),
+        "LAION-fMRI, where you use it": laion_findings(machine),
     }
 
 
@@ -244,6 +247,16 @@ def slurm_findings(machine: Machine) -> list[Finding]:
             "installed" if plugin else "not installed",
             "pip install snakemake-executor-plugin-slurm",
         ),
+    ]
+
+
+def laion_findings(machine: Machine) -> list[Finding]:
+    """Return the requirements of importing a subject of LAION-fMRI; other open sets need none."""
+    found = "at hand" if machine.has_laion_request else "none"
+    fix = f"read the agreement and ask ({LAION_REQUEST_PAGE}), then set {LAION_REQUEST_ID}"
+    return [
+        Finding("a request id for its images", machine.has_laion_request, found, fix),
+        _disk(machine, LAION_DISK),
     ]
 
 

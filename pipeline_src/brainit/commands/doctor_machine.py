@@ -22,6 +22,7 @@ from brainit.core.errors import PipelineError
 from brainit.features.registry_entries import ENTRIES, BackboneEntry, offline_folder
 from brainit.workflow.folders import EXPANDED
 from brainit.workflow.sources import is_remote, resolution_error
+from brainit.workflow.terms import LAION_REQUEST_FILE, LAION_REQUEST_ID
 
 BASE_CONFIG = Path("config/config.yaml")
 RECORDS = Path(".snakemake/metadata")
@@ -66,6 +67,8 @@ class Machine:
     """A finished run without Snakemake's records of it, as after a copy; else empty."""
     min_job_age_s: int | None = None
     """Seconds for which `squeue` knows a finished job; None where that is unknown."""
+    has_laion_request: bool = True
+    """Whether a request id for LAION-fMRI's images is at hand."""
 
 
 def look_at_machine(configfiles: Sequence[Path]) -> Machine:
@@ -103,7 +106,14 @@ def look_at_machine(configfiles: Sequence[Path]) -> Machine:
         closed_cache=closed_cache(),
         unrecorded_results=unrecorded_results(configfiles) if in_repository else "",
         min_job_age_s=min_job_age_s(),
+        has_laion_request=has_laion_request(),
     )
+
+
+def has_laion_request() -> bool:
+    """Return True if a request id for LAION-fMRI's images is in the environment or its file."""
+    is_set = bool(os.environ.get(LAION_REQUEST_ID))
+    return is_set or (Path.home() / LAION_REQUEST_FILE).is_file()
 
 
 def closed_cache() -> str:

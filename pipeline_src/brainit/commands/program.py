@@ -24,6 +24,7 @@ COMMANDS = (
     "import-subject",
     "import-authors",
     "seeds",
+    "imagery-table",
 )
 """The sub-commands; each is a module of this folder."""
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from brainit.core.errors import PipelineError
 from brainit.core.shards import ShardedArray
 
+_GREY = 192
+"""In place of an image that may not be shown."""
+
 
 class PixelStore:
     """Square RGB images in uint8 shards; a row is an nsd_id or the number of an external image.
@@ -44,6 +47,16 @@ class PixelStore:
     ) -> None:
         """Copy the images `index` to the rows `at` of `out`, of axes (images, side, side, rgb)."""
         self._rows.rows_into(index, out, at)
+
+    @property
+    def may_be_shown(self) -> bool:
+        """False where the terms of the images forbid to pass them on, as figures do."""
+        return not self._rows.attributes.get("private", False)
+
+    def shown(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return images for a figure: plain grey where they may not be shown."""
+        pixels = self.pixels(index)
+        return pixels if self.may_be_shown else np.full_like(pixels, _GREY)
 
 
 def stimuli_of(results: Path, subject: str) -> Path:

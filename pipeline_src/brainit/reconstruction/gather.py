@@ -77,7 +77,8 @@ def write_run(
     last = joined[kinds[-1]]
     models = _models(joined, f"shards of {subject}, run {run}")
     images = {kind: part.image for kind, part in joined.items()}
-    seen = PixelStore(stimuli).pixels(last.nsd_id[:24])
+    store = PixelStore(stimuli)
+    seen = store.shown(last.nsd_id[:24])
     shown = {"seen": seen, **{COLUMN_OF.get(kind, kind): images[kind] for kind in kinds}}
     if last.unrefined is not None:
         shown |= {"fused": last.unrefined, "refined": last.image}
@@ -85,6 +86,7 @@ def write_run(
     if kinds == ["fused"]:
         shown = {"seen": seen, FINAL: images["fused"]}
     title = f"{subject}, run {run} - {'simulation' if simulated else 'recorded'}"
+    title += "" if store.may_be_shown else " - what was seen may not be passed on"
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
     provenance = _provenance(subject, run, list(joined.values()), simulated)
     provenance["models"] = models

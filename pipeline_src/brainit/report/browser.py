@@ -125,7 +125,7 @@ def _cards(
             alt = f"Image {nsd_id} of {subject}, {label}"
             pictures.setdefault(nsd_id, []).append(Picture(key, label, alt, data_url(pixels)))
     ids = sorted(pictures)
-    seen = stimuli.pixels(np.array(ids, dtype=np.int64))
+    seen = stimuli.shown(np.array(ids, dtype=np.int64))
     return [
         Card(
             subject,

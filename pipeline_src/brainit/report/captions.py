@@ -10,7 +10,7 @@ KIND_LABELS = {"lowlevel": "low-level", "semantic": "semantic", "fused": "fused"
 def run_label(name: str) -> str:
     """Return a run as text: "15 min", "1 h from scratch", "40 h k8", "first2", "1 h ridge"."""
     run = Run.parse(name)
-    if run.is_of_fewer_subjects or run.is_nsdsynthetic:
+    if run.is_of_fewer_subjects or run.is_of_other_session:
         return run.name
     parts = [run.duration.label]
     parts += ["from scratch"] if run.is_scratch else []

@@ -38,7 +38,7 @@ def draw_first_images(
     """
     shared = sorted(set.intersection(*(set(recon.nsd_id.tolist()) for recon in recons.values())))
     shown = np.array(shared[:N_SHOWN], dtype=np.int64)
-    seen = PixelStore(stimuli).pixels(shown)
+    seen = PixelStore(stimuli).shown(shown)
     lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
     for name, recon in recons.items():
         row = {int(nsd_id): number for number, nsd_id in enumerate(recon.nsd_id)}
@@ -83,7 +83,7 @@ def draw_ranked_images(
     metric = ranking_metric([str(column) for column in table if column != "nsd_id"])
     values = table[metric].to_numpy(dtype=np.float64)
     groups = best_median_worst(ranked(metric, values), N_EACH)
-    seen = PixelStore(stimuli).pixels(recons.nsd_id)
+    seen = PixelStore(stimuli).shown(recons.nsd_id)
     lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
     lines += labelled_images(recons).items()
     columns = [row for rows in groups.values() for row in rows]

@@ -12,6 +12,7 @@ STEPS: tuple[str, ...] = (
     "prepare_design",
     "prepare_betas",
     "prepare_nsdsynthetic",
+    "prepare_nsdimagery",
     "estimate_noise_ceiling",
     "prepare_lab_subject",
     "prepare_images",

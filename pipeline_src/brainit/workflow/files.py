@@ -12,7 +12,7 @@ from brainit.workflow.runs import MAIN, Duration, Pool, Run, Variant
 from brainit.workflow.study import Score, Study
 
 DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
-LAB_FILES = ("betas.npy", "trials.csv", "voxels.csv", "images", "images.npy")
+LAB_FILES = ("betas.npy", "trials.csv", "voxels.csv", "subject.json", "images", "images.npy")
 """Files that a lab subject's folder may hold (config/lab_subject.md)."""
 STAGES = ("encoder", "bit_lowlevel", "bit_semantic", "joint")
 """Trained models, in order; each writes a history."""
@@ -119,7 +119,7 @@ class Files:
 
     def stimuli(self, subject: str = "", pool: str = "", run: Run | None = None) -> str:
         """Return the images that a subject or pool saw: NSD's, NSD-synthetic's or a lab's own."""
-        if run and run.is_nsdsynthetic:
+        if run and run.is_of_other_session:
             return f"<results>/{subject}/{run.name}/images"
         return f"<results>/{self.study.lab_subject(subject, pool) or 'group'}/images/stimuli"
 

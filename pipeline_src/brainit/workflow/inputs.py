@@ -146,12 +146,12 @@ class Inputs:
     def responses_of_run(self, folder: str, name: str) -> FilesOfJob:
         """Return the input function of the responses that a run decodes; none for a baseline.
 
-        They are `name` of the subject's `folder`, or of its NSD-synthetic session.
+        They are `name` of the subject's `folder`, or of a session beside NSD's own.
         """
 
         def paths(wildcards: Wildcards) -> list[str]:
             run = Run.parse(wildcards.get("run", ""))
-            source = NSDSYNTHETIC if run.is_nsdsynthetic else folder
+            source = run.name if run.is_of_other_session else folder
             path = f"<results>/{wildcards.get('subject', '')}/{source}/{name}"
             return [] if run.is_baseline else [path]
 
@@ -208,7 +208,7 @@ class Inputs:
         """Return the simulation's truth, where the job's images are its scenes."""
         is_lab = wildcards.get("subject", "") in self.study.lab
         run = run_of(wildcards)
-        is_scene = not is_lab and not (run and run.is_nsdsynthetic)
+        is_scene = not is_lab and not (run and run.is_of_other_session)
         return self.files.simulated("truth") if is_scene else []
 
     def true_features(self, wildcards: Wildcards) -> list[str]:

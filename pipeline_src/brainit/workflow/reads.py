@@ -127,6 +127,13 @@ READS: dict[str, tuple[str, ...]] = {
         *_MASK,
         "images.stored_size",
     ),
+    "prepare_nsdimagery": (
+        "nsd.accept_terms",
+        "nsd.betas_version",
+        "nsd.volume_format",
+        *_MASK,
+        "images.stored_size",
+    ),
     "estimate_noise_ceiling": (
         "run.simulation",
         "nsd.betas_version",

@@ -27,6 +27,8 @@ VARIANT = r"(?!(main|scratch|ridge|knn|place_only)$)[a-z][a-z0-9]*(_[a-z0-9]+)*"
 SUBJECT = r"[A-Za-z][A-Za-z0-9]*"
 FIRST_POOL = r"first[1-8]"
 NSDSYNTHETIC = "nsdsynthetic"
+NSDIMAGERY = ("nsdimagery_vision", "nsdimagery_imagery")
+"""Runs of NSD-Imagery: pictures that were seen, and that were imagined."""
 
 RIDGE, KNN, PLACE_ONLY = "ridge", "knn", "place_only"
 """Baselines: ridge regression, nearest training images, and a simulation's oracle of places."""
@@ -213,13 +215,16 @@ class Run:
     """One way to decode a subject.
 
     `kind` is `pooled` (all data trained the models), `nsdsynthetic` (the same models, the images of
-    NSD-synthetic), `transfer` (models of a pool without the subject, adapted to `duration` of its
-    data), `scratch` (models of the subject's `duration` alone), `first` (models of the first
-    `n_subjects`) or `baseline` (`method`, `RIDGE`, `KNN` or `PLACE_ONLY`, without trained models).
-    Only pooled runs have a variant.
+    NSD-synthetic), `nsdimagery` (the same models, the images of NSD-Imagery, seen or imagined:
+    `method`), `transfer` (models of a pool without the subject, adapted to `duration` of its data),
+    `scratch` (models of the subject's `duration` alone), `first` (models of the first `n_subjects`)
+    or `baseline` (`method`, `RIDGE`, `KNN` or `PLACE_ONLY`, without trained models). Only pooled
+    runs have a variant.
     """
 
-    kind: Literal["pooled", "nsdsynthetic", "transfer", "scratch", "first", "baseline"] = "pooled"
+    kind: Literal[
+        "pooled", "nsdsynthetic", "nsdimagery", "transfer", "scratch", "first", "baseline"
+    ] = "pooled"
     duration: Duration = FULL
     variant: Variant = MAIN
     n_subjects: int = 0
@@ -233,6 +238,8 @@ class Run:
         """
         if name == NSDSYNTHETIC:
             return cls("nsdsynthetic")
+        if name in NSDIMAGERY:
+            return cls("nsdimagery", method=name.partition("_")[2])
         if re.fullmatch(FIRST_POOL, name):
             return cls("first", n_subjects=int(name.removeprefix("first")))
         if name == f"{ONE_HOUR.name}_scratch":
@@ -249,7 +256,8 @@ class Run:
         raise PipelineError(
             "run",
             f"a duration, {FULL.name}_VARIANT, {ONE_HOUR.name}_scratch, first1 to first8,"
-            f" {NSDSYNTHETIC}, a duration with _{RIDGE} or _{KNN}, or {FULL.name}_{PLACE_ONLY}",
+            f" {NSDSYNTHETIC}, {', '.join(NSDIMAGERY)}, a duration with _{RIDGE} or _{KNN}, or"
+            f" {FULL.name}_{PLACE_ONLY}",
             name,
             "correct the run in the path of the target, or --run of the step",
             code="unknown-name",
@@ -261,6 +269,8 @@ class Run:
         match self.kind:
             case "nsdsynthetic":
                 return NSDSYNTHETIC
+            case "nsdimagery":
+                return f"nsdimagery_{self.method}"
             case "first":
                 return f"first{self.n_subjects}"
             case "scratch":
@@ -275,7 +285,7 @@ class Run:
     @property
     def is_pooled(self) -> bool:
         """True if all data of the pool `all` trained the models."""
-        return self.kind in ("pooled", "nsdsynthetic")
+        return self.kind in ("pooled", "nsdsynthetic", "nsdimagery")
 
     @property
     def is_transfer(self) -> bool:
@@ -291,6 +301,11 @@ class Run:
     def is_nsdsynthetic(self) -> bool:
         """True where the images are those of NSD-synthetic."""
         return self.kind == "nsdsynthetic"
+
+    @property
+    def is_of_other_session(self) -> bool:
+        """True where the images are of a session beside NSD's own: its folder is the run's name."""
+        return self.kind in ("nsdsynthetic", "nsdimagery")
 
     @property
     def is_of_fewer_subjects(self) -> bool:

@@ -1,4 +1,4 @@
-"""NSD's terms and data access agreement, which a user accepts before any request to NSD."""
+"""NSD's terms and data access agreement, accepted before any request; LAION-fMRI's request id."""
 
 from brainit.core.errors import PipelineError
 from brainit.workflow.sources import is_remote
@@ -9,6 +9,12 @@ CITATIONS = (
     "Allen et al. 2022, A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial"
     " intelligence, Nature Neuroscience 25, 116-126",
 )
+
+LAION_REQUEST_ID = "LAION_FMRI_REQUEST_ID"
+"""Environment variable of a user's request id for LAION-fMRI's images."""
+LAION_REQUEST_FILE = ".cache/laion-fmri/auth.json"
+"""File below the home folder in which the owners' package keeps it."""
+LAION_REQUEST_PAGE = "https://laion-fmri.hebartlab.com/request"
 
 
 def require_accepted(source: str, is_accepted: bool) -> None:

@@ -141,14 +141,14 @@ def test_exit_code_says_whether_the_demo_can_run(
 
 
 def test_a_bare_python_hears_everything(repository: Path) -> None:
-    """Without site packages (-S), every package is missing, and all four purposes are listed."""
+    """Without site packages (-S), every package is missing, and all five purposes are listed."""
     environment = {"PYTHONPATH": str(repository / "pipeline_src"), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-S", "-m", "brainit.commands.doctor"]
     result = subprocess.run(
         command, cwd=repository, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 2, result.stderr
-    assert result.stderr.count("\nFor ") == 3 and result.stderr.startswith("For the demo: ")
+    assert result.stderr.count("\nFor ") == 4 and result.stderr.startswith("For the demo: ")
     assert "torch>=" in result.stderr and "(found none)" in result.stderr
     assert "make setup" in result.stderr
     assert "forms.gle" in result.stderr and "pscotti/mindeyev2" in result.stderr

@@ -127,6 +127,7 @@ def test_other_variants_are_refused(name: str) -> None:
         ("40h_k8", "pooled", "40h", "k8", "all"),
         ("40h_k8_seed43", "pooled", "40h", "k8_seed43", "all"),
         ("nsdsynthetic", "nsdsynthetic", "40h", "main", "all"),
+        ("nsdimagery_vision", "nsdimagery", "40h", "main", "all"),
         ("first2", "first", "40h", "main", "first2"),
         ("1h", "transfer", "1h", "main", "without_subj01"),
         ("15min", "transfer", "15min", "main", "without_subj01"),
@@ -142,6 +143,7 @@ def test_runs(name: str, kind: str, duration: str, variant: str, pool: str) -> N
     assert run.is_transfer == (kind == "transfer")
     assert run.is_scratch == (kind == "scratch")
     assert run.is_nsdsynthetic == (kind == "nsdsynthetic")
+    assert run.is_of_other_session == (kind in ("nsdsynthetic", "nsdimagery"))
     assert run.is_of_fewer_subjects == (kind == "first")
     assert run.pool("subj01").name == pool
 

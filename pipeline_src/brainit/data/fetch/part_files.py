@@ -20,6 +20,7 @@ from brainit.data.fetch.remote import (
     TransientError,
     is_strong,
     open_remote,
+    unsigned,
 )
 from brainit.data.fetch.threads import Stopped, run_all
 
@@ -41,6 +42,8 @@ class PartFile:
         self, url: str, target: Path, on_bytes: ProgressCallback, stop: threading.Event
     ) -> None:
         self.url, self.on_bytes, self.stop = url, on_bytes, stop
+        self.address = unsigned(url)
+        """The file's lasting address, for notes and messages."""
         self.path = target.with_name(f".{target.name}.part")
         self.note = target.with_name(f".{target.name}.part.json")
         self.etag: str | None = None
@@ -59,7 +62,7 @@ class PartFile:
     def raise_if_stopped(self) -> None:
         """Raise `Stopped` once `stop` is set."""
         if self.stop.is_set():
-            raise Stopped(self.url)
+            raise Stopped(self.address)
 
     def piece_length(self, number: int) -> int:
         """Return the number of bytes of a complete piece."""
@@ -72,7 +75,9 @@ class PartFile:
             noted = json.loads(self.note.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError, RecursionError):
             noted = {}  # another error, as of a lost mount, must not cost the part
-        is_known = isinstance(noted, dict) and noted.get("url") == self.url and self.path.is_file()
+        is_known = (
+            isinstance(noted, dict) and noted.get("url") == self.address and self.path.is_file()
+        )
         if not is_known or noted.get("piece_bytes", PIECE_BYTES) != PIECE_BYTES:
             self._remove()
             return
@@ -92,7 +97,7 @@ class PartFile:
         """Flush the bytes to the disk, then write the note."""
         with self._lock:
             noted = {
-                "url": self.url,
+                "url": self.address,
                 "etag": self.etag,
                 "n_bytes": self.n_bytes,
                 "piece_bytes": PIECE_BYTES,

@@ -21,6 +21,8 @@ from brainit.workflow.sources import resolution_error
 BLOCK_BYTES = 1 << 16
 """Bytes read at a time; a transfer checks its `stop` event after each block."""
 _TIMEOUT_S = (10.0, 60.0)
+_SIGNATURES = ("X-Amz-Signature=", "Signature=")
+"""What marks a query that grants access for a while; it is no part of a file's address."""
 _FINAL: dict[int, tuple[str, str]] = {
     HTTPStatus.UNAUTHORIZED: (
         "a public file",
@@ -42,6 +44,12 @@ class TransientError(Exception):
 
 class UnknownHostError(TransientError):
     """The name of the server cannot be resolved: there is no network, or no such server."""
+
+
+def unsigned(url: str) -> str:
+    """Return a signed link without its query, which is a secret and changes with every link."""
+    address, _, query = url.partition("?")
+    return address if any(mark in query for mark in _SIGNATURES) else url
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ def _refusal(url: str, status: int, reason: str) -> Exception:
     if status not in _FINAL:
         return TransientError(f"HTTP {status} {reason}")
     expected, fix = _FINAL[status]
-    return PipelineError(url, expected, f"HTTP {status} {reason}", fix, code="network")
+    where = unsigned(url)
+    return PipelineError(where, expected, f"HTTP {status} {reason}", fix, code="network")
 
 
 @contextmanager
@@ -104,7 +113,7 @@ def _open_http(url: str, span: str | None, etag: str | None) -> Iterator[RemoteS
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
             if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    raise RangeError(url)
+                    raise RangeError(unsigned(url))
                 raise _refusal(url, response.status_code, response.reason)
             yield _http_stream(response)
     except requests.RequestException as error:
@@ -215,6 +224,26 @@ def _open_s3(url: str, span: str | None, etag: str | None) -> Iterator[RemoteStr
             HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
         ):
             raise RangeError(url) from error
+        raise _refusal(url, status, str(error)) from error
+    except BotoCoreError as error:
+        raise connection_failure(url, error) from error
+
+
+def list_s3(url: str) -> Iterator[tuple[str, int]]:
+    """Yield key and bytes of each object whose key begins with the path of `url`, by key.
+
+    Raises `PipelineError` for refusals and `TransientError` for other failures.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    parts = urlsplit(url)
+    pages = _s3_client().get_paginator("list_objects_v2")
+    try:
+        for page in pages.paginate(Bucket=parts.netloc, Prefix=parts.path.lstrip("/")):
+            for found in page.get("Contents", []):
+                yield found["Key"], found["Size"]
+    except ClientError as error:
+        status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
         raise _refusal(url, status, str(error)) from error
     except BotoCoreError as error:
         raise connection_failure(url, error) from error

@@ -28,6 +28,7 @@ from brainit.data.fetch.remote import (
     TransientError,
     UnknownHostError,
     open_remote,
+    unsigned,
 )
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ _HEADERS: dict[str, tuple[tuple[bytes, ...], str]] = {
     ".mgz": ((b"\x1f\x8b",), "a gzip-compressed MGH file"),
     ".gz": ((b"\x1f\x8b",), "a gzip-compressed file"),
     ".hdf5": ((b"\x89HDF\r\n\x1a\n",), "an HDF5 file"),
+    ".h5": ((b"\x89HDF\r\n\x1a\n",), "an HDF5 file"),
     ".zip": ((b"PK\x03\x04", b"PK\x05\x06"), "a zip archive"),
     ".mat": ((b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"), "a MATLAB file"),
     ".pial": ((b"\xff\xff\xfe",), "a FreeSurfer surface"),
@@ -84,7 +86,7 @@ def download_file(
         logger.warning(
             "%s: fetched without encryption; only its size and kind, and a published checksum where"
             " there is one, tell whether it was changed on the way",
-            url,
+            unsigned(url),
         )
     part = PartFile(url, target, on_bytes or (lambda _: None), stop or Event())
     try:
@@ -96,7 +98,7 @@ def download_file(
     except OSError as error:
         raise _disk_error(target, error) from error
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Fetched(url, target.stat().st_size, etag, now)
+    return Fetched(unsigned(url), target.stat().st_size, etag, now)
 
 
 def check_header(path: Path, name: str, where: str) -> None:
@@ -133,13 +135,13 @@ def _check(part: PartFile, target: Path, n_expected: int | None) -> None:
     try:
         if n_expected is not None and part.n_received != n_expected:
             raise PipelineError(
-                part.url,
+                part.address,
                 f"{n_expected} bytes",
                 f"{part.n_received}",
                 "check paths.source: it has another file of this name",
                 code="checksum",
             )
-        check_header(part.path, target.name, part.url)
+        check_header(part.path, target.name, part.address)
     except PipelineError:
         part.discard()
         raise
@@ -157,7 +159,7 @@ class _Transfer:
 
     def run(self) -> str | None:
         """Fill the part file; return the ETag of its version."""
-        logger.info("downloading %s", self.part.url)
+        logger.info("downloading %s", self.part.address)
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             stop=self._is_hopeless,
@@ -171,7 +173,7 @@ class _Transfer:
             return retrying(self._attempt)
         except UnknownHostError as error:
             raise PipelineError(
-                self.part.url,
+                self.part.address,
                 "a server that can be reached",
                 str(error),
                 "connect this machine to the network and run the same command again, or fetch the"
@@ -181,7 +183,7 @@ class _Transfer:
             ) from error
         except TransientError as error:
             raise PipelineError(
-                self.part.url,
+                self.part.address,
                 "a complete transfer",
                 f"{error}, {self.n_idle} times without progress",
                 "run the same command again later: it continues",
@@ -230,7 +232,7 @@ class _Transfer:
             part.discard()
             raise TransientError(f"the file changed between two requests (ETag {stream.etag})")
         if not stream.offset and n_before:
-            logger.info("%s: the server restarts the file", part.url)
+            logger.info("%s: the server restarts the file", part.address)
             part.discard()
         part.begin(stream.etag, stream.n_bytes, is_split=False)
         self._require_space()
@@ -261,4 +263,4 @@ class _Transfer:
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait_s = state.next_action.sleep if state.next_action else 0.0
-        logger.info("%s: %s; retry in %.0f s", self.part.url, error, wait_s)
+        logger.info("%s: %s; retry in %.0f s", self.part.address, error, wait_s)

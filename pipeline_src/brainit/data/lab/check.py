@@ -65,6 +65,7 @@ def subject_faults(folder: Path) -> list[PipelineError]:
     voxels = faults.read(layout.read_voxels, folder)
     table = faults.read(layout.read_trials, folder)
     images = faults.read(layout.LabImages, folder)
+    faults.read(layout.read_about, folder)
     if voxels is not None:
         _check_voxels(faults, folder / layout.VOXELS, voxels)
     if betas is not None:

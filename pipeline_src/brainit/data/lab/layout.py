@@ -19,15 +19,17 @@ from PIL import Image
 from brainit.core.artifacts import TABLE_ERRORS, shown_columns
 from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, is_side_file, release_pages
-from brainit.core.reading import foreign_error, open_npy, reading
+from brainit.core.reading import foreign_error, open_npy, read_json, reading
 from brainit.data.image_files import IMAGE_ERRORS
 from brainit.data.lab.image_identity import ImageId, image_id
 
 logger = logging.getLogger(__name__)
 
 BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
+ABOUT = "subject.json"
+"""What an importer says of the subject: origin, licence, splits, quality; `zscored`."""
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
-FILES = (BETAS, TRIALS, VOXELS, IMAGE_FOLDER, IMAGE_ARRAY)
+FILES = (BETAS, TRIALS, VOXELS, ABOUT, IMAGE_FOLDER, IMAGE_ARRAY)
 
 TRIAL_COLUMNS = ("trial", "session", "run", "image")
 """`trial`: row of the betas, from 0; `session` and `run` from 1; `image`: file name or row."""
@@ -75,6 +77,23 @@ def read_voxels(folder: Path) -> pd.DataFrame | None:
     """
     path = folder / VOXELS
     return _read_csv(path, (), {}) if path.exists() else None
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return the content of `subject.json`; empty without it.
+
+    Raises `PipelineError` for an unreadable file and a `zscored` that is neither true nor false.
+    """
+    path = folder / ABOUT
+    if not path.exists():
+        return {}
+    expected = "a JSON object, with zscored true or false if it has it"
+    content = read_json(path, expected, DESCRIPTION)
+    zscored = content.get("zscored", False) if isinstance(content, dict) else None
+    if not isinstance(zscored, bool):
+        fix = "write true or false for zscored, or remove the file"
+        raise PipelineError(path, expected, repr(zscored), fix, code="bad-values")
+    return dict(content)
 
 
 def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd.DataFrame:
@@ -221,9 +240,7 @@ def write_subject(
     Voxels with a NaN or infinite beta are dropped from betas and voxel table. Raises
     `PipelineError` where the folder exists or no voxel remains.
     """
-    if folder.exists():
-        fix = f"remove {folder}, or name a folder that does not exist"
-        raise PipelineError(folder, "a new folder", "an existing one", fix, code="invalid-argument")
+    require_new(folder)
     if isinstance(images, Mapping):
         _refuse_names_outside(folder, images)
     with np.errstate(over="ignore"):  # a value beyond float32 is infinite, and drops its voxel
@@ -238,12 +255,31 @@ def write_subject(
     with atomic_path(folder) as partial:
         partial.mkdir(parents=True)
         np.save(partial / BETAS, values[:, is_kept])
-        trials.to_csv(partial / TRIALS, index=False)
-        if voxels is not None:
-            voxels[is_kept].to_csv(partial / VOXELS, index=False)
-        if isinstance(images, np.ndarray):
-            np.save(partial / IMAGE_ARRAY, images)
-        else:
-            (partial / IMAGE_FOLDER).mkdir()
-            for name, path in images.items():
-                shutil.copyfile(path, partial / IMAGE_FOLDER / name)
+        kept = None if voxels is None else voxels.iloc[np.flatnonzero(is_kept)]
+        write_tables_and_images(partial, trials, images, kept)
+
+
+def require_new(folder: Path) -> None:
+    """Raise `PipelineError` where a subject's folder exists already."""
+    if folder.exists():
+        fix = f"remove {folder}, or name a folder that does not exist"
+        raise PipelineError(folder, "a new folder", "an existing one", fix, code="invalid-argument")
+
+
+def write_tables_and_images(
+    folder: Path,
+    trials: pd.DataFrame,
+    images: Mapping[str, Path] | NDArray[np.uint8],
+    voxels: pd.DataFrame | None,
+) -> None:
+    """Write the tables and the images of a subject into its folder, which exists."""
+    trials.to_csv(folder / TRIALS, index=False)
+    if voxels is not None:
+        voxels.to_csv(folder / VOXELS, index=False)
+    if isinstance(images, np.ndarray):
+        np.save(folder / IMAGE_ARRAY, images)
+        return
+    _refuse_names_outside(folder, images)
+    (folder / IMAGE_FOLDER).mkdir()
+    for name, path in images.items():
+        shutil.copyfile(path, folder / IMAGE_FOLDER / name)

@@ -1,6 +1,7 @@
 """Turn a lab's folder into the files that the NSD steps make for one of NSD's subjects.
 
-Betas are z-scored per session, as NSD's, and stored as single trials in float16. Images go into the
+Betas are z-scored per session, as NSD's, unless the folder says that they are already; single
+trials are stored in float16. Images go into the
 subject's own store; their row there is their `nsd_id`. Validation images are drawn from the
 training images, unless the trial table names some.
 """
@@ -34,6 +35,9 @@ from brainit.data.zscore import zscore_session
 
 logger = logging.getLogger(__name__)
 
+AS_GIVEN = "as_given"
+"""Betas that are z-scored already: they stay as they are."""
+
 
 @dataclass(frozen=True)
 class LabOutputs:
@@ -55,6 +59,7 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     Raises one `PipelineError` with every fault of the folder.
     """
     require_valid(folder)
+    about = layout.read_about(folder)
     images = layout.LabImages(folder)
     table = layout.read_trials(folder)
     names = image_names(table, images.is_array)
@@ -66,17 +71,23 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     side = settings.images.stored_size
     rows = (square(images.image(name), side) for name in progress(names, "images", unit="image"))
     attributes = {"side": side, "source": images.path.name}
+    if about.get("images_private"):
+        attributes["private"] = True
     write_rows(outputs.stimuli, rows, settings.images.rows_per_shard, attributes)
 
     betas, voxels = layout.open_betas(folder), layout.read_voxels(folder)
     columns = np.flatnonzero(used_columns(betas.shape[1], voxels))
-    write_lab_betas(outputs.betas, betas, columns, trials, settings.nsd.zscore)
+    zscore = AS_GIVEN if about.get("zscored") else settings.nsd.zscore
+    write_lab_betas(outputs.betas, betas, columns, trials, zscore)
     ceiling = pooled_ceiling(np.load(outputs.betas, mmap_mode="r", allow_pickle=False), trials)
     own_ceiling = _voxel_column(voxels, "noise_ceiling", columns, np.nan).astype(np.float32)
     _write_ceiling(outputs.ceiling, outputs.ceiling_summary, subject, own_ceiling, ceiling)
     percent = np.where(np.isfinite(own_ceiling), own_ceiling, ceiling.percent).astype(np.float32)
     _write_voxels(outputs.voxels, subject, voxels, columns, percent)
-    write_text(outputs.summary, _summary(subject, settings.nsd.zscore, trials, betas, columns))
+    summary = _summary(subject, zscore, trials, betas, columns) | (
+        {"about": about} if about else {}
+    )
+    write_text(outputs.summary, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
 def pipeline_trials(
@@ -114,9 +125,9 @@ def write_lab_betas(
 ) -> None:
     """Write z-scores (.npy, float16, trials x used columns), one session in memory at a time.
 
-    `zscore` names the trials that give mean and deviation (ddof 0): all_trials or training_trials.
-    Raises `PipelineError` for a session with fewer than two of them, and for z-scores beyond
-    float16.
+    `zscore` names the trials that give mean and deviation (ddof 0): all_trials, training_trials, or
+    as_given for betas that are z-scores already. Raises `PipelineError` for a session with fewer
+    than two of them, and for z-scores beyond float16.
     """
     shape = (len(betas), len(columns))
     with atomic_path(path) as partial:
@@ -138,7 +149,10 @@ def write_lab_betas(
             with np.errstate(over="ignore"):  # a value beyond float32 is infinite, and refused
                 values = np.asarray(betas[index][:, columns], dtype=np.float32)
             release_pages(betas)
-            out[index], is_invalid = zscore_session(values, is_reference)
+            if zscore == AS_GIVEN:
+                out[index], is_invalid = _as_float16(values)
+            else:
+                out[index], is_invalid = zscore_session(values, is_reference)
             release_pages(out)
             if is_invalid.any():
                 shown = first_values(columns[is_invalid].tolist())
@@ -151,6 +165,15 @@ def write_lab_betas(
                     code="bad-values",
                 )
         out.flush()
+
+
+def _as_float16(
+    values: NDArray[np.float32],
+) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    """Return z-scores as they are, and a mark for each voxel that has one beyond float16."""
+    with np.errstate(over="ignore"):
+        scores = values.astype(np.float16)
+    return scores, np.asarray(~np.isfinite(scores).all(axis=0))
 
 
 def _write_ceiling(
@@ -219,9 +242,9 @@ def _summary(
     trials: pd.DataFrame,
     betas: NDArray[np.floating[Any]],
     columns: NDArray[np.int64],
-) -> str:
-    """Return the JSON text of the summary."""
-    content = {
+) -> dict[str, Any]:
+    """Return the content of the summary."""
+    return {
         "subject": subject,
         "n_trials": len(trials),
         "n_voxels": len(columns),
@@ -232,4 +255,3 @@ def _summary(
             for session, rows in trials.groupby("session")
         ],
     }
-    return json.dumps(content, indent=1) + "\n"

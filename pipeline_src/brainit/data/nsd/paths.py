@@ -15,6 +15,21 @@ SYNTHETIC_DESIGN = f"{_SYNTHETIC}/nsdsynthetic_expdesign.mat"
 SYNTHETIC_CLASSES = f"{_SYNTHETIC}/nsdsyntheticimageinformation.csv"
 _SYNTHETIC_IMAGES = "nsddata_stimuli/stimuli/nsdsynthetic"
 SYNTHETIC_STIMULI = f"{_SYNTHETIC_IMAGES}/nsdsynthetic_stimuli.hdf5"
+IMAGERY_FRAMES = "nsddata_stimuli/stimuli/nsdimagery/allstim"
+
+
+def imagery_events(subject: str, run: str) -> str:
+    """Return the key of the trial table of a run of NSD-Imagery, such as visA."""
+    return f"nsddata/bdata/nsdimagery/nsdimagery_{subject}_{run}.tsv"
+
+
+def imagery_betas(subject: str, nsd: NsdSettings) -> list[str]:
+    """Return the keys of the betas of NSD-Imagery's session in `nsd.space`."""
+    folder = f"nsddata_betas/ppdata/{subject}/{nsd.space}/nsdimagery{nsd.betas_version}"
+    if nsd.space == "func1pt8mm":
+        suffix = {"hdf5": "hdf5", "nifti": "nii.gz"}[nsd.volume_format]
+        return [f"{folder}/betas_nsdimagery.{suffix}"]
+    return [f"{folder}/{side}.betas_nsdimagery.mgh" for side in HEMISPHERES]
 
 
 def synthetic_colours(subject: str) -> str:
