@@ -74,8 +74,8 @@ rule check_results:
             "<results>/{subject}/betas/voxels.safetensors", STUDY.subjects
         ),
         betas=of_subjects("<results>/{subject}/betas/betas.npy", STUDY.subjects),
-        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
-        stimuli="<results>/group/images/stimuli",
+        trials=FILES.trials(STUDY.cohort),
+        stimuli=FILES.stimuli(pool="all"),
         metrics=FILES.scores(STUDY.main_scores),
         summaries=FILES.scores(STUDY.main_scores, "_summary"),
         network=INPUTS.networks("encoder_backbone"),
@@ -96,7 +96,7 @@ rule check_results:
     params:
         voxels=labelled("voxels", STUDY.subjects),
         betas=labelled("betas", STUDY.subjects),
-        trials=labelled("trials", STUDY.subjects),
+        trials=labelled("trials", STUDY.cohort),
         metrics=labelled("metrics", STUDY.main_scores),
         summaries=labelled("summaries", STUDY.main_scores),
         truth=params.flags(truth="truth", card="card"),

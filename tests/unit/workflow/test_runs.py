@@ -59,7 +59,7 @@ def test_the_settings_have_the_same_patterns() -> None:
     (pattern,) = [part.pattern for part in field.metadata if hasattr(part, "pattern")]
     assert pattern == f"^({PARTIAL_DURATION})$"
     assert f"^{VARIANT}$" == models.VARIANT_NAME
-    for name in ("labsub", "S1", "subj01"):
+    for name in ("labsub", "S1", "subj01", "laion-sub-01", "mosaic-BOLD5000-CSI1"):
         assert Pool.parse(f"without_{name}").subject == name
         assert re.match(data.LAB_NAME, name) or name == "subj01"
 
@@ -70,10 +70,13 @@ def test_the_settings_have_the_same_patterns() -> None:
         ("all", SUBJECTS, "40h"),
         ("first2", ["subj01", "subj02"], "40h"),
         ("first8", SUBJECTS, "40h"),
+        ("first93", SUBJECTS, "40h"),
         ("without_subj02", ["subj01", "subj05"], "40h"),
         ("without_subj07", SUBJECTS, "40h"),
         ("scratch_subj05_1h", ["subj05"], "1h"),
         ("scratch_labsub_1h", ["labsub"], "1h"),
+        ("scratch_laion-sub-01_15min", ["laion-sub-01"], "15min"),
+        ("scratch_subj05_40h", ["subj05"], "40h"),
     ],
 )
 def test_pools(name: str, members: list[str], duration: str) -> None:
@@ -84,7 +87,7 @@ def test_pools(name: str, members: list[str], duration: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "first0", "first9", "without_", "scratch_subj01", "scratch_subj01_2h", "every"]
+    "name", ["", "first0", "first100", "without_", "scratch_subj01", "scratch_subj01_99h", "every"]
 )
 def test_other_pools_are_refused(name: str) -> None:
     with pytest.raises(PipelineError) as error:
@@ -132,6 +135,9 @@ def test_other_variants_are_refused(name: str) -> None:
         ("15min", "transfer", "15min", "main", "without_subj01"),
         ("39h", "transfer", "39h", "main", "without_subj01"),
         ("1h_scratch", "scratch", "1h", "main", "scratch_subj01_1h"),
+        ("15min_scratch", "scratch", "15min", "main", "scratch_subj01_15min"),
+        ("40h_scratch", "scratch", "40h", "main", "scratch_subj01_40h"),
+        ("first93", "first", "40h", "main", "first93"),
     ],
 )
 def test_runs(name: str, kind: str, duration: str, variant: str, pool: str) -> None:
@@ -176,11 +182,11 @@ def test_the_plain_run_is_the_full_one() -> None:
         "41h",
         "49h",
         "1h_k8",
-        "2h_scratch",
+        "99h_scratch",
         "40h_",
         "40h_main",
-        "40h_scratch",
-        "first9",
+        "scratch",
+        "first0",
         "1h_place_only",
         "ridge",
         "1h_ridge_seed7",

@@ -8,7 +8,9 @@ from brainit.core.errors import PipelineError
 from brainit.workflow.runs import PARTIAL_DURATION
 
 Duration = Annotated[str, Field(pattern=f"^({PARTIAL_DURATION})$")]
-Subject = Annotated[str, Field(pattern=r"^subj0[1-8]$")]
+MEMBER = r"[A-Za-z][A-Za-z0-9]{0,31}([/-][A-Za-z0-9][A-Za-z0-9-]{0,63})?"
+"""A subject of any data set: subj01, anna, laion/sub-01, and laion-sub-01 as in paths."""
+Subject = Annotated[str, Field(pattern=f"^{MEMBER}$")]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
