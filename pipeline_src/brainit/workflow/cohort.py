@@ -16,6 +16,9 @@ NSD_SUBJECT = r"subj0[1-8]"
 COHORT = "group/cohort"
 """Folder of the images and trials of a cohort that is not NSD's alone."""
 
+N_EVALUATED = 8
+"""Members that are evaluated where `cohort.evaluated` names none: as many as NSD has subjects."""
+
 
 def is_nsd(subject: str) -> bool:
     """Return True for one of NSD's subjects."""
@@ -44,9 +47,9 @@ def dataset_of(subject: str) -> str:
 def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration whose sections `nsd` and `lab` name subjects as paths do.
 
-    `cohort.subjects`, where given, replaces nsd.subjects; then all members are evaluated and none
-    is a new subject, unless `cohort.evaluated` and `cohort.transfer` name some. Raises
-    `PipelineError` for two folders of one subject.
+    `cohort.subjects`, where given, replaces nsd.subjects; then the first `N_EVALUATED` members are
+    evaluated and none is a new subject, unless `cohort.evaluated` and `cohort.transfer` name some.
+    Raises `PipelineError` for two folders of one subject.
     """
     named = dict(config)
     if isinstance(lab := named.get("lab"), Mapping):
@@ -68,7 +71,8 @@ def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     if subjects is None:
         return named
     chosen = {key: cohort.get(key) for key in ("subjects", "evaluated", "transfer")}
-    chosen["evaluated"] = subjects if chosen["evaluated"] is None else chosen["evaluated"]
+    if chosen["evaluated"] is None:
+        chosen["evaluated"] = subjects[:N_EVALUATED]
     names = {key: [folder_name(str(m)) for m in members or ()] for key, members in chosen.items()}
     named["nsd"] = {**nsd, **names}
     return named

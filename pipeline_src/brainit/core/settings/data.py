@@ -90,7 +90,7 @@ class CohortSettings(Section):
     subjects: tuple[Subject, ...] | None = None
     """Subjects of the pool `all`, instead of nsd.subjects; others than NSD's are in `lab`."""
     evaluated: tuple[Subject, ...] | None = None
-    """Those decoded with its models; null: all of them."""
+    """Those decoded with its models; null: the first eight."""
     transfer: tuple[Subject, ...] = ()
     """Those decoded as new subjects; one outside the pool is decoded from the whole pool."""
     near_copy_bits: Annotated[int, Field(ge=0, le=16)] = 6
