@@ -127,7 +127,7 @@ def join_shards(folder: Path, parts: Sequence[Path]) -> None:
     start_shards(folder)
     n_rows: list[int] = []
     for array in arrays:
-        for place, n in enumerate(array.n_rows):
+        for place, n in enumerate(np.diff(array._starts).tolist()):
             link = _shard_path(folder, len(n_rows))
             link.unlink(missing_ok=True)
             link.symlink_to(os.path.relpath(_shard_path(array.folder, place), folder))
@@ -173,11 +173,6 @@ class ShardedArray:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
-
-    @property
-    def n_rows(self) -> list[int]:
-        """Rows of each shard."""
-        return [int(n) for n in np.diff(self._starts)]
 
     def _require_rows(self, index: NDArray[np.integer[Any]]) -> None:
         if index.size and (index.min() < 0 or index.max() >= len(self)):
