@@ -15,6 +15,7 @@ from brainit.core.settings import Settings
 _OF_THE_POOL = re.compile(r"/group/all/main/(encoder|clusters|bit_lowlevel|bit_semantic|joint)/")
 """The models that `models: authors` gives."""
 Costs = Callable[[Settings, list[Job]], dict[str, float]]
+_TOKENS = ("extract_features", "extract_features_cohort")
 UNITS = {
     "gpu_hours": ("GPU h", 1.0),
     "fetched_bytes": ("GB to fetch", 1e9),
@@ -93,7 +94,7 @@ def _other_cache(settings: Settings, jobs: list[Job]) -> tuple[str, Settings, li
     """Return the other way to get the semantic tokens: kept in shards, or computed when needed."""
     is_cached = settings.features.cache_tokens
     other = _with(settings, "features", cache_tokens=not is_cached)
-    changed = [job for job in jobs if job.rule != "extract_features"]
+    changed = [job for job in jobs if job.rule not in _TOKENS]
     if not is_cached:
         sets = ("stimuli", "external")
         changed += [Job("extract_features", (("image_set", name),)) for name in sets]
