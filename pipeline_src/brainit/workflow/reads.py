@@ -29,6 +29,8 @@ _MASK = ("nsd.space", "nsd.mask", "nsd.mask_files")
 """The voxels; the settings check these keys together."""
 _TRIALS = ("nsd.average_training_repeats", "nsd.pairing")
 """Settings by which trainings use a pool's trials."""
+_POOL = (*_TRIALS, "cohort.subjects_per_batch")
+"""Those by which the trainings of a BIT draw a pool's examples."""
 _ENCODER_SIZES = (
     "encoder.feature_width",
     "encoder.voxel_width",
@@ -171,11 +173,11 @@ READS: dict[str, tuple[str, ...]] = {
         "images.rows_per_shard",
         "synthesis.batch",
     ),
-    "train_bit_lowlevel": (*_COMPUTE, *_TRIALS, "features.vgg", "bit", "bit_lowlevel"),
-    "train_bit_semantic": (*_COMPUTE, *_TRIALS, *_TOKENS, "bit", "bit_semantic"),
+    "train_bit_lowlevel": (*_COMPUTE, *_POOL, "features.vgg", "bit", "bit_lowlevel"),
+    "train_bit_semantic": (*_COMPUTE, *_POOL, *_TOKENS, "bit", "bit_semantic"),
     "train_joint": (
         *_COMPUTE,
-        *_TRIALS,
+        *_POOL,
         "features.generator",
         "recon.unconditional_tokens",
         "bit",

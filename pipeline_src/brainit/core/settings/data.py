@@ -93,6 +93,8 @@ class CohortSettings(Section):
     """Those decoded with its models; null: the first eight."""
     transfer: tuple[Subject, ...] = ()
     """Those decoded as new subjects; one outside the pool is decoded from the whole pool."""
+    subjects_per_batch: Annotated[int, Field(ge=2)] = 8
+    """Subjects that a BIT's batch mixes at most, about; without effect in pools of so many."""
     near_copy_bits: Annotated[int, Field(ge=0, le=16)] = 6
     """Bits of 63 in which the hashes of two pictures may differ that are taken for one."""
 
