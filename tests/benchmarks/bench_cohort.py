@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import torch
-from tests.benchmarks.process_memory import peak_mb, printed_by
+from process_memory import peak_mb, printed_by
 
 from brainit.core.seeds import seeded_init, torch_generator, use_threads
 from brainit.data.fmri import SubjectFmri

@@ -49,7 +49,8 @@ def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
 
     `cohort.subjects`, where given, replaces nsd.subjects; then the first `N_EVALUATED` members are
     evaluated and none is a new subject, unless `cohort.evaluated` and `cohort.transfer` name some.
-    Raises `PipelineError` for two folders of one subject.
+    `cohort.transfer` alone adds new subjects to NSD's. Raises `PipelineError` for two folders of
+    one subject.
     """
     named = dict(config)
     if isinstance(lab := named.get("lab"), Mapping):
@@ -67,12 +68,14 @@ def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     cohort, nsd = named.get("cohort"), named.get("nsd")
     if not isinstance(cohort, Mapping) or not isinstance(nsd, Mapping):
         return named
-    subjects = cohort.get("subjects")
-    if subjects is None:
-        return named
     chosen = {key: cohort.get(key) for key in ("subjects", "evaluated", "transfer")}
+    if chosen["subjects"] is None:
+        if not chosen["transfer"]:
+            return named
+        chosen["subjects"] = nsd["subjects"]
+        chosen["evaluated"] = chosen["evaluated"] or nsd["evaluated"]
     if chosen["evaluated"] is None:
-        chosen["evaluated"] = subjects[:N_EVALUATED]
+        chosen["evaluated"] = chosen["subjects"][:N_EVALUATED]
     names = {key: [folder_name(str(m)) for m in members or ()] for key, members in chosen.items()}
     named["nsd"] = {**nsd, **names}
     return named

@@ -19,7 +19,7 @@ MINUTES_PER_SESSION, TRIALS_PER_SESSION = 60, 750
 N_SESSIONS = 40
 """Sessions of a full recording: `40h` is all the data that a subject has."""
 
-PARTIAL_DURATION = r"15min|30min|450trials|[1-9]h|[123][0-9]h"
+PARTIAL_DURATION = r"15min|30min|[1-9][0-9]{1,5}trials|[1-9]h|[123][0-9]h"
 """Pattern of the durations of transfer; the settings accept these."""
 DURATION = rf"{PARTIAL_DURATION}|{N_SESSIONS}h"
 """Pattern of every duration."""
@@ -50,14 +50,14 @@ class Duration:
 
     @classmethod
     def parse(cls, name: str) -> "Duration":
-        """Read `15min`, `30min`, `450trials` or `1h` to `40h`.
+        """Read `15min`, `30min`, `450trials` or another number of trials, or `1h` to `40h`.
 
         Raises `PipelineError` for another name.
         """
         if not cls.is_name(name):
             raise PipelineError(
                 "duration",
-                f"15min, 30min, 450trials or 1h to {N_SESSIONS}h",
+                f"15min, 30min, 10trials to 999999trials or 1h to {N_SESSIONS}h",
                 name,
                 "write e.g. 450trials in transfer.durations of the settings or in --duration",
                 code="unknown-name",
@@ -81,12 +81,16 @@ class Duration:
 
     @property
     def sessions(self) -> int:
-        """Whole sessions: hours of recording; 0 for less than one."""
+        """Whole sessions: hours of recording; 0 for less than one and for numbers of trials."""
+        if self.name.endswith("trials"):
+            return 0
         return self.minutes // MINUTES_PER_SESSION
 
     @property
     def n_trials(self) -> int:
         """Trials of this duration in NSD, which has 750 in an hour."""
+        if self.name.endswith("trials"):
+            return int(self.name.removesuffix("trials"))
         return round(self.minutes * TRIALS_PER_SESSION / MINUTES_PER_SESSION)
 
     @property

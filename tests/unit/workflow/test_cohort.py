@@ -42,6 +42,16 @@ def test_a_configuration_without_a_cohort_keeps_its_subjects(paper: dict[str, An
     assert nsd.cohort == nsd.subjects == nsd.nsd_subjects and not nsd.is_joined
 
 
+def test_new_subjects_alone_join_nsd_s_own_pool(paper: dict[str, Any]) -> None:
+    """So that no picture that the new subject tests trains the pool."""
+    study = study_of(paper, {"transfer": ["lab/anna"]})
+    assert (
+        study.subjects == paper["nsd"]["subjects"] and study.evaluated == paper["nsd"]["evaluated"]
+    )
+    assert study.transfer == ["anna"] and study.is_joined and study.is_new("anna")
+    assert Inputs(study).trials_of_pool({"pool": "first1"}) == [f"{COHORT}/trials/subj01.csv"]
+
+
 def test_two_folders_of_one_subject_are_refused(paper: dict[str, Any]) -> None:
     with pytest.raises(PipelineError) as error:
         with_members({**paper, "lab": {"lab/anna": "a", "anna": "b"}})

@@ -21,7 +21,7 @@ from brainit.workflow.runs import (
 )
 
 SUBJECTS = ["subj01", "subj02", "subj05"]
-DURATIONS = ["15min", "30min", "450trials", *(f"{n}h" for n in range(1, 41))]
+DURATIONS = ["100trials", "15min", "30min", "450trials", *(f"{n}h" for n in range(1, 41))]
 
 
 @pytest.mark.parametrize("name", DURATIONS)
@@ -31,7 +31,22 @@ def test_durations_keep_their_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "0h", "41h", "49h", "50h", "100h", "16min", "451trials", "1h ", "01h", "h", "1"]
+    "name",
+    [
+        "",
+        "0h",
+        "41h",
+        "49h",
+        "50h",
+        "100h",
+        "16min",
+        "9trials",
+        "0100trials",
+        "1h ",
+        "01h",
+        "h",
+        "1",
+    ],
 )
 def test_other_durations_are_refused(name: str) -> None:
     assert not Duration.is_name(name)
@@ -43,11 +58,26 @@ def test_other_durations_are_refused(name: str) -> None:
 def test_durations_in_order_minutes_and_trials() -> None:
     found = [Duration.parse(name) for name in DURATIONS]
     assert found == sorted(reversed(found))
-    minutes = {"15min": 15, "30min": 30, "450trials": 36, "1h": 60, "2h": 120, "40h": 2400}
+    minutes = {
+        "15min": 15,
+        "30min": 30,
+        "450trials": 36,
+        "1h": 60,
+        "1500trials": 120,
+        "2h": 120,
+        "40h": 2400,
+    }
     assert {name: Duration.parse(name).minutes for name in minutes} == minutes
-    trials = {"15min": 188, "30min": 375, "450trials": 450, "1h": 750, "40h": 30_000}
+    trials = {
+        "15min": 188,
+        "30min": 375,
+        "450trials": 450,
+        "1001trials": 1001,
+        "1h": 750,
+        "40h": 30_000,
+    }
     assert {name: Duration.parse(name).n_trials for name in trials} == trials
-    sessions = {"15min": 0, "450trials": 0, "1h": 1, "39h": 39, "40h": 40}
+    sessions = {"15min": 0, "450trials": 0, "30000trials": 0, "1h": 1, "39h": 39, "40h": 40}
     assert {name: Duration.parse(name).sessions for name in sessions} == sessions
     assert [d.name for d in found if d.is_full] == ["40h"]
     labels = {"15min": "15 min", "450trials": "450 trials", "10h": "10 h"}
