@@ -19,6 +19,8 @@ COHORT = "group/cohort"
 N_EVALUATED = 8
 """Members that are evaluated where `cohort.evaluated` names none: as many as NSD has subjects."""
 
+_CHOICES = ("subjects", "evaluated", "transfer")
+
 
 def is_nsd(subject: str) -> bool:
     """Return True for one of NSD's subjects."""
@@ -68,7 +70,7 @@ def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     cohort, nsd = named.get("cohort"), named.get("nsd")
     if not isinstance(cohort, Mapping) or not isinstance(nsd, Mapping):
         return named
-    chosen = {key: cohort.get(key) for key in ("subjects", "evaluated", "transfer")}
+    chosen: dict[str, Any] = {key: cohort.get(key) for key in _CHOICES}
     if chosen["subjects"] is None:
         if not chosen["transfer"]:
             return named

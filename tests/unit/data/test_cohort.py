@@ -12,7 +12,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.shards import write_rows
 from brainit.data.cohort import JoinFiles, join_cohort
 from brainit.data.picture_hash import Pictures, describe, near_pairs
-from brainit.data.pixels import PixelStore
+from brainit.data.pixels import PixelStore, stimuli_of, trials_of
 from brainit.data.trials import read_trials, write_trials
 
 SIDE = 64
@@ -151,6 +151,19 @@ def test_a_joined_folder_may_be_moved(
     planted.rename(moved)
     assert len(PixelStore(moved / "cohort/images/stimuli")) == 12
     assert not any(path.is_absolute() for path in links(moved / "cohort/images/stimuli"))
+
+
+def test_a_folder_of_results_tells_whose_images_a_subject_saw(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    (results / "ben/images/stimuli").mkdir(parents=True)
+    joined = results / "group/cohort/trials/anna.csv"
+    joined.parent.mkdir(parents=True)
+    joined.touch()
+    assert trials_of(results, "anna") == joined
+    assert stimuli_of(results, "anna") == results / "group/cohort/images/stimuli"
+    assert trials_of(results, "ben") == results / "ben/design/trials.csv"
+    assert stimuli_of(results, "ben") == results / "ben/images/stimuli"
+    assert stimuli_of(results, "subj01") == results / "group/images/stimuli"
 
 
 def links(folder: Path) -> list[Path]:
