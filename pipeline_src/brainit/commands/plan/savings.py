@@ -11,6 +11,7 @@ from typing import Any
 
 from brainit.commands.dry_run import Job
 from brainit.core.settings import Settings
+from brainit.workflow.cohort import is_nsd
 
 _OF_THE_POOL = re.compile(r"/group/all/main/(encoder|clusters|bit_lowlevel|bit_semantic|joint)/")
 """The models that `models: authors` gives."""
@@ -60,9 +61,10 @@ def alternatives(settings: Settings, jobs: list[Job]) -> Iterator[tuple[str, Set
     dropped = [job for job in jobs if _is_of(job, set(nsd.subjects) - set(kept))]
     if dropped:
         other = _with(settings, "nsd", subjects=kept)
-        yield f"nsd.subjects: [{', '.join(kept)}]", other, without(jobs, dropped)
+        key = "nsd" if all(map(is_nsd, nsd.subjects)) else "cohort"
+        yield f"{key}.subjects: [{', '.join(kept)}]", other, without(jobs, dropped)
     given = [job for job in jobs if any(_OF_THE_POOL.search(f"/{path}") for path in job.outputs)]
-    if given and settings.models.root == "train":
+    if given and settings.models.root == "train" and all(map(is_nsd, nsd.subjects)):
         yield "models: authors", settings, without(jobs, given)
 
 
