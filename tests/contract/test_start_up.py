@@ -16,8 +16,22 @@ for name in sys.argv[1:]:
 print(json.dumps(found))
 """
 WITHOUT_TORCH = [
-    *["download", "download_images", "prepare_design", "prepare_betas", "prepare_nsdsynthetic"],
-    *["estimate_noise_ceiling", "prepare_lab_subject", "prepare_images", "simulate_nsd"],
+    *[
+        "download",
+        "download_images",
+        "download_external",
+        "prepare_design",
+        "prepare_betas",
+        "prepare_nsdsynthetic",
+    ],
+    *[
+        "estimate_noise_ceiling",
+        "prepare_lab_subject",
+        "prepare_images",
+        "prepare_external",
+        "join_cohort",
+        "simulate_nsd",
+    ],
     *["cluster_voxels", "assign_voxels", "gather_reconstructions", "check_claims", "make_table"],
     *["make_report", "pick_nearest", "draw_places"],
 ]

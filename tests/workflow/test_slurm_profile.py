@@ -24,7 +24,7 @@ from .dry_runs import DEMO, Job, job_counts, parse_jobs
 from .test_dry_run import rule_texts
 
 ALIASES = {"all", "tables", "figures", "report", "ablations", "everything"}
-FETCHING = {"download", "download_images", "fetch_weights", "import_authors"}
+FETCHING = {"download", "download_images", "download_external", "fetch_weights", "import_authors"}
 
 
 class Resources(SimpleNamespace):

@@ -2,40 +2,70 @@
 Stimuli, external images, and their cached semantic tokens (paper sections 5.1, D).
 
 Needs    <store>/stimuli/nsd_stimuli.hdf5, <store>/coco/unlabeled2017.zip
-Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external} with features.cache_tokens
-Steps    prepare_images, extract_features
+Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external} with features.cache_tokens;
+         of a cohort beside NSD <results>/group/cohort/{images,trials,tokens}
+Steps    prepare_images (without NSD prepare_external), extract_features, join_cohort
 """
 
+if STUDY.nsd_subjects:
 
-rule prepare_images:
-    """Resize stimuli and external images to one size, and store them in shards."""
-    input:
-        brick="<store>/stimuli/nsd_stimuli.hdf5",
-        coco="<store>/coco/unlabeled2017.zip",
-    output:
-        stimuli=directory("<results>/group/images/stimuli"),
-        external=directory("<results>/group/images/external"),
-    log:
-        "<logs>/prepare_images.log",
-    benchmark:
-        "<benchmarks>/prepare_images.tsv"
-    conda:
-        "../../envs/pipeline.yaml"
-    threads: 1
-    resources:
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(600),
-    params:
-        settings=settings("prepare_images"),
-        code=code_digest("brainit.steps.prepare_images"),
-    shell:
-        "python -m brainit.steps.prepare_images"
-        " --brick {input.brick:q}"
-        " --coco {input.coco:q}"
-        " --stimuli {output.stimuli:q}"
-        " --external {output.external:q}"
-        " --settings {params.settings:q}"
-        " &> {log:q}"
+    rule prepare_images:
+        """Resize stimuli and external images to one size, and store them in shards."""
+        input:
+            brick="<store>/stimuli/nsd_stimuli.hdf5",
+            coco="<store>/coco/unlabeled2017.zip",
+        output:
+            stimuli=directory("<results>/group/images/stimuli"),
+            external=directory("<results>/group/images/external"),
+        log:
+            "<logs>/prepare_images.log",
+        benchmark:
+            "<benchmarks>/prepare_images.tsv"
+        conda:
+            "../../envs/pipeline.yaml"
+        threads: 1
+        resources:
+            mem_mb=by_attempt(1000),
+            runtime=by_attempt(600),
+        params:
+            settings=settings("prepare_images"),
+            code=code_digest("brainit.steps.prepare_images"),
+        shell:
+            "python -m brainit.steps.prepare_images"
+            " --brick {input.brick:q}"
+            " --coco {input.coco:q}"
+            " --stimuli {output.stimuli:q}"
+            " --external {output.external:q}"
+            " --settings {params.settings:q}"
+            " &> {log:q}"
+
+else:
+
+    rule prepare_external:
+        """Resize external images to one size, and store them in shards."""
+        input:
+            coco="<store>/coco/unlabeled2017.zip",
+        output:
+            external=directory("<results>/group/images/external"),
+        log:
+            "<logs>/prepare_external.log",
+        benchmark:
+            "<benchmarks>/prepare_external.tsv"
+        conda:
+            "../../envs/pipeline.yaml"
+        threads: 1
+        resources:
+            mem_mb=by_attempt(1000),
+            runtime=by_attempt(600),
+        params:
+            settings=settings("prepare_external"),
+            code=code_digest("brainit.steps.prepare_external"),
+        shell:
+            "python -m brainit.steps.prepare_external"
+            " --coco {input.coco:q}"
+            " --external {output.external:q}"
+            " --settings {params.settings:q}"
+            " &> {log:q}"
 
 
 rule extract_features:
@@ -81,3 +111,54 @@ use rule extract_features as extract_features_lab with:
         "<benchmarks>/extract_features_lab/{subject}.tsv"
     wildcard_constraints:
         subject=LAB_NAME,
+
+
+if STUDY.is_joined:
+
+    rule join_cohort:
+        """Join images and trials of the cohort: a picture that tests in one data set trains in none."""
+        input:
+            stimuli=list(FILES.own_stimuli().values()),
+            names=list(FILES.image_names().values()),
+            trials=FILES.own_trials(STUDY.cohort),
+        output:
+            stimuli=directory("<results>/group/cohort/images/stimuli"),
+            names="<results>/group/cohort/images/names.csv",
+            shared="<results>/group/cohort/images/shared.csv",
+            trials=FILES.trials(STUDY.cohort),
+        log:
+            "<logs>/join_cohort.log",
+        benchmark:
+            "<benchmarks>/join_cohort.tsv"
+        conda:
+            "../../envs/pipeline.yaml"
+        threads: 1
+        resources:
+            mem_mb=by_attempt(8000),
+            runtime=by_attempt(240),
+        params:
+            stimuli=labelled("stimuli", FILES.own_stimuli()),
+            names=labelled("names", FILES.image_names()),
+            trials=labelled("trials", STUDY.cohort),
+            out=lambda wildcards, output: str(Path(output.names).parents[1]),
+            settings=settings("join_cohort"),
+            code=code_digest("brainit.steps.join_cohort"),
+        shell:
+            "python -m brainit.steps.join_cohort"
+            " --stimuli {params.stimuli:q}"
+            " --names {params.names:q}"
+            " --trials {params.trials:q}"
+            " --out {params.out:q}"
+            " --settings {params.settings:q}"
+            " &> {log:q}"
+
+    use rule extract_features as extract_features_cohort with:
+        input:
+            images="<results>/group/cohort/images/stimuli",
+            network=INPUTS.networks("semantic_tokens"),
+        output:
+            tokens=directory("<results>/group/cohort/tokens/stimuli"),
+        log:
+            "<logs>/extract_features_cohort.log",
+        benchmark:
+            "<benchmarks>/extract_features_cohort.tsv"

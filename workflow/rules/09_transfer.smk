@@ -11,7 +11,7 @@ rule adapt_encoder:
     """Fit the encoder's voxel embeddings of {wildcards.subject} on {wildcards.duration} of data."""
     input:
         betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        trials=INPUTS.trials,
         stimuli=INPUTS.stimuli_seen,
         base=INPUTS.base_model("encoder", "encoder.safetensors"),
         network=INPUTS.networks("encoder_backbone"),
@@ -109,7 +109,7 @@ rule adapt_bit:
     """Train the voxel embeddings of {wildcards.subject} in the {wildcards.kind} BIT."""
     input:
         betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        trials=INPUTS.trials,
         clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
         base_bit=INPUTS.base_model("bit_{kind}", "bit.safetensors"),
         stimuli=INPUTS.stimuli_seen,
@@ -173,7 +173,7 @@ rule adapt_joint:
     """Train the voxel embeddings of {wildcards.subject} with the diffusion loss."""
     input:
         betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        trials=INPUTS.trials,
         base_bit="<results>/{subject}/transfer_{duration}/bit_semantic/bit.safetensors",
         base_joint_bit=INPUTS.base_model("joint", "bit.safetensors"),
         base_generator=INPUTS.base_model("joint", "generator.safetensors"),

@@ -13,7 +13,7 @@ rule predict_ridge:
     """Predict the {wildcards.kind} features of {wildcards.subject}'s test images by ridge."""
     input:
         betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        trials=INPUTS.trials,
         stimuli=INPUTS.stimuli_seen,
         tokens=INPUTS.ridge_tokens,
         network=INPUTS.ridge_network,
@@ -56,7 +56,7 @@ rule pick_nearest:
     """Pick for each test image the training image with {wildcards.subject}'s nearest response."""
     input:
         betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
+        trials=INPUTS.trials,
         stimuli=INPUTS.stimuli_seen,
     output:
         recon=report(
@@ -99,7 +99,7 @@ rule pick_nearest:
 rule draw_places:
     """Draw the places of {wildcards.subject}'s test images without their objects (an oracle)."""
     input:
-        trials="<results>/{subject}/design/trials.csv",
+        trials=INPUTS.trials,
         truth=FILES.simulated("truth"),
         stimuli=INPUTS.stimuli_seen,
     output:

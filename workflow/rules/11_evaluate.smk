@@ -10,7 +10,7 @@ Steps    extract_true_features, evaluate, check_results
 rule extract_true_features:
     """Compute the features of the true test images of {wildcards.subject}."""
     input:
-        trials="<results>/{subject}/design/trials.csv",
+        trials=INPUTS.trials,
         stimuli=INPUTS.stimuli_seen,
         networks=INPUTS.metric_networks(),
         truth=INPUTS.true_scenes,
@@ -112,8 +112,8 @@ rule check_results:
             "<results>/{subject}/betas/voxels.safetensors", STUDY.subjects
         ),
         betas=of_subjects("<results>/{subject}/betas/betas.npy", STUDY.subjects),
-        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
-        stimuli="<results>/group/images/stimuli",
+        trials=FILES.trials(STUDY.cohort),
+        stimuli=FILES.stimuli(pool="all"),
         metrics=FILES.scores(STUDY.main_scores),
         summaries=FILES.scores(STUDY.main_scores, "_summary"),
         network=INPUTS.networks("encoder_backbone"),
@@ -134,7 +134,7 @@ rule check_results:
     params:
         voxels=labelled("voxels", STUDY.subjects),
         betas=labelled("betas", STUDY.subjects),
-        trials=labelled("trials", STUDY.subjects),
+        trials=labelled("trials", STUDY.cohort),
         metrics=labelled("metrics", STUDY.main_scores),
         summaries=labelled("summaries", STUDY.main_scores),
         truth=params.flags(truth="truth", card="card"),

@@ -12,7 +12,7 @@ rule make_table:
     input:
         metrics=INPUTS.table_scores(""),
         summaries=INPUTS.table_scores("_summary"),
-        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
+        trials=FILES.trials(STUDY.cohort),
         classes=INPUTS.table_classes,
         encoder=INPUTS.table_encoder,
     output:
@@ -39,7 +39,7 @@ rule make_table:
         out=lambda wildcards, output: str(Path(output.csv).parents[1]),
         metrics=labelled("metrics", INPUTS.names_of_table_scores),
         summaries=labelled("summaries", INPUTS.names_of_table_scores),
-        trials=labelled("trials", STUDY.subjects),
+        trials=labelled("trials", STUDY.cohort),
         classes=params.flag("--classes", "classes"),
         encoder=PARAMS.encoder_flags,
         settings=settings("make_table"),
@@ -64,8 +64,8 @@ rule make_figures:
             "<results>/{subject}/betas/voxels.safetensors", STUDY.subjects
         ),
         betas=of_subjects("<results>/{subject}/betas/betas.npy", STUDY.subjects),
-        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
-        stimuli="<results>/group/images/stimuli",
+        trials=FILES.trials(STUDY.subjects),
+        stimuli=FILES.stimuli(pool="all"),
         encoder=f"{FILES.pool_models}/encoder/encoder.safetensors",
         clusters=f"{FILES.pool_models}/clusters/clusters.safetensors",
         bit=f"{FILES.pool_models}/joint/bit.safetensors",
@@ -73,8 +73,8 @@ rule make_figures:
         metrics=FILES.scores(STUDY.main_scores),
         summaries=FILES.scores(STUDY.main_scores, "_summary"),
         recons=FILES.recon_folders(STUDY.shown_runs),
-        truth=FILES.simulated("truth"),
-        card=FILES.simulated("card.json"),
+        truth=FILES.truth("truth"),
+        card=FILES.truth("card.json"),
         network=INPUTS.networks("encoder_backbone"),
     output:
         figures=report(
@@ -136,10 +136,10 @@ rule make_report:
         recons=FILES.recon_folders(STUDY.main_runs),
         other_runs=[],
         metrics=FILES.scores(STUDY.main_scores),
-        stimuli="<results>/group/images/stimuli",
-        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
+        stimuli=FILES.stimuli(pool="all"),
+        trials=FILES.trials(STUDY.cohort),
         ceilings=of_subjects(
-            "<results>/{subject}/noise_ceiling/summary.csv", STUDY.subjects
+            "<results>/{subject}/noise_ceiling/summary.csv", STUDY.cohort
         ),
         checks=rules.check_results.output.checks,
     output:
@@ -164,8 +164,8 @@ rule make_report:
         recons=params.recons_by_run("recons"),
         other_runs=params.recons_by_run("other_runs"),
         metrics=labelled("metrics", STUDY.main_scores),
-        trials=labelled("trials", STUDY.subjects),
-        ceilings=labelled("ceilings", STUDY.subjects),
+        trials=labelled("trials", STUDY.cohort),
+        ceilings=labelled("ceilings", STUDY.cohort),
         benchmarks=str(RESULTS / "benchmarks"),
         settings=settings("make_report"),
         code=code_digest("brainit.steps.make_report"),

@@ -16,8 +16,8 @@ rule evaluate_encoder:
         nsd="<store>/nsd",
         voxels="<results>/{subject}/betas/voxels.safetensors",
         betas="<results>/{subject}/betas/betas.npy",
-        trials="<results>/{subject}/design/trials.csv",
-        stimuli="<results>/group/images/stimuli",
+        trials=INPUTS.trials,
+        stimuli=INPUTS.stimuli_seen,
         truth=FILES.simulated("truth"),
         network=INPUTS.networks("encoder_backbone"),
     output:
@@ -91,15 +91,15 @@ rule check_claims:
 
 use rule make_report as make_report_full with:
     input:
-        tables=table_files(EVERY_TABLE),
+        tables=table_files(STUDY.tables),
         figures="<results>/figures",
         recons=FILES.recon_folders(STUDY.main_runs),
         other_runs=FILES.recon_folders(STUDY.other_runs),
         metrics=FILES.scores(STUDY.main_scores),
-        stimuli="<results>/group/images/stimuli",
-        trials=of_subjects("<results>/{subject}/design/trials.csv", STUDY.subjects),
+        stimuli=FILES.stimuli(pool="all"),
+        trials=FILES.trials(STUDY.cohort),
         ceilings=of_subjects(
-            "<results>/{subject}/noise_ceiling/summary.csv", STUDY.subjects
+            "<results>/{subject}/noise_ceiling/summary.csv", STUDY.cohort
         ),
         checks=rules.check_claims.output.checks,
     output:

@@ -11,6 +11,7 @@ from snakemake.utils import validate
 try:
     from brainit.core.errors import PipelineError
     from brainit.workflow import params, runs
+    from brainit.workflow.cohort import with_members
     from brainit.workflow.digest import code_digest
     from brainit.workflow.files import Files, table_files
     from brainit.workflow.folders import expand_folders
@@ -35,7 +36,7 @@ try:
     require_complete(
         config, json.loads(Path(workflow.source_path(SCHEMA)).read_text("utf-8"))
     )
-    config.update(expand_folders(config))
+    config.update(with_members(expand_folders(config)))
     STUDY = Study.of(config)
     RATES = Rates.of(Path(config["paths"]["results"]))
 except PipelineError as error:
@@ -61,9 +62,14 @@ WORK = str(STORE / "work")
 NSD_NAME = r"subj0[1-8]"
 LAB_NAME = "|".join(STUDY.lab) or r"(?!)"
 ANY_NAME = f"{NSD_NAME}|{LAB_NAME}"
-OTHER_POOL = rf"{runs.FIRST_POOL}|without_{NSD_NAME}|scratch_({ANY_NAME})_1h"
+OTHER_POOL = (
+    rf"{runs.FIRST_POOL}|without_({ANY_NAME})|scratch_({ANY_NAME})_({runs.DURATION})"
+)
 VARIANT = "|".join(STUDY.variants.names) or r"(?!)"
-OTHER_RUN = rf"1h_scratch|{runs.NSDSYNTHETIC}|{'|'.join(runs.NSDIMAGERY)}|{runs.FIRST_POOL}|40h_({VARIANT})"
+OTHER_RUN = (
+    rf"{runs.SCRATCH}|{runs.NSDSYNTHETIC}|{'|'.join(runs.NSDIMAGERY)}"
+    rf"|{runs.FIRST_POOL}|40h_({VARIANT})"
+)
 DECODED_RUN = rf"{runs.DURATION}|({runs.DURATION})_{runs.RIDGE}|{OTHER_RUN}"
 
 

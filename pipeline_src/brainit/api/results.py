@@ -15,7 +15,7 @@ from brainit.core.files import sha256_of
 from brainit.core.settings import parse_sections
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
-from brainit.data.pixels import stimuli_of
+from brainit.data.pixels import stimuli_of, trials_of
 from brainit.data.recons import PROVENANCE_NAME, Recons, read_recons
 from brainit.evaluation.checks.verdict import CHECK_COLUMNS
 
@@ -85,7 +85,7 @@ class Results:
         Repeats of an image are averaged, as before decoding.
         """
         folder = self.folder / subject
-        betas, trials = folder / "betas" / "betas.npy", folder / "design" / "trials.csv"
+        betas, trials = folder / "betas" / "betas.npy", trials_of(self.folder, subject)
         fmri = load_subject_fmri(subject, betas, trials, ("test",), "40h", average=True)
         return fmri.betas, fmri.nsd_id
 

@@ -7,7 +7,8 @@ counts, dtype, shape, attributes). Shards are memory-mapped: no step holds the w
 import json
 import math
 import mmap
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -109,6 +110,30 @@ def write_index(
     """Write the index: rows of each shard, shape and dtype of a row, attributes. Call it last."""
     index = {"n_rows": n_rows, "row_shape": list(row_shape), "dtype": dtype}
     write_text(folder / INDEX_NAME, json.dumps({**index, "attributes": dict(attributes or {})}))
+
+
+def join_shards(folder: Path, parts: Sequence[Path]) -> None:
+    """Make `folder` the arrays `parts` one after the other, by links to their shards.
+
+    Links are relative, so that a folder of results may be moved. Raises `PipelineError` for arrays
+    of different rows.
+    """
+    arrays = [ShardedArray(part) for part in parts]
+    kinds = [f"{array.dtype} rows of shape {array.row_shape}" for array in arrays]
+    for part, kind in zip(parts, kinds, strict=True):
+        if kind != kinds[0]:
+            fix = "make all of them with the same images.stored_size"
+            raise PipelineError(part, kinds[0], kind, fix, code="inconsistent-inputs")
+    start_shards(folder)
+    n_rows: list[int] = []
+    for array in arrays:
+        for place, n in enumerate(np.diff(array._starts).tolist()):
+            link = _shard_path(folder, len(n_rows))
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath(_shard_path(array.folder, place), folder))
+            n_rows.append(n)
+    attributes = {"parts": len(parts), **arrays[0].attributes}
+    write_index(folder, n_rows, arrays[0].row_shape, str(arrays[0].dtype), attributes)
 
 
 class ShardedArray:

@@ -73,6 +73,12 @@ def prepare_images(
         write_rows(folder, rows, settings.rows_per_shard, {**attributes, "source": path.name})
 
 
+def prepare_external(archive: Path, settings: ImageSettings, external: Path) -> None:
+    """Write the external images alone, as `prepare_images` does."""
+    attributes = {"side": settings.stored_size, "source": archive.name}
+    write_rows(external, external_rows(archive, settings), settings.rows_per_shard, attributes)
+
+
 def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
     """Return the centre square of an RGB image, resized to `side` pixels unless it has them."""
     short = min(image.size)

@@ -64,8 +64,9 @@ def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
     """Mark the trials of `duration` (paper 5.3).
 
     40h: all; 1h: session 1; 2h: sessions 1 and 2, and so on; 30min and 15min: runs 1-6 and 1-3 of
-    session 1; 450trials: the first 450 of its 750 trials, or the same share of a shorter session.
-    Raises `PipelineError` for another duration.
+    session 1; 450trials: the first 450 of its 750 trials, or the same share of a shorter session;
+    another number of trials: the first ones over all sessions. Raises `PipelineError` for another
+    duration.
     """
     amount = Duration.parse(duration)
     if amount.is_full:
@@ -75,5 +76,7 @@ def in_duration(trials: pd.DataFrame, duration: str) -> NDArray[np.bool_]:
     is_first = (trials["session"] == 1).to_numpy(dtype=bool)
     if duration in DURATION_RUNS:
         return is_first & (trials["run"] <= DURATION_RUNS[duration]).to_numpy(dtype=bool)
+    if duration not in SHARE_OF_SESSION:
+        return (trials["trial"] < amount.n_trials).to_numpy(dtype=bool)
     n_trials = round(SHARE_OF_SESSION[duration] * is_first.sum())
     return is_first & (trials["trial_in_session"] < n_trials).to_numpy(dtype=bool)

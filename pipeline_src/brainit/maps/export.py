@@ -10,7 +10,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd import volume
-from brainit.data.pixels import stimuli_of
+from brainit.data.pixels import stimuli_of, trials_of
 from brainit.data.recons import PROVENANCE_NAME
 from brainit.maps.brain_maps import (
     LabelMap,
@@ -84,7 +84,7 @@ def _export(
         subject,
         voxels=own / "betas" / "voxels.safetensors",
         betas=own / "betas" / "betas.npy",
-        trials=own / "design" / "trials.csv",
+        trials=trials_of(results, subject),
         stimuli=stimuli_of(results, subject),
         models=choice.models or results / "group" / "all" / "main",
         weights_dir=choice.weights_dir or results / ".store" / "weights",

@@ -156,6 +156,8 @@ def _draw_embedding(
     subject = np.repeat(np.arange(len(tables)), [len(table["vertex"]) for table in tables.values()])
     ceiling = np.concatenate([table["noise_ceiling"] for table in tables.values()])
     shown = ceiling > LEAST_CEILING
+    if (groups < 0).any():
+        names, groups = (*names, "unknown"), np.where(groups < 0, len(names), groups)
     run = settings.run
     draw_embedding_map(
         embedding[shown],
@@ -174,8 +176,14 @@ def _draw_attention(
     folder: Path,
     settings: Settings,
 ) -> None:
-    """Draw the attention of the first evaluated subject; `areas` are the clusters' main areas."""
-    subject, simulated = _evaluated(inputs, settings)[0], settings.run.simulation
+    """Draw the attention of the first evaluated subject whose hemispheres are known.
+
+    `areas` are the clusters' main areas.
+    """
+    sided = [s for s in _evaluated(inputs, settings) if (tables[s]["hemisphere"] >= 0).all()]
+    if not sided:
+        return
+    subject, simulated = sided[0], settings.run.simulation
     fmri = load_subject_fmri(
         subject, inputs.betas[subject], inputs.trials[subject], ("test",), "40h", True
     )

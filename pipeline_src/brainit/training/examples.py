@@ -20,6 +20,7 @@ from brainit.core.shards import ShardedArray
 from brainit.data.fmri import SubjectFmri
 from brainit.data.images import ImageStore, images_on
 from brainit.models.brain_decoder import SubjectBatch
+from brainit.training.few_subjects import with_few_subjects
 from brainit.training.loader import Slot
 from brainit.training.resume import EpochPosition
 
@@ -115,13 +116,15 @@ class ExampleSource:
     """Real and predicted responses by subject (the latter may be empty), and the voxels' slices.
 
     `external_per_real` limits the external examples of an epoch to that many per real one; None
-    visits every external image once.
+    visits every external image once. A batch mixes about `subjects_per_batch` subjects at most;
+    None: as many as are drawn.
     """
 
     real: Mapping[str, SubjectFmri]
     synthetic: Mapping[str, ShardedArray]
     voxels: Mapping[str, slice]
     external_per_real: float | None = None
+    subjects_per_batch: int | None = None
 
     @property
     def subjects(self) -> list[str]:
@@ -158,6 +161,9 @@ class ExampleSource:
         """
         table = self._table(generator)
         order = torch.randperm(len(table), generator=generator).numpy()
+        if self.subjects_per_batch is not None:
+            most = self.subjects_per_batch
+            order = with_few_subjects(order, table[:, 0], batch, most, generator)
         first = position.enter() if position else 0
         n_voxels = [fmri.n_voxels for fmri in self.real.values()]
         for start in range(first * batch, len(order), batch):

@@ -131,10 +131,17 @@ def open_predicted(
 
 
 def pool_source(
-    pool: FmriPool, synthetic: Mapping[str, Path], stage1: Stage1Settings
+    pool: FmriPool,
+    synthetic: Mapping[str, Path],
+    stage1: Stage1Settings,
+    subjects_per_batch: int | None = None,
 ) -> tuple[ExampleSource, ExampleSource]:
-    """Return training and validation examples of a pool, mixed as `stage1` says."""
+    """Return training and validation examples of a pool, mixed as `stage1` says.
+
+    A batch has about `subjects_per_batch` subjects at most; None does not limit them.
+    """
     slices = pool.voxel_slices
     predicted = open_predicted(synthetic, pool.n_voxels)
-    train = ExampleSource(pool.train, predicted, slices, stage1.external_per_real)
-    return train, ExampleSource(pool.val, {}, slices)
+    most = subjects_per_batch
+    train = ExampleSource(pool.train, predicted, slices, stage1.external_per_real, most)
+    return train, ExampleSource(pool.val, {}, slices, subjects_per_batch=most)

@@ -355,7 +355,9 @@ def run_joint(
     name = settings.features.generator
     generator = load_generator(name, None, files.weights).to(device)
     stage1, joint = settings.bit_semantic, settings.joint
-    train, validation = pool_source(pool, data.synthetic, stage1)
+    train, validation = pool_source(
+        pool, data.synthetic, stage1, settings.cohort.subjects_per_batch
+    )
     model, images = bit.model.to(device), files.open(data)
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens, bit.calibration)
     task = JointTask(

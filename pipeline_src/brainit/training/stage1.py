@@ -357,7 +357,9 @@ def run_stage1(
     require_same_subjects(inputs.clusters, clusters.attributes, pool.n_voxels)
     spec = DecoderSpec(kind, pool.n_voxels, clusters, *targets.token_shape, settings)
     decoder = new_decoder(spec)
-    source, validation = pool_source(pool, data.synthetic, stage1_settings(settings, kind))
+    source, validation = pool_source(
+        pool, data.synthetic, stage1_settings(settings, kind), settings.cohort.subjects_per_batch
+    )
     network, loading = files.inputs(TARGET_ROLES[kind], settings), loading_of(work, device)
     with resumable(
         work, settings, {**vars(data), **network, **vars(tokens), **vars(inputs)}, out.history

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainit.workflow.cohort import COHORT, NSD, is_nsd
 from brainit.workflow.runs import MAIN, Duration, Pool, Run, Variant
 from brainit.workflow.study import Score, Study
 
@@ -53,6 +54,11 @@ def recon_folder(subject: str, run: Run) -> str:
     return f"<results>/{subject}/recon_{run.name}"
 
 
+def own_trials(subject: str) -> str:
+    """Return the trial table of a subject by itself."""
+    return f"<results>/{subject}/design/trials.csv"
+
+
 @dataclass(frozen=True)
 class Files:
     """The files of a study."""
@@ -77,19 +83,19 @@ class Files:
 
     def model_of_run(self, subject: str, run: Run, stage: str, name: str) -> str:
         """Return a file of the model that decodes a run: a pool's, or the subject's own."""
-        if run.is_transfer or (run.is_pooled and subject in self.study.lab):
+        if run.is_transfer or (run.is_pooled and self.study.is_new(subject)):
             return f"<results>/{subject}/transfer_{run.name}/{stage}/{name}"
         return self.pool_model(run.pool(subject), run.variant, stage, name)
 
     def base_model(self, subject: str, stage: str, name: str) -> str:
         """Return a file of the model that is adapted to a new subject: of a pool without it."""
-        if subject in self.study.lab:
+        if self.study.is_new(subject):
             return f"{self.pool_models}/{stage}/{name}"
         return f"<results>/group/{Pool('without', subject).name}/{MAIN.name}/{stage}/{name}"
 
     def generator_of_run(self, subject: str, run: Run) -> str:
         """Return the generator that decodes a run; transfer leaves the pool's as it is."""
-        is_adapted = run.is_transfer or (run.is_pooled and subject in self.study.lab)
+        is_adapted = run.is_transfer or (run.is_pooled and self.study.is_new(subject))
         if is_adapted:
             return self.base_model(subject, "joint", "generator.safetensors")
         return self.model_of_run(subject, run, "joint", "generator.safetensors")
@@ -118,16 +124,49 @@ class Files:
         return f"<results>/{subject}/ridge_{duration.name}/{kind}"
 
     def stimuli(self, subject: str = "", pool: str = "", run: Run | None = None) -> str:
-        """Return the images that a subject or pool saw: NSD's, NSD-synthetic's or a lab's own."""
+        """Return the images that a subject or pool saw: NSD's, NSD-synthetic's or a lab's own.
+
+        Those of a cohort that is not NSD's alone are joined into one set.
+        """
         if run and run.is_of_other_session:
             return f"<results>/{subject}/{run.name}/images"
-        return f"<results>/{self.study.lab_subject(subject, pool) or 'group'}/images/stimuli"
+        return f"<results>/{self.study.owner_of_images(subject, pool)}/images/stimuli"
+
+    def own_stimuli(self) -> dict[str, str]:
+        """Return the images of each data set or subject of the cohort, before they are joined.
+
+        NSD's come first, so that a row of the joined images is an nsd_id.
+        """
+        others = [subject for subject in self.study.cohort if not is_nsd(subject)]
+        own = {subject: f"<results>/{subject}/images/stimuli" for subject in others}
+        nsd = {NSD: "<results>/group/images/stimuli"} if self.study.nsd_subjects else {}
+        return {**nsd, **own}
+
+    def image_names(self) -> dict[str, str]:
+        """Return the names of the images of each subject of the cohort that is not NSD's."""
+        own = [name for name in self.own_stimuli() if name != NSD]
+        return {subject: f"<results>/{subject}/images/names.csv" for subject in own}
+
+    def own_trials(self, subjects: Iterable[str]) -> list[str]:
+        """Return the trial table of each subject by itself."""
+        return [own_trials(subject) for subject in subjects]
+
+    def trials(self, subjects: Iterable[str]) -> list[str]:
+        """Return the trial table of each subject, in the numbers of its `stimuli`.
+
+        That of a cohort's member is joined: no picture that one tests trains another.
+        """
+        owners = {subject: self.study.owner_of_images(subject) for subject in subjects}
+        return [
+            f"<results>/{COHORT}/trials/{subject}.csv" if owner == COHORT else own_trials(subject)
+            for subject, owner in owners.items()
+        ]
 
     def tokens(self, variant: Variant, subject: str = "", pool: str = "") -> list[str]:
         """Return the cached tokens of stimuli and external images, where the settings keep them."""
         if not self.study.config["features"]["cache_tokens"]:
             return []
-        owner = self.study.lab_subject(subject, pool) or "group"
+        owner = self.study.owner_of_images(subject, pool)
         external = ["<results>/group/tokens/external"] if self.study.uses_external(variant) else []
         return [f"<results>/{owner}/tokens/stimuli", *external]
 
@@ -143,7 +182,8 @@ class Files:
         """Return the training histories that the figures show, by label."""
         study = self.study
         pools = [Pool()] if study.trains_pool else []
-        pools += [Pool("without", s) for s in study.transfer if study.transfer_durations(s)]
+        adapted = [s for s in study.transfer if study.transfer_durations(s)]
+        pools += [Pool("without", s) for s in adapted if not study.is_new(s)]
         folders = {pool.name: f"<results>/group/{pool.name}/{MAIN.name}" for pool in pools}
         for subject in study.transfer:
             for duration in study.transfer_durations(subject):
@@ -165,6 +205,10 @@ class Files:
     def simulated(self, *names: str) -> list[str]:
         """Return files of the simulator, where the data are simulated."""
         return [f"<store>/simulated/{name}" for name in names] if self.study.is_simulated else []
+
+    def truth(self, *names: str) -> list[str]:
+        """Return files of the simulator, where all subjects are simulated."""
+        return [] if self.study.is_joined else self.simulated(*names)
 
     def lab_files(self, subject: str) -> list[str]:
         """Return the files of a lab subject's folder; the folder itself if it is empty."""

@@ -66,7 +66,11 @@ class Inputs:
 
     def trials_of_pool(self, wildcards: Wildcards) -> list[str]:
         """Return the trials of each subject of the pool."""
-        return of_subjects("<results>/{subject}/design/trials.csv", self.members_of_pool(wildcards))
+        return self.files.trials(self.members_of_pool(wildcards))
+
+    def trials(self, wildcards: Wildcards) -> str:
+        """Return the trials of the job's subject."""
+        return self.files.trials([wildcards.get("subject", "")])[0]
 
     def recon_scored(self, wildcards: Wildcards) -> str:
         """Return the folder of the job's run.
@@ -153,6 +157,8 @@ class Inputs:
             run = Run.parse(wildcards.get("run", ""))
             source = run.name if run.is_of_other_session else folder
             path = f"<results>/{wildcards.get('subject', '')}/{source}/{name}"
+            if source == "design":
+                path = self.trials(wildcards)
             return [] if run.is_baseline else [path]
 
         return paths
@@ -212,9 +218,9 @@ class Inputs:
         return self.files.simulated("truth") if is_scene else []
 
     def true_features(self, wildcards: Wildcards) -> list[str]:
-        """Return the features of the subject's test images; none for NSD-synthetic's."""
+        """Return the features of the test images; none for those of another session."""
         run, subject = run_of(wildcards), wildcards.get("subject", "")
-        is_other = run is not None and run.is_nsdsynthetic
+        is_other = run is not None and run.is_of_other_session
         return [] if is_other else [f"<results>/{subject}/metrics/true_features.safetensors"]
 
     def semantic_tokens(self, wildcards: Wildcards) -> list[str]:
@@ -245,7 +251,11 @@ class Inputs:
         return self.files.lab_files(wildcards.get("subject", ""))
 
     def atlas_source(self, wildcards: Wildcards) -> list[str]:
-        """Return the sources of an atlas's annotations: its files, or their simulation."""
+        """Return the sources of an atlas's annotations: its files, or their simulation.
+
+        Raises `PipelineError` for clusters by place of a cohort without a common space.
+        """
+        self.study.require_clusters(variant_of(wildcards))
         files = self.files.atlas(variant_of(wildcards))
         simulated = f"{self.study.config['paths']['store']}/simulated/nsd/"
         is_made = self.study.is_simulated and any(name.startswith(simulated) for name in files)
@@ -272,7 +282,7 @@ class Inputs:
         return of_subjects(pattern, self.study.class_subjects)
 
     def table_encoder(self, wildcards: Wildcards) -> list[str]:
-        """Return the encoder's accuracy of each evaluated subject, for its table."""
+        """Return the encoder's accuracy of each evaluated subject of NSD, for its table."""
         if wildcards.get("table", "") != "encoder":
             return []
-        return of_subjects("<results>/{subject}/metrics/encoder.csv", self.study.evaluated)
+        return of_subjects("<results>/{subject}/metrics/encoder.csv", self.study.evaluated_nsd)

@@ -11,6 +11,9 @@ from brainit.workflow.reads import settings_json
 from brainit.workflow.runs import Duration, Pool
 from brainit.workflow.study import Study
 
+OF_NSD = ("simulate_nsd", "download")
+"""Steps whose subjects are those of NSD alone."""
+
 Labels = Iterable[str] | Callable[[Wildcards], Iterable[str]]
 Words = Callable[[Wildcards, Mapping[str, Any]], list[str]]
 
@@ -86,7 +89,10 @@ class Params:
 
         def text(wildcards: Wildcards) -> str:
             name = step.replace("{kind}", wildcards.get("kind", ""))
-            return settings_json(name, self.study.variants.settings_of(variant_of(wildcards)))
+            values = self.study.variants.settings_of(variant_of(wildcards))
+            if name in OF_NSD:
+                values = {**values, "nsd": {**values["nsd"], "subjects": self.study.nsd_subjects}}
+            return settings_json(name, values)
 
         return text
 
@@ -121,7 +127,7 @@ class Params:
         """Return --encoder and SUBJECT=file of the encoder's accuracy, where it is an input."""
         if not _paths(input, "encoder"):
             return []
-        return ["--encoder", *labelled("encoder", self.study.evaluated)(wildcards, input)]
+        return ["--encoder", *labelled("encoder", self.study.evaluated_nsd)(wildcards, input)]
 
     def atlas_flags(self, wildcards: Wildcards) -> list[str]:
         """Return --atlas and its files, where clusters are an atlas's parcels."""
@@ -130,8 +136,8 @@ class Params:
 
     def new_subject_flag(self, wildcards: Wildcards) -> list[str]:
         """Return --new-subject where Brain-IT's own run is one of transfer."""
-        is_lab = wildcards.get("subject", "") in self.study.lab
-        is_new = is_lab or not Duration.parse(wildcards.get("duration", "")).is_full
+        is_outside = self.study.is_new(wildcards.get("subject", ""))
+        is_new = is_outside or not Duration.parse(wildcards.get("duration", "")).is_full
         return ["--new-subject"] if is_new else []
 
     def shard(self, wildcards: Wildcards) -> str:

@@ -29,6 +29,8 @@ _MASK = ("nsd.space", "nsd.mask", "nsd.mask_files")
 """The voxels; the settings check these keys together."""
 _TRIALS = ("nsd.average_training_repeats", "nsd.pairing")
 """Settings by which trainings use a pool's trials."""
+_POOL = (*_TRIALS, "cohort.subjects_per_batch")
+"""Those by which the trainings of a BIT draw a pool's examples."""
 _ENCODER_SIZES = (
     "encoder.feature_width",
     "encoder.voxel_width",
@@ -150,6 +152,9 @@ READS: dict[str, tuple[str, ...]] = {
         "images.rows_per_shard",
     ),
     "prepare_images": ("images",),
+    "download_external": (),
+    "prepare_external": ("images",),
+    "join_cohort": ("cohort.near_copy_bits",),
     "extract_features": (
         "run.threads",
         "run.device",
@@ -176,11 +181,11 @@ READS: dict[str, tuple[str, ...]] = {
         "images.rows_per_shard",
         "synthesis.batch",
     ),
-    "train_bit_lowlevel": (*_COMPUTE, *_TRIALS, "features.vgg", "bit", "bit_lowlevel"),
-    "train_bit_semantic": (*_COMPUTE, *_TRIALS, *_TOKENS, "bit", "bit_semantic"),
+    "train_bit_lowlevel": (*_COMPUTE, *_POOL, "features.vgg", "bit", "bit_lowlevel"),
+    "train_bit_semantic": (*_COMPUTE, *_POOL, *_TOKENS, "bit", "bit_semantic"),
     "train_joint": (
         *_COMPUTE,
-        *_TRIALS,
+        *_POOL,
         "features.generator",
         "recon.unconditional_tokens",
         "bit",
@@ -353,6 +358,9 @@ OF_THE_WORKFLOW = (
     "nsd.mask_files",
     "nsd.pool_sizes",
     "nsd.connections",
+    "cohort.subjects",
+    "cohort.evaluated",
+    "cohort.transfer",
     "lab",
     "models",
     "features.cache_tokens",

@@ -2,8 +2,9 @@
 
 A run decodes one subject. Its name says which data the models saw: `40h` (the pool's models),
 `40h_k8` (a variant of them), `1h`, `15min`, ... (transfer to a new subject), `1h_scratch` (one
-subject's hour alone), `first2` (models of fewer subjects), `nsdsynthetic` (other images), or
-`40h_ridge`, `1h_knn`, ... (a baseline without trained models, from the subject's data alone).
+subject's hour alone, or another amount), `first2` (models of fewer subjects), `nsdsynthetic`
+(other images), or `40h_ridge`, `1h_knn`, ... (a baseline without trained models, from the
+subject's data alone).
 """
 
 import re
@@ -18,14 +19,15 @@ MINUTES_PER_SESSION, TRIALS_PER_SESSION = 60, 750
 N_SESSIONS = 40
 """Sessions of a full recording: `40h` is all the data that a subject has."""
 
-PARTIAL_DURATION = r"15min|30min|450trials|[1-9]h|[123][0-9]h"
+PARTIAL_DURATION = r"15min|30min|[1-9][0-9]{1,5}trials|[1-9]h|[123][0-9]h"
 """Pattern of the durations of transfer; the settings accept these."""
 DURATION = rf"{PARTIAL_DURATION}|{N_SESSIONS}h"
 """Pattern of every duration."""
 VARIANT = r"(?!(main|scratch|ridge|knn|place_only)$)[a-z][a-z0-9]*(_[a-z0-9]+)*"
 """Pattern of an ablation's name; the settings accept these."""
-SUBJECT = r"[A-Za-z][A-Za-z0-9]*"
-FIRST_POOL = r"first[1-8]"
+SUBJECT = r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9-]+)?"
+"""Pattern of a subject's name in paths; one of a data set beside NSD is `DATASET-MEMBER`."""
+FIRST_POOL = r"first[1-9][0-9]?"
 NSDSYNTHETIC = "nsdsynthetic"
 NSDIMAGERY = ("nsdimagery_vision", "nsdimagery_imagery")
 """Runs of NSD-Imagery: pictures that were seen, and that were imagined."""
@@ -34,6 +36,8 @@ RIDGE, KNN, PLACE_ONLY = "ridge", "knn", "place_only"
 """Baselines: ridge regression, nearest training images, and a simulation's oracle of places."""
 BASELINE = rf"({DURATION})_({RIDGE}|{KNN})|{N_SESSIONS}h_{PLACE_ONLY}"
 """Pattern of the runs of baselines."""
+SCRATCH = rf"({DURATION})_scratch"
+"""Pattern of the runs of models that saw nothing but an amount of the subject's own data."""
 
 _AMOUNT = re.compile(r"(\d+)(min|trials|h)")
 _SEED = re.compile(r"(?:(?P<row>.+)_)?seed(?P<seed>\d+)")
@@ -48,14 +52,14 @@ class Duration:
 
     @classmethod
     def parse(cls, name: str) -> "Duration":
-        """Read `15min`, `30min`, `450trials` or `1h` to `40h`.
+        """Read `15min`, `30min`, `450trials` or another number of trials, or `1h` to `40h`.
 
         Raises `PipelineError` for another name.
         """
         if not cls.is_name(name):
             raise PipelineError(
                 "duration",
-                f"15min, 30min, 450trials or 1h to {N_SESSIONS}h",
+                f"15min, 30min, 10trials to 999999trials or 1h to {N_SESSIONS}h",
                 name,
                 "write e.g. 450trials in transfer.durations of the settings or in --duration",
                 code="unknown-name",
@@ -79,12 +83,16 @@ class Duration:
 
     @property
     def sessions(self) -> int:
-        """Whole sessions: hours of recording; 0 for less than one."""
+        """Whole sessions: hours of recording; 0 for less than one and for numbers of trials."""
+        if self.name.endswith("trials"):
+            return 0
         return self.minutes // MINUTES_PER_SESSION
 
     @property
     def n_trials(self) -> int:
         """Trials of this duration in NSD, which has 750 in an hour."""
+        if self.name.endswith("trials"):
+            return int(self.name.removesuffix("trials"))
         return round(self.minutes * TRIALS_PER_SESSION / MINUTES_PER_SESSION)
 
     @property
@@ -102,16 +110,17 @@ class Pool:
     """The subjects whose data train a set of models.
 
     `kind` is `all`, `first` (the first `n_subjects`), `without` (all but `subject`) or `scratch`
-    (one hour of `subject` alone).
+    (`amount` of `subject` alone).
     """
 
     kind: Literal["all", "first", "without", "scratch"] = "all"
     subject: str = ""
     n_subjects: int = 0
+    amount: Duration = ONE_HOUR
 
     @classmethod
     def parse(cls, name: str) -> "Pool":
-        """Read `all`, `first2`, `without_subj01` or `scratch_subj01_1h`.
+        """Read `all`, `first2`, `without_subj01`, `scratch_subj01_1h` or another amount.
 
         Raises `PipelineError` for another name.
         """
@@ -121,11 +130,11 @@ class Pool:
             return cls("first", n_subjects=int(name.removeprefix("first")))
         if match := re.fullmatch(rf"without_({SUBJECT})", name):
             return cls("without", match[1])
-        if match := re.fullmatch(rf"scratch_({SUBJECT})_{ONE_HOUR.name}", name):
-            return cls("scratch", match[1])
+        if match := re.fullmatch(rf"scratch_({SUBJECT})_({DURATION})", name):
+            return cls("scratch", match[1], amount=Duration.parse(match[2]))
         raise PipelineError(
             "pool",
-            "all, first1 to first8, without_SUBJECT or scratch_SUBJECT_1h",
+            "all, first1 to first99, without_SUBJECT or scratch_SUBJECT_DURATION",
             name,
             "correct the pool in the path of the target, or --pool of the step",
             code="unknown-name",
@@ -140,14 +149,14 @@ class Pool:
             case "without":
                 return f"without_{self.subject}"
             case "scratch":
-                return f"scratch_{self.subject}_{ONE_HOUR.name}"
+                return f"scratch_{self.subject}_{self.amount.name}"
             case _:
                 return "all"
 
     @property
     def duration(self) -> Duration:
         """How much of each subject's data the pool uses."""
-        return ONE_HOUR if self.kind == "scratch" else FULL
+        return self.amount if self.kind == "scratch" else FULL
 
     def members(self, subjects: Sequence[str]) -> list[str]:
         """Return the pool's subjects; `subjects` are those of the pool `all`, in order."""
@@ -242,8 +251,8 @@ class Run:
             return cls("nsdimagery", method=name.partition("_")[2])
         if re.fullmatch(FIRST_POOL, name):
             return cls("first", n_subjects=int(name.removeprefix("first")))
-        if name == f"{ONE_HOUR.name}_scratch":
-            return cls("scratch", ONE_HOUR)
+        if match := re.fullmatch(SCRATCH, name):
+            return cls("scratch", Duration.parse(match[1]))
         if name == FULL.name:
             return cls()
         if Duration.is_name(name):
@@ -255,7 +264,7 @@ class Run:
             return cls(variant=Variant.parse(variant))
         raise PipelineError(
             "run",
-            f"a duration, {FULL.name}_VARIANT, {ONE_HOUR.name}_scratch, first1 to first8,"
+            f"a duration, {FULL.name}_VARIANT, a duration with _scratch, first1 to first99,"
             f" {NSDSYNTHETIC}, {', '.join(NSDIMAGERY)}, a duration with _{RIDGE} or _{KNN}, or"
             f" {FULL.name}_{PLACE_ONLY}",
             name,
@@ -327,7 +336,7 @@ class Run:
             case "first":
                 return Pool("first", n_subjects=self.n_subjects)
             case "scratch":
-                return Pool("scratch", subject)
+                return Pool("scratch", subject, amount=self.duration)
             case "transfer":
                 return Pool("without", subject)
             case _:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from brainit.core.errors import PipelineError
+from brainit.workflow.cohort import COHORT, MOSAIC, NSD, dataset_of, is_nsd
 from brainit.workflow.runs import (
     FULL,
     KNN,
@@ -72,18 +73,58 @@ class Study:
         Raises `PipelineError` for choices of subjects, ablations or seeds that cannot be run.
         """
         nsd = config["nsd"]
-        _require_subjects(nsd["subjects"], nsd["evaluated"], nsd["transfer"])
-        return cls(config, Variants.of(config))
+        _require_subjects(nsd["subjects"], nsd["evaluated"], nsd["transfer"], config["lab"])
+        study = cls(config, Variants.of(config))
+        _require_cohort(study)
+        return study
 
     @property
     def subjects(self) -> list[str]:
-        """NSD's subjects whose data train the pool `all`."""
+        """The subjects whose data train the pool `all`."""
         return list(self.config["nsd"]["subjects"])
+
+    @cached_property
+    def cohort(self) -> list[str]:
+        """The pool's subjects, and the new ones outside it."""
+        return list(dict.fromkeys([*self.subjects, *self.transfer]))
+
+    @cached_property
+    def nsd_subjects(self) -> list[str]:
+        """NSD's subjects of the cohort."""
+        return [subject for subject in self.cohort if is_nsd(subject)]
+
+    @property
+    def is_joined(self) -> bool:
+        """True where the cohort is not NSD's alone, so that its images are joined into one set."""
+        return len(self.nsd_subjects) < len(self.cohort)
+
+    def is_new(self, subject: str) -> bool:
+        """Return True for a subject outside the pool, decoded by transfer from all of it."""
+        is_known = subject in self.lab or self.is_joined
+        return is_known and subject not in self.subjects
+
+    def owner_of_images(self, subject: str = "", pool: str = "") -> str:
+        """Return the folder of a subject's or pool's images: group, the cohort's, or its own."""
+        name = subject or self.members(pool)[0]
+        if self.is_joined and name in self.cohort:
+            return COHORT
+        return name if name in self.lab else "group"
 
     @property
     def evaluated(self) -> list[str]:
         """Subjects decoded with the models of the pool `all`."""
         return list(self.config["nsd"]["evaluated"])
+
+    @property
+    def evaluated_nsd(self) -> list[str]:
+        """Those of NSD, which have its regions and its further session."""
+        return [subject for subject in self.evaluated if is_nsd(subject)]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of `everything`; without subjects of NSD not those of its own data."""
+        of_nsd = () if self.evaluated_nsd else (NSDSYNTHETIC, "encoder")
+        return tuple(name for name in EVERY_TABLE if name not in of_nsd)
 
     @property
     def transfer(self) -> list[str]:
@@ -145,14 +186,14 @@ class Study:
         runs += [Run.parse("1h_scratch")] if is_scratch else []
         amounts = [*([FULL] if subject in self.evaluated else []), *durations]
         baselines = [(amount, method) for amount in amounts for method in (RIDGE, KNN)]
-        if self.is_simulated and subject in self.evaluated:
+        if self.is_simulated and subject in self.evaluated and is_nsd(subject):
             baselines.append((FULL, PLACE_ONLY))
         return [*runs, *(Run("baseline", amount, method=method) for amount, method in baselines)]
 
     @cached_property
     def main_runs(self) -> list[tuple[str, Run]]:
         """(subject, run) of all that `all` scores."""
-        return [(subject, run) for subject in self.subjects for run in self.runs_of(subject)]
+        return [(subject, run) for subject in self.cohort for run in self.runs_of(subject)]
 
     @cached_property
     def main_scores(self) -> dict[str, Score]:
@@ -177,7 +218,7 @@ class Study:
         nsd = self.config["nsd"]
         scores = []
         if nsd["space"] == "fsaverage":
-            scores += [Score(s, NSDSYNTHETIC, kind) for s in self.evaluated for kind in KINDS]
+            scores += [Score(s, NSDSYNTHETIC, kind) for s in self.evaluated_nsd for kind in KINDS]
         for subject in self.transfer[:1]:
             known = [duration.name for duration in self.transfer_durations(subject)]
             further = self.config["transfer"]["further_durations"]
@@ -235,10 +276,24 @@ class Study:
         """Return the subjects whose data train the models of a pool."""
         return Pool.parse(pool).members(self.subjects)
 
-    def lab_subject(self, subject: str = "", pool: str = "") -> str | None:
-        """Return the lab subject that is named, alone or as a pool; None for NSD's."""
-        name = subject or self.members(pool)[0]
-        return name if name in self.lab else None
+    def require_clusters(self, variant: Variant) -> None:
+        """Raise `PipelineError` where a variant's clusters need a space that the cohort lacks.
+
+        Positions are comparable among NSD's subjects, or among MOSAIC's; an atlas is NSD's.
+        """
+        method = self.variants.settings_of(variant)["clusters"]["method"]
+        datasets = sorted({dataset_of(subject) for subject in self.cohort})
+        in_one_space = {"coordinates": (NSD, MOSAIC), "atlas": (NSD,)}.get(method)
+        if in_one_space is None or (len(datasets) == 1 and datasets[0] in in_one_space):
+            return
+        key = "" if variant.is_main else f"ablations.{variant.row}."
+        raise PipelineError(
+            f"{key}clusters.method",
+            f"subjects of one space for {method} (only {' or only '.join(in_one_space)})",
+            f"subjects of {', '.join(datasets)}",
+            f"set ablations.{variant.row}: null" if key else "leave clusters.method: gmm",
+            code="invalid-setting",
+        )
 
     @property
     def shown_runs(self) -> list[tuple[str, Run]]:
@@ -254,16 +309,24 @@ def _by_name(scores: Iterable[Score]) -> dict[str, Score]:
     return {score.name: score for score in scores}
 
 
-def _require_subjects(subjects: list[str], evaluated: list[str], transfer: list[str]) -> None:
-    """Check that the chosen subjects are among those of the pool, and enough."""
-    for key, chosen in (("nsd.evaluated", evaluated), ("nsd.transfer", transfer)):
-        others = [subject for subject in chosen if subject not in subjects]
-        if others:
+def _require_subjects(
+    subjects: list[str], evaluated: list[str], transfer: list[str], lab: Mapping[str, str]
+) -> None:
+    """Check that the chosen subjects exist, are among those of the pool, and enough."""
+    is_mixed = not all(map(is_nsd, subjects))
+    known = {s for s in [*subjects, *transfer] if is_nsd(s)} | set(lab)
+    outside = {s for s in transfer if s in known and (is_mixed or not is_nsd(s))}
+    allowed = {"subjects": known, "evaluated": set(subjects), "transfer": {*subjects, *outside}}
+    chosen = {"subjects": subjects, "evaluated": evaluated, "transfer": transfer}
+    for key, names in chosen.items():
+        if others := [name for name in names if name not in allowed[key]]:
+            wanted = f"subjects of the pool ({', '.join(subjects)})"
             raise PipelineError(
-                key,
-                f"subjects of nsd.subjects ({', '.join(subjects)})",
+                f"nsd.{key} or cohort.{key}",
+                "subj01 to subj08, or subjects of lab" if key == "subjects" else wanted,
                 ", ".join(others),
-                f"add {', '.join(others)} to nsd.subjects, or remove them from {key}",
+                f"correct or remove {others[0]}, add it to the subjects of the pool, or name its"
+                " folder in the section lab",
                 code="unknown-name",
             )
     if not evaluated:
@@ -271,7 +334,7 @@ def _require_subjects(subjects: list[str], evaluated: list[str], transfer: list[
         raise PipelineError(
             "nsd.evaluated", "at least one subject", "none", fix, code="invalid-setting"
         )
-    if transfer and len(subjects) < 2:
+    if set(transfer) & set(subjects) and len(subjects) < 2:
         raise PipelineError(
             "nsd.transfer",
             f"another of nsd.subjects than {subjects[0]} to transfer from",
@@ -279,3 +342,18 @@ def _require_subjects(subjects: list[str], evaluated: list[str], transfer: list[
             "set nsd.transfer: [], or name more nsd.subjects",
             code="invalid-setting",
         )
+
+
+def _require_cohort(study: Study) -> None:
+    """Check that what a cohort beside NSD asks for exists for all of its subjects."""
+    if not study.is_joined:
+        return
+    if study.is_simulated and not study.nsd_subjects:
+        raise PipelineError(
+            "run.simulation",
+            "false, as no subject of the cohort is simulated",
+            "true",
+            "set run.simulation: false",
+            code="invalid-setting",
+        )
+    study.require_clusters(MAIN)

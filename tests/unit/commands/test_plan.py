@@ -181,7 +181,7 @@ def test_published_vgg_has_the_papers_tokens() -> None:
 @pytest.mark.parametrize(("refiner", "n_bytes"), [("none", 6), ("zavychromaxl_v30", 8)])
 def test_a_refiner_keeps_the_images_that_it_was_given(refiner: str, n_bytes: int) -> None:
     settings = parse_sections({"features": {"refiner": refiner}, "recon": {"max_images": 10}})
-    assert Sizes(settings).reconstructions == 10 * 256 * 256 * 3 * n_bytes
+    assert Sizes(settings).reconstructions("subj01") == 10 * 256 * 256 * 3 * n_bytes
 
 
 @pytest.mark.parametrize("n_blocks", [1, 3])

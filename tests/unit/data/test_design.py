@@ -100,6 +100,9 @@ def test_durations(tiny_nsd: Any) -> None:
     n_of_450 = round(450 / 750 * first.sum())
     assert np.array_equal(in_duration(table, "450trials"), first & (place < n_of_450))
     assert in_duration(table, "450trials").sum() == n_of_450
+    n_more = int(first.sum()) + 10
+    assert np.array_equal(in_duration(table, f"{n_more}trials"), table["trial"] < n_more)
+    assert in_duration(table, "10trials").sum() == 10
     for n_sessions in (2, 3):
         inside = (table["session"] <= n_sessions).to_numpy()
         assert np.array_equal(in_duration(table, f"{n_sessions}h"), inside)

@@ -21,7 +21,7 @@ from brainit.workflow.runs import (
 )
 
 SUBJECTS = ["subj01", "subj02", "subj05"]
-DURATIONS = ["15min", "30min", "450trials", *(f"{n}h" for n in range(1, 41))]
+DURATIONS = ["100trials", "15min", "30min", "450trials", *(f"{n}h" for n in range(1, 41))]
 
 
 @pytest.mark.parametrize("name", DURATIONS)
@@ -31,7 +31,22 @@ def test_durations_keep_their_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "0h", "41h", "49h", "50h", "100h", "16min", "451trials", "1h ", "01h", "h", "1"]
+    "name",
+    [
+        "",
+        "0h",
+        "41h",
+        "49h",
+        "50h",
+        "100h",
+        "16min",
+        "9trials",
+        "0100trials",
+        "1h ",
+        "01h",
+        "h",
+        "1",
+    ],
 )
 def test_other_durations_are_refused(name: str) -> None:
     assert not Duration.is_name(name)
@@ -43,11 +58,26 @@ def test_other_durations_are_refused(name: str) -> None:
 def test_durations_in_order_minutes_and_trials() -> None:
     found = [Duration.parse(name) for name in DURATIONS]
     assert found == sorted(reversed(found))
-    minutes = {"15min": 15, "30min": 30, "450trials": 36, "1h": 60, "2h": 120, "40h": 2400}
+    minutes = {
+        "15min": 15,
+        "30min": 30,
+        "450trials": 36,
+        "1h": 60,
+        "1500trials": 120,
+        "2h": 120,
+        "40h": 2400,
+    }
     assert {name: Duration.parse(name).minutes for name in minutes} == minutes
-    trials = {"15min": 188, "30min": 375, "450trials": 450, "1h": 750, "40h": 30_000}
+    trials = {
+        "15min": 188,
+        "30min": 375,
+        "450trials": 450,
+        "1001trials": 1001,
+        "1h": 750,
+        "40h": 30_000,
+    }
     assert {name: Duration.parse(name).n_trials for name in trials} == trials
-    sessions = {"15min": 0, "450trials": 0, "1h": 1, "39h": 39, "40h": 40}
+    sessions = {"15min": 0, "450trials": 0, "30000trials": 0, "1h": 1, "39h": 39, "40h": 40}
     assert {name: Duration.parse(name).sessions for name in sessions} == sessions
     assert [d.name for d in found if d.is_full] == ["40h"]
     labels = {"15min": "15 min", "450trials": "450 trials", "10h": "10 h"}
@@ -59,7 +89,7 @@ def test_the_settings_have_the_same_patterns() -> None:
     (pattern,) = [part.pattern for part in field.metadata if hasattr(part, "pattern")]
     assert pattern == f"^({PARTIAL_DURATION})$"
     assert f"^{VARIANT}$" == models.VARIANT_NAME
-    for name in ("labsub", "S1", "subj01"):
+    for name in ("labsub", "S1", "subj01", "laion-sub-01", "mosaic-BOLD5000-CSI1"):
         assert Pool.parse(f"without_{name}").subject == name
         assert re.match(data.LAB_NAME, name) or name == "subj01"
 
@@ -70,10 +100,13 @@ def test_the_settings_have_the_same_patterns() -> None:
         ("all", SUBJECTS, "40h"),
         ("first2", ["subj01", "subj02"], "40h"),
         ("first8", SUBJECTS, "40h"),
+        ("first93", SUBJECTS, "40h"),
         ("without_subj02", ["subj01", "subj05"], "40h"),
         ("without_subj07", SUBJECTS, "40h"),
         ("scratch_subj05_1h", ["subj05"], "1h"),
         ("scratch_labsub_1h", ["labsub"], "1h"),
+        ("scratch_laion-sub-01_15min", ["laion-sub-01"], "15min"),
+        ("scratch_subj05_40h", ["subj05"], "40h"),
     ],
 )
 def test_pools(name: str, members: list[str], duration: str) -> None:
@@ -84,7 +117,7 @@ def test_pools(name: str, members: list[str], duration: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "first0", "first9", "without_", "scratch_subj01", "scratch_subj01_2h", "every"]
+    "name", ["", "first0", "first100", "without_", "scratch_subj01", "scratch_subj01_99h", "every"]
 )
 def test_other_pools_are_refused(name: str) -> None:
     with pytest.raises(PipelineError) as error:
@@ -133,6 +166,9 @@ def test_other_variants_are_refused(name: str) -> None:
         ("15min", "transfer", "15min", "main", "without_subj01"),
         ("39h", "transfer", "39h", "main", "without_subj01"),
         ("1h_scratch", "scratch", "1h", "main", "scratch_subj01_1h"),
+        ("15min_scratch", "scratch", "15min", "main", "scratch_subj01_15min"),
+        ("40h_scratch", "scratch", "40h", "main", "scratch_subj01_40h"),
+        ("first93", "first", "40h", "main", "first93"),
     ],
 )
 def test_runs(name: str, kind: str, duration: str, variant: str, pool: str) -> None:
@@ -178,11 +214,11 @@ def test_the_plain_run_is_the_full_one() -> None:
         "41h",
         "49h",
         "1h_k8",
-        "2h_scratch",
+        "99h_scratch",
         "40h_",
         "40h_main",
-        "40h_scratch",
-        "first9",
+        "scratch",
+        "first0",
         "1h_place_only",
         "ridge",
         "1h_ridge_seed7",

@@ -13,6 +13,7 @@ from brainit.commands.plan.sizes import Sizes
 from brainit.commands.plan.tokens import token_costs, token_lines
 from brainit.core.reading import read_yaml
 from brainit.core.settings import Settings, parse_sections
+from brainit.workflow.cohort import with_members
 from brainit.workflow.folders import expand_folders
 from brainit.workflow.rates import Rates
 from brainit.workflow.variants import merged
@@ -26,7 +27,7 @@ def read_configuration(paths: list[Path]) -> Settings:
     for path in paths:
         fix = f"run at the root of the repository, or correct {path}"
         read = merged(read, read_yaml(path, "a readable YAML file", fix))
-    return parse_sections(expand_folders(read))
+    return parse_sections(with_members(expand_folders(read)))
 
 
 def make_plan(

@@ -15,9 +15,10 @@ from brainit.commands.plan.sizes import Sizes
 _STAGES = (
     ("simulate_nsd",),
     ("download", "fetch_weights"),
-    ("download_images",),
-    ("prepare_images",),
-    ("extract_features",),
+    ("download_images", "download_external"),
+    ("prepare_images", "prepare_external"),
+    ("prepare_lab_subject",),
+    ("extract_features", "extract_features_cohort"),
     ("prepare_betas",),
 )
 _TRAININGS = ("train_bit", "train_joint")
@@ -78,7 +79,7 @@ def disk_events(sizes: Sizes, jobs: Sequence[Job]) -> tuple[list[Event], list[Ev
 def _event(sizes: Sizes, job: Job) -> Event:
     match job.rule:
         case "simulate_nsd":
-            subjects = sizes.settings.nsd.subjects
+            subjects = sizes.nsd_subjects
             betas = sum(
                 n_files * n_bytes * sizes.n_sessions(subject)
                 for subject in subjects
@@ -96,9 +97,22 @@ def _event(sizes: Sizes, job: Job) -> Event:
             )
         case "download_images":
             return _lasting(job.rule, sizes.stimuli + sizes.coco)
+        case "download_external":
+            return _lasting(job.rule, sizes.coco)
         case "prepare_images":
             gone = 0 if sizes.is_simulated else sizes.stimuli + sizes.coco
-            return Event(job.rule, sizes.kept_images, sizes.kept_images - gone)
+            kept = sizes.kept(sizes.n_nsd_stimuli + sizes.n_external)
+            return Event(job.rule, kept, kept - gone)
+        case "prepare_external":
+            kept = sizes.kept(sizes.n_external)
+            return Event(job.rule, kept, kept - sizes.coco)
+        case "prepare_lab_subject":
+            if (folder := sizes.folders.get(job.subject)) is None:
+                return _lasting(job.rule, 0)
+            kept = sizes.kept(folder.n_images) + sizes.prepared(job.subject)
+            return _lasting(f"{job.rule} {job.subject}", kept)
+        case "extract_features_cohort":
+            return _lasting(job.rule, sizes.tokens("stimuli"))
         case "extract_features":
             return _lasting(job.rule, sizes.tokens(job.wildcard("image_set")))
         case "prepare_betas":
@@ -110,7 +124,7 @@ def _event(sizes: Sizes, job: Job) -> Event:
         case "predict_ridge":
             return _lasting(f"{job.rule} {job.subject}", ridge.prediction_bytes(sizes, job))
         case _:
-            return _lasting(f"{job.rule} {job.subject}", sizes.reconstructions)
+            return _lasting(f"{job.rule} {job.subject}", sizes.reconstructions(job.subject))
 
 
 def _training(sizes: Sizes, job: Job) -> Event:

@@ -33,7 +33,7 @@ TOKENS_TFLOP = 0.98
 """One image's semantic tokens."""
 
 _STAGES = (
-    ("extract_features", "extract_true_features", "train_encoder"),
+    ("extract_features", "extract_features_cohort", "extract_true_features", "train_encoder"),
     ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
     ("synthesize_fmri_transfer", "train_bit"),
     ("train_joint", "adapt_bit"),
@@ -121,6 +121,8 @@ class Hours:
         """Return the units of a job's work: examples that a training sees, else images."""
         settings, joint, transfer = self.settings, self.settings.joint, self.settings.transfer
         match job.rule:
+            case "extract_features_cohort":
+                return self.sizes.n_stimuli
             case "extract_features":
                 is_own = job.wildcard("image_set") == "stimuli"
                 return self.sizes.n_stimuli if is_own else self.sizes.n_external
@@ -144,15 +146,15 @@ class Hours:
                 n_examples = self._adapted(job) * transfer.joint_epochs
                 return min(n_examples, _most(transfer.joint_max_steps, settings))
             case "evaluate" | "extract_true_features":
-                return self.n_test
+                return self.sizes.n_test(job.subject)
             case _:
-                return self.n_test / settings.recon.n_shards
+                return self.sizes.n_test(job.subject) / settings.recon.n_shards
 
     def _tflop_per_unit(self, job: Job) -> float:
         """Return the TFLOP of a unit of a job's work; see `n_units`."""
         is_lowlevel = job.wildcard("kind") == "lowlevel"
         match job.rule:
-            case "extract_features":
+            case "extract_features" | "extract_features_cohort":
                 return TOKENS_TFLOP
             case "train_encoder" | "adapt_encoder":
                 return _ENCODER_EXAMPLE
@@ -167,12 +169,6 @@ class Hours:
             case _:
                 return self._per_reconstruction(job.rule)
 
-    @property
-    def n_test(self) -> int:
-        """Test images of a subject."""
-        there = self.settings.simulation.n_shared_images if self.sizes.is_simulated else 1000
-        return min(there, self.settings.recon.max_images or there)
-
     def n_real(self, job: Job) -> float:
         """Return the real examples of an epoch: nine in ten of all images, or the hour's trials."""
         if name := job.wildcard("duration"):
@@ -182,9 +178,12 @@ class Hours:
             return self._n_trials(pool.duration)
         subjects = pool.members(self.settings.nsd.subjects)
         share = 1 - self.settings.nsd.validation_share
+        n_own, folders = self.settings.simulation.n_own_images, self.sizes.folders
+        of_nsd = [subject for subject in subjects if subject not in folders]
+        others = sum(folders[subject].n_training for subject in subjects if subject in folders)
         if self.sizes.is_simulated:
-            return share * len(subjects) * self.settings.simulation.n_own_images
-        return share * sum(225 * self.sizes.n_sessions(subject) for subject in subjects)
+            return share * (others + len(of_nsd) * n_own)
+        return share * (others + sum(225 * self.sizes.n_sessions(subject) for subject in of_nsd))
 
     def _n_trials(self, duration: Duration) -> float:
         """Return the trials of a duration; a simulation's session is shorter than NSD's."""

@@ -26,6 +26,8 @@ def n_images(sizes: Sizes, job: Job) -> float:
     duration = Duration.parse(job.wildcard("duration"))
     if _is_new(sizes, job):
         return duration.n_trials
+    if job.subject in sizes.folders:
+        return sizes.folders[job.subject].n_training
     if sizes.is_simulated:
         return sizes.settings.simulation.n_own_images
     return _IMAGES_PER_NSD_SESSION * sizes.n_sessions(job.subject)
@@ -80,7 +82,8 @@ def prediction_bytes(sizes: Sizes, job: Job) -> float:
 
 def _is_new(sizes: Sizes, job: Job) -> bool:
     is_lab = job.subject in sizes.settings.lab.root
-    return is_lab or not Duration.parse(job.wildcard("duration")).is_full
+    is_outside = is_lab and job.subject not in sizes.settings.nsd.subjects
+    return is_outside or not Duration.parse(job.wildcard("duration")).is_full
 
 
 def _n_test(sizes: Sizes) -> int:

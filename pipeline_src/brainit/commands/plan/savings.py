@@ -11,10 +11,12 @@ from typing import Any
 
 from brainit.commands.dry_run import Job
 from brainit.core.settings import Settings
+from brainit.workflow.cohort import is_nsd
 
 _OF_THE_POOL = re.compile(r"/group/all/main/(encoder|clusters|bit_lowlevel|bit_semantic|joint)/")
 """The models that `models: authors` gives."""
 Costs = Callable[[Settings, list[Job]], dict[str, float]]
+_TOKENS = ("extract_features", "extract_features_cohort")
 UNITS = {
     "gpu_hours": ("GPU h", 1.0),
     "fetched_bytes": ("GB to fetch", 1e9),
@@ -59,9 +61,10 @@ def alternatives(settings: Settings, jobs: list[Job]) -> Iterator[tuple[str, Set
     dropped = [job for job in jobs if _is_of(job, set(nsd.subjects) - set(kept))]
     if dropped:
         other = _with(settings, "nsd", subjects=kept)
-        yield f"nsd.subjects: [{', '.join(kept)}]", other, without(jobs, dropped)
+        key = "nsd" if all(map(is_nsd, nsd.subjects)) else "cohort"
+        yield f"{key}.subjects: [{', '.join(kept)}]", other, without(jobs, dropped)
     given = [job for job in jobs if any(_OF_THE_POOL.search(f"/{path}") for path in job.outputs)]
-    if given and settings.models.root == "train":
+    if given and settings.models.root == "train" and all(map(is_nsd, nsd.subjects)):
         yield "models: authors", settings, without(jobs, given)
 
 
@@ -93,7 +96,7 @@ def _other_cache(settings: Settings, jobs: list[Job]) -> tuple[str, Settings, li
     """Return the other way to get the semantic tokens: kept in shards, or computed when needed."""
     is_cached = settings.features.cache_tokens
     other = _with(settings, "features", cache_tokens=not is_cached)
-    changed = [job for job in jobs if job.rule != "extract_features"]
+    changed = [job for job in jobs if job.rule not in _TOKENS]
     if not is_cached:
         sets = ("stimuli", "external")
         changed += [Job("extract_features", (("image_set", name),)) for name in sets]

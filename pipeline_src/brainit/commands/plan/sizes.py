@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brainit.commands.dry_run import Job
+from brainit.commands.plan.folders import cohort_of, folders_of
 from brainit.commands.plan.models import bit_bytes, generator_bytes, mlp_bytes, target_shape
 from brainit.core.settings import Settings
 from brainit.data.nsd.anatomy import anatomy_keys
 from brainit.data.nsd.published import published
 from brainit.features.registry_entries import find_entry
+from brainit.workflow.cohort import is_nsd
 from brainit.workflow.runs import Pool
 from brainit.workflow.sources import is_remote
 
@@ -52,10 +54,14 @@ class Sizes:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.is_simulated = settings.run.simulation
+        self.folders = folders_of(settings)
+        self.nsd_subjects = tuple(filter(is_nsd, cohort_of(settings)))
         self.betas_come_over_network = not self.is_simulated and is_remote(settings.paths.source)
 
     def n_sessions(self, subject: str) -> int:
         """Return the sessions of a subject."""
+        if subject in self.folders:
+            return self.folders[subject].n_sessions
         simulation = self.settings.simulation
         if not self.is_simulated:
             return published().subjects[subject].sessions
@@ -70,6 +76,8 @@ class Sizes:
 
     def n_voxels(self, subject: str) -> int:
         """Return the voxels in the mask (simulated: their mean number)."""
+        if subject in self.folders:
+            return self.folders[subject].n_voxels
         if self.is_simulated:
             return 2 * self.settings.simulation.voxels_per_hemisphere
         known = published()
@@ -89,23 +97,29 @@ class Sizes:
     def prepared(self, subject: str) -> int:
         """Return the bytes of a subject's prepared betas."""
         n_trials = self.n_sessions(subject) * self.n_trials_per_session
+        if subject in self.folders:
+            n_trials = self.folders[subject].n_trials
         return n_trials * self.n_voxels(subject) * _FLOAT16
 
     @property
     def n_stimuli(self) -> int:
-        """Stimuli of the data set."""
+        """Stimuli of all data sets, NSD's first."""
+        others = sum(folder.n_images for folder in self.folders.values())
+        return others + (self.n_nsd_stimuli if self.nsd_subjects else 0)
+
+    @property
+    def n_nsd_stimuli(self) -> int:
+        """Stimuli of NSD."""
         simulation = self.settings.simulation
         if not self.is_simulated:
             return _N_STIMULI
-        return simulation.n_shared_images + simulation.n_own_images * len(
-            self.settings.nsd.subjects
-        )
+        return simulation.n_shared_images + simulation.n_own_images * len(self.nsd_subjects)
 
     @property
     def stimuli(self) -> int:
         """Bytes of nsd_stimuli.hdf5."""
         side = self.settings.simulation.image_size if self.is_simulated else _STIMULUS_SIDE
-        return self.n_stimuli * side * side * 3
+        return self.n_nsd_stimuli * side * side * 3
 
     @property
     def n_external(self) -> int:
@@ -120,10 +134,9 @@ class Sizes:
             return 3_100 * self.settings.simulation.n_external_images
         return _COCO_BYTES
 
-    @property
-    def kept_images(self) -> int:
-        """Bytes of all images at the size that is kept."""
-        return (self.n_stimuli + self.n_external) * self.settings.images.stored_size**2 * 3
+    def kept(self, n_images: int) -> int:
+        """Return the bytes of images at the size that is kept."""
+        return n_images * self.settings.images.stored_size**2 * 3
 
     def all_voxels(self, job: Job) -> int:
         """Return the voxels of the job's subject, or of all subjects of its pool."""
@@ -164,11 +177,16 @@ class Sizes:
         n_bytes = bit_bytes(self.settings, network, n_voxels)
         return n_bytes + generator_bytes(self.settings) * (job.rule == "train_joint")
 
-    @property
-    def reconstructions(self) -> int:
-        """Bytes of all reconstructions of one run of one subject."""
+    def n_test(self, subject: str) -> int:
+        """Return the test images of a subject that are reconstructed."""
         there = self.settings.simulation.n_shared_images if self.is_simulated else 1000
-        n_images = min(there, self.settings.recon.max_images or there)
+        if subject in self.folders:
+            there = self.folders[subject].n_test
+        return min(there, self.settings.recon.max_images or there)
+
+    def reconstructions(self, subject: str) -> int:
+        """Return the bytes of all reconstructions of one run of a subject."""
+        n_images = self.n_test(subject)
         is_refined = self.settings.features.refiner != "none"
         per_value = _BYTES_PER_RECONSTRUCTED_VALUE + is_refined * _BYTES_PER_UNREFINED_VALUE
         return n_images * self.settings.images.stored_size**2 * 3 * per_value
@@ -180,14 +198,16 @@ class Sizes:
         """
         if self.is_simulated:
             return []
-        nsd = self.settings.nsd
+        nsd, subjects = self.settings.nsd, self.nsd_subjects
         lines = self._fetched_betas(jobs) if self.betas_come_over_network else []
         rules = {job.rule for job in jobs}
         if "download_images" in rules:
             lines.append(Line("stimuli", 1, self.stimuli, "NSD"))
             lines.append(Line("unlabelled images", 1, self.coco, "COCO"))
+        if "download_external" in rules:
+            lines.append(Line("unlabelled images", 1, self.coco, "COCO"))
         if "download" in rules:
-            n_small = len(anatomy_keys(nsd, nsd.subjects)) + len(nsd.subjects) + 2
+            n_small = len(anatomy_keys(nsd, subjects)) + len(subjects) + 2
             lines.append(Line("design, masks, ceilings (about)", n_small, _SMALL_FILE_BYTES, "NSD"))
         for name in sorted(job.wildcard("network") for job in jobs if job.rule == "fetch_weights"):
             for source in find_entry(name).sources:

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 from brainit.commands.dry_run import Job
+from brainit.commands.plan.folders import cohort_of
 from brainit.commands.plan.models import target_shape
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.rehearse.few_steps import Amounts
@@ -27,6 +28,7 @@ from brainit.core.artifacts import Artifact, write_artifact
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.core.shards import write_shards
+from brainit.data.nsd.published import published
 from brainit.data.recons import write_recons
 from brainit.data.trials import TRIAL_COLUMNS, write_trials
 from brainit.data.voxels import write_voxels
@@ -40,8 +42,8 @@ from brainit.models.voxel_encoder import VoxelEncoder, save_encoder
 from brainit.reconstruction.parts import Part, part_attributes, write_part
 from brainit.workflow.runs import Pool
 
-_POOL = re.compile(r"group/(\w+)/\w+")
-_SUBJECT = re.compile(r"/(subj0[1-8])(?:/|$)")
+_POOL = re.compile(r"group/(?!images|tokens|cohort)([\w-]+)/\w+")
+_PARTS = re.compile(r"[^/]+")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class StandIns:
         if found := _POOL.search(path.as_posix()):
             subjects = Pool.parse(found[1]).members(self.settings.nsd.subjects)
         else:
-            subjects = _SUBJECT.findall(path.as_posix())[-1:]
+            parts = _PARTS.findall(path.with_suffix("").as_posix())
+            known = {*cohort_of(self.settings), *published().subjects}
+            subjects = [part for part in parts if part in known][-1:]
         counts = Sizes(self.settings)
         return {subject: counts.n_voxels(subject) for subject in subjects}
 
@@ -217,7 +221,7 @@ class StandIns:
 
 _WRITERS: Mapping[str, Callable[[StandIns, Path, Amounts], None]] = {
     r"/betas/betas\.npy$": StandIns.betas,
-    r"/design/trials\.csv$": StandIns.trials,
+    r"/(design/trials|cohort/trials/[\w-]+)\.csv$": StandIns.trials,
     r"/betas/voxels\.safetensors$": StandIns.voxels,
     r"/images/stimuli$": StandIns.stimuli,
     r"/images/external$": StandIns.external,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from brainit.core.errors import PipelineError
 from brainit.core.settings.base import Section, told_to
 from brainit.core.settings.data import (
+    CohortSettings,
     FeatureSettings,
     ImageSettings,
     LabSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "BaselineSettings",
     "BitSettings",
     "ClusterSettings",
+    "CohortSettings",
     "DipSettings",
     "EncoderSettings",
     "EvaluationSettings",
@@ -75,6 +77,7 @@ class Settings(Section):
     run: RunSettings = RunSettings()
     paths: PathSettings = PathSettings()
     nsd: NsdSettings = NsdSettings()
+    cohort: CohortSettings = CohortSettings()
     lab: LabSettings = LabSettings()
     models: ModelsSettings = ModelsSettings()
     simulation: SimulationSettings = SimulationSettings()

@@ -1,14 +1,27 @@
 """Base class of the settings' sections, which knows undeclared keys, and their common types."""
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from brainit.core.errors import PipelineError
+from brainit.workflow.cohort import is_nsd
 from brainit.workflow.runs import PARTIAL_DURATION
 
 Duration = Annotated[str, Field(pattern=f"^({PARTIAL_DURATION})$")]
-Subject = Annotated[str, Field(pattern=r"^subj0[1-8]$")]
+MEMBER = r"[A-Za-z][A-Za-z0-9]{0,31}([/-][A-Za-z0-9][A-Za-z0-9-]{0,63})?"
+"""A subject of any data set: subj01, anna, laion/sub-01, and laion-sub-01 as in paths."""
+
+
+def _not_beyond_nsd(name: str) -> str:
+    """Refuse a name like NSD's that none of its subjects has."""
+    if re.fullmatch(r"subj\d+", name) and not is_nsd(name):
+        raise ValueError("NSD has subj01 to subj08; call a subject of your own otherwise")
+    return name
+
+
+Subject = Annotated[str, Field(pattern=f"^{MEMBER}$"), AfterValidator(_not_beyond_nsd)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

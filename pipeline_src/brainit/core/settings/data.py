@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from brainit.core.settings.base import Positive, Rate, Section, Share, Subject, can_check
+from brainit.core.settings.base import MEMBER, Positive, Rate, Section, Share, Subject, can_check
 
-LAB_NAME = r"^(?!(subj0[1-8]|group|tables|figures|logs|benchmarks)$)[A-Za-z][A-Za-z0-9]{0,31}$"
-"""Names of lab subjects: letters and digits, but no NSD subject and no folder of the results."""
+LAB_NAME = rf"^(?!(nsd[/-].*|(lab/)?(subj0[1-8]|group|tables|figures|logs|benchmarks))$){MEMBER}$"
+"""Names of lab subjects: letters and digits, but no NSD subject and no folder of the results.
+
+Those of another data set than `lab` have its name, too: `laion/sub-01`.
+"""
 
 
 class NsdSettings(Section):
@@ -81,8 +84,31 @@ class NsdSettings(Section):
         return self
 
 
+class CohortSettings(Section):
+    """Subjects of any data set, in one pool: subj01, laion/sub-01, lab/anna (config/cohorts.md)."""
+
+    subjects: tuple[Subject, ...] | None = None
+    """Subjects of the pool `all`, instead of nsd.subjects; others than NSD's are in `lab`."""
+    evaluated: tuple[Subject, ...] | None = None
+    """Those decoded with its models; null: the first eight."""
+    transfer: tuple[Subject, ...] = ()
+    """Those decoded as new subjects; one outside the pool is decoded from the whole pool."""
+    subjects_per_batch: Annotated[int, Field(ge=2)] = 8
+    """Subjects that a BIT's batch mixes at most, about; without effect in pools of so many."""
+    near_copy_bits: Annotated[int, Field(ge=0, le=16)] = 6
+    """Bits of 63 in which the hashes of two pictures may differ that are taken for one."""
+
+    @model_validator(mode="after")
+    def _check_duplicates(self) -> "CohortSettings":
+        for name in ("subjects", "evaluated", "transfer"):
+            values = [v.removeprefix("lab/") for v in getattr(self, name) or ()]
+            if len(set(values)) < len(values):
+                raise ValueError(f"cohort.{name} has a duplicate: {', '.join(values)}")
+        return self
+
+
 class LabSettings(RootModel[dict[str, str]]):
-    """Your own subjects: name -> folder in the layout of config/lab_subject.md."""
+    """Subjects beside NSD's: name -> folder in the layout of config/lab_subject.md."""
 
     model_config = ConfigDict(
         frozen=True,

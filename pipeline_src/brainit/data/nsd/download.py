@@ -125,6 +125,21 @@ def download_images(
         _warn_of_unknown_coco(coco)
 
 
+def download_external(
+    coco_source: str, nsd: NsdSettings, coco: Path, work: Path, manifest: Path
+) -> None:
+    """Fetch COCO's archive alone, for a cohort without NSD's subjects; it is not under NSD's terms.
+
+    Warns where the MD5 sum of the archive differs from the known one.
+    """
+    key = nsd_paths.COCO_ARCHIVE
+    fetch_it = partial(fetch, coco_source, key, link=False, connections=nsd.connections)
+    file = FileToFetch(key, coco_source, coco, fetch_it)
+    fetch_all([file], work, nsd.connections, manifest, _size(coco_source, key))
+    if is_remote(coco_source):
+        _warn_of_unknown_coco(coco)
+
+
 def _size(source: str, key: str) -> int | None:
     """Return the bytes of a file at its source; None where the server does not state them now."""
     if not is_remote(source):

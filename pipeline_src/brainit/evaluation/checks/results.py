@@ -48,6 +48,7 @@ from brainit.evaluation.encoder import (
 from brainit.evaluation.tables.run_scores import ImageScores, Summaries, run_key
 from brainit.evaluation.truth import VoxelTruth, read_card, read_scenes, read_voxel_truth
 from brainit.models.brain_transformer import load_bit
+from brainit.workflow.cohort import is_nsd
 from brainit.workflow.runs import FULL
 
 LEAST_SHARE_OF_ATTAINABLE = 0.75
@@ -80,9 +81,10 @@ class CheckInputs:
 def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
     """Return the table of checks, for a simulation against its truth.
 
-    Raises `PipelineError` for a simulation without truth and card.
+    A cohort with subjects beside the simulated NSD's has no truth to check against. Raises
+    `PipelineError` for a simulation without truth and card.
     """
-    if not settings.run.simulation:
+    if not settings.run.simulation or not all(map(is_nsd, inputs.voxels)):
         return as_table(_check_recorded(inputs, settings))
     if inputs.truth is None or inputs.card is None:
         absent = ["--truth"] * (inputs.truth is None) + ["--card"] * (inputs.card is None)
@@ -93,7 +95,7 @@ def check_results(inputs: CheckInputs, settings: Settings) -> pd.DataFrame:
 
 
 def _check_recorded(inputs: CheckInputs, settings: Settings) -> list[Check]:
-    return [_check_attention(inputs, settings), *_check_runs(inputs, settings)]
+    return [*_check_attention(inputs, settings), *_check_runs(inputs, settings)]
 
 
 def _check_runs(inputs: CheckInputs, settings: Settings) -> list[Check]:
@@ -112,7 +114,7 @@ def _check_simulated(
         *check_difficulty(read_card(card)),
         *_check_encoder(inputs, truths, settings),
         *check_clusters(inputs.clusters, inputs.encoder, inputs.voxels, known, settings),
-        _check_attention(inputs, settings),
+        *_check_attention(inputs, settings),
         *_check_runs(inputs, settings),
         *_answer_with_nearest_scene(inputs, truth, settings),
     ]
@@ -185,8 +187,11 @@ def _encoder_null(
     return float(np.percentile(share_of_attainable(shuffled, ceiling, LEAST_CEILING), 99.9))
 
 
-def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
-    """Check the semantic BIT's attention on the test responses of each evaluated subject."""
+def _check_attention(inputs: CheckInputs, settings: Settings) -> list[Check]:
+    """Check the semantic BIT's attention on the test responses of each evaluated subject.
+
+    A subject whose voxels' hemispheres are unknown is left out; no check where all are.
+    """
     bit = load_bit(inputs.bit)
     bit.model.eval()
     attention = []
@@ -194,9 +199,12 @@ def _check_attention(inputs: CheckInputs, settings: Settings) -> Check:
         files = inputs.betas[subject], inputs.trials[subject]
         fmri = load_subject_fmri(subject, *files, ("test",), "40h", True)
         hemisphere = read_voxels(inputs.voxels[subject])["hemisphere"]
+        if (hemisphere < 0).any():
+            continue
         attention.append(cluster_attention(bit, fmri, hemisphere))
     generator = numpy_generator(settings.run.seed, "resampled_attention")
-    return check_contralateral(attention, settings.evaluation.n_bootstrap, generator)
+    n_resamples = settings.evaluation.n_bootstrap
+    return [check_contralateral(attention, n_resamples, generator)] if attention else []
 
 
 def _answer_with_nearest_scene(inputs: CheckInputs, truth: Path, settings: Settings) -> list[Check]:

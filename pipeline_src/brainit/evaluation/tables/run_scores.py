@@ -125,11 +125,14 @@ class ImageScores:
     ) -> "pd.Series[float] | None":
         """Return the mean over `subjects` of each image that all of them saw, by nsd_id.
 
-        None if one of them lacks the table or the metric, or if `subjects` is empty.
+        Of subjects who saw no image in common it returns the scores of all their images, by subject
+        and nsd_id. None if one of them lacks the table or the metric, or if `subjects` is empty.
         """
         tables = [self._tables.get((subject, run, kind)) for subject in subjects]
         columns = [t[metric] for t in tables if t is not None and metric in t]
         if not columns or len(columns) < len(tables):
             return None
         joined = pd.concat(columns, axis=1, join="inner").sort_index()
+        if joined.empty and len(columns) > 1:
+            return pd.concat(columns, keys=list(subjects))
         return joined.mean(axis=1)

@@ -1,0 +1,83 @@
+"""The cohort: subjects of any data set, by name, that train and are decoded together.
+
+A member is named `DATASET/MEMBER`: `laion/sub-01`, `mosaic/BOLD5000-CSI1`, `lab/anna`. NSD's are
+`subj01` to `subj08` and a lab's own may leave out `lab/`. Folders and jobs carry the name without a
+slash: `laion-sub-01`, `anna`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from brainit.core.errors import PipelineError
+
+NSD, LAB, MOSAIC = "nsd", "lab", "mosaic"
+NSD_SUBJECT = r"subj0[1-8]"
+COHORT = "group/cohort"
+"""Folder of the images and trials of a cohort that is not NSD's alone."""
+
+N_EVALUATED = 8
+"""Members that are evaluated where `cohort.evaluated` names none: as many as NSD has subjects."""
+
+_CHOICES = ("subjects", "evaluated", "transfer")
+
+
+def is_nsd(subject: str) -> bool:
+    """Return True for one of NSD's subjects."""
+    return re.fullmatch(NSD_SUBJECT, subject) is not None
+
+
+def folder_name(member: str) -> str:
+    """Return the name of a member in paths: `laion-sub-01` for `laion/sub-01`.
+
+    `lab/anna` is `anna`; a name of this form is returned unchanged.
+    """
+    dataset, slash, name = member.partition("/")
+    if not slash:
+        return member
+    return name if dataset in (NSD, LAB) else f"{dataset}-{name}"
+
+
+def dataset_of(subject: str) -> str:
+    """Return the data set of a subject, by its name in paths."""
+    if is_nsd(subject):
+        return NSD
+    dataset, dash, _ = subject.partition("-")
+    return dataset if dash else LAB
+
+
+def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose sections `nsd` and `lab` name subjects as paths do.
+
+    `cohort.subjects`, where given, replaces nsd.subjects; then the first `N_EVALUATED` members are
+    evaluated and none is a new subject, unless `cohort.evaluated` and `cohort.transfer` name some.
+    `cohort.transfer` alone adds new subjects to NSD's. Raises `PipelineError` for two folders of
+    one subject.
+    """
+    named = dict(config)
+    if isinstance(lab := named.get("lab"), Mapping):
+        folders = {folder_name(str(name)): folder for name, folder in lab.items()}
+        if len(folders) < len(lab):
+            twice = sorted(n for n in map(str, lab) if folder_name(n) != n)
+            raise PipelineError(
+                "lab",
+                "one folder for each subject",
+                f"two for {', '.join(twice)}",
+                f"remove one: {', '.join(f'{n} is {folder_name(n)}' for n in twice)}",
+                code="duplicate-data",
+            )
+        named["lab"] = folders
+    cohort, nsd = named.get("cohort"), named.get("nsd")
+    if not isinstance(cohort, Mapping) or not isinstance(nsd, Mapping):
+        return named
+    chosen: dict[str, Any] = {key: cohort.get(key) for key in _CHOICES}
+    if chosen["subjects"] is None:
+        if not chosen["transfer"]:
+            return named
+        chosen["subjects"] = nsd["subjects"]
+        chosen["evaluated"] = chosen["evaluated"] or nsd["evaluated"]
+    if chosen["evaluated"] is None:
+        chosen["evaluated"] = chosen["subjects"][:N_EVALUATED]
+    names = {key: [folder_name(str(m)) for m in members or ()] for key, members in chosen.items()}
+    named["nsd"] = {**nsd, **names}
+    return named
