@@ -74,6 +74,8 @@ _SAMPLING = (
     "recon.refiner_start",
     "dip.chunk",
 )
+_PEERS = ("mindeye2", "lora_skip", "mindbridge")
+"""Sections of the peers; the step's argument says which one counts."""
 _TABLES = (
     "baselines",
     "run.seed",
@@ -252,6 +254,15 @@ READS: dict[str, tuple[str, ...]] = {
         "simulation.image_size",
         "recon.max_images",
     ),
+    "train_peer": (*_COMPUTE, *_TRIALS, *_TOKENS, *_PEERS),
+    "adapt_peer": (
+        *_COMPUTE,
+        *_TRIALS,
+        *_TOKENS,
+        *_PEERS,
+        "transfer.external_per_real",
+    ),
+    "predict_peer": (*_COMPUTE, "features.semantic_tokens", "recon.batch", *_PEERS),
     "reconstruct_lowlevel": (
         *_COMPUTE,
         *_TEST_IMAGES,

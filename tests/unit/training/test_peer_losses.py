@@ -8,7 +8,7 @@ from tests.unit.models.peers.golden_peers import CLOSE, read
 from torch import Tensor
 
 from brainit.core.seeds import torch_generator
-from brainit.training.peer_losses import (
+from brainit.training.peers.losses import (
     MIXCO_TEMPERATURE,
     Mixing,
     draw_mixing,

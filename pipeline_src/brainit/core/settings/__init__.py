@@ -37,6 +37,7 @@ from brainit.core.settings.models import (
     SynthesisSettings,
     TransferSettings,
 )
+from brainit.core.settings.peers import LoraSkipSettings, MindbridgeSettings, Mindeye2Settings
 from brainit.core.settings.run import PathSettings, RunSettings
 
 __all__ = [
@@ -51,7 +52,10 @@ __all__ = [
     "ImageSettings",
     "JointSettings",
     "LabSettings",
+    "LoraSkipSettings",
     "LowlevelSettings",
+    "MindbridgeSettings",
+    "Mindeye2Settings",
     "ModelsSettings",
     "NsdSettings",
     "PathSettings",
@@ -91,6 +95,9 @@ class Settings(Section):
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
     baselines: BaselineSettings = BaselineSettings()
+    mindeye2: Mindeye2Settings = Mindeye2Settings()
+    lora_skip: LoraSkipSettings = LoraSkipSettings()
+    mindbridge: MindbridgeSettings = MindbridgeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     ablations: AblationSettings = AblationSettings()
     seeds: SeedSettings = SeedSettings()

@@ -8,7 +8,7 @@ from tests.unit.models.peers.golden_peers import CLOSE, read, weights
 from torch import Tensor
 
 from brainit.models.peers.mindbridge_network import MindBridge, cycled, normalised, pooled
-from brainit.training.peer_losses import BridgeTerms, bridge_loss
+from brainit.training.peers.losses import BridgeTerms, bridge_loss
 
 
 def golden_network(golden_dir: Path) -> tuple[dict[str, Tensor], MindBridge]:
