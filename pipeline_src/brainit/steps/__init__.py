@@ -38,6 +38,7 @@ STEPS: tuple[str, ...] = (
     "gather_reconstructions",
     "evaluate",
     "evaluate_encoder",
+    "identify_images",
     "check_results",
     "check_claims",
     "make_table",

@@ -78,6 +78,10 @@ _PEERS = ("mindeye2", "lora_skip", "mindbridge")
 """Sections of the peers; the step's argument says which one counts."""
 _TABLES = (
     "baselines",
+    "peers",
+    "mindeye2",
+    "lora_skip",
+    "mindbridge",
     "run.seed",
     "run.simulation",
     "simulation.n_own_images",
@@ -262,7 +266,14 @@ READS: dict[str, tuple[str, ...]] = {
         *_PEERS,
         "transfer.external_per_real",
     ),
-    "predict_peer": (*_COMPUTE, "features.semantic_tokens", "recon.batch", *_PEERS),
+    "predict_peer": (
+        *_COMPUTE,
+        "features.semantic_tokens",
+        "recon.batch",
+        "bit",
+        "bit_lowlevel.decoder",
+        *_PEERS,
+    ),
     "reconstruct_lowlevel": (
         *_COMPUTE,
         *_TEST_IMAGES,
@@ -276,6 +287,12 @@ READS: dict[str, tuple[str, ...]] = {
     "gather_reconstructions": ("run.simulation",),
     "evaluate": (*_COMPUTE, "features.metrics", "evaluation"),
     "evaluate_encoder": (*_COMPUTE, *_ENCODER, "evaluation.n_bootstrap"),
+    "identify_images": (
+        *_COMPUTE,
+        *_ENCODER,
+        *_TOKENS,
+        "evaluation.n_bootstrap",
+    ),
     "check_results": (
         *_COMPUTE,
         "run.simulation",
@@ -364,6 +381,7 @@ OF_THE_WORKFLOW = (
     "transfer.further_durations",
     "transfer.scratch",
     "recon.n_shards",
+    "peers",
     "ablations",
     "seeds.values",
     "seeds.rows",

@@ -37,7 +37,12 @@ from brainit.core.settings.models import (
     SynthesisSettings,
     TransferSettings,
 )
-from brainit.core.settings.peers import LoraSkipSettings, MindbridgeSettings, Mindeye2Settings
+from brainit.core.settings.peers import (
+    LoraSkipSettings,
+    MindbridgeSettings,
+    Mindeye2Settings,
+    PeersSettings,
+)
 from brainit.core.settings.run import PathSettings, RunSettings
 
 __all__ = [
@@ -59,6 +64,7 @@ __all__ = [
     "ModelsSettings",
     "NsdSettings",
     "PathSettings",
+    "PeersSettings",
     "ReconSettings",
     "SeedSettings",
     "RunSettings",
@@ -95,6 +101,7 @@ class Settings(Section):
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
     baselines: BaselineSettings = BaselineSettings()
+    peers: PeersSettings = PeersSettings()
     mindeye2: Mindeye2Settings = Mindeye2Settings()
     lora_skip: LoraSkipSettings = LoraSkipSettings()
     mindbridge: MindbridgeSettings = MindbridgeSettings()

@@ -7,9 +7,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from brainit.core.settings.base import Positive, Rate, Section, Share
+from brainit.core.settings.base import Duration, Positive, Rate, Section, Share
 
 Form = Literal["corrected", "released"]
+
+
+class PeersSettings(Section):
+    """Peers that the table `peers` compares: one data set, tokens and generator for all rows."""
+
+    methods: tuple[Literal["stage1", "mindeye2", "lora_skip", "mindbridge"], ...] = (
+        "stage1",
+        "mindeye2",
+        "lora_skip",
+        "mindbridge",
+    )
+    """Rows beside ridge; stage1: Brain-IT's stage 1 with the generator that peers have."""
+    durations: tuple[Duration, ...] = ("1h",)
+    """Amounts of a new subject's data, of transfer.durations, beside 40h of nsd.evaluated."""
+    n_subjects: Positive = 1
+    """Subjects, the first of nsd.evaluated and of nsd.transfer."""
 
 
 class Mindeye2Settings(Section):

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from brainit.core.artifacts import Contract, read_artifact
+from brainit.core.seeds import seeded_init
 from brainit.core.settings import Settings
 from brainit.models.brain_decoder import DecoderSpec, SubjectBatch
 from brainit.models.peers.adapters import SkipLora, use_lora
@@ -53,7 +54,10 @@ class LoraSkip(Mindeye2):
         self.token_skip = SkipLora(n_voxels[0], n_outputs, rank, alpha)
 
     def adapt(self) -> None:
-        """Freeze the pre-trained weights and give the linear layers their LoRA, once."""
+        """Freeze the pre-trained weights and give the linear layers their LoRA, once.
+
+        `seed` draws it, apart from all other weights.
+        """
         assert not self.is_adapted
         self.is_adapted = True
         rank, alpha = self.sizes["rank"], self.sizes["alpha"]
@@ -65,7 +69,8 @@ class LoraSkip(Mindeye2):
         kept = nn.Module()
         for name in places:
             setattr(kept, name, getattr(self.backbone, name))
-        use_lora(kept, rank, alpha)
+        with seeded_init(self.seed, "lora_skip", "adapters"):
+            use_lora(kept, rank, alpha)
         for name in places:
             setattr(self.backbone, name, getattr(kept, name))
 

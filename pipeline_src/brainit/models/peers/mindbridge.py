@@ -55,7 +55,7 @@ class BridgeNetwork(TokenNetwork):
         self.name_of = {part.start: name for name, part in voxels.items()}
         n_outputs = n_tokens * token_width
         self.bridge = MindBridge(list(voxels), **sizes, outputs={"image": n_outputs})
-        self.register_buffer("token_norm", torch.ones(()))
+        self.register_buffer("token_norm", torch.ones(1))
 
     def pooled(self, group: SubjectBatch) -> Float[Tensor, "trials bins"]:
         """Return the pooled responses of a group."""
@@ -94,7 +94,7 @@ class MindbridgeDecoder(NetworkDecoder):
 
     name: ClassVar[str] = "mindbridge"
     contract: ClassVar[Contract] = Contract(
-        {"token_norm": TensorSpec("float32", ())},
+        {"token_norm": TensorSpec("float32", ("one",))},
         ("subjects", "n_voxels", "seed", "n_tokens", "token_width", "sizes", "network"),
         free_tensors=True,
         made_by="train_peer or adapt_peer",

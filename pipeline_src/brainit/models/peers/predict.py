@@ -16,7 +16,8 @@ from brainit.core.settings import Settings
 from brainit.data.fmri import load_subject_fmri
 from brainit.models.baselines.predictions import Predictions
 from brainit.models.brain_decoder import counts_of
-from brainit.models.decoders import load_peer
+from brainit.models.decoders import load_decoder_of, load_peer
+from brainit.workflow.runs import STAGE1
 
 RETRIEVAL = "retrieval"
 """Kind of the features by which responses retrieve images."""
@@ -27,7 +28,7 @@ class PeerJob:
     """Which subject's test images, by which peer."""
 
     peer: str
-    """name of the decoder: mindeye2, lora_skip or mindbridge"""
+    """name of the decoder: mindeye2, lora_skip, mindbridge, or stage1 for a BIT"""
     subject: str
     """name of the subject, such as subj01"""
     duration: str
@@ -47,8 +48,12 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
     Responses to an image are averaged first. Raises `PipelineError` where the decoder is another
     one, of other settings or another network, or does not know the subject's voxels.
     """
-    decoder = load_peer(job.bit, job.peer)
-    decoder.require_settings(job.bit, settings, "semantic")
+    decoder: Any
+    if job.peer == STAGE1:
+        decoder = load_decoder_of(job.bit, settings, "semantic")
+    else:
+        decoder = load_peer(job.bit, job.peer)
+        decoder.require_settings(job.bit, settings, "semantic")
     test = load_subject_fmri(job.subject, job.betas, job.trials, ("test",), "40h", average=True)
     known = counts_of(decoder.subjects)
     if known.get(job.subject) != test.n_voxels:
@@ -66,12 +71,17 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
         rows = test.betas[start : start + settings.recon.batch].astype(np.float32)
         betas = torch.from_numpy(rows).to(device)
         tokens = decoder.predict_tokens(job.subject, betas)
-        features = decoder.retrieval_features(job.subject, betas)
+        if job.peer == STAGE1:
+            if decoder.calibration is not None:
+                tokens = decoder.calibration.apply(tokens)
+            features = tokens
+        else:
+            features = decoder.retrieval_features(job.subject, betas)
         parts["semantic"].append(_half(tokens))
         parts[RETRIEVAL].append(_half(features))
     attributes = {
         "subject": job.subject,
-        "network": decoder.network,
+        "network": settings.features.semantic_tokens,
         "duration": job.duration,
         "seed": settings.run.seed,
         "peer": job.peer,

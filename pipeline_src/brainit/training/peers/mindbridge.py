@@ -127,7 +127,7 @@ def set_token_norm(task: MindbridgeTask) -> None:
         norms.append(true.flatten(1).norm(dim=1))
         if sum(map(len, norms)) >= _MOST_NORMS:
             break
-    task.model.token_norm.copy_(torch.cat(norms).mean())
+    task.model.token_norm.copy_(torch.cat(norms).mean()[None])
 
 
 def freeze_for(network: BridgeNetwork, base: BridgeNetwork, subject: str) -> None:

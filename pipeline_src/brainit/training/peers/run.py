@@ -27,9 +27,7 @@ from brainit.training.peers.mindeye2 import Mindeye2Task, copied
 from brainit.training.peers.task import PeerTask, train_peer
 from brainit.training.resume import Work, resumable
 from brainit.training.targets import TARGET_ROLES, SemanticTargets, targets_of
-
-BASES = {"mindeye2": "mindeye2", "lora_skip": "mindeye2", "mindbridge": "mindbridge"}
-"""The decoder of a pool that each peer's transfer starts from."""
+from brainit.workflow.runs import BASES
 
 
 @dataclass(frozen=True)
