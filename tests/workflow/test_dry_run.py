@@ -19,6 +19,10 @@ NOT_IN_DEMO = {
     "prepare_nsdsynthetic",
     "import_authors",
     "evaluate_encoder",
+    "identify_images",
+    "train_peer",
+    "adapt_peer",
+    "predict_peer",
     "check_claims",
 }
 
