@@ -10,7 +10,7 @@ from tests.small_peers import settings as small_settings
 
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import ShardedArray
-from brainit.evaluation.identification import BRAIN_ASKS, COLUMNS
+from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED
 from brainit.models.baselines.predictions import StoredPredictions
 from brainit.steps import adapt_peer, identify_images, predict_peer, train_peer
 from brainit.workflow.reads import settings_json
@@ -103,7 +103,10 @@ def test_a_new_subject_from_transfer_to_identification(folder: Path, peer: str, 
     words += ["--features", str(one / "retrieval"), "--out", str(model / "found.csv")]
     identify_images.main([*words, *told("identify_images")])
     table = pd.read_csv(model / "found.csv")
-    assert list(table.columns) == list(COLUMNS) and set(table["pool"]) == {2, len(TEST)}
+    assert list(table.columns) == list(IDENTIFIED) and set(table["pool"]) == {
+        2,
+        len(TEST),
+    }
     assert table["top1_percent"].between(0, 100).all() and BRAIN_ASKS in set(table["direction"])
 
 

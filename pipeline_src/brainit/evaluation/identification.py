@@ -21,6 +21,7 @@ from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 from brainit.core.streams import numpy_generator
 from brainit.evaluation.encoder import EncoderPredictions, predict_test_responses
+from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED, IMAGE_ASKS
 from brainit.models.baselines.nearest import correlations
 from brainit.models.baselines.predictions import StoredPredictions
 from brainit.models.baselines.targets import Targets, open_targets
@@ -87,26 +88,14 @@ def _unit(features: NDArray[Any]) -> NDArray[np.float64]:
     return np.divide(flat, length, out=np.zeros_like(flat), where=length > 0)
 
 
-BRAIN_ASKS, IMAGE_ASKS = "brain asks among images", "image asks among brains"
 POOLS = (2, 50, 100, 300, 1000)
 """Sizes of the pools that are scored where there are as many images; 2 is two-way."""
-COLUMNS = (
-    "source",
-    "direction",
-    "pool",
-    "n_images",
-    "top1_percent",
-    "ci_low",
-    "ci_high",
-    "chance_percent",
-    "median_rank",
-)
 
 
 def identification_rows(
     source: str, similarity: NDArray[Any], settings: Settings
 ) -> list[tuple[Any, ...]]:
-    """Return `COLUMNS` for both directions and each pool size, exact, with 95 % intervals.
+    """Return `IDENTIFIED` of both directions and each pool size, exact, with 95 % intervals.
 
     Rows of `similarity` are the brains' patterns, columns the images'; intervals resample images.
     """
@@ -130,7 +119,7 @@ def by_encoder(predictions: EncoderPredictions, settings: Settings) -> pd.DataFr
     centred = centred_over_images(measured), centred_over_images(predicted)
     similarity = response_similarity(*centred)
     rows += identification_rows("encoder, voxels centred over test images", similarity, settings)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(IDENTIFIED))
 
 
 def by_features(
@@ -147,7 +136,7 @@ def by_features(
         for rows in blocks:
             asked = predicted.of(images[rows])
             similarity[rows, columns] = feature_similarity(asked, true)
-    return pd.DataFrame(identification_rows(source, similarity, settings), columns=list(COLUMNS))
+    return pd.DataFrame(identification_rows(source, similarity, settings), columns=list(IDENTIFIED))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from tests.refusals import refused
 from tests.unit.evaluation.made_up import results_of
 
 from brainit.core.settings import parse_sections
-from brainit.evaluation.identification import COLUMNS, identification_rows
+from brainit.evaluation.identification import identification_rows
+from brainit.evaluation.metrics.names import IDENTIFIED
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.peers import CLAIMS, cost_block
 
@@ -25,7 +26,9 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     settings = parse_sections({"run": {"simulation": True}})
     scores = {f"subj01/{k}": {"PixCorr": [v - 0.1, v, v + 0.1]} for k, v in SCORES.items()}
     similarity = np.eye(4) - 0.5 * np.eye(4)[::-1]
-    found = pd.DataFrame(identification_rows("ridge", similarity, settings), columns=list(COLUMNS))
+    found = pd.DataFrame(
+        identification_rows("ridge", similarity, settings), columns=list(IDENTIFIED)
+    )
     found.to_csv(tmp_path / "found.csv", index=False)
     history = pd.DataFrame({"epoch": [1, 2], "n_examples": 810, "n_trained": 50})
     history.assign(n_parameters=1234).to_csv(tmp_path / "history.csv", index=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
-from brainit.evaluation.identification import BRAIN_ASKS, COLUMNS, IMAGE_ASKS
+from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED, IMAGE_ASKS
 from brainit.evaluation.tables.files import Block
 
 CLAIMS = (
@@ -71,7 +71,7 @@ def identification_block(tables: Mapping[str, Path]) -> Block:
         columns += [f"{direction}: top 1", "95 % interval", "two-way"]
     rows = []
     for label, path in tables.items():
-        table = read_table(path, COLUMNS, "identify_images")
+        table = read_table(path, IDENTIFIED, "identify_images")
         for source, of_source in table.groupby("source", sort=False):
             cells = [f"{label.rpartition('/')[0]}, {source}", str(of_source["n_images"].iloc[0])]
             for direction in (BRAIN_ASKS, IMAGE_ASKS):
