@@ -35,6 +35,7 @@ from brainit.training.resume import Checkpointer
 from brainit.training.stage1 import Stage1Task, train_stage1
 from brainit.training.targets import LowlevelTargets
 from tests.small_models import SHORT_TRAINING, SMALL_ENCODER, small_backbone, small_bit
+from tests.small_peers import mindbridge_of_new_subject, mindeye2
 
 CPU = torch.device("cpu")
 N_VOXELS = {"subj01": 12, "subj02": 9}
@@ -242,4 +243,6 @@ TRAININGS: dict[str, tuple[Training, int]] = {
     "joint_of_new_subject": (joint_of_new_subject, 5),
     "encoder": (encoder, 18),
     "encoder_of_new_subject": (encoder_of_new_subject, 12),
+    "mindeye2": (mindeye2, 6),
+    "mindbridge_of_new_subject": (mindbridge_of_new_subject, 6),
 }

@@ -16,11 +16,15 @@ SCORING = {"evaluate", "extract_true_features", "check_results"}
 """`check_results` scores the checks' own images with the metric networks."""
 INFONCE = {"train_bit", "adapt_bit"}
 """Steps of stage 1: the kind of BIT, and so its loss, is an argument of the same functions."""
-DRAWING = INFONCE | TRAIN_STAGE_2
-"""Steps that train a BIT on examples."""
+PEERS = {"train_peer", "adapt_peer"}
+DRAWING = INFONCE | TRAIN_STAGE_2 | PEERS
+"""Steps that train a BIT or a peer on examples."""
 TRAINED = DRAWING | {"train_encoder", "adapt_encoder"}
 """Steps with a training loop."""
-DECODING = {"train_bit", "reconstruct_lowlevel", "reconstruct_semantic", "reconstruct_fused"}
+DECODING = {
+    *("train_bit", "reconstruct_lowlevel", "reconstruct_semantic", "reconstruct_fused"),
+    "predict_peer",
+}
 """Steps that make or read whichever decoder the settings or the file choose."""
 BIT_READERS = {
     *(*DECODING, *TRAIN_STAGE_2, "adapt_bit", "import_authors", "check_results", "make_figures"),

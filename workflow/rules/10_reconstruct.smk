@@ -173,7 +173,7 @@ rule gather_reconstructions:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(30),
     params:
-        generated=params.flags(semantic="semantic", fused="fused"),
+        kinds=params.flags(lowlevel="lowlevel", semantic="semantic", fused="fused"),
         recorded=PARAMS.recorded,
         settings=settings("gather_reconstructions"),
         code=code_digest("brainit.steps.gather_reconstructions"),
@@ -183,8 +183,7 @@ rule gather_reconstructions:
         " --run {wildcards.run:q}"
         " {params.recorded:q}"
         " --stimuli {input.stimuli:q}"
-        " --lowlevel {input.lowlevel:q}"
-        " {params.generated:q}"
+        " {params.kinds:q}"
         " --out {output.recon:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -157,3 +157,49 @@ rule check_results:
         " --checks {output.checks:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"
+
+
+rule identify_images:
+    """Identify the test images of {wildcards.subject} by {wildcards.source}, both directions."""
+    input:
+        stimuli=INPUTS.stimuli_seen,
+        encoder=INPUTS.identifying_encoder,
+        betas=INPUTS.identifying_responses("betas/betas.npy"),
+        trials=INPUTS.identifying_responses("design/trials.csv"),
+        features=INPUTS.identifying_features,
+        tokens=INPUTS.stimuli_tokens,
+        network=INPUTS.networks("encoder_backbone", "semantic_tokens"),
+    output:
+        table="<results>/{subject}/identification/{duration}_{source}.csv",
+    log:
+        "<logs>/identify_images/{subject}_{duration}_{source}.log",
+    benchmark:
+        "<benchmarks>/identify_images/{subject}_{duration}_{source}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=by_attempt(16000),
+        runtime=by_attempt(60),
+    params:
+        files=params.flags(
+            encoder="encoder",
+            betas="betas",
+            trials="trials",
+            features="features",
+            tokens="tokens",
+        ),
+        weights=PARAMS.weights,
+        settings=settings("identify_images"),
+        code=code_digest("brainit.steps.identify_images"),
+    shell:
+        "python -m brainit.steps.identify_images"
+        " --subject {wildcards.subject:q}"
+        " --source {wildcards.source:q}"
+        " --stimuli {input.stimuli:q}"
+        " {params.files:q}"
+        " --weights {params.weights:q}"
+        " --out {output.table:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"

@@ -15,6 +15,8 @@ rule make_table:
         trials=FILES.trials(STUDY.cohort),
         classes=INPUTS.table_classes,
         encoder=INPUTS.table_encoder,
+        costs=INPUTS.peer_histories,
+        identification=INPUTS.peer_identifications,
     output:
         csv="<results>/tables/{table}/{table}.csv",
         md="<results>/tables/{table}/{table}.md",
@@ -42,6 +44,7 @@ rule make_table:
         trials=labelled("trials", STUDY.cohort),
         classes=params.flag("--classes", "classes"),
         encoder=PARAMS.encoder_flags,
+        costs=PARAMS.cost_flags,
         settings=settings("make_table"),
         code=code_digest("brainit.steps.make_table"),
     shell:
@@ -52,6 +55,7 @@ rule make_table:
         " --trials {params.trials:q}"
         " {params.classes:q}"
         " {params.encoder:q}"
+        " {params.costs:q}"
         " --out {params.out:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -122,6 +122,12 @@ rule ablations:
         table_files(ABLATION_TABLES),
 
 
+rule peers:
+    """The table of peers, run here on the same data, tokens and generator."""
+    input:
+        table_files([PEER_TABLE]),
+
+
 rule everything:
     """All tables, checks and figures, and the report that holds them all."""
     input:
@@ -129,4 +135,5 @@ rule everything:
         rules.figures.input,
         rules.report.input,
         rules.ablations.input,
+        rules.peers.input,
         rules.make_report_full.output,

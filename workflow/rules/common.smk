@@ -21,7 +21,13 @@ try:
     from brainit.workflow.rates import Rates, RehearsedRequests
     from brainit.workflow.reads import require_complete
     from brainit.workflow.requests import require_extra_kept, require_submitter
-    from brainit.workflow.study import ABLATION_TABLES, EVERY_TABLE, TABLES, Study
+    from brainit.workflow.study import (
+        ABLATION_TABLES,
+        EVERY_TABLE,
+        PEER_TABLE,
+        TABLES,
+        Study,
+    )
 except ImportError as error:
     raise WorkflowError(
         f"{sys.executable}: expected the Python package brainit of this workflow, found:"
@@ -70,7 +76,9 @@ OTHER_RUN = (
     rf"{runs.SCRATCH}|{runs.NSDSYNTHETIC}|{'|'.join(runs.NSDIMAGERY)}"
     rf"|{runs.FIRST_POOL}|40h_({VARIANT})"
 )
-DECODED_RUN = rf"{runs.DURATION}|({runs.DURATION})_{runs.RIDGE}|{OTHER_RUN}"
+DECODED_RUN = (
+    rf"{runs.DURATION}|({runs.DURATION})_{runs.RIDGE}|{runs.PREDICTED}|{OTHER_RUN}"
+)
 
 
 pathvars:
@@ -96,6 +104,9 @@ wildcard_constraints:
     image_set="stimuli|external",
     shard=r"\d+",
     table="|".join(EVERY_TABLE),
+    peer="|".join(runs.PEERS),
+    source="|".join(("encoder", runs.RIDGE, runs.STAGE1, *runs.PEERS)),
+    method="|".join((runs.STAGE1, *runs.PEERS)),
 
 
 def by_attempt(amount):

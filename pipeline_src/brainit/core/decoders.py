@@ -11,3 +11,13 @@ DECODERS: dict[str, str] = {
 """Name, which is also the kind of the decoder's files -> class. Names are literal strings: the code
 digest follows them.
 """
+
+PEERS: dict[str, str] = {
+    "mindeye2": "brainit.models.peers.mindeye2:Mindeye2Decoder",
+    "lora_skip": "brainit.models.peers.lora_skip:LoraSkipDecoder",
+    "mindbridge": "brainit.models.peers.mindbridge:MindbridgeDecoder",
+}
+"""Decoders of other papers, which predict semantic tokens alone and have a training of their own.
+
+`lora_skip` fine-tunes a `mindeye2`.
+"""

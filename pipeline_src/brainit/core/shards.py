@@ -115,8 +115,8 @@ def write_index(
 def join_shards(folder: Path, parts: Sequence[Path]) -> None:
     """Make `folder` the arrays `parts` one after the other, by links to their shards.
 
-    Links are relative, so that a folder of results may be moved. Raises `PipelineError` for arrays
-    of different rows.
+    Links are relative, so that a folder of results may be moved. Whatever one array forbids by
+    `private`, the whole does. Raises `PipelineError` for arrays of different rows.
     """
     arrays = [ShardedArray(part) for part in parts]
     kinds = [f"{array.dtype} rows of shape {array.row_shape}" for array in arrays]
@@ -133,6 +133,8 @@ def join_shards(folder: Path, parts: Sequence[Path]) -> None:
             link.symlink_to(os.path.relpath(_shard_path(array.folder, place), folder))
             n_rows.append(n)
     attributes = {"parts": len(parts), **arrays[0].attributes}
+    if any(array.attributes.get("private") for array in arrays):
+        attributes["private"] = True
     write_index(folder, n_rows, arrays[0].row_shape, str(arrays[0].dtype), attributes)
 
 

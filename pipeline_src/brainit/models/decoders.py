@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from brainit.core.artifacts import artifact_kind
-from brainit.core.decoders import DECODERS
+from brainit.core.decoders import DECODERS, PEERS
 from brainit.core.errors import PipelineError
 from brainit.core.seeds import seeded_init
 from brainit.core.settings import Settings
@@ -68,3 +68,23 @@ def load_decoder_of(path: Path, settings: Settings, kind: str) -> Decoder:
         )
     decoder.require_settings(path, settings, kind)
     return decoder
+
+
+def new_peer(name: str, spec: DecoderSpec) -> Any:
+    """Return an untrained peer, drawn from the run's seed: a `Decoder` with retrieval features."""
+    with seeded_init(spec.settings.run.seed, "peer", name):
+        return _peer_class(name).new(spec)
+
+
+def load_peer(path: Path, name: str) -> Any:
+    """Read the file of a peer, on the CPU, in evaluation mode.
+
+    Raises `PipelineError` for a missing, truncated or foreign file.
+    """
+    return _peer_class(name).load(path)
+
+
+def _peer_class(name: str) -> type[Any]:
+    module, _, class_name = PEERS[name].partition(":")
+    found: type[Any] = getattr(import_module(module), class_name)
+    return found

@@ -19,10 +19,10 @@ class Flags:
     """40h, 1h, 30min, 15min, 1h_scratch, 40h_<variant>, nsdsynthetic, first2, 40h_ridge ..."""
     stimuli: Path
     """Folder of the stimuli."""
-    lowlevel: tuple[Path, ...]
-    """Shards of the low-level images."""
     out: Path
     """Folder to write."""
+    lowlevel: tuple[Path, ...] = ()
+    """Shards of the low-level images; a peer has none."""
     semantic: tuple[Path, ...] = ()
     """Shards of the semantic images."""
     fused: tuple[Path, ...] = ()

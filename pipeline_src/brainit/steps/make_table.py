@@ -29,6 +29,12 @@ class Files:
     """Classes of NSD-synthetic's images (.csv)."""
     encoder: Mapping[str, Path] = field(default_factory=dict)
     """The encoder's accuracy, by subject."""
+    costs: Mapping[str, Path] = field(default_factory=dict)
+    """Histories of the peers, by training."""
+    benchmarks: Path | None = None
+    """Folder of Snakemake's benchmarks, for the peers' hours."""
+    identification: Mapping[str, Path] = field(default_factory=dict)
+    """Tables of identification, by source, for the peers' table."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         count_training_trials(files.trials, images.runs()),
         classes,
         files.encoder,
+        files.costs,
+        files.benchmarks,
+        files.identification,
     )
     (table,) = make_tables([files.name], results, args.settings)
     write_table_files(files.out, table)

@@ -23,6 +23,7 @@ from brainit.training.optimizers import (
     make_optimizer,
 )
 from brainit.training.parallel import gradient_sync, loss_weight, mean_losses
+from brainit.training.peers.one_cycle import OneCycle
 from brainit.training.resume import Checkpointer, EpochPosition, LoopState
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class LoopPlan:
     "cosine" times `cosine_decay`. The factor of `warmup_ramp` "per_epoch" is that of the epoch's
     end. The scores of the first `uncounted_epochs` do not count for the plateau. `best` says
     whether the lowest or the highest score is the best; `keep` which state the parameters have
-    afterwards.
+    afterwards. A `cycle` replaces all of that rate, and changes AdamW's beta 1.
     """
 
     epochs: int
@@ -91,6 +92,7 @@ class LoopPlan:
     best: Literal["lowest", "highest"] = "lowest"
     keep: Literal["best", "last"] = "best"
     optimizer: OptimizerName = "adamw"
+    cycle: OneCycle | None = None
 
 
 def fit(
@@ -99,14 +101,16 @@ def fit(
     plan: LoopPlan,
     label: str,
     checkpoints: Checkpointer | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> pd.DataFrame:
     """Train `parameters` and return the history, one row per epoch.
 
-    Afterwards the parameters are those of the best epoch, or the last ones where `plan.keep` says
-    so or there is no validation. Raises `Interrupted` after a signal, once its checkpoint is
-    written.
+    `optimizer` None makes the one that the plan names. Afterwards the parameters are those of the
+    best epoch, or the last ones where `plan.keep` says so or there is no validation. Raises
+    `Interrupted` after a signal, once its checkpoint is written.
     """
-    optimizer = make_optimizer(plan.optimizer, parameters, plan.lr, plan.weight_decay)
+    if optimizer is None:
+        optimizer = make_optimizer(plan.optimizer, parameters, plan.lr, plan.weight_decay)
     ramp: Callable[[int, float], float] = cubic_warmup if plan.warmup == "cubic" else linear_warmup
     state = LoopState(parameters, optimizer, replace(plan.plateau or Plateau(0, 0.0)))
     keeper = checkpoints or Checkpointer()
@@ -147,6 +151,8 @@ def fit(
                         factor *= cosine_decay(state.step, plan.warmup_steps, n_steps)
                     for group in optimizer.param_groups:
                         group["lr"] = plan.lr * factor
+                    if plan.cycle is not None:
+                        plan.cycle.apply(optimizer, state.step)
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
                     state.step += 1

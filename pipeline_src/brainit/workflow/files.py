@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.workflow.cohort import COHORT, NSD, is_nsd
-from brainit.workflow.runs import MAIN, Duration, Pool, Run, Variant
+from brainit.workflow.runs import BASES, MAIN, RIDGE, STAGE1, Duration, Pool, Run, Variant
 from brainit.workflow.study import Score, Study
 
 DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
@@ -17,6 +17,8 @@ LAB_FILES = ("betas.npy", "trials.csv", "voxels.csv", "subject.json", "images", 
 """Files that a lab subject's folder may hold (config/lab_subject.md)."""
 STAGES = ("encoder", "bit_lowlevel", "bit_semantic", "joint")
 """Trained models, in order; each writes a history."""
+ENCODER = "encoder"
+"""Source of an identification: the encoder's predicted responses (Kay et al. 2008)."""
 TABLE_FORMATS = ("csv", "md", "html", "tex")
 
 
@@ -112,7 +114,11 @@ class Files:
             if kind not in variants.kinds_of(run.variant):
                 return []
             run = variants.run_of(run.variant, kind)
-        is_less = run.is_scratch or (run.is_baseline and not run.duration.is_full)
+        if run.is_peer and kind != "semantic":
+            return []
+        is_less = run.is_scratch or (
+            run.is_baseline and not run.is_peer and not run.duration.is_full
+        )
         if kind == "semantic" and (is_less or run.is_of_fewer_subjects):
             return []
         folder = f"{recon_folder(subject, run)}_parts/{kind}"
@@ -122,6 +128,62 @@ class Files:
     def ridge_predictions(self, subject: str, duration: Duration, kind: str) -> str:
         """Return the features of the test images that ridge predicts; `kind` as of a BIT."""
         return f"<results>/{subject}/ridge_{duration.name}/{kind}"
+
+    def peer_folder(self, subject: str, duration: Duration, method: str) -> str:
+        """Return the folder of what a peer, or stage 1, predicts for a subject."""
+        return f"<results>/{subject}/peer_{duration.name}_{method}"
+
+    def peer_model(self, subject: str, duration: Duration, method: str) -> str:
+        """Return the decoder of a peer's run, or of stage 1: the pool's, or the subject's own.
+
+        `lora_skip` always is the subject's own.
+        """
+        is_new = subject in self.study.lab or not duration.is_full
+        if method == STAGE1:
+            run = Run("transfer", duration) if not duration.is_full else Run()
+            return self.model_of_run(subject, run, "bit_semantic", "bit.safetensors")
+        if is_new or method != BASES[method]:
+            return f"{self.peer_folder(subject, duration, method)}/bit.safetensors"
+        return f"{self._peer_pool(Pool())}/peer_{method}/bit.safetensors"
+
+    def peer_base(self, subject: str, method: str) -> str:
+        """Return the decoder that a peer's transfer to a subject starts from."""
+        pool = self.peer_pool(subject)
+        return f"{self._peer_pool(pool)}/peer_{BASES[method]}/bit.safetensors"
+
+    def peer_pool(self, subject: str) -> Pool:
+        """Return the pool that a new subject's peer is transferred from."""
+        return Pool() if subject in self.study.lab else Pool("without", subject)
+
+    def peer_histories(self) -> dict[str, str]:
+        """Return the histories of the trainings of all peers, as POOL/PEER or SUBJECT/RUN."""
+        models: dict[str, str] = {}
+        for subject, run in self.study.peer_runs:
+            if run.method == STAGE1:
+                continue
+            own = self.peer_model(subject, run.duration, run.method)
+            paths = [own] if "/group/" in own else [self.peer_base(subject, run.method), own]
+            for path in paths:
+                label = f"{subject}/{run.name}"
+                if "/group/" in path:
+                    _, _, pool, _, folder, _ = path.split("/")
+                    label = f"{pool}/{folder.removeprefix('peer_')}"
+                models[label] = f"{path.rpartition('/')[0]}/history.csv"
+        return models
+
+    def peer_identifications(self) -> dict[str, str]:
+        """Return the tables of identification, as SUBJECT/AMOUNT/SOURCE."""
+        tables = {}
+        for subject, run in self.study.peer_runs:
+            amount = run.duration.name
+            for source in (ENCODER, RIDGE, run.method):
+                label = f"{subject}/{amount}/{source}"
+                tables[label] = f"<results>/{subject}/identification/{amount}_{source}.csv"
+        return tables
+
+    @staticmethod
+    def _peer_pool(pool: Pool) -> str:
+        return f"<results>/group/{pool.name}/{MAIN.name}"
 
     def stimuli(self, subject: str = "", pool: str = "", run: Run | None = None) -> str:
         """Return the images that a subject or pool saw: NSD's, NSD-synthetic's or a lab's own.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from brainit.core.errors import PipelineError
-from brainit.workflow.files import Files, network_files
-from brainit.workflow.runs import MAIN, NSDSYNTHETIC, RIDGE, Pool, Run, Variant
-from brainit.workflow.study import KINDS, Study
+from brainit.workflow.files import ENCODER, Files, network_files
+from brainit.workflow.runs import MAIN, NSDSYNTHETIC, RIDGE, Duration, Pool, Run, Variant
+from brainit.workflow.study import KINDS, PEER_TABLE, Study
 
 
 @runtime_checkable
@@ -80,7 +80,7 @@ class Inputs:
         subject, name = wildcards.get("subject", ""), wildcards.get("run", "")
         run, kind = Run.parse(name), wildcards.get("recon_kind", "")
         kinds = [k for k in KINDS if self.files.recon_parts(subject, run, k)]
-        if run.is_baseline and run.method != RIDGE:
+        if run.is_baseline and run.method != RIDGE and not run.is_peer:
             kinds = ["fused"]  # picked or drawn, in one job
         if kind not in kinds:
             raise PipelineError(
@@ -164,10 +164,12 @@ class Inputs:
         return paths
 
     def predicted_features(self, kind: str) -> FilesOfJob:
-        """Return the input function of the features that ridge predicted, for its runs."""
+        """Return the input function of the features that ridge or a peer predicted."""
 
         def paths(wildcards: Wildcards) -> list[str]:
             run, subject = Run.parse(wildcards.get("run", "")), wildcards.get("subject", "")
+            if run.is_peer and kind == "semantic":
+                return [f"{self.files.peer_folder(subject, run.duration, run.method)}/semantic"]
             if run.method != RIDGE:
                 return []
             return [self.files.ridge_predictions(subject, run.duration, kind)]
@@ -191,6 +193,66 @@ class Inputs:
     def ridge_tokens(self, wildcards: Wildcards) -> list[str]:
         """Return the cached tokens of the stimuli, where they are kept; none for low level."""
         return self.semantic_tokens(wildcards)[:1]
+
+    def peer_model(self, wildcards: Wildcards) -> str:
+        """Return the decoder of the job's peer, subject and duration."""
+        duration = Duration.parse(wildcards.get("duration", ""))
+        method, subject = wildcards.get("method", ""), wildcards.get("subject", "")
+        return self.files.peer_model(subject, duration, method)
+
+    def peer_base(self, wildcards: Wildcards) -> str:
+        """Return the decoder that the job's transfer of a peer starts from."""
+        return self.files.peer_base(wildcards.get("subject", ""), wildcards.get("peer", ""))
+
+    def peer_sources(self, wildcards: Wildcards) -> list[str]:
+        """Return the subjects of that decoder's pool, whose data MindBridge's transfer reads."""
+        if wildcards.get("peer", "") != "mindbridge":
+            return []
+        return self.study.members(self.files.peer_pool(wildcards.get("subject", "")).name)
+
+    def peer_source_files(self, name: str) -> FilesOfJob:
+        """Return the input function of a file of each of those subjects."""
+        pattern = f"<results>/{{subject}}/{name}"
+        return lambda wildcards: of_subjects(pattern, self.peer_sources(wildcards))
+
+    def peer_source_trials(self, wildcards: Wildcards) -> list[str]:
+        """Return the trials of each of those subjects."""
+        return self.files.trials(self.peer_sources(wildcards))
+
+    def identifying_encoder(self, wildcards: Wildcards) -> list[str]:
+        """Return the encoder that identifies by responses, for that source alone."""
+        if wildcards.get("source", "") != ENCODER:
+            return []
+        subject, name = wildcards.get("subject", ""), wildcards.get("duration", "")
+        duration = Duration.parse(name)
+        run = Run() if duration.is_full else Run("transfer", duration)
+        return [self.files.model_of_run(subject, run, "encoder", "encoder.safetensors")]
+
+    def identifying_responses(self, name: str) -> FilesOfJob:
+        """Return the input function of the responses that an encoder's predictions rank."""
+
+        def paths(wildcards: Wildcards) -> list[str]:
+            path = f"<results>/{wildcards.get('subject', '')}/{name}"
+            if name == "design/trials.csv":
+                path = self.trials(wildcards)
+            return [path] if wildcards.get("source", "") == ENCODER else []
+
+        return paths
+
+    def identifying_features(self, wildcards: Wildcards) -> list[str]:
+        """Return the features by which a decoder identifies: a peer's own, ridge's tokens."""
+        subject, source = wildcards.get("subject", ""), wildcards.get("source", "")
+        duration = Duration.parse(wildcards.get("duration", ""))
+        if source == ENCODER:
+            return []
+        if source == RIDGE:
+            return [self.files.ridge_predictions(subject, duration, "semantic")]
+        return [f"{self.files.peer_folder(subject, duration, source)}/retrieval"]
+
+    def stimuli_tokens(self, wildcards: Wildcards) -> list[str]:
+        """Return the cached tokens of the stimuli, where they are kept."""
+        subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
+        return self.files.tokens(MAIN, subject, pool)[:1]
 
     def recon_parts(self, kind: str) -> FilesOfJob:
         """Return the input function of all shards of one kind of the run's images."""
@@ -280,6 +342,18 @@ class Inputs:
             return []
         pattern = f"<results>/{{subject}}/{NSDSYNTHETIC}/classes.csv"
         return of_subjects(pattern, self.study.class_subjects)
+
+    def peer_histories(self, wildcards: Wildcards) -> list[str]:
+        """Return the histories of the peers' trainings, for their table."""
+        if wildcards.get("table", "") != PEER_TABLE:
+            return []
+        return list(self.files.peer_histories().values())
+
+    def peer_identifications(self, wildcards: Wildcards) -> list[str]:
+        """Return the tables of identification, for the peers' table."""
+        if wildcards.get("table", "") != PEER_TABLE:
+            return []
+        return list(self.files.peer_identifications().values())
 
     def table_encoder(self, wildcards: Wildcards) -> list[str]:
         """Return the encoder's accuracy of each evaluated subject of NSD, for its table."""

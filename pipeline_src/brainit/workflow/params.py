@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from brainit.workflow.files import Files
-from brainit.workflow.inputs import Wildcards, variant_of
+from brainit.workflow.inputs import Inputs, Wildcards, variant_of
 from brainit.workflow.reads import settings_json
 from brainit.workflow.runs import Duration, Pool
 from brainit.workflow.study import Study
@@ -123,11 +123,35 @@ class Params:
             return ["--synthetic", *(f"{name}={folders[0]}/{name}" for name in subjects)]
         return ["--synthetic", f"{folders[0]}/{wildcards.get('subject', '')}"]
 
+    def peer_source_flags(self, wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
+        """Return the flags of the pool's responses and trials, where a peer's transfer reads them.
+
+        MindBridge cycles through the subjects of its pool.
+        """
+        names = Inputs(self.study).peer_sources(wildcards)
+        words = []
+        for flag_name, key in (("betas", "source_betas"), ("trials", "source_trials")):
+            pairs = zip(names, _paths(input, key), strict=True)
+            own = [f"{name}={path}" for name, path in pairs]
+            words += [f"--source-{flag_name}", *own] if own else []
+        return words
+
     def encoder_flags(self, wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
         """Return --encoder and SUBJECT=file of the encoder's accuracy, where it is an input."""
         if not _paths(input, "encoder"):
             return []
         return ["--encoder", *labelled("encoder", self.study.evaluated_nsd)(wildcards, input)]
+
+    def cost_flags(self, wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
+        """Return the flags of costs and identification of the peers, for their table."""
+        if not _paths(input, "costs"):
+            return []
+        labels = list(Files(self.study).peer_histories())
+        folder = f"{self.study.config['paths']['results']}/benchmarks"
+        costs = labelled("costs", labels)(wildcards, input)
+        sources = list(Files(self.study).peer_identifications())
+        found = labelled("identification", sources)(wildcards, input)
+        return ["--costs", *costs, "--benchmarks", folder, "--identification", *found]
 
     def atlas_flags(self, wildcards: Wildcards) -> list[str]:
         """Return --atlas and its files, where clusters are an atlas's parcels."""

@@ -77,8 +77,14 @@ _SAMPLING = (
     "recon.refiner_start",
     "dip.chunk",
 )
+_PEERS = ("mindeye2", "lora_skip", "mindbridge")
+"""Sections of the peers; the step's argument says which one counts."""
 _TABLES = (
     "baselines",
+    "peers",
+    "mindeye2",
+    "lora_skip",
+    "mindbridge",
     "run.seed",
     "run.simulation",
     "simulation.n_own_images",
@@ -265,6 +271,22 @@ READS: dict[str, tuple[str, ...]] = {
         "simulation.image_size",
         "recon.max_images",
     ),
+    "train_peer": (*_COMPUTE, *_TRIALS, *_TOKENS, *_PEERS),
+    "adapt_peer": (
+        *_COMPUTE,
+        *_TRIALS,
+        *_TOKENS,
+        *_PEERS,
+        "transfer.external_per_real",
+    ),
+    "predict_peer": (
+        *_COMPUTE,
+        "features.semantic_tokens",
+        "recon.batch",
+        "bit",
+        "bit_lowlevel.decoder",
+        *_PEERS,
+    ),
     "reconstruct_lowlevel": (
         *_COMPUTE,
         *_TEST_IMAGES,
@@ -285,6 +307,12 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "evaluate": (*_COMPUTE, "features.metrics", "evaluation"),
     "evaluate_encoder": (*_COMPUTE, *_ENCODER, "evaluation.n_bootstrap"),
+    "identify_images": (
+        *_COMPUTE,
+        *_ENCODER,
+        *_TOKENS,
+        "evaluation.n_bootstrap",
+    ),
     "check_results": (
         *_COMPUTE,
         "run.simulation",
@@ -376,6 +404,7 @@ OF_THE_WORKFLOW = (
     "transfer.further_durations",
     "transfer.scratch",
     "recon.n_shards",
+    "peers",
     "ablations",
     "seeds.values",
     "seeds.rows",

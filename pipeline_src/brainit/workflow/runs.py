@@ -3,8 +3,8 @@
 A run decodes one subject. Its name says which data the models saw: `40h` (the pool's models),
 `40h_k8` (a variant of them), `1h`, `15min`, ... (transfer to a new subject), `1h_scratch` (one
 subject's hour alone, or another amount), `first2` (models of fewer subjects), `nsdsynthetic`
-(other images), or `40h_ridge`, `1h_knn`, ... (a baseline without trained models, from the
-subject's data alone).
+(other images), `40h_ridge`, `1h_knn`, ... (a baseline without trained models, from the subject's
+data alone), or `40h_mindeye2`, `1h_lora_skip`, ... (a peer, another paper's decoder).
 """
 
 import re
@@ -23,7 +23,10 @@ PARTIAL_DURATION = r"15min|30min|[1-9][0-9]{1,5}trials|[1-9]h|[123][0-9]h"
 """Pattern of the durations of transfer; the settings accept these."""
 DURATION = rf"{PARTIAL_DURATION}|{N_SESSIONS}h"
 """Pattern of every duration."""
-VARIANT = r"(?!(main|scratch|ridge|knn|place_only)$)[a-z][a-z0-9]*(_[a-z0-9]+)*"
+VARIANT = (
+    r"(?!(main|scratch|ridge|knn|place_only|stage1|mindeye2|lora_skip|mindbridge)$)"
+    r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
+)
 """Pattern of an ablation's name; the settings accept these."""
 SUBJECT = r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9-]+)?"
 """Pattern of a subject's name in paths; one of a data set beside NSD is `DATASET-MEMBER`."""
@@ -34,8 +37,16 @@ NSDIMAGERY = ("nsdimagery_vision", "nsdimagery_imagery")
 
 RIDGE, KNN, PLACE_ONLY = "ridge", "knn", "place_only"
 """Baselines: ridge regression, nearest training images, and a simulation's oracle of places."""
-BASELINE = rf"({DURATION})_({RIDGE}|{KNN})|{N_SESSIONS}h_{PLACE_ONLY}"
-"""Pattern of the runs of baselines."""
+STAGE1 = "stage1"
+"""Brain-IT's stage 1 alone: its tokens and the pretrained generator, as the peers have."""
+PEERS = ("mindeye2", "lora_skip", "mindbridge")
+"""Other papers' decoders of semantic tokens."""
+BASES = {"mindeye2": "mindeye2", "lora_skip": "mindeye2", "mindbridge": "mindbridge"}
+"""The decoder of a pool that each peer's transfer starts from."""
+PREDICTED = rf"({DURATION})_({'|'.join((STAGE1, *PEERS))})"
+"""Pattern of the runs of peers and of stage 1."""
+BASELINE = rf"({DURATION})_({RIDGE}|{KNN})|{N_SESSIONS}h_{PLACE_ONLY}|{PREDICTED}"
+"""Pattern of the runs of baselines and peers."""
 SCRATCH = rf"({DURATION})_scratch"
 """Pattern of the runs of models that saw nothing but an amount of the subject's own data."""
 
@@ -227,8 +238,9 @@ class Run:
     NSD-synthetic), `nsdimagery` (the same models, the images of NSD-Imagery, seen or imagined:
     `method`), `transfer` (models of a pool without the subject, adapted to `duration` of its data),
     `scratch` (models of the subject's `duration` alone), `first` (models of the first `n_subjects`)
-    or `baseline` (`method`, `RIDGE`, `KNN` or `PLACE_ONLY`, without trained models). Only pooled
-    runs have a variant.
+    or `baseline` (`method`, `RIDGE`, `KNN` or `PLACE_ONLY`, without trained models, or `STAGE1` or
+    one of `PEERS`, whose predicted tokens meet the pretrained generator). Only pooled runs have a
+    variant.
     """
 
     kind: Literal[
@@ -265,8 +277,8 @@ class Run:
         raise PipelineError(
             "run",
             f"a duration, {FULL.name}_VARIANT, a duration with _scratch, first1 to first99,"
-            f" {NSDSYNTHETIC}, {', '.join(NSDIMAGERY)}, a duration with _{RIDGE} or _{KNN}, or"
-            f" {FULL.name}_{PLACE_ONLY}",
+            f" {NSDSYNTHETIC}, {', '.join(NSDIMAGERY)}, a duration with _{RIDGE}, _{KNN}, _{STAGE1}"
+            f" or _{', _'.join(PEERS)}, or {FULL.name}_{PLACE_ONLY}",
             name,
             "correct the run in the path of the target, or --run of the step",
             code="unknown-name",
@@ -323,8 +335,13 @@ class Run:
 
     @property
     def is_baseline(self) -> bool:
-        """True where no trained model decodes the responses."""
+        """True for baselines and peers: the generator is the pretrained one."""
         return self.kind == "baseline"
+
+    @property
+    def is_peer(self) -> bool:
+        """True for peers and stage 1, which have semantic images alone."""
+        return self.method in (STAGE1, *PEERS)
 
     def pool(self, subject: str) -> Pool:
         """Return the pool whose models decode the run of `subject`, or are adapted to it.

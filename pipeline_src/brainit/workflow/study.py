@@ -37,8 +37,11 @@ BEYOND_TABLES = (
     "retrieval",
     "encoder",
     "failures",
+    "peers",
 )
 """Tables of `everything` that the paper has no numbers for."""
+PEER_TABLE = "peers"
+"""Table of the target `peers`."""
 EVERY_TABLE = (*TABLES, *ABLATION_TABLES, *BEYOND_TABLES)
 
 SHOWN_RUNS = (FULL.name, f"{FULL.name}_ridge", f"{FULL.name}_knn")
@@ -249,14 +252,45 @@ class Study:
         return scores
 
     @cached_property
+    def peer_runs(self) -> list[tuple[str, Run]]:
+        """(subject, run) of the peers and of Brain-IT's stage 1, as the settings choose them."""
+        peers = self.config["peers"]
+        first = slice(peers["n_subjects"])
+        amounts = [(subject, FULL) for subject in self.evaluated[first]]
+        for subject in self.transfer[first]:
+            known = self.transfer_durations(subject)
+            amounts += [(subject, d) for d in known if d.name in peers["durations"]]
+        return [
+            (subject, Run("baseline", amount, method=method))
+            for subject, amount in amounts
+            for method in peers["methods"]
+        ]
+
+    @cached_property
+    def peer_scores(self) -> dict[str, Score]:
+        """Scores of the table of peers, by name: theirs, and those of `all` that it compares."""
+        scores = [Score(subject, run.name, "semantic") for subject, run in self.peer_runs]
+        amounts = dict.fromkeys((subject, run.duration) for subject, run in self.peer_runs)
+        compared = [
+            score
+            for subject, amount in amounts
+            for score in self.main_scores.values()
+            if score.subject == subject and Run.parse(score.run).duration == amount
+        ]
+        return _by_name([*compared, *scores])
+
+    @cached_property
     def every_score(self) -> dict[str, Score]:
         """All scores of `everything`, by name."""
-        return {**self.main_scores, **self.further_scores, **self.ablation_scores}
+        scores = {**self.main_scores, **self.further_scores, **self.ablation_scores}
+        return {**scores, **self.peer_scores}
 
     def scores_of_table(self, table: str) -> dict[str, Score]:
         """Return the scores that a table is made of, by name."""
         if table in TABLES:
             return self.main_scores
+        if table == PEER_TABLE:
+            return self.peer_scores
         return self.ablation_scores if table in ABLATION_TABLES else self.every_score
 
     @cached_property

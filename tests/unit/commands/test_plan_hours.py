@@ -7,7 +7,7 @@ import pytest
 from brainit.commands.dry_run import Job
 from brainit.commands.plan import ridge
 from brainit.commands.plan.contents import as_lines, gpu_plan, make_plan
-from brainit.commands.plan.hours import GpuTime, Hours, wall_seconds
+from brainit.commands.plan.hours import TOKENS_TFLOP, GpuTime, Hours, wall_seconds
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, parse_sections
 
@@ -204,3 +204,15 @@ def test_ridge_of_an_hour_or_of_pixels_is_cheap(tmp_path: Path) -> None:
     assert ridge.n_rows(Sizes(lab), whole) == 30_000
     plan = make_plan(Settings(), [Job("predict_ridge", RIDGE), hour], 1000.0)
     assert "memory of ridge: 4.6 GB" in "\n".join(as_lines("all", plan))
+
+
+def test_trainings_of_peers_are_counted_with_their_tokens(tmp_path: Path) -> None:
+    """MindEye2 on an hour: 150 epochs of 750 trials, 19 TFLOP for 24 examples."""
+    job = Job("adapt_peer", (("subject", "subj01"), ("duration", "1h"), ("peer", "mindeye2")))
+    (time,) = hours(Settings(), tmp_path).of([job])
+    expected = 60 + 150 * 750 * (19 / 24 + TOKENS_TFLOP) / 400
+    assert time.seconds == pytest.approx(expected)
+    lora = Job("adapt_peer", (*job.wildcards[:2], ("peer", "lora_skip")))
+    bridge = Job("adapt_peer", (*job.wildcards[:2], ("peer", "mindbridge")))
+    found = [t.seconds for t in hours(Settings(), tmp_path).of([lora, bridge])]
+    assert found[0] == pytest.approx(expected) and found[1] < expected

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.commands.dry_run import Job
-from brainit.commands.plan import ridge
+from brainit.commands.plan import peers, ridge
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.settings import Settings, Stage1Settings
 from brainit.workflow.rates import Rates, bits_of_tokens
@@ -37,7 +37,8 @@ _STAGES = (
     ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
     ("synthesize_fmri_transfer", "train_bit"),
     ("train_joint", "adapt_bit"),
-    ("adapt_joint", "predict_ridge"),
+    ("adapt_joint", "predict_ridge", "train_peer"),
+    ("adapt_peer",),
     ("reconstruct_lowlevel",),
     ("reconstruct_semantic", "reconstruct_fused"),
     ("evaluate",),
@@ -145,6 +146,8 @@ class Hours:
             case "adapt_joint":
                 n_examples = self._adapted(job) * transfer.joint_epochs
                 return min(n_examples, _most(transfer.joint_max_steps, settings))
+            case "train_peer" | "adapt_peer":
+                return self.n_real(job) * peers.n_epochs(job, settings)
             case "evaluate" | "extract_true_features":
                 return self.sizes.n_test(job.subject)
             case _:
@@ -164,6 +167,8 @@ class Hours:
                 return _LOWLEVEL_EXAMPLE if is_lowlevel else self._semantic_example
             case "train_joint" | "adapt_joint":
                 return self._joint_example
+            case "train_peer" | "adapt_peer":
+                return peers.example_tflop(job, self.settings, TOKENS_TFLOP)
             case "evaluate" | "extract_true_features":
                 return _FEATURES
             case _:

@@ -38,6 +38,12 @@ from brainit.core.settings.models import (
     SynthesisSettings,
     TransferSettings,
 )
+from brainit.core.settings.peers import (
+    LoraSkipSettings,
+    MindbridgeSettings,
+    Mindeye2Settings,
+    PeersSettings,
+)
 from brainit.core.settings.run import PathSettings, RunSettings
 
 __all__ = [
@@ -53,10 +59,14 @@ __all__ = [
     "ImageSettings",
     "JointSettings",
     "LabSettings",
+    "LoraSkipSettings",
     "LowlevelSettings",
+    "MindbridgeSettings",
+    "Mindeye2Settings",
     "ModelsSettings",
     "NsdSettings",
     "PathSettings",
+    "PeersSettings",
     "ReconSettings",
     "SeedSettings",
     "RunSettings",
@@ -94,6 +104,10 @@ class Settings(Section):
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
     baselines: BaselineSettings = BaselineSettings()
+    peers: PeersSettings = PeersSettings()
+    mindeye2: Mindeye2Settings = Mindeye2Settings()
+    lora_skip: LoraSkipSettings = LoraSkipSettings()
+    mindbridge: MindbridgeSettings = MindbridgeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     ablations: AblationSettings = AblationSettings()
     seeds: SeedSettings = SeedSettings()

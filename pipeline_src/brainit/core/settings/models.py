@@ -347,7 +347,10 @@ class SeedSettings(Section):
     """Rows to repeat: main (the full run) or names of ablations."""
 
 
-VARIANT_NAME = r"^(?!(main|scratch|ridge|knn|place_only)$)[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+VARIANT_NAME = (
+    r"^(?!(main|scratch|ridge|knn|place_only|stage1|mindeye2|lora_skip|mindbridge)$)"
+    r"[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+)
 Overlay = dict[str, dict[str, Any]] | None
 
 

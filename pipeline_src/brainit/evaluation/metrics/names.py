@@ -100,3 +100,19 @@ def direction_of(metric: str) -> str:
 def is_two_way(metric: str) -> bool:
     """Return True if `metric` is a two-way identification, in percent."""
     return metric.endswith(".two_way") or metric in ("Alex(2)", "Alex(5)", "Incep", "CLIP")
+
+
+BRAIN_ASKS, IMAGE_ASKS = "brain asks among images", "image asks among brains"
+"""Directions of identification."""
+IDENTIFIED = (
+    "source",
+    "direction",
+    "pool",
+    "n_images",
+    "top1_percent",
+    "ci_low",
+    "ci_high",
+    "chance_percent",
+    "median_rank",
+)
+"""Columns of a table of identification."""

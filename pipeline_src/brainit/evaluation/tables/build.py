@@ -23,6 +23,7 @@ from brainit.evaluation.tables.files import (
     with_arrow,
 )
 from brainit.evaluation.tables.notes import published_note, table_notes
+from brainit.evaluation.tables.peers import CLAIMS, cost_block, identification_block
 from brainit.evaluation.tables.records import Results, table_records
 from brainit.evaluation.tables.rows import (
     ENCODER_TABLE,
@@ -35,6 +36,7 @@ from brainit.evaluation.tables.rows import (
     unpublished_table,
 )
 from brainit.workflow.runs import NSDSYNTHETIC, Duration
+from brainit.workflow.study import PEER_TABLE
 
 
 def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
@@ -59,6 +61,11 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
         others = paper_table(RETRIEVAL)
         blocks.append(_paper_block(others))
         notes = (*notes, published_note(others.title, others))
+    if name == PEER_TABLE:
+        blocks += [identification_block(results.identification)] if results.identification else []
+        blocks += [cost_block(results.costs, results.benchmarks)] if results.costs else []
+        blocks += [_paper_block(paper_table("table1"))]
+        notes = (*CLAIMS, *notes)
     if name == NSDSYNTHETIC and results.classes:
         by_class = class_records(rows, published, results, settings)
         blocks += class_blocks(by_class)

@@ -58,7 +58,8 @@ class Results:
     """The results that tables show.
 
     `n_trials` is by (subject, `Condition.data`); `classes` are those of NSD-synthetic's images, by
-    image number; `encoder` has the files of `evaluate_encoder` by subject.
+    image number; `encoder` has the files of `evaluate_encoder` by subject, `costs` the histories of
+    peers by training, `identification` tables by source; `benchmarks` is Snakemake's folder.
     """
 
     images: ImageScores
@@ -66,6 +67,9 @@ class Results:
     n_trials: Mapping[tuple[str, str], int]
     classes: Mapping[int, str] = field(default_factory=dict)
     encoder: Mapping[str, Path] = field(default_factory=dict)
+    costs: Mapping[str, Path] = field(default_factory=dict)
+    benchmarks: Path | None = None
+    identification: Mapping[str, Path] = field(default_factory=dict)
 
     def values(
         self, condition: Condition, group: Sequence[str], metric: str, run: str = ""

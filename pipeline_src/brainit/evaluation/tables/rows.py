@@ -18,8 +18,10 @@ from brainit.workflow.runs import (
     KNN,
     NSDSYNTHETIC,
     ONE_HOUR,
+    PEERS,
     PLACE_ONLY,
     RIDGE,
+    STAGE1,
     Duration,
     Run,
 )
@@ -276,6 +278,21 @@ def _first_subjects(n_subjects: int) -> Condition:
     return Condition(f"first {n_subjects} subjects", run.name, "fused")
 
 
+_PEERS = {
+    STAGE1: "Brain-IT, stage 1 alone",
+    "mindeye2": "MindEye2's decoder, our implementation",
+    "lora_skip": "LoRA and Skip-LoRA fine-tuning, after MindTuner",
+    "mindbridge": "MindBridge's aggregation and losses, with our tokens",
+}
+
+
+def _peer(method: str, duration: Duration) -> Condition:
+    """Return the row of a peer: the same data, tokens and pretrained generator, no start image."""
+    run = Run("baseline", duration, method=method).name
+    return Condition(f"{_PEERS[method]}, run here", run, "semantic")
+
+
+_PEER_AMOUNTS = (FULL, ONE_HOUR, Duration.parse("30min"), Duration.parse("15min"))
 _FULL = Condition("models of all subjects", "40h", "fused")
 BEYOND: dict[str, Rows] = {
     NSDSYNTHETIC: Rows(
@@ -318,6 +335,20 @@ BEYOND: dict[str, Rows] = {
     ),
     ENCODER_TABLE: Rows((), target="everything", title="Encoder accuracy by part of cortex"),
     FAILURES: Rows((), target="everything", title="Failure cases, chosen by rule"),
+    "peers": Rows(
+        (
+            *(_peer(method, amount) for amount in _PEER_AMOUNTS for method in (STAGE1, *PEERS)),
+            _baseline(RIDGE, FULL, "semantic", "semantic only"),
+            *(_baseline(KNN, amount) for amount in (FULL, ONE_HOUR)),
+            Condition("Brain-IT, stage 2, semantic only", "40h", "semantic"),
+            Condition("Brain-IT, combined", "40h", "fused"),
+            _baseline(RIDGE, FULL, "fused", "combined"),
+            Condition("Brain-IT, combined", "1h", "fused"),
+            _baseline(RIDGE, ONE_HOUR, "fused", "combined"),
+        ),
+        target="peers",
+        title="Peers run here, on the same data, tokens and generator",
+    ),
 }
 """Tables without published numbers."""
 

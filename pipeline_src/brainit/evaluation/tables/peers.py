@@ -1,0 +1,86 @@
+"""What the table of peers adds: the costs of each training, and what its rows may claim."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from brainit.core.artifacts import read_table
+from brainit.core.errors import PipelineError
+from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED, IMAGE_ASKS
+from brainit.evaluation.tables.files import Block
+
+CLAIMS = (
+    "All rows: the same trials, test images, tokens, token network and sampler, one sample, no"
+    " selection by the true image. Semantic rows and stage 1 have the pretrained generator and no"
+    " start image; 'stage 2' and 'combined' have the tuned one and a low-level start image.",
+    "'MindEye2's decoder': it is our implementation on these voxels with this generator, which says"
+    " nothing of its published numbers. It has no low-level branch. Its tokens are samples of a"
+    " prior, which costs token error. At 40 h one model of all subjects; with less data all weights"
+    " are adapted from a model of the others.",
+    "'LoRA and Skip-LoRA': details from a third party, so never 'MindTuner'. 'MindBridge': one head"
+    " for images, no text branch, and not the best of eight samples by the true image, as its"
+    " release evaluates.",
+    "Errors of the releases are switches (mindeye2.residual, .self_partners, .across_subjects,"
+    " .transfer_bias, lora_skip.skip_gradient), corrected by default. The released backbone of"
+    " MindEye2 is linear. Settings were not tuned on test images.",
+    "MindEye2's published retrieval columns are swapped: in its 'image' column the image asks among"
+    " the brains.",
+)
+"""Notes of the table."""
+_COLUMNS = ("training", "parameters", "trained", "epochs", "examples seen", "hours here")
+
+
+def cost_block(histories: Mapping[str, Path], benchmarks: Path | None) -> Block:
+    """Return the costs of trainings from their histories, by `POOL/PEER` or `SUBJECT/RUN`.
+
+    Hours are those of Snakemake's benchmark of the job, a dash where there is none.
+    """
+    rows = []
+    for label, path in histories.items():
+        history = read_table(path, ("epoch",), "train_peer or adapt_peer")
+        missing = {"n_parameters", "n_trained", "n_examples"} - set(history.columns)
+        if missing:
+            raise PipelineError(
+                path,
+                "the history of a peer, with its costs",
+                f"no column {', '.join(sorted(missing))}",
+                "delete it and rerun train_peer or adapt_peer",
+                code="missing-data",
+            )
+        last = history.iloc[-1]
+        numbers = (last["n_parameters"], last["n_trained"], len(history))
+        seen = int(history["n_examples"].sum())
+        cells = tuple(f"{int(number):,}" for number in (*numbers, seen))
+        rows.append((label, *cells, _hours(label, benchmarks)))
+    return Block("Costs of the trainings", _COLUMNS, tuple(rows))
+
+
+def _hours(label: str, benchmarks: Path | None) -> str:
+    name = label.replace("/", "_")
+    for step in ("train_peer", "adapt_peer"):
+        path = benchmarks / step / f"{name}.tsv" if benchmarks else None
+        if path is not None and path.is_file():
+            seconds = read_table(path, ("s",), step, "\t")["s"].iloc[-1]
+            return f"{float(seconds) / 3600:.3f}"
+    return "–"
+
+
+def identification_block(tables: Mapping[str, Path]) -> Block:
+    """Return top-1 of the largest pool and two-way, both directions, by `SUBJECT/AMOUNT/SOURCE`."""
+    columns = ["source", "images"]
+    for direction in (BRAIN_ASKS, IMAGE_ASKS):
+        columns += [f"{direction}: top 1", "95 % interval", "two-way"]
+    rows = []
+    for label, path in tables.items():
+        table = read_table(path, IDENTIFIED, "identify_images")
+        for source, of_source in table.groupby("source", sort=False):
+            cells = [f"{label.rpartition('/')[0]}, {source}", str(of_source["n_images"].iloc[0])]
+            for direction in (BRAIN_ASKS, IMAGE_ASKS):
+                own = of_source[of_source["direction"] == direction].sort_values("pool")
+                two_way, top = own.iloc[0], own.iloc[-1]
+                cells += [
+                    f"{top['top1_percent']:.1f} %",
+                    f"{top['ci_low']:.1f} to {top['ci_high']:.1f}",
+                    f"{two_way['top1_percent']:.1f} %",
+                ]
+            rows.append(tuple(cells))
+    return Block("Identification among all test images", tuple(columns), tuple(rows))

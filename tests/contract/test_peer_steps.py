@@ -1,0 +1,139 @@
+"""The peers from training to identification, by their steps on small files; what they refuse."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tests.baseline_subject import TEST, write_subject
+from tests.refusals import refused
+from tests.small_peers import settings as small_settings
+
+from brainit.core.settings import Settings, parse_sections
+from brainit.core.shards import ShardedArray
+from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED
+from brainit.models.baselines.predictions import StoredPredictions
+from brainit.steps import adapt_peer, identify_images, predict_peer, train_peer
+from brainit.workflow.reads import settings_json
+
+POOL = ("subj02", "subj05")
+
+
+def options(**sections: dict[str, object]) -> Settings:
+    base = small_settings(recon={"batch": 2})
+    merged = base.model_dump(mode="json")
+    for name, values in sections.items():
+        merged[name].update(values)
+    return parse_sections(merged)
+
+
+FEW: dict[str, object] = {"transfer_epochs": 2}
+SETTINGS = options(mindeye2=FEW, lora_skip={"epochs": 2}, mindbridge=FEW)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two subjects' files and the peers of both, trained for a few steps."""
+    path = tmp_path_factory.mktemp("peers")
+    write_subject(path)
+    for peer in ("mindeye2", "mindbridge"):
+        train_peer.main(
+            [
+                *("--peer", peer, "--duration", "40h", *images(path), *outputs(path / peer)),
+                *("--betas", *(f"{name}={path / 'betas.npy'}" for name in POOL)),
+                *("--trials", *(f"{name}={path / 'trials.csv'}" for name in POOL)),
+                *told("train_peer"),
+            ]
+        )
+    return path
+
+
+def told(step: str, settings: Settings = SETTINGS) -> tuple[str, str]:
+    return "--settings", settings_json(step, settings.model_dump(mode="json"))
+
+
+def images(path: Path) -> tuple[str, ...]:
+    return "--stimuli", str(path / "stimuli"), "--tokens", str(path / "tokens")
+
+
+def outputs(path: Path) -> tuple[str, ...]:
+    path.mkdir(exist_ok=True)
+    files = ("--bit", str(path / "bit.safetensors"), "--history", str(path / "history.csv"))
+    return *files, "--work", str(path / "work")
+
+
+def responses(path: Path, subject: str) -> tuple[str, ...]:
+    files = ("--betas", str(path / "betas.npy"), "--trials", str(path / "trials.csv"))
+    return "--subject", subject, *files
+
+
+def adapted(folder: Path, peer: str, base: str, settings: Settings = SETTINGS) -> Path:
+    out = folder / f"new_{peer}"
+    words = ["--peer", peer, "--base", str(folder / base / "bit.safetensors")]
+    words += [*responses(folder, "subj07"), "--duration", "40h", *images(folder), *outputs(out)]
+    if peer == "mindbridge":
+        for name, file in (("betas", "betas.npy"), ("trials", "trials.csv")):
+            words += [f"--source-{name}", *(f"{subject}={folder / file}" for subject in POOL)]
+    adapt_peer.main([*words, *told("adapt_peer", settings)])
+    return out
+
+
+def predict(folder: Path, peer: str, model: Path, subject: str, name: str = "one") -> Path:
+    out = model / name
+    words = ["--peer", peer, *responses(folder, subject), "--duration", "40h"]
+    words += ["--bit", str(model / "bit.safetensors"), "--out", str(out / "semantic")]
+    predict_peer.main([*words, "--retrieval", str(out / "retrieval"), *told("predict_peer")])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("peer", "base"),
+    [("mindeye2", "mindeye2"), ("lora_skip", "mindeye2"), ("mindbridge", "mindbridge")],
+)
+def test_a_new_subject_from_transfer_to_identification(folder: Path, peer: str, base: str) -> None:
+    model = adapted(folder, peer, base)
+    history = pd.read_csv(model / "history.csv")
+    assert (history["n_trained"] < history["n_parameters"]).all() == (peer != "mindeye2")
+    assert not (model / "work").exists() or not any((model / "work").iterdir())
+    one, two = (predict(folder, peer, model, "subj07", name) for name in ("one", "two"))
+    for kind in ("semantic", "retrieval"):
+        assert StoredPredictions(one / kind, "subj07", kind).nsd_id.tolist() == list(TEST)
+        for path in (one / kind).iterdir():
+            assert path.read_bytes() == (two / kind / path.name).read_bytes()
+    words = ["--subject", "subj07", "--source", peer, *images(folder)]
+    words += ["--features", str(one / "retrieval"), "--out", str(model / "found.csv")]
+    identify_images.main([*words, *told("identify_images")])
+    table = pd.read_csv(model / "found.csv")
+    assert list(table.columns) == list(IDENTIFIED) and set(table["pool"]) == {
+        2,
+        len(TEST),
+    }
+    assert table["top1_percent"].between(0, 100).all() and BRAIN_ASKS in set(table["direction"])
+
+
+def test_known_subjects_are_predicted_and_unknown_ones_refused(folder: Path) -> None:
+    out = predict(folder, "mindbridge", folder / "mindbridge", "subj05")
+    attributes = ShardedArray(out / "semantic").attributes
+    assert attributes["peer"] == "mindbridge" and attributes["n_parameters"] > 0
+    with refused("inconsistent-inputs", "subj01", "subj05"):
+        predict(folder, "mindbridge", folder / "mindbridge", "subj01", "three")
+    with refused("wrong-kind", "mindeye2"):
+        predict(folder, "mindbridge", folder / "mindeye2", "subj05", "three")
+
+
+def test_bases_that_do_not_fit_are_refused(folder: Path) -> None:
+    other = options(mindeye2={"width": 9})
+    with refused("wrong-settings", "width 9", "width 8"):
+        adapted(folder, "mindeye2", "mindeye2", other)
+    network = options(features={"semantic_tokens": "open_clip_bigG"})
+    with refused("wrong-settings", "demo_openclip", "open_clip_bigG"):
+        adapted(folder, "lora_skip", "mindeye2", network)
+    with refused("wrong-kind", "mindbridge"):
+        adapted(folder, "mindeye2", "mindbridge")
+    with refused("unknown-name", "brainformer"):
+        adapted(folder, "brainformer", "mindeye2")
+
+
+def test_neither_encoder_nor_features_identify(folder: Path) -> None:
+    words = ["--subject", "subj07", *images(folder), "--out", str(folder / "none.csv")]
+    with refused("invalid-argument"):
+        identify_images.main([*words, *told("identify_images")])

@@ -1,0 +1,61 @@
+"""The table of peers: rows run here, identification, costs, and published rows apart."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tests.refusals import refused
+from tests.unit.evaluation.made_up import results_of
+
+from brainit.core.settings import parse_sections
+from brainit.evaluation.identification import identification_rows
+from brainit.evaluation.metrics.names import IDENTIFIED
+from brainit.evaluation.tables.build import make_tables
+from brainit.evaluation.tables.peers import CLAIMS, cost_block
+
+SCORES = {
+    "40h_stage1/semantic": 0.5,
+    "40h_mindeye2/semantic": 0.4,
+    "1h_lora_skip/semantic": 0.3,
+    "40h/fused": 0.6,
+}
+
+
+def test_rows_costs_and_identification(tmp_path: Path) -> None:
+    settings = parse_sections({"run": {"simulation": True}})
+    scores = {f"subj01/{k}": {"PixCorr": [v - 0.1, v, v + 0.1]} for k, v in SCORES.items()}
+    similarity = np.eye(4) - 0.5 * np.eye(4)[::-1]
+    found = pd.DataFrame(
+        identification_rows("ridge", similarity, settings), columns=list(IDENTIFIED)
+    )
+    found.to_csv(tmp_path / "found.csv", index=False)
+    history = pd.DataFrame({"epoch": [1, 2], "n_examples": 810, "n_trained": 50})
+    history.assign(n_parameters=1234).to_csv(tmp_path / "history.csv", index=False)
+    (tmp_path / "train_peer").mkdir()
+    (tmp_path / "train_peer" / "all_mindeye2.tsv").write_text("s\th:m:s\n720.0\t0:12:00\n")
+    results = replace(
+        results_of(tmp_path, scores, {("subj01", "40h"): 240, ("subj01", "1h"): 24}),
+        costs={"all/mindeye2": tmp_path / "history.csv", "subj01/1h_x": tmp_path / "history.csv"},
+        benchmarks=tmp_path,
+        identification={"subj01/40h/ridge": tmp_path / "found.csv"},
+    )
+    (table,) = make_tables(["peers"], results, settings)
+    means = table.records.groupby("condition", sort=False)["ours"].first().round(6)
+    assert sorted(means) == sorted(SCORES.values())
+    paired = table.records.groupby("condition", sort=False)["paired_difference"].first()
+    assert sorted(paired.dropna().round(6)) == [-0.1, 0.1], "of the same amount of data alone"
+    blocks = {block.heading: block for block in table.blocks}
+    costs = blocks["Costs of the trainings"].rows
+    assert costs[0] == ("all/mindeye2", "1,234", "50", "2", "1,620", "0.200")
+    assert costs[1][-1] == "–"
+    identified = blocks["Identification among all test images"].rows[0]
+    assert identified[0].startswith("subj01/40h") and "100.0 %" in identified
+    assert any(heading.startswith("As published") for heading in blocks)
+    assert set(CLAIMS) <= set(table.notes)
+
+
+def test_a_history_without_costs_is_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"epoch": [1]}).to_csv(tmp_path / "history.csv", index=False)
+    with refused("missing-data", "history.csv", "n_examples"):
+        cost_block({"all/mindeye2": tmp_path / "history.csv"}, None)
