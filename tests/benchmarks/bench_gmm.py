@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from brainit.models.gaussian_mixture import fit_mixture
 
 N_POINTS, WIDTH, N_COMPONENTS = 16000, 256, 32
-N_PASSES, N_ROUNDS, BAR = 2, 2, 2.0
+N_PASSES, N_ROUNDS, BAR = 2, 2, 1.3
 
 
 class FromStart(GaussianMixture):
