@@ -37,6 +37,7 @@ LEAST_PART = 1.0e-7
 """A point with a smaller part in a component is left out of its means and covariances."""
 
 _ROWS_PER_BLOCK = 2**15
+_COLUMNS_PER_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,10 @@ def _squared_lengths(points: Tensor, mixture: Mixture) -> Float[Tensor, "points 
         out = points.new_empty(len(points), len(means))
         whitened = torch.empty_like(points)
         for number, (mean, matrix) in enumerate(zip(means, factor, strict=True)):
-            torch.addmm(-(mean @ matrix), points, matrix, out=whitened)
+            for start, stop in shard_ranges(points.shape[1], _COLUMNS_PER_BLOCK):
+                block = matrix[:stop, start:stop]  # zeros below the diagonal are left out
+                shift = -(mean[:stop] @ block)
+                torch.addmm(shift, points[:, :stop], block, out=whitened[:, start:stop])
             torch.sum(whitened.square_(), dim=1, out=out[:, number])
         return out
     precision = factor.square() if factor.dim() == 2 else factor.square()[:, None]

@@ -87,6 +87,7 @@ def test_points_in_blocks_are_points_at_once(
     points = overlapping()
     whole = by_torch(points, covariance, 4)
     monkeypatch.setattr(gaussian_mixture, "_ROWS_PER_BLOCK", 37)
+    monkeypatch.setattr(gaussian_mixture, "_COLUMNS_PER_BLOCK", 4)
     parts = by_torch(points, covariance, 4)
     assert parts.bounds == pytest.approx(whole.bounds, rel=1e-6)
     assert np.array_equal(parts.cluster, whole.cluster)

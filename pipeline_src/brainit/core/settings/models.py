@@ -81,7 +81,7 @@ class ClusterSettings(Section):
     covariance: Literal["full", "diag", "spherical", "tied"] = "full"
     """Form of the Gaussians' covariances."""
     engine: Literal["sklearn", "torch"] = "sklearn"
-    """sklearn (C); torch: the same mixture, twice as fast, of covariances other than tied."""
+    """sklearn (C); torch: the same mixture in fewer products, of covariances other than tied."""
     max_fit_voxels: Positive | None = None
     """Fit on a random subsample of this many voxels; null means all."""
     max_iterations: Positive = 100
