@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from brainit.core.errors import PipelineError
-from brainit.core.shards import write_rows
+from brainit.core.shards import join_shards, write_rows
 from brainit.data.cohort import JoinFiles, join_cohort
 from brainit.data.picture_hash import Pictures, describe, near_pairs
 from brainit.data.pixels import PixelStore, stimuli_of, trials_of
@@ -240,3 +240,13 @@ def test_plain_pictures_are_equal_only_byte_by_byte(tmp_path: Path) -> None:
     write_subject(tmp_path, "ben", shown, [grey[0], grey[1], picture(4)])
     out = join(tmp_path, "anna", "ben")
     assert read_trials(out / "trials/ben.csv")["split"].tolist() == ["unused", "train", "test"]
+
+
+def test_joined_images_stay_private_where_one_set_is(tmp_path: Path) -> None:
+    for name, terms in (("open", {}), ("own", {"private": True})):
+        write_rows(tmp_path / name, iter([picture(len(name))]), 5, {"side": SIDE, **terms})
+    for parts in (("open", "own"), ("own", "open")):
+        join_shards(tmp_path / "joined", [tmp_path / part for part in parts])
+        store = PixelStore(tmp_path / "joined")
+        assert not store.may_be_shown
+        assert len(np.unique(store.shown(np.arange(2)))) == 1
