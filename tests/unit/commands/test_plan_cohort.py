@@ -6,7 +6,7 @@ import pytest
 from tests.cohort_folders import write_cohort_subject
 
 from brainit.commands.dry_run import Job
-from brainit.commands.plan import make_plan
+from brainit.commands.plan.contents import make_plan
 from brainit.commands.plan.hours import Hours
 from brainit.commands.plan.ridge import n_images
 from brainit.commands.plan.sizes import Sizes
