@@ -80,8 +80,8 @@ def test_the_bits_share_all_other_keys_and_keep_their_batches() -> None:
     assert (partly.bit_lowlevel.batch, partly.bit_semantic.batch) == (64, 128)
 
 
-OF_THE_METHOD = {24: {"unet_weights"}, 48: {"optimizer"}, 80: set()}
-"""Settings of an overlay that are not sizes; its comments name them."""
+OF_THE_METHOD = {24: {"unet_weights", "width"}, 48: {"optimizer", "width"}, 80: set()}
+"""Settings of an overlay that are not sizes; its comments name them (the width is a peer's)."""
 
 
 @pytest.mark.parametrize("size_gb", OF_THE_METHOD)

@@ -56,10 +56,13 @@ def test_threads_are_told_to_steps_that_compute(snakemake: Run, tmp_path: Path) 
     [
         (
             {"nsd": {"subjects": ["subj01", "subj02"], "evaluated": ["subj03", "subj01"]}},
-            "nsd.evaluated: expected subjects of nsd.subjects (subj01, subj02), found subj03",
+            "expected subjects of the pool (subj01, subj02), found subj03",
         ),
         ({"nsd": {"evaluated": []}}, "nsd.evaluated: expected at least one subject, found none"),
-        ({"nsd": {"transfer": ["subj07"]}}, "nsd.transfer: expected subjects of nsd.subjects"),
+        (
+            {"nsd": {"transfer": ["subj07"]}},
+            "expected subjects of the pool (subj01, subj02, subj03, subj04), found subj07",
+        ),
         ({"nsd": {"subjects": ["subj01"]}}, "nsd.transfer: expected another of nsd.subjects"),
         ({"seeds": {"values": [43, 42]}}, "seeds.values: expected other seeds than run.seed"),
         ({"transfer": {"durations": ["40h"]}}, "40h"),
