@@ -282,7 +282,7 @@ def test_a_session_that_is_not_released(
         ask = wanted(laion, source="s3://laion-closed", accepts_terms=True)
         with refused("network", "ses-02", "not released", "--sessions"):
             import_laion(ask, tmp_path / "sub")
-        kept = tmp_path / ".sub.import/session001.npy"
+        kept = tmp_path / ".sub.import/sessions/session001.npy"
         made = kept.read_bytes(), kept.stat().st_mtime_ns
         faults.asked.clear()
         import_laion(replace(ask, sessions=(1,)), tmp_path / "sub")
@@ -317,7 +317,7 @@ def test_trial_tables_that_disagree(
     broken = other_table(laion, tmp_path / "broken", change)
     with refused(code, fact):
         import_laion(wanted(broken), tmp_path / "sub")
-    assert (tmp_path / ".sub.import/session001.csv").is_file()  # nothing made is lost
+    assert (tmp_path / ".sub.import/sessions/session001.csv").is_file()  # nothing made is lost
 
 
 def test_rows_may_come_in_another_order(laion: mini.Miniature, tmp_path: Path) -> None:
@@ -359,7 +359,8 @@ def test_damaged_volumes(laion: mini.Miniature, tmp_path: Path, how: str, code: 
     with refused(code, "ses-02"):
         import_laion(wanted(broken), tmp_path / "sub")
     work = tmp_path / ".sub.import"
-    assert (work / "session001.csv").is_file() and not (work / "session002.csv").exists()
+    made = work / "sessions"
+    assert (made / "session001.csv").is_file() and not (made / "session002.csv").exists()
     fixed = laion.bucket / mini.BETAS.format(2)
     shutil.copy(fixed, broken.bucket / mini.BETAS.format(2))
     (work / fixed.name).unlink()
@@ -372,8 +373,12 @@ def test_other_arguments_do_not_mix_sessions(laion: mini.Miniature, tmp_path: Pa
     with refused("leak", "1 on both"):
         mini.write_list(tmp_path / "lists", mini.TRAIN, [mini.TRAIN[0]])
         import_laion(wanted(laion, split_source=str(tmp_path / "lists")), tmp_path / "sub")
-    with refused("wrong-settings", "mask"):
+    fetched = {path.name for path in (tmp_path / ".sub.import").iterdir() if path.is_file()}
+    with refused("wrong-settings", "mask", ".sub.import/sessions"):
         import_laion(wanted(laion, masks=("FFA1",)), tmp_path / "sub")
+    shutil.rmtree(tmp_path / ".sub.import/sessions")  # what the refusal asks for
+    assert fetched and fetched <= {path.name for path in (tmp_path / ".sub.import").iterdir()}
+    import_laion(wanted(laion, masks=("FFA1",)), tmp_path / "sub")
 
 
 def test_another_subjects_list_and_a_shifted_grid(
