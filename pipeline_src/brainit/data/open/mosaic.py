@@ -9,6 +9,7 @@ from each data set's origin. One trial is in memory at a time.
 import logging
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from brainit.data.open.mosaic_file import (
     read_mosaic_file,
 )
 from brainit.data.open.mosaic_geometry import vertex_table
-from brainit.data.open.session_store import SessionStore
+from brainit.data.open.session_store import SessionStore, work_folder
 from brainit.data.open.terms import MOSAIC, require_open_terms
 from brainit.workflow.sources import is_remote
 from brainit.workflow.terms import AGREEMENT_FORM, TERMS
@@ -85,15 +86,7 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     layout.require_new(folder)
     _require_terms(wanted, folder)
     vertices = read_vertices(wanted.vertices)
-    origin = {
-        "data set": "mosaic",
-        "source": wanted.source,
-        "subject": wanted.subject,
-        "vertices": zlib.crc32(vertices.tobytes()),
-        "sessions": str(wanted.shown),
-    }
-    store = SessionStore(folder, origin)
-    path, crc32 = _subject_file(wanted, store.work)
+    path, crc32 = _subject_file(wanted, work_folder(folder))
     file = read_mosaic_file(path)
     if file.subject != wanted.subject:
         found, fix = file.subject, "name the file's subject (--subject)"
@@ -104,10 +97,14 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     n_missing = None
     if stimuli is not None:
         n_missing = mosaic_tables.repeats_missing(stimuli, file.trials, file.subject)
+    split_of = _split_of_trials(wanted, file)
     trials = _ordered(wanted, file, stimuli)
+    store = SessionStore(folder, _origin(wanted, crc32, vertices, trials))
     _import_sessions(file, trials, vertices, store)
     numbers = sorted(trials["session"].unique().tolist())
     joined = joined_trials(store, numbers)
+    # Not kept with a session: an import that continues may be given other lists.
+    joined["split"] = joined.pop("name").map(split_of)
     if wanted.test_repeats is not None:
         number = joined.groupby("image").cumcount()
         late = (joined["split"] == "test") & (number >= wanted.test_repeats)
@@ -190,29 +187,49 @@ def _crc32_of(path: Path) -> int:
 
 
 def _ordered(wanted: MosaicImport, file: MosaicFile, stimuli: pd.DataFrame | None) -> pd.DataFrame:
-    """Return all trials with session, run and split, in time order where that is known."""
+    """Return all trials with session and run, in time order where that is known."""
     if wanted.shown is None:
         logger.warning(
             "%s: sessions are not in the file, and no trial tables are given (--events): all trials"
             " are one session, so that amounts of data by time (1 h, 30 min) mean nothing",
             file.subject,
         )
-        trials = file.trials.assign(session=1, run=1)
-    else:
-        shown = mosaic_tables.read_shown(wanted.shown, file.subject, stimuli, wanted.task)
-        trials = mosaic_tables.join_sessions(file.trials, shown, str(wanted.shown))
+        return file.trials.assign(session=1, run=1)
+    shown = mosaic_tables.read_shown(wanted.shown, file.subject, stimuli, wanted.task)
+    return mosaic_tables.join_sessions(file.trials, shown, str(wanted.shown))
+
+
+def _split_of_trials(wanted: MosaicImport, file: MosaicFile) -> Mapping[str, str]:
+    """Return the split of each trial by its name, as the lists say, or the phase without lists."""
+    names = file.trials["name"].tolist()
     if wanted.lists is None:
         logger.warning(_NO_LIST_WARNING, file.subject)
-        return trials.assign(split=trials["phase"])
-    split_of = mosaic_tables.read_lists(wanted.lists)
-    splits = [split_of.get(name, "unused") for name in trials["name"]]
+        return dict(zip(names, file.trials["phase"], strict=True))
+    listed = mosaic_tables.read_lists(wanted.lists)
+    splits = [listed.get(name, "unused") for name in names]
     if "train" not in splits or "test" not in splits:
         found = f"{sum(s != 'unused' for s in splits)} trials of {len(splits)} named"
         fix = "take the lists that name this subject's trials"
         expected = f"training and test trials of {file.subject}"
         raise PipelineError(wanted.lists, expected, found, fix, code="inconsistent-inputs")
     logger.info("%s: %d trials are in no list, and unused", file.subject, splits.count("unused"))
-    return trials.assign(split=splits)
+    return dict(zip(names, splits, strict=True))
+
+
+def _origin(
+    wanted: MosaicImport, crc32: str, vertices: NDArray[np.int64], trials: pd.DataFrame
+) -> dict[str, Any]:
+    """Return what decides sessions and betas: file, places, and the trials of each session."""
+    places = trials[["name", "session", "run"]].to_csv(index=False)
+    return {
+        "data set": "mosaic",
+        "subject": wanted.subject,
+        "crc32": crc32,
+        "vertices": zlib.crc32(vertices.tobytes()),
+        "sessions": str(wanted.shown),
+        "task": wanted.task,
+        "trials": zlib.crc32(places.encode()),
+    }
 
 
 def _import_sessions(
@@ -224,7 +241,7 @@ def _import_sessions(
             continue
         names = progress(rows["name"].tolist(), f"session {number}", unit="trial")
         values = cortex_rows(file, names, vertices)
-        table = rows[["run", "stem", "split"]].rename(columns={"stem": "image"})
+        table = rows[["run", "stem", "name"]].rename(columns={"stem": "image"})
         store.write(number, table, values, len(vertices))
 
 

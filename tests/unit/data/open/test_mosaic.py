@@ -269,6 +269,37 @@ def test_tables_that_disagree(
         import_mosaic(ask, tmp_path / "fourth")
 
 
+def test_an_import_that_continues_takes_the_lists_it_is_given(
+    mosaic: mini.Mosaic,
+    chosen: tuple[Path, np.ndarray],
+    in_bucket: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_bucket("mosaicagain", mosaic.bucket)
+    ask = wanted(mosaic, source="s3://mosaicagain", accepts_terms=True, vertices=chosen[0])
+    with refused("missing-file", "images"):
+        import_mosaic(replace(ask, images=tmp_path), tmp_path / "sub")
+    work = tmp_path / ".sub.import"
+    assert work.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr("brainit.data.open.mosaic.fetch", lambda *_: pytest.fail("fetched"))
+    with refused("wrong-settings", "vertices", str(work / "sessions")):
+        import_mosaic(replace(ask, vertices=None), tmp_path / "sub")
+    (tmp_path / "events").symlink_to(mosaic.root / "events")
+    with refused("wrong-settings", "sessions"):
+        import_mosaic(replace(ask, shown=tmp_path / "events"), tmp_path / "sub")
+    shutil.copytree(mosaic.root / "lists", tmp_path / "lists")
+    path = tmp_path / "lists/train_naturalistic.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:-1]))  # without d
+    monkeypatch.setattr("brainit.data.open.mosaic.cortex_rows", lambda *_: pytest.fail("read"))
+    import_mosaic(replace(ask, lists=tmp_path / "lists"), tmp_path / "sub")
+    trials = pd.read_csv(tmp_path / "sub/trials.csv").set_index("image")
+    assert trials.loc["d.jpg", "split"] == "unused" and trials.loc["b c.jpg", "split"] == "train"
+    about = json.loads((tmp_path / "sub/subject.json").read_text())
+    assert about["splits"][path.name] == f"{zlib.crc32(path.read_bytes()):08x}"
+    assert not work.exists() and "name" not in trials
+
+
 def test_pictures_of_nsd(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
     with h5py.File(tmp_path / "nsd_stimuli.hdf5", "w") as handle:
