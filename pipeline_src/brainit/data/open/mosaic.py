@@ -3,14 +3,15 @@
 Betas are z-scored already, by session or by groups of sessions, as the data set's authors chose:
 `subject.json` says so, and the pipeline does not z-score them again. The file has no sessions: with
 the original trial tables they are recovered, without them all trials are one session. Images come
-from each data set's origin. One trial is in memory at a time.
+from each data set's origin; trials of artificial images are left out. One trial is in memory at a
+time.
 """
 
 import logging
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,11 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     n_missing = None
     if stimuli is not None:
         n_missing = mosaic_tables.repeats_missing(stimuli, file.trials, file.subject)
-    split_of = _split_of_trials(wanted, file)
+    listed = {} if wanted.lists is None else mosaic_tables.read_lists(wanted.lists)
+    natural, stimuli = mosaic_tables.without_artificial(file.trials, file.subject, stimuli, listed)
+    n_artificial = len(file.trials) - len(natural)
+    file = replace(file, trials=natural)
+    split_of = _split_of_trials(wanted, file, listed)
     trials = _ordered(wanted, file, stimuli)
     store = SessionStore(folder, _origin(wanted, crc32, vertices, trials))
     _import_sessions(file, trials, vertices, store)
@@ -112,7 +117,9 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     files = _images(wanted, joined, stimuli, store.work)
     joined["image"] = joined["image"].map({stem: file.name for stem, file in files.items()})
     ceiling, ceiling_name = published_ceiling(file, vertices)
-    about = {**_about(wanted, file, ceiling_name), "crc32": crc32, "n_repeats_missing": n_missing}
+    about = _about(wanted, file, ceiling_name)
+    counts = {"n_repeats_missing": n_missing, "n_artificial_left_out": n_artificial}
+    about = {**about, "crc32": crc32, **counts}
     table = vertex_table(vertices, wanted.geometry, ceiling)
     parts = SubjectParts(joined, {f.name: f for f in files.values()}, table, about)
     write_imported(folder, store, numbers, parts, dtype="float16")
@@ -199,13 +206,14 @@ def _ordered(wanted: MosaicImport, file: MosaicFile, stimuli: pd.DataFrame | Non
     return mosaic_tables.join_sessions(file.trials, shown, str(wanted.shown))
 
 
-def _split_of_trials(wanted: MosaicImport, file: MosaicFile) -> Mapping[str, str]:
+def _split_of_trials(
+    wanted: MosaicImport, file: MosaicFile, listed: Mapping[str, str]
+) -> Mapping[str, str]:
     """Return the split of each trial by its name, as the lists say, or the phase without lists."""
     names = file.trials["name"].tolist()
     if wanted.lists is None:
         logger.warning(_NO_LIST_WARNING, file.subject)
         return dict(zip(names, file.trials["phase"], strict=True))
-    listed = mosaic_tables.read_lists(wanted.lists)
     splits = [listed.get(name, "unused") for name in names]
     if "train" not in splits or "test" not in splits:
         found = f"{sum(s != 'unused' for s in splits)} trials of {len(splits)} named"

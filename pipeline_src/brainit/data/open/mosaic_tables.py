@@ -24,9 +24,12 @@ logger = logging.getLogger(__name__)
 LISTS = {
     "train": "train_naturalistic.json",
     "test": "test_naturalistic.json",
-    "unused": "test_artificial.json",
+    "artificial": "test_artificial.json",
 }
-"""Files of the lists, and the split of what they name; artificial images are no natural test."""
+"""Files of the lists, and what they name; artificial images are left out: no natural test."""
+_ARTIFICIAL_SOURCES = ("nsdsynthetic", "artificial")
+"""`source` of artificial images in the tables of NSD and deeprecon, in lower case."""
+_SETS_WITH_ARTIFICIAL = ("NSD", "deeprecon")
 
 
 def read_stimulus_table(path: Path) -> pd.DataFrame:
@@ -74,8 +77,35 @@ def repeats_missing(stimuli: pd.DataFrame, trials: pd.DataFrame, subject: str) -
     return int(expected.sum() - found.sum())
 
 
+def without_artificial(
+    trials: pd.DataFrame, subject: str, stimuli: pd.DataFrame | None, listed: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return trials and table of images without artificial ones, all of which are `phase-test`.
+
+    The list names their trials, or `source` in the table their images. Raises `PipelineError` for a
+    data set that has such trials where neither can name them.
+    """
+    is_listed = trials["name"].map(listed).eq("artificial")
+    stems = set(trials["stem"][is_listed])
+    if stimuli is not None and "source" in stimuli:
+        is_artificial = stimuli["source"].str.strip().str.lower().isin(_ARTIFICIAL_SOURCES)
+        stems |= set(stimuli["stem"][is_artificial])
+    elif subject.partition("_")[2] in _SETS_WITH_ARTIFICIAL and "artificial" not in listed.values():
+        raise PipelineError(
+            subject,
+            "which of its test trials show artificial images",
+            "neither a table with source nor test_artificial.json",
+            "pass --stimuli with the data set's stiminfo.tsv",
+            code="missing-data",
+        )
+    # Also out of the table: NSD's synthetic images count from 0 in `alias`, as its own do.
+    natural = None if stimuli is None else stimuli[~stimuli["stem"].isin(stems)]
+    kept = trials[~trials["stem"].isin(stems)].reset_index(drop=True)
+    return kept, natural
+
+
 def read_lists(folder: Path) -> dict[str, str]:
-    """Return the split of each trial that MOSAIC's lists name, by the name of its dataset.
+    """Return what MOSAIC's lists call each trial (a key of `LISTS`), by the name of its dataset.
 
     A list is {image: [trial, ...]}, or several such objects; trials end in `.npz`. Raises
     `PipelineError` for another form, a trial in two lists, and an absent file.
@@ -84,7 +114,7 @@ def read_lists(folder: Path) -> dict[str, str]:
     for split, name in LISTS.items():
         fix = f"download {name} from the data set's page"
         path = folder / name
-        if split == "unused" and not path.exists():
+        if split == "artificial" and not path.exists():
             continue
         content = read_json(path, "a list of trials", fix)
         objects = content if isinstance(content, list) else [content]

@@ -22,6 +22,7 @@ from brainit.core.cli import guarded
 from brainit.core.settings import ImageSettings, NsdSettings, Settings
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 from brainit.data.open.mosaic import MosaicImport, import_mosaic, write_nsd_images
+from brainit.data.open.mosaic_tables import without_artificial
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -97,6 +98,7 @@ def test_from_bucket_to_arrays(
     assert trials["split"].tolist() == [sides.get(s, "train") for _, _, s in mosaic.order]
     about = json.loads((folder / "subject.json").read_text())
     assert about["zscored"] is True and about["n_repeats_missing"] == 0
+    assert about["n_artificial_left_out"] == 2
     assert about["crc32"] == f"{zlib.crc32(mosaic.file.read_bytes()):08x}"
 
 
@@ -152,7 +154,7 @@ def test_without_tables_all_is_one_session_by_phase(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    ask = wanted(mosaic, vertices=chosen[0], shown=None, lists=None, stimuli=None, test_repeats=2)
+    ask = wanted(mosaic, vertices=chosen[0], shown=None, lists=None, test_repeats=2)
     import_mosaic(ask, tmp_path / "sub")
     trials = pd.read_csv(tmp_path / "sub/trials.csv")
     assert set(trials["session"]) == {1} and len(trials) == sum(mini.REPEATS.values())
@@ -298,6 +300,23 @@ def test_an_import_that_continues_takes_the_lists_it_is_given(
     about = json.loads((tmp_path / "sub/subject.json").read_text())
     assert about["splits"][path.name] == f"{zlib.crc32(path.read_bytes()):08x}"
     assert not work.exists() and "name" not in trials
+
+
+def test_artificial_trials_are_left_out() -> None:
+    stems = ["x", "x", "003", "y"]
+    trials = pd.DataFrame({"name": list("abcd"), "stem": stems, "rep": [0, 1, 0, 0]})
+    sources = {"x": "COCO", "003": "NSDsynthetic", "y": "COCO"}
+    table = pd.DataFrame({"stem": list(sources), "source": list(sources.values())})
+    table["alias"] = ["3", "3", "0"]  # NSD's image 3, and the synthetic image 3
+    for stimuli, listed in ((table, {}), (None, {"c": "artificial"}), (table, {"c": "artificial"})):
+        kept, natural = without_artificial(trials, "sub-01_NSD", stimuli, listed)
+        assert kept["name"].tolist() == ["a", "b", "d"]
+        assert natural is None or natural["alias"].tolist() == ["3", "0"]
+    for stimuli in (None, table.drop(columns="source")):
+        with refused("missing-data", "sub-01_NSD", "--stimuli", "test_artificial.json"):
+            without_artificial(trials, "sub-01_NSD", stimuli, {"a": "train"})
+    kept, _ = without_artificial(trials, "sub-01_BOLD5000", None, {})
+    assert len(kept) == 4
 
 
 def test_pictures_of_nsd(tmp_path: Path) -> None:
