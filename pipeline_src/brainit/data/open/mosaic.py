@@ -30,7 +30,7 @@ from brainit.data.fetch.sources import fetch
 from brainit.data.image_files import STIMULI_DATASET
 from brainit.data.lab import layout
 from brainit.data.lab.search import find_images
-from brainit.data.open import mosaic_tables
+from brainit.data.open import mosaic_sessions, mosaic_tables
 from brainit.data.open.assemble import SubjectParts, joined_trials, write_imported
 from brainit.data.open.bids import only
 from brainit.data.open.mosaic_file import (
@@ -202,8 +202,9 @@ def _ordered(wanted: MosaicImport, file: MosaicFile, stimuli: pd.DataFrame | Non
             file.subject,
         )
         return file.trials.assign(session=1, run=1)
-    shown = mosaic_tables.read_shown(wanted.shown, file.subject, stimuli, wanted.task)
-    return mosaic_tables.join_sessions(file.trials, shown, str(wanted.shown))
+    shown = mosaic_sessions.read_shown(wanted.shown, file.subject, stimuli, wanted.task)
+    counts = mosaic_sessions.expected_counts(file.trials, stimuli, file.subject)
+    return mosaic_sessions.join_sessions(file.trials, shown, counts, wanted.shown)
 
 
 def _split_of_trials(

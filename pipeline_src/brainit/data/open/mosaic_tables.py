@@ -1,12 +1,6 @@
-"""MOSAIC's tables: images of a data set, train and test lists, and when each image was shown.
-
-The HDF5 file has no sessions. `rep` counts presentations in scan order, so that the r-th time an
-image occurs in the original trial table gives session, run and place in time: of NSD its design
-file, of the others the BIDS `events.tsv`.
-"""
+"""MOSAIC's tables: images of a data set, with artificial ones among them; train and test lists."""
 
 import csv
-import logging
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,10 +10,6 @@ import pandas as pd
 from brainit.core.artifacts import TABLE_ERRORS
 from brainit.core.errors import PipelineError
 from brainit.core.reading import read_json, reading
-from brainit.data.nsd.design import planned_trials, read_experiment
-from brainit.data.open.events import read_presentations
-
-logger = logging.getLogger(__name__)
 
 LISTS = {
     "train": "train_naturalistic.json",
@@ -54,21 +44,33 @@ def stem_of(name: str) -> str:
     return PurePosixPath(name).stem
 
 
+def repeats_column(subject: str) -> str:
+    """Return the column of the table that counts the presentations to a subject (sub-01_NSD)."""
+    return f"{subject.partition('_')[0]}_reps"
+
+
+def counted_repeats(stimuli: pd.DataFrame, subject: str) -> pd.Series | None:
+    """Return the presentations of each stem that the table counts; None without counts."""
+    column = repeats_column(subject)
+    if column not in stimuli:
+        return None
+    counted = pd.to_numeric(stimuli[column], errors="coerce").fillna(0).groupby(stimuli["stem"])
+    return counted.sum().astype(int)
+
+
 def repeats_missing(stimuli: pd.DataFrame, trials: pd.DataFrame, subject: str) -> int | None:
     """Return how many presentations the table counts that the file lacks; None without counts.
 
     Raises `PipelineError` where the file has more: it is of another subject or data set.
     """
-    column = f"{subject.partition('_')[0]}_reps"
-    if column not in stimuli:
+    expected = counted_repeats(stimuli, subject)
+    if expected is None:
         return None
-    counted = pd.to_numeric(stimuli[column], errors="coerce").fillna(0).groupby(stimuli["stem"])
-    expected = counted.sum().astype(int)
     found = trials.groupby("stem").size()
     excess = found[found > expected.reindex(found.index).fillna(0)]
     if len(excess):
         raise PipelineError(
-            column,
+            repeats_column(subject),
             f"{int(expected.get(excess.index[0], 0))} presentations of {excess.index[0]!r}",
             f"{int(excess.iloc[0])} in the file ({len(excess)} images with too many)",
             "take the table and the file of one subject",
@@ -136,49 +138,3 @@ def _texts(path: Path, trials: Any) -> list[str]:
         fix = "download the list again from the data set's page"
         raise PipelineError(path, "lists of names", f"{trials!r}", fix, code="wrong-kind")
     return trials
-
-
-def read_shown(
-    path: Path, subject: str, stimuli: pd.DataFrame | None, task: str | None = None
-) -> pd.DataFrame:
-    """Return `session`, `run` and `stem` of each presentation in time order.
-
-    `path` is NSD's design file (.mat; `stimuli` then gives the file of each nsd_id by its alias) or
-    a folder of BIDS events. Raises `PipelineError` where an image has no file.
-    """
-    number = subject.partition("_")[0]
-    if path.suffix != ".mat":
-        shown = read_presentations(path, number, task=task)
-        stems = [stem_of(name) for name in shown["image"]]
-        return shown[["session", "run"]].assign(stem=stems)
-    if stimuli is None or "alias" not in stimuli:
-        fix = "pass --stimuli nsd_stiminfo.tsv, whose alias is NSD's number"
-        raise PipelineError(path, "file names of NSD's images", "none", fix, code="missing-data")
-    planned = planned_trials(read_experiment(path), f"subj{number.removeprefix('sub-')}")
-    aliases = pd.to_numeric(stimuli["alias"], errors="coerce")
-    is_number = aliases.notna()
-    stem_by_id = dict(zip(aliases[is_number].astype(int), stimuli["stem"][is_number], strict=True))
-    stems = [stem_by_id.get(nsd_id, "") for nsd_id in planned["nsd_id"]]
-    return planned[["session", "run"]].assign(stem=stems)
-
-
-def join_sessions(trials: pd.DataFrame, shown: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return the trials with session and run, in time order.
-
-    The r-th time that an image is shown is its trial of `rep` r. Raises `PipelineError` where a
-    trial has no such presentation.
-    """
-    shown = shown.assign(rep=shown.groupby("stem").cumcount(), moment=range(len(shown)))
-    joined = trials.merge(shown, on=["stem", "rep"], how="left", validate="one_to_one")
-    lost = joined["moment"].isna()
-    if lost.any():
-        first = joined[lost].iloc[0]
-        raise PipelineError(
-            where,
-            f"presentation {first['rep'] + 1} of {first['stem']!r}",
-            f"fewer, for {int(lost.sum())} of {len(joined)} trials",
-            "pass the trial tables of this subject, or none: all trials are then one session",
-            code="inconsistent-inputs",
-        )
-    joined = joined.sort_values("moment", ignore_index=True)
-    return joined.astype({"session": int, "run": int}).drop(columns="moment")

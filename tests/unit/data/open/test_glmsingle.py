@@ -183,7 +183,9 @@ def test_an_import_that_continues_takes_no_sessions_of_other_inputs(
     path = next((own / "events").rglob("*ses-02*run-1*"))
     original = path.read_text()
     table = pd.read_csv(path, sep="\t", keep_default_na=False)
-    table["stim_file"] = table["stim_file"].replace({r"images/once.*": "images/twice.png"}, regex=True)
+    table["stim_file"] = table["stim_file"].replace(
+        {r"images/once.*": "images/twice.png"}, regex=True
+    )
     table.to_csv(path, sep="\t", index=False)
     with refused("wrong-settings", made, "presentations"):
         import_glmsingle(ask, own / "sub")

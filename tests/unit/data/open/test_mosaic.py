@@ -22,6 +22,7 @@ from brainit.core.cli import guarded
 from brainit.core.settings import ImageSettings, NsdSettings, Settings
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 from brainit.data.open.mosaic import MosaicImport, import_mosaic, write_nsd_images
+from brainit.data.open.mosaic_sessions import expected_counts, join_sessions
 from brainit.data.open.mosaic_tables import without_artificial
 
 pytestmark = [
@@ -300,6 +301,42 @@ def test_an_import_that_continues_takes_the_lists_it_is_given(
     about = json.loads((tmp_path / "sub/subject.json").read_text())
     assert about["splits"][path.name] == f"{zlib.crc32(path.read_bytes()):08x}"
     assert not work.exists() and "name" not in trials
+
+
+def shown_as(places: list[tuple[int, int, str]]) -> pd.DataFrame:
+    return pd.DataFrame(places, columns=["session", "run", "stem"])
+
+
+def test_immediate_repeats_that_have_no_trial_are_passed_over() -> None:
+    trials = pd.DataFrame({"stem": ["x", "x", "y"], "rep": [0, 1, 0], "name": ["x0", "x1", "y0"]})
+    counts = expected_counts(trials, None, "sub-01_GOD")
+    shown = shown_as([(1, 1, "x"), (1, 1, "x"), (1, 1, "other"), (1, 1, "y"), (1, 2, "x")])
+    joined = join_sessions(trials, shown, counts, Path("events"))
+    assert joined["name"].tolist() == ["x0", "y0", "x1"]
+    assert joined["run"].tolist() == [1, 1, 2]
+    kept = shown_as([(1, 1, "x"), (1, 1, "x"), (1, 1, "y")])  # counted, hence no one-back repeat
+    joined = join_sessions(trials, kept, counts, Path("events"))
+    assert joined["name"].tolist() == ["x0", "x1", "y0"]
+    between = shown_as([(1, 1, "x"), (1, 1, "z"), (1, 1, "x"), (1, 1, "y"), (1, 1, "y")])
+    joined = join_sessions(trials, between, counts, Path("events"))
+    assert joined["name"].tolist() == ["x0", "x1", "y0"]
+    again = shown_as([(1, 1, "x"), (1, 1, "y"), (1, 2, "x"), (2, 1, "y")])
+    with refused("inconsistent-inputs", "'y'", "found 2", "--stimuli"):
+        join_sessions(trials, again, counts, Path("events"))
+    table = pd.DataFrame({"stem": ["x", "y"], "sub-01_reps": ["2", "2"]})
+    counts = expected_counts(trials, table, "sub-01_GOD")
+    joined = join_sessions(trials, again, counts, Path("events"))
+    assert joined["session"].tolist() == [1, 1, 1]
+
+
+def test_only_the_end_of_nsds_plan_may_lack_in_the_file() -> None:
+    trials = pd.DataFrame({"stem": ["x", "x", "y"], "rep": [0, 1, 0], "name": ["x0", "x1", "y0"]})
+    counts = expected_counts(trials, None, "sub-01_NSD")
+    plan = [(1, 1, "x"), (1, 1, "y"), (2, 1, "x")]
+    joined = join_sessions(trials, shown_as([*plan, (3, 1, "y")]), counts, Path("plan.mat"))
+    assert joined["name"].tolist() == ["x0", "y0", "x1"]
+    with refused("inconsistent-inputs", "'y'", "found 2"):
+        join_sessions(trials, shown_as([*plan, (2, 1, "y")]), counts, Path("plan.mat"))
 
 
 def test_artificial_trials_are_left_out() -> None:
