@@ -68,6 +68,7 @@ def import_glmsingle(wanted: GlmsingleImport, folder: Path) -> None:
         trials["split"] = split_of_trials(trials)
     table = None if mask is None else voxel_table(mask, None)
     write_imported(folder, store, numbers, SubjectParts(trials, images, table, _about(wanted)))
+    store.remove()
 
 
 def _origin(

@@ -123,6 +123,7 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     table = vertex_table(vertices, wanted.geometry, ceiling)
     parts = SubjectParts(joined, {f.name: f for f in files.values()}, table, about)
     write_imported(folder, store, numbers, parts, dtype="float16")
+    store.remove()
 
 
 def _require_terms(wanted: MosaicImport, folder: Path) -> None:

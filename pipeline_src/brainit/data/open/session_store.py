@@ -20,16 +20,16 @@ from brainit.core.files import atomic_path, write_text
 from brainit.core.reading import open_npy, read_json
 
 _ORIGIN, _PARTS = "origin.json", "sessions"
-PRIVATE = 0o700
-"""Mode of a folder for its owner alone."""
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+"""Modes of a folder and of a file for their owner alone."""
 
 
 def work_folder(folder: Path) -> Path:
     """Return the hidden folder beside a subject's, made for its owner alone."""
     work = folder.with_name(f".{folder.name}.import")
     work.parent.mkdir(parents=True, exist_ok=True)
-    work.mkdir(mode=PRIVATE, exist_ok=True)
-    work.chmod(PRIVATE)
+    work.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    work.chmod(PRIVATE_FOLDER)  # one that an earlier version made
     return work
 
 

@@ -224,6 +224,43 @@ def test_links_that_expire_in_the_middle_are_renewed(
     assert [path.name for path in tmp_path.iterdir()] == ["sub"]  # the file of all images is gone
 
 
+def test_images_are_for_their_owner_alone_at_any_time(
+    laion: mini.Miniature, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = tmp_path / "lists {of} mine"
+    shutil.copytree(laion.lists, lists)
+    copy, name = shutil.copyfile, "task-images_stimuli.h5"
+    modes: set[int] = set()
+
+    def watched(source: Path, target: Path) -> None:
+        modes.add(target.parents[1].stat().st_mode & 0o777)
+        copy(source, target)
+
+    monkeypatch.setattr("brainit.data.lab.layout.shutil.copyfile", watched)
+    with serving(laion.images.parent) as (address, _):
+        ask = wanted(laion, images=None, request=REQUEST, service=address, keeps_images_file=True)
+        ask = replace(ask, split_source=str(lists))
+        with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+            stopped.setattr("brainit.data.open.laion.write_imported", interrupt)
+            import_laion(ask, tmp_path / "sub")
+        work = tmp_path / ".sub.import"
+        assert work.stat().st_mode & 0o777 == 0o700
+        assert (work / name).is_file() and not (tmp_path / name).exists()
+        import_laion(ask, tmp_path / "sub")
+    assert modes == {0o700} and not work.exists()
+    assert (tmp_path / "sub/images").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "sub").stat().st_mode == tmp_path.joinpath("lists {of} mine").stat().st_mode
+    for kept in (name, "task-images_metadata.csv"):
+        assert (tmp_path / kept).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / name).read_bytes() == laion.images.read_bytes()
+    again = wanted(laion, images=tmp_path / name, split_source=str(lists))
+    import_laion(again, tmp_path / "again")  # without a request
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_another_checksum(laion: mini.Miniature, tmp_path: Path) -> None:
     with serving(laion.images.parent) as (address, service):
         service.wrong_sha256 = True
