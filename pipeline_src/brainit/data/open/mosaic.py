@@ -305,6 +305,7 @@ def _about(wanted: MosaicImport, file: MosaicFile, ceiling: str | None) -> dict[
         "zscored": True,
         "unit": "z-scores as published: by session or by groups of sessions",
         "space": "fsLR 32k, vertices of cortex",
+        "has_sessions": wanted.shown is not None,
         "sessions": "one, not the scanner's" if wanted.shown is None else "from the trial tables",
         "splits": lists or "phase in the file (no lists)",
         "test_repeats": wanted.test_repeats or "all",

@@ -23,6 +23,7 @@ from tests.unit.data.open.image_service import REQUEST, serving
 from brainit.commands.program import run
 from brainit.core.cli import guarded
 from brainit.core.settings import ImageSettings, NsdSettings, Settings
+from brainit.data.cohort import JoinFiles, join_cohort
 from brainit.data.fetch import remote
 from brainit.data.lab.check import subject_faults
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
@@ -132,17 +133,43 @@ def test_images_as_they_were_shown(laion: mini.Miniature, tmp_path: Path) -> Non
     assert subject_faults(tmp_path / "sub") == []
 
 
+def prepared(folder: Path, target: Path) -> LabOutputs:
+    """Prepare a subject's folder with images of 8 pixels; return the files."""
+    names = ("trials.csv", "names.csv", "stimuli", "betas.npy", "voxels.safetensors")
+    rest = ("betas.json", "ceiling.safetensors", "ceiling.csv")
+    made = LabOutputs(*(target / name for name in (*names, *rest)))
+    images = ImageSettings(stored_size=8, rows_per_shard=5)
+    settings = Settings(nsd=NsdSettings(validation_share=0.25), images=images)
+    import_lab_subject(folder, target.name, settings, made)
+    return made
+
+
+def test_a_cohort_with_a_private_member_shows_grey(laion: mini.Miniature, tmp_path: Path) -> None:
+    made = {}
+    for name, sessions, shows in (("anna", (1,), False), ("ben", (2,), True)):
+        ask = wanted(laion, sessions=sessions, shows_images=shows)
+        import_laion(ask, tmp_path / f"folders/{name}")
+        made[name] = prepared(tmp_path / f"folders/{name}", tmp_path / name)
+    files = JoinFiles(
+        stimuli={name: outputs.stimuli for name, outputs in made.items()},
+        trials={name: outputs.trials for name, outputs in made.items()},
+        out=tmp_path / "cohort",
+        names={name: outputs.images for name, outputs in made.items()},
+    )
+    join_cohort(files, most_bits=0)
+    store = PixelStore(tmp_path / "cohort/images/stimuli")
+    rows = np.arange(len(store))
+    assert len(store) == sum(len(PixelStore(outputs.stimuli)) for outputs in made.values())
+    assert not store.may_be_shown and PixelStore(made["ben"].stimuli).may_be_shown
+    assert np.ptp(store.pixels(rows)) > 0 and np.ptp(store.shown(rows)) == 0
+
+
 @pytest.mark.parametrize("shows_images", [False, True])
 def test_images_stay_out_of_figures_unless_the_user_says_so(
     laion: mini.Miniature, tmp_path: Path, shows_images: bool
 ) -> None:
     import_laion(wanted(laion, sessions=(1,), shows_images=shows_images), tmp_path / "sub")
-    names = ("trials.csv", "names.csv", "stimuli", "betas.npy", "voxels.safetensors")
-    rest = ("betas.json", "ceiling.safetensors", "ceiling.csv")
-    made = LabOutputs(*(tmp_path / "made" / name for name in (*names, *rest)))
-    images = ImageSettings(stored_size=8, rows_per_shard=5)
-    settings = Settings(nsd=NsdSettings(validation_share=0.25), images=images)
-    import_lab_subject(tmp_path / "sub", "laion", settings, made)
+    made = prepared(tmp_path / "sub", tmp_path / "made")
     store, row = PixelStore(made.stimuli), np.array([0, 2])
     assert store.may_be_shown == shows_images
     assert np.ptp(store.pixels(row)) > 0

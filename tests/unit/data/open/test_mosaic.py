@@ -99,7 +99,7 @@ def test_from_bucket_to_arrays(
     assert trials["split"].tolist() == [sides.get(s, "train") for _, _, s in mosaic.order]
     about = json.loads((folder / "subject.json").read_text())
     assert about["zscored"] is True and about["n_repeats_missing"] == 0
-    assert about["n_artificial_left_out"] == 2
+    assert about["n_artificial_left_out"] == 2 and about["has_sessions"] is True
     assert about["crc32"] == f"{zlib.crc32(mosaic.file.read_bytes()):08x}"
 
 
@@ -165,6 +165,8 @@ def test_without_tables_all_is_one_session_by_phase(
         "train" if image[:-4] not in mini.TESTED else "test" if rep < 2 else "unused"
         for image, rep in expected
     ]
+    about = json.loads((tmp_path / "sub/subject.json").read_text())
+    assert about["has_sessions"] is False
     messages = " ".join(record.message for record in caplog.records)
     assert "one session" in messages and "near copies" in messages
 
