@@ -17,6 +17,29 @@ from brainit.workflow.sources import is_remote
 logger = logging.getLogger(__name__)
 
 FORMATS = ("laion", "mosaic", "glmsingle")
+_USED_BY = {
+    "subject": ("bold5000", *FORMATS),
+    "images": ("god", *FORMATS),
+    "accept_terms": ("laion", "mosaic"),
+    "sessions": ("laion",),
+    "mask": FORMATS,
+    "split": ("laion",),
+    "pool": ("laion",),
+    "splits": ("laion", "mosaic"),
+    "splits_commit": ("laion",),
+    "request_id": ("laion",),
+    "keep_images_file": ("laion",),
+    "accept_nsd_terms": ("mosaic",),
+    "stimuli": ("mosaic",),
+    "events": ("mosaic", "glmsingle"),
+    "task": ("mosaic", "glmsingle"),
+    "image_column": ("glmsingle",),
+    "geometry": ("mosaic",),
+    "show_images": ("laion",),
+    "test_repeats": ("laion", "mosaic"),
+    "connections": ("laion", "mosaic"),
+}
+"""Formats that use a flag; the others refuse it, since it would change nothing."""
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -43,6 +66,28 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--plan", action="store_true", help="print bytes, disk and hours; fetch nothing")
     add("--bandwidth", type=float, default=1000.0, help="of the plan: Mbit/s of the network")
     add("--connections", type=int, default=4, help="connections for one download (default 4)")
+
+
+def require_used(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Raise `PipelineError` for a flag that the format does not use, and for numbers below 1."""
+    for name, formats in _USED_BY.items():
+        is_given = getattr(args, name) != parser.get_default(name)
+        if is_given and args.format not in formats:
+            flag = f"--{name.replace('_', '-')}"
+            expected, fix = f"flags that {args.format} uses", f"remove {flag}"
+            found = f"{flag}, which is for {', '.join(formats)}"
+            raise PipelineError(flag, expected, found, fix, code="invalid-argument")
+    if args.format == "mosaic" and len(args.mask or ()) > 1:
+        fix = "join the places of cortex in one .npy"
+        raise PipelineError(
+            "--mask", "one file for mosaic", f"{len(args.mask)}", fix, code="invalid-argument"
+        )
+    for name in ("test_repeats", "connections"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            flag = f"--{name.replace('_', '-')}"
+            fix = f"give {flag} 1 or more, or leave it out"
+            raise PipelineError(flag, "1 or more", f"{value}", fix, code="invalid-argument")
 
 
 def number_ranges(text: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,15 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--images", type=Path, help="god: folder of images; laion: their file")
     import_open.add_flags(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=partial(run, parser))
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Write the folder and check it, or print its plan.
 
-    Raises `PipelineError` where the source has another format.
+    Raises `PipelineError` where the source has another format, and for a flag without effect.
     """
+    import_open.require_used(parser, args)
     if args.plan:
         import_open.show_plan(args)
         return

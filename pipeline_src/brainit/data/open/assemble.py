@@ -15,7 +15,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, release_pages
 from brainit.data.lab import layout
 from brainit.data.open.quality import ceiling_within_sessions, quality_report
-from brainit.data.open.session_store import SessionStore
+from brainit.data.open.session_store import PRIVATE_FOLDER, SessionStore
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +29,15 @@ class SubjectParts:
     """What belongs to the betas of an imported subject.
 
     `trials`: rows of `trials.csv` of all sessions in order; `images`: files by name, or rows of
-    `images.npy`; `voxels`: a row per voxel of the store; `about`: content of `subject.json`.
+    `images.npy`; `voxels`: a row per voxel of the store; `about`: content of `subject.json`;
+    `images_private`: the folder of images is for its owner alone.
     """
 
     trials: pd.DataFrame
     images: Mapping[str, Path] | NDArray[np.uint8]
     voxels: pd.DataFrame | None
     about: Mapping[str, Any]
+    images_private: bool = False
 
 
 def joined_trials(store: SessionStore, sessions: Sequence[int]) -> pd.DataFrame:
@@ -59,7 +61,7 @@ def write_imported(
     parts: SubjectParts,
     dtype: str = "float32",
 ) -> None:
-    """Write the subject's folder, whole or not at all, and delete the store.
+    """Write the subject's folder, whole or not at all; the store stays for the caller to remove.
 
     Voxels that are not finite in any one session are dropped from all. Raises `PipelineError` where
     the folder exists or no voxel remains.
@@ -79,11 +81,16 @@ def write_imported(
     with atomic_path(folder) as partial:
         partial.mkdir(parents=True)
         _write_betas(partial / layout.BETAS, store, sessions, columns, dtype)
+        mode = partial.stat().st_mode
+        if parts.images_private:
+            partial.chmod(PRIVATE_FOLDER)  # before any image is in it
         layout.write_tables_and_images(partial, parts.trials, parts.images, voxels)
+        if parts.images_private:
+            (partial / layout.IMAGE_FOLDER).chmod(PRIVATE_FOLDER)
+            partial.chmod(mode)
         about = {**parts.about, "quality": quality}
         text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
         (partial / layout.ABOUT).write_text(text, encoding="utf-8")
-    store.remove()
     logger.info("%s: %s", folder, ", ".join(f"{k} {v}" for k, v in quality.items()))
 
 

@@ -7,6 +7,7 @@ pipeline, by session.
 
 import logging
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,13 +59,7 @@ def import_glmsingle(wanted: GlmsingleImport, folder: Path) -> None:
     _require_counts(looked, shown)
     fix = "name a folder with the images that the events name (--images)"
     images = find_images(wanted.images, sorted(set(shown["image"])), fix)
-    origin = {
-        "data set": "glmsingle",
-        "source": str(wanted.source),
-        "events": str(wanted.events),
-        "masks": [str(path) for path in wanted.masks],
-    }
-    store = SessionStore(folder, origin)
+    store = SessionStore(folder, _origin(wanted, shown, [file.path for file, _ in looked], mask))
     for file, sessions in looked:
         _import_file(file, sessions, mask, shown, store)
     numbers = [session for _, sessions in looked for session in sessions]
@@ -73,6 +68,28 @@ def import_glmsingle(wanted: GlmsingleImport, folder: Path) -> None:
         trials["split"] = split_of_trials(trials)
     table = None if mask is None else voxel_table(mask, None)
     write_imported(folder, store, numbers, SubjectParts(trials, images, table, _about(wanted)))
+    store.remove()
+
+
+def _origin(
+    wanted: GlmsingleImport, shown: pd.DataFrame, files: list[Path], mask: GridMask | None
+) -> dict[str, Any]:
+    """Return what decides sessions and betas: presentations and voxels by content, files by age."""
+    states = [path.stat() for path in files]
+    return {
+        "data set": "glmsingle",
+        "source": str(wanted.source),
+        "events": str(wanted.events),
+        "subject": wanted.subject,
+        "task": wanted.task,
+        "column": wanted.column,
+        "presentations": zlib.crc32(shown.to_csv(index=False).encode()),
+        "betas": [
+            [str(path), state.st_size, state.st_mtime_ns]
+            for path, state in zip(files, states, strict=True)
+        ],
+        "voxels": None if mask is None else zlib.crc32(mask.flat_index.tobytes()),
+    }
 
 
 def image_names(where: Path, shown: list[str]) -> list[str]:

@@ -22,7 +22,6 @@ from brainit.data.open.grid import GridMask, read_masks, require_grid, voxel_tab
 from brainit.data.open.laion_files import LaionBucket, SessionFiles
 from brainit.data.open.laion_images import (
     IMAGES_FILE,
-    PRIVATE,
     SERVICE,
     TABLE_FILE,
     ImageService,
@@ -38,7 +37,7 @@ from brainit.data.open.laion_tables import (
     require_list_of_subject,
 )
 from brainit.data.open.quality import ceiling_of_three
-from brainit.data.open.session_store import SessionStore
+from brainit.data.open.session_store import PRIVATE_FILE, SessionStore
 from brainit.data.open.terms import LAION, require_open_terms
 from brainit.data.open.volume_stream import masked_volumes, read_series, read_volume
 from brainit.workflow.sources import is_remote
@@ -110,9 +109,12 @@ def import_laion(wanted: LaionImport, folder: Path) -> None:
     images = _images(wanted, service, sorted(set(trials["image"])), store.work)
     ceiling, repeats = _published_ceiling(bucket, mask, store.work)
     about = _about(wanted, split, numbers, repeats)
-    parts = SubjectParts(trials, images, voxel_table(mask, ceiling), about)
+    table = voxel_table(mask, ceiling)
+    parts = SubjectParts(trials, images, table, about, images_private=True)
     write_imported(folder, store, numbers, parts)
-    (folder / layout.IMAGE_FOLDER).chmod(PRIVATE)
+    if service is not None and wanted.keeps_images_file:
+        _keep_images_file(store.work)
+    store.remove()
 
 
 def _origin(wanted: LaionImport) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def _import_session(
 
 def _split_list(wanted: LaionImport, work: Path) -> SplitList:
     """Fetch and read the train/test list."""
-    root = wanted.split_source.format(commit=wanted.split_commit)
+    root = wanted.split_source.replace("{commit}", wanted.split_commit)
     key = f"{wanted.pool}/{wanted.split}.json"
     path = work / f"split_{wanted.pool}_{wanted.split}.json"
     path.unlink(missing_ok=True)
@@ -184,19 +186,22 @@ def _tell_of_unlisted(labels: list[str], split: SplitList) -> None:
 def _images(
     wanted: LaionImport, service: ImageService | None, names: list[str], work: Path
 ) -> dict[str, Path]:
-    """Return the file of each image, written for the user alone; the big file goes again."""
+    """Return the file of each image, written for the user alone; the big file stays in `work`."""
     if service is None:
         assert wanted.images is not None
         table = wanted.images.with_name(TABLE_FILE)
         return write_images(wanted.images, table, names, work / "images")
     for name in (TABLE_FILE, IMAGES_FILE):
         service.fetch(name, work / name)
-    files = write_images(work / IMAGES_FILE, work / TABLE_FILE, names, work / "images")
-    if wanted.keeps_images_file:
-        logger.info("%s: kept beside the subject's folder", work.parent / IMAGES_FILE)
-        for name in (TABLE_FILE, IMAGES_FILE):
-            (work / name).replace(work.parent / name)
-    return files
+    return write_images(work / IMAGES_FILE, work / TABLE_FILE, names, work / "images")
+
+
+def _keep_images_file(work: Path) -> None:
+    """Move the file of all images beside the subject's folder, once that is written."""
+    for name in (TABLE_FILE, IMAGES_FILE):
+        (work / name).chmod(PRIVATE_FILE)
+        (work / name).replace(work.parent / name)
+    logger.info("%s: kept beside the subject's folder", work.parent / IMAGES_FILE)
 
 
 def _published_ceiling(

@@ -4,7 +4,8 @@ The agreement is between the user and the data set's owners: the form is never f
 service gives links for one hour to who has a request id; a link that expires in the middle of a
 download is renewed, and the part continues. `images` (HDF5) holds one encoded file per row, JPEG or
 PNG; its rows are those of `task-images_metadata.csv`. PNG are composited on mid grey, as they were
-shown. The terms forbid passing images on: they are written for the owner of the account alone.
+shown. The terms forbid passing images on: folders of images, and the file of all images where it is
+kept, are for the owner of the account alone.
 """
 
 import io
@@ -30,15 +31,13 @@ from brainit.core.reading import read_json, reading
 from brainit.data.fetch.remote import TransientError, connection_failure
 from brainit.data.fetch.sources import download_file
 from brainit.data.image_files import IMAGE_ERRORS
+from brainit.data.open.session_store import PRIVATE_FOLDER
 from brainit.workflow.terms import LAION_REQUEST_FILE, LAION_REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
 SERVICE = os.environ.get("LAION_FMRI_ACCESS_URL", "https://laion-fmri.hebartlab.com").rstrip("/")
 IMAGES_FILE, TABLE_FILE = "task-images_stimuli.h5", "task-images_metadata.csv"
-PRIVATE = 0o700
-"""Mode of the folder of images: for its owner alone."""
-
 _DATASET = "images"
 _TIMEOUT_S = 30.0
 _ATTEMPTS = 4
@@ -212,8 +211,8 @@ def write_images(source: Path, table: Path, names: Sequence[str], folder: Path) 
     """
     fix = f"pass {IMAGES_FILE} of LAION-fMRI, with {TABLE_FILE} beside it"
     expected = f"HDF5 with '{_DATASET}', one encoded image per row"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(PRIVATE)
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    folder.chmod(PRIVATE_FOLDER)
     files = {name: folder / name for name in names}
     with reading(source, expected, fix, *HDF5_ERRORS), open_hdf5(source) as handle:
         dataset = own_dataset(handle, _DATASET)

@@ -3,13 +3,15 @@
 Betas are z-scored already, by session or by groups of sessions, as the data set's authors chose:
 `subject.json` says so, and the pipeline does not z-score them again. The file has no sessions: with
 the original trial tables they are recovered, without them all trials are one session. Images come
-from each data set's origin. One trial is in memory at a time.
+from each data set's origin; trials of artificial images are left out. One trial is in memory at a
+time.
 """
 
 import logging
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from brainit.data.fetch.sources import fetch
 from brainit.data.image_files import STIMULI_DATASET
 from brainit.data.lab import layout
 from brainit.data.lab.search import find_images
-from brainit.data.open import mosaic_tables
+from brainit.data.open import mosaic_sessions, mosaic_tables
 from brainit.data.open.assemble import SubjectParts, joined_trials, write_imported
 from brainit.data.open.bids import only
 from brainit.data.open.mosaic_file import (
@@ -39,7 +41,7 @@ from brainit.data.open.mosaic_file import (
     read_mosaic_file,
 )
 from brainit.data.open.mosaic_geometry import vertex_table
-from brainit.data.open.session_store import SessionStore
+from brainit.data.open.session_store import SessionStore, work_folder
 from brainit.data.open.terms import MOSAIC, require_open_terms
 from brainit.workflow.sources import is_remote
 from brainit.workflow.terms import AGREEMENT_FORM, TERMS
@@ -85,15 +87,7 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     layout.require_new(folder)
     _require_terms(wanted, folder)
     vertices = read_vertices(wanted.vertices)
-    origin = {
-        "data set": "mosaic",
-        "source": wanted.source,
-        "subject": wanted.subject,
-        "vertices": zlib.crc32(vertices.tobytes()),
-        "sessions": str(wanted.shown),
-    }
-    store = SessionStore(folder, origin)
-    path, crc32 = _subject_file(wanted, store.work)
+    path, crc32 = _subject_file(wanted, work_folder(folder))
     file = read_mosaic_file(path)
     if file.subject != wanted.subject:
         found, fix = file.subject, "name the file's subject (--subject)"
@@ -104,10 +98,18 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     n_missing = None
     if stimuli is not None:
         n_missing = mosaic_tables.repeats_missing(stimuli, file.trials, file.subject)
+    listed = {} if wanted.lists is None else mosaic_tables.read_lists(wanted.lists)
+    natural, stimuli = mosaic_tables.without_artificial(file.trials, file.subject, stimuli, listed)
+    n_artificial = len(file.trials) - len(natural)
+    file = replace(file, trials=natural)
+    split_of = _split_of_trials(wanted, file, listed)
     trials = _ordered(wanted, file, stimuli)
+    store = SessionStore(folder, _origin(wanted, crc32, vertices, trials))
     _import_sessions(file, trials, vertices, store)
     numbers = sorted(trials["session"].unique().tolist())
     joined = joined_trials(store, numbers)
+    # Not kept with a session: an import that continues may be given other lists.
+    joined["split"] = joined.pop("name").map(split_of)
     if wanted.test_repeats is not None:
         number = joined.groupby("image").cumcount()
         late = (joined["split"] == "test") & (number >= wanted.test_repeats)
@@ -115,10 +117,13 @@ def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
     files = _images(wanted, joined, stimuli, store.work)
     joined["image"] = joined["image"].map({stem: file.name for stem, file in files.items()})
     ceiling, ceiling_name = published_ceiling(file, vertices)
-    about = {**_about(wanted, file, ceiling_name), "crc32": crc32, "n_repeats_missing": n_missing}
+    about = _about(wanted, file, ceiling_name)
+    counts = {"n_repeats_missing": n_missing, "n_artificial_left_out": n_artificial}
+    about = {**about, "crc32": crc32, **counts}
     table = vertex_table(vertices, wanted.geometry, ceiling)
     parts = SubjectParts(joined, {f.name: f for f in files.values()}, table, about)
     write_imported(folder, store, numbers, parts, dtype="float16")
+    store.remove()
 
 
 def _require_terms(wanted: MosaicImport, folder: Path) -> None:
@@ -190,29 +195,51 @@ def _crc32_of(path: Path) -> int:
 
 
 def _ordered(wanted: MosaicImport, file: MosaicFile, stimuli: pd.DataFrame | None) -> pd.DataFrame:
-    """Return all trials with session, run and split, in time order where that is known."""
+    """Return all trials with session and run, in time order where that is known."""
     if wanted.shown is None:
         logger.warning(
             "%s: sessions are not in the file, and no trial tables are given (--events): all trials"
             " are one session, so that amounts of data by time (1 h, 30 min) mean nothing",
             file.subject,
         )
-        trials = file.trials.assign(session=1, run=1)
-    else:
-        shown = mosaic_tables.read_shown(wanted.shown, file.subject, stimuli, wanted.task)
-        trials = mosaic_tables.join_sessions(file.trials, shown, str(wanted.shown))
+        return file.trials.assign(session=1, run=1)
+    shown = mosaic_sessions.read_shown(wanted.shown, file.subject, stimuli, wanted.task)
+    counts = mosaic_sessions.expected_counts(file.trials, stimuli, file.subject)
+    return mosaic_sessions.join_sessions(file.trials, shown, counts, wanted.shown)
+
+
+def _split_of_trials(
+    wanted: MosaicImport, file: MosaicFile, listed: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the split of each trial by its name, as the lists say, or the phase without lists."""
+    names = file.trials["name"].tolist()
     if wanted.lists is None:
         logger.warning(_NO_LIST_WARNING, file.subject)
-        return trials.assign(split=trials["phase"])
-    split_of = mosaic_tables.read_lists(wanted.lists)
-    splits = [split_of.get(name, "unused") for name in trials["name"]]
+        return dict(zip(names, file.trials["phase"], strict=True))
+    splits = [listed.get(name, "unused") for name in names]
     if "train" not in splits or "test" not in splits:
         found = f"{sum(s != 'unused' for s in splits)} trials of {len(splits)} named"
         fix = "take the lists that name this subject's trials"
         expected = f"training and test trials of {file.subject}"
         raise PipelineError(wanted.lists, expected, found, fix, code="inconsistent-inputs")
     logger.info("%s: %d trials are in no list, and unused", file.subject, splits.count("unused"))
-    return trials.assign(split=splits)
+    return dict(zip(names, splits, strict=True))
+
+
+def _origin(
+    wanted: MosaicImport, crc32: str, vertices: NDArray[np.int64], trials: pd.DataFrame
+) -> dict[str, Any]:
+    """Return what decides sessions and betas: file, places, and the trials of each session."""
+    places = trials[["name", "session", "run"]].to_csv(index=False)
+    return {
+        "data set": "mosaic",
+        "subject": wanted.subject,
+        "crc32": crc32,
+        "vertices": zlib.crc32(vertices.tobytes()),
+        "sessions": str(wanted.shown),
+        "task": wanted.task,
+        "trials": zlib.crc32(places.encode()),
+    }
 
 
 def _import_sessions(
@@ -224,7 +251,7 @@ def _import_sessions(
             continue
         names = progress(rows["name"].tolist(), f"session {number}", unit="trial")
         values = cortex_rows(file, names, vertices)
-        table = rows[["run", "stem", "split"]].rename(columns={"stem": "image"})
+        table = rows[["run", "stem", "name"]].rename(columns={"stem": "image"})
         store.write(number, table, values, len(vertices))
 
 
@@ -278,6 +305,7 @@ def _about(wanted: MosaicImport, file: MosaicFile, ceiling: str | None) -> dict[
         "zscored": True,
         "unit": "z-scores as published: by session or by groups of sessions",
         "space": "fsLR 32k, vertices of cortex",
+        "has_sessions": wanted.shown is not None,
         "sessions": "one, not the scanner's" if wanted.shown is None else "from the trial tables",
         "splits": lists or "phase in the file (no lists)",
         "test_repeats": wanted.test_repeats or "all",

@@ -1,12 +1,6 @@
-"""MOSAIC's tables: images of a data set, train and test lists, and when each image was shown.
-
-The HDF5 file has no sessions. `rep` counts presentations in scan order, so that the r-th time an
-image occurs in the original trial table gives session, run and place in time: of NSD its design
-file, of the others the BIDS `events.tsv`.
-"""
+"""MOSAIC's tables: images of a data set, with artificial ones among them; train and test lists."""
 
 import csv
-import logging
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,17 +10,16 @@ import pandas as pd
 from brainit.core.artifacts import TABLE_ERRORS
 from brainit.core.errors import PipelineError
 from brainit.core.reading import read_json, reading
-from brainit.data.nsd.design import planned_trials, read_experiment
-from brainit.data.open.events import read_presentations
-
-logger = logging.getLogger(__name__)
 
 LISTS = {
     "train": "train_naturalistic.json",
     "test": "test_naturalistic.json",
-    "unused": "test_artificial.json",
+    "artificial": "test_artificial.json",
 }
-"""Files of the lists, and the split of what they name; artificial images are no natural test."""
+"""Files of the lists, and what they name; artificial images are left out: no natural test."""
+_ARTIFICIAL_SOURCES = ("nsdsynthetic", "artificial")
+"""`source` of artificial images in the tables of NSD and deeprecon, in lower case."""
+_SETS_WITH_ARTIFICIAL = ("NSD", "deeprecon")
 
 
 def read_stimulus_table(path: Path) -> pd.DataFrame:
@@ -51,21 +44,33 @@ def stem_of(name: str) -> str:
     return PurePosixPath(name).stem
 
 
+def repeats_column(subject: str) -> str:
+    """Return the column of the table that counts the presentations to a subject (sub-01_NSD)."""
+    return f"{subject.partition('_')[0]}_reps"
+
+
+def counted_repeats(stimuli: pd.DataFrame, subject: str) -> pd.Series | None:
+    """Return the presentations of each stem that the table counts; None without counts."""
+    column = repeats_column(subject)
+    if column not in stimuli:
+        return None
+    counted = pd.to_numeric(stimuli[column], errors="coerce").fillna(0).groupby(stimuli["stem"])
+    return counted.sum().astype(int)
+
+
 def repeats_missing(stimuli: pd.DataFrame, trials: pd.DataFrame, subject: str) -> int | None:
     """Return how many presentations the table counts that the file lacks; None without counts.
 
     Raises `PipelineError` where the file has more: it is of another subject or data set.
     """
-    column = f"{subject.partition('_')[0]}_reps"
-    if column not in stimuli:
+    expected = counted_repeats(stimuli, subject)
+    if expected is None:
         return None
-    counted = pd.to_numeric(stimuli[column], errors="coerce").fillna(0).groupby(stimuli["stem"])
-    expected = counted.sum().astype(int)
     found = trials.groupby("stem").size()
     excess = found[found > expected.reindex(found.index).fillna(0)]
     if len(excess):
         raise PipelineError(
-            column,
+            repeats_column(subject),
             f"{int(expected.get(excess.index[0], 0))} presentations of {excess.index[0]!r}",
             f"{int(excess.iloc[0])} in the file ({len(excess)} images with too many)",
             "take the table and the file of one subject",
@@ -74,8 +79,35 @@ def repeats_missing(stimuli: pd.DataFrame, trials: pd.DataFrame, subject: str) -
     return int(expected.sum() - found.sum())
 
 
+def without_artificial(
+    trials: pd.DataFrame, subject: str, stimuli: pd.DataFrame | None, listed: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return trials and table of images without artificial ones, all of which are `phase-test`.
+
+    The list names their trials, or `source` in the table their images. Raises `PipelineError` for a
+    data set that has such trials where neither can name them.
+    """
+    is_listed = trials["name"].map(listed).eq("artificial")
+    stems = set(trials["stem"][is_listed])
+    if stimuli is not None and "source" in stimuli:
+        is_artificial = stimuli["source"].str.strip().str.lower().isin(_ARTIFICIAL_SOURCES)
+        stems |= set(stimuli["stem"][is_artificial])
+    elif subject.partition("_")[2] in _SETS_WITH_ARTIFICIAL and "artificial" not in listed.values():
+        raise PipelineError(
+            subject,
+            "which of its test trials show artificial images",
+            "neither a table with source nor test_artificial.json",
+            "pass --stimuli with the data set's stiminfo.tsv",
+            code="missing-data",
+        )
+    # Also out of the table: NSD's synthetic images count from 0 in `alias`, as its own do.
+    natural = None if stimuli is None else stimuli[~stimuli["stem"].isin(stems)]
+    kept = trials[~trials["stem"].isin(stems)].reset_index(drop=True)
+    return kept, natural
+
+
 def read_lists(folder: Path) -> dict[str, str]:
-    """Return the split of each trial that MOSAIC's lists name, by the name of its dataset.
+    """Return what MOSAIC's lists call each trial (a key of `LISTS`), by the name of its dataset.
 
     A list is {image: [trial, ...]}, or several such objects; trials end in `.npz`. Raises
     `PipelineError` for another form, a trial in two lists, and an absent file.
@@ -84,7 +116,7 @@ def read_lists(folder: Path) -> dict[str, str]:
     for split, name in LISTS.items():
         fix = f"download {name} from the data set's page"
         path = folder / name
-        if split == "unused" and not path.exists():
+        if split == "artificial" and not path.exists():
             continue
         content = read_json(path, "a list of trials", fix)
         objects = content if isinstance(content, list) else [content]
@@ -106,49 +138,3 @@ def _texts(path: Path, trials: Any) -> list[str]:
         fix = "download the list again from the data set's page"
         raise PipelineError(path, "lists of names", f"{trials!r}", fix, code="wrong-kind")
     return trials
-
-
-def read_shown(
-    path: Path, subject: str, stimuli: pd.DataFrame | None, task: str | None = None
-) -> pd.DataFrame:
-    """Return `session`, `run` and `stem` of each presentation in time order.
-
-    `path` is NSD's design file (.mat; `stimuli` then gives the file of each nsd_id by its alias) or
-    a folder of BIDS events. Raises `PipelineError` where an image has no file.
-    """
-    number = subject.partition("_")[0]
-    if path.suffix != ".mat":
-        shown = read_presentations(path, number, task=task)
-        stems = [stem_of(name) for name in shown["image"]]
-        return shown[["session", "run"]].assign(stem=stems)
-    if stimuli is None or "alias" not in stimuli:
-        fix = "pass --stimuli nsd_stiminfo.tsv, whose alias is NSD's number"
-        raise PipelineError(path, "file names of NSD's images", "none", fix, code="missing-data")
-    planned = planned_trials(read_experiment(path), f"subj{number.removeprefix('sub-')}")
-    aliases = pd.to_numeric(stimuli["alias"], errors="coerce")
-    is_number = aliases.notna()
-    stem_by_id = dict(zip(aliases[is_number].astype(int), stimuli["stem"][is_number], strict=True))
-    stems = [stem_by_id.get(nsd_id, "") for nsd_id in planned["nsd_id"]]
-    return planned[["session", "run"]].assign(stem=stems)
-
-
-def join_sessions(trials: pd.DataFrame, shown: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return the trials with session and run, in time order.
-
-    The r-th time that an image is shown is its trial of `rep` r. Raises `PipelineError` where a
-    trial has no such presentation.
-    """
-    shown = shown.assign(rep=shown.groupby("stem").cumcount(), moment=range(len(shown)))
-    joined = trials.merge(shown, on=["stem", "rep"], how="left", validate="one_to_one")
-    lost = joined["moment"].isna()
-    if lost.any():
-        first = joined[lost].iloc[0]
-        raise PipelineError(
-            where,
-            f"presentation {first['rep'] + 1} of {first['stem']!r}",
-            f"fewer, for {int(lost.sum())} of {len(joined)} trials",
-            "pass the trial tables of this subject, or none: all trials are then one session",
-            code="inconsistent-inputs",
-        )
-    joined = joined.sort_values("moment", ignore_index=True)
-    return joined.astype({"session": int, "run": int}).drop(columns="moment")

@@ -1,7 +1,8 @@
 """Sessions of a subject on the disk while it is imported: each whole or not there.
 
 A rerun of the same import continues with the sessions that are missing. They lie in a hidden folder
-beside the subject's, until `data.open.assemble` joins them.
+beside the subject's, for its owner alone, until `data.open.assemble` joins them. Fetched files lie
+beside them: another mask or task costs the sessions, not a download.
 """
 
 import json
@@ -18,27 +19,41 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
 from brainit.core.reading import open_npy, read_json
 
-_ORIGIN = "origin.json"
+_ORIGIN, _PARTS = "origin.json", "sessions"
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+"""Modes of a folder and of a file for their owner alone."""
+
+
+def work_folder(folder: Path) -> Path:
+    """Return the hidden folder beside a subject's, made for its owner alone."""
+    work = folder.with_name(f".{folder.name}.import")
+    work.parent.mkdir(parents=True, exist_ok=True)
+    work.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    work.chmod(PRIVATE_FOLDER)  # one that an earlier version made
+    return work
 
 
 class SessionStore:
     """The sessions made so far: betas float32 (trials, voxels), trials, and finite voxels.
 
-    `origin` says what decides the betas (source, mask, ...). Raises `PipelineError` where sessions
-    of another origin lie in the folder.
+    `origin` says what decides sessions and betas (source, mask, ...). Raises `PipelineError` where
+    sessions of another origin lie in the folder.
     """
 
     def __init__(self, folder: Path, origin: Mapping[str, Any]) -> None:
-        self.work = folder.with_name(f".{folder.name}.import")
-        path = self.work / _ORIGIN
+        self.work = work_folder(folder)
+        self._parts = self.work / _PARTS
+        path = self._parts / _ORIGIN
         wanted = json.loads(json.dumps(dict(origin)))
         if path.is_file():
-            fix = f"remove {self.work}, or import with the same arguments as before"
+            fix = f"{self._fix} (fetched files stay), or with the same arguments as before"
             found = read_json(path, "what the sessions were made from", fix)
             if found != wanted:
-                shown = sorted(k for k in wanted if (found or {}).get(k) != wanted[k])
+                known = found if isinstance(found, dict) else {}
+                keys = sorted({*wanted, *known})
+                shown = [key for key in keys if known.get(key) != wanted.get(key)]
                 raise PipelineError(
-                    self.work,
+                    self._parts,
                     "sessions of this import",
                     f"sessions made with another {', '.join(shown)}",
                     fix,
@@ -48,7 +63,7 @@ class SessionStore:
             write_text(path, json.dumps(wanted, indent=1) + "\n")
 
     def _path(self, session: int, ending: str) -> Path:
-        return self.work / f"session{session:03d}{ending}"
+        return self._parts / f"session{session:03d}{ending}"
 
     def has(self, session: int) -> bool:
         """Return True if a session is there, whole: its trials are written last."""
@@ -112,8 +127,8 @@ class SessionStore:
 
     @property
     def _fix(self) -> str:
-        return f"remove {self.work} and import the subject again"
+        return f"remove {self._parts} and import the subject again"
 
     def remove(self) -> None:
-        """Delete the folder."""
+        """Delete the folder, fetched files and all."""
         shutil.rmtree(self.work)

@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from brainit.data.open.laion import LaionImport
 
 SHAPE = (7, 6, 5)
 AFFINE = np.array([[-1.8, 0, 0, 6], [0, 1.8, 0, -4], [0, 0, 1.8, 2], [0, 0, 0, 1.0]])
@@ -159,3 +161,21 @@ def write_miniature(root: Path, sessions: tuple[int, ...] = (1, 2)) -> Miniature
     write_images_file(mini)
     write_list(mini.lists, TRAIN, TEST)
     return mini
+
+
+def wanted(laion: Miniature, **changes: Any) -> LaionImport:
+    """Return the import of the miniature from its folder."""
+    base = LaionImport(
+        source=str(laion.bucket),
+        subject="sub-01",
+        sessions=None,
+        masks=("laiongeneral",),
+        split="tau",
+        pool="sub-01",
+        split_source=str(laion.lists),
+        split_commit="abc",
+        images=laion.images,
+        request=None,
+        accepts_terms=False,
+    )
+    return replace(base, **changes)

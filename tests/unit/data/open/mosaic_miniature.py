@@ -15,6 +15,8 @@ SUBJECT = "sub-02_BOLD5000"
 FOLDER = "fMRIPrepv23_2_0/task_fMRI/betas/GLMsinglev1_2/BOLD5000"
 REPEATS = {"a.b": 1, "b c": 1, "c": 2, "d": 1, "near": 1, "t_1": 3, "t_2": 2}
 TESTED = ("t_1", "t_2")
+ARTIFICIAL = "003"
+"""A test image that is no photograph: shown twice, in no natural list, without a picture."""
 INFINITE, MISSING = 70, 40_000
 """Places of cortex with an Inf and a NaN in one trial."""
 
@@ -33,7 +35,7 @@ class Mosaic:
 
 
 def trial_name(stem: str, rep: int) -> str:
-    phase = "test" if stem in TESTED else "train"
+    phase = "test" if stem in (*TESTED, ARTIFICIAL) else "train"
     return f"{SUBJECT}_stimulus-{stem}_phase-{phase}_rep-{rep}"
 
 
@@ -88,18 +90,24 @@ def write_geometry(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def write_lists(folder: Path) -> None:
     """Write the lists; near and its like are in none."""
     folder.mkdir(parents=True)
-    for name, stems in (("train", ["a.b", "b c", "c", "d"]), ("test", list(TESTED))):
+    sides = {
+        "train_naturalistic": ["a.b", "b c", "c", "d"],
+        "test_naturalistic": list(TESTED),
+        "test_artificial": [ARTIFICIAL],
+    }
+    for name, stems in sides.items():
         content = [
             {f"{SUBJECT}_stimulus-{stem}": [f"{trial_name(stem, r)}.npz" for r in range(n)]}
-            for stem, n in REPEATS.items()
+            for stem, n in {**REPEATS, ARTIFICIAL: 2}.items()
             if stem in stems
         ]
-        (folder / f"{name}_naturalistic.json").write_text(json.dumps(content))
+        (folder / f"{name}.json").write_text(json.dumps(content))
 
 
 def write_mosaic(root: Path) -> Mosaic:
     rng = np.random.default_rng(4)
-    names = [trial_name(stem, rep) for stem, n in REPEATS.items() for rep in range(n)]
+    repeats = {**REPEATS, ARTIFICIAL: 2}
+    names = [trial_name(stem, rep) for stem, n in repeats.items() for rep in range(n)]
     values = {name: rng.normal(size=N) for name in names}
     values[trial_name("c", 1)][INFINITE] = np.inf
     values[trial_name("t_1", 2)][MISSING] = np.nan
@@ -119,7 +127,8 @@ def write_mosaic(root: Path) -> Mosaic:
     for number, stem in enumerate(REPEATS):
         pixels = np.full((8, 8, 3), 20 * number, np.uint8)
         Image.fromarray(pixels).save(root / "images" / f"{stem}.jpg")
-    table = pd.DataFrame({"filename": [f"{stem}.jpg" for stem in REPEATS], "source": "x"})
-    table["alias"], table["sub-02_reps"] = table["filename"], list(REPEATS.values())
+    table = pd.DataFrame({"filename": [f"{stem}.jpg" for stem in repeats], "source": "x"})
+    table.loc[len(REPEATS), "source"] = "Artificial"
+    table["alias"], table["sub-02_reps"] = table["filename"], list(repeats.values())
     table.to_csv(root / "b5000_stiminfo.tsv", sep="\t", index=False)
     return mosaic

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -169,6 +170,40 @@ def test_masks_and_volumes_that_do_not_overlap(own: Path, caplog: pytest.LogCapt
     np.save(own / "small.npy", values[1:])
     with refused("inconsistent-inputs", "(4, 4, 3)"):
         import_glmsingle(wanted(own, own / "small.npy"), own / "third")
+
+
+def test_an_import_that_continues_takes_no_sessions_of_other_inputs(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = wanted(own, as_sessions(own))
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr("brainit.data.open.glmsingle.write_imported", interrupt)
+        import_glmsingle(ask, own / "sub")
+    made = str(own / ".sub.import/sessions")
+    path = next((own / "events").rglob("*ses-02*run-1*"))
+    original = path.read_text()
+    table = pd.read_csv(path, sep="\t", keep_default_na=False)
+    table["stim_file"] = table["stim_file"].replace(
+        {r"images/once.*": "images/twice.png"}, regex=True
+    )
+    table.to_csv(path, sep="\t", index=False)
+    with refused("wrong-settings", made, "presentations"):
+        import_glmsingle(ask, own / "sub")
+    path.write_text(original)
+    betas = own / "outputs/ses-02/TYPED_FITHRF_GLMDENOISE_RR.npy"
+    np.save(betas, np.load(betas) + 1)
+    with refused("wrong-settings", made, "betas"):
+        import_glmsingle(ask, own / "sub")
+    with refused("wrong-settings", made, "task"):
+        import_glmsingle(replace(ask, task="images"), own / "sub")
+    shutil.rmtree(made)
+    import_glmsingle(ask, own / "sub")
+    expected = in_mask() + np.repeat([0, 1], N_EACH)[:, None].astype(np.float32)
+    np.testing.assert_array_equal(np.load(own / "sub/betas.npy"), expected)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_odd_events(own: Path) -> None:

@@ -19,39 +19,19 @@ from tests.unit.data.fault_server import Faults
 from tests.unit.data.fault_server import serving as serving_folder
 from tests.unit.data.open import laion_miniature as mini
 from tests.unit.data.open.image_service import REQUEST, serving
+from tests.unit.data.open.laion_miniature import wanted
 
 from brainit.commands.program import run
 from brainit.core.cli import guarded
-from brainit.core.settings import ImageSettings, NsdSettings, Settings
 from brainit.data.fetch import remote
 from brainit.data.lab.check import subject_faults
-from brainit.data.lab.prepare import LabOutputs, import_lab_subject
-from brainit.data.open.laion import LaionImport, import_laion
+from brainit.data.open.laion import import_laion
 from brainit.data.open.volume_stream import masked_volumes, read_series
-from brainit.data.pixels import PixelStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-def wanted(laion: mini.Miniature, **changes: Any) -> LaionImport:
-    """Return the import of the miniature from its folder."""
-    base = LaionImport(
-        source=str(laion.bucket),
-        subject="sub-01",
-        sessions=None,
-        masks=("laiongeneral",),
-        split="tau",
-        pool="sub-01",
-        split_source=str(laion.lists),
-        split_commit="abc",
-        images=laion.images,
-        request=None,
-        accepts_terms=False,
-    )
-    return replace(base, **changes)
 
 
 def expected_betas(laion: mini.Miniature, sessions: list[int]) -> np.ndarray:
@@ -130,24 +110,6 @@ def test_images_as_they_were_shown(laion: mini.Miniature, tmp_path: Path) -> Non
     np.testing.assert_allclose(shown, over_grey, atol=1)
     assert (shown[:8] == 128).all() and not (shown[8:] == 128).all()
     assert subject_faults(tmp_path / "sub") == []
-
-
-@pytest.mark.parametrize("shows_images", [False, True])
-def test_images_stay_out_of_figures_unless_the_user_says_so(
-    laion: mini.Miniature, tmp_path: Path, shows_images: bool
-) -> None:
-    import_laion(wanted(laion, sessions=(1,), shows_images=shows_images), tmp_path / "sub")
-    names = ("trials.csv", "names.csv", "stimuli", "betas.npy", "voxels.safetensors")
-    rest = ("betas.json", "ceiling.safetensors", "ceiling.csv")
-    made = LabOutputs(*(tmp_path / "made" / name for name in (*names, *rest)))
-    images = ImageSettings(stored_size=8, rows_per_shard=5)
-    settings = Settings(nsd=NsdSettings(validation_share=0.25), images=images)
-    import_lab_subject(tmp_path / "sub", "laion", settings, made)
-    store, row = PixelStore(made.stimuli), np.array([0, 2])
-    assert store.may_be_shown == shows_images
-    assert np.ptp(store.pixels(row)) > 0
-    assert (np.ptp(store.shown(row)) > 0) == shows_images
-    assert json.loads(made.summary.read_text())["about"]["splits"]["list"] == "tau"
 
 
 def test_only_the_first_repeats_are_tested(laion: mini.Miniature, tmp_path: Path) -> None:
@@ -282,7 +244,7 @@ def test_a_session_that_is_not_released(
         ask = wanted(laion, source="s3://laion-closed", accepts_terms=True)
         with refused("network", "ses-02", "not released", "--sessions"):
             import_laion(ask, tmp_path / "sub")
-        kept = tmp_path / ".sub.import/session001.npy"
+        kept = tmp_path / ".sub.import/sessions/session001.npy"
         made = kept.read_bytes(), kept.stat().st_mtime_ns
         faults.asked.clear()
         import_laion(replace(ask, sessions=(1,)), tmp_path / "sub")
@@ -317,7 +279,7 @@ def test_trial_tables_that_disagree(
     broken = other_table(laion, tmp_path / "broken", change)
     with refused(code, fact):
         import_laion(wanted(broken), tmp_path / "sub")
-    assert (tmp_path / ".sub.import/session001.csv").is_file()  # nothing made is lost
+    assert (tmp_path / ".sub.import/sessions/session001.csv").is_file()  # nothing made is lost
 
 
 def test_rows_may_come_in_another_order(laion: mini.Miniature, tmp_path: Path) -> None:
@@ -359,7 +321,8 @@ def test_damaged_volumes(laion: mini.Miniature, tmp_path: Path, how: str, code: 
     with refused(code, "ses-02"):
         import_laion(wanted(broken), tmp_path / "sub")
     work = tmp_path / ".sub.import"
-    assert (work / "session001.csv").is_file() and not (work / "session002.csv").exists()
+    made = work / "sessions"
+    assert (made / "session001.csv").is_file() and not (made / "session002.csv").exists()
     fixed = laion.bucket / mini.BETAS.format(2)
     shutil.copy(fixed, broken.bucket / mini.BETAS.format(2))
     (work / fixed.name).unlink()
@@ -372,8 +335,12 @@ def test_other_arguments_do_not_mix_sessions(laion: mini.Miniature, tmp_path: Pa
     with refused("leak", "1 on both"):
         mini.write_list(tmp_path / "lists", mini.TRAIN, [mini.TRAIN[0]])
         import_laion(wanted(laion, split_source=str(tmp_path / "lists")), tmp_path / "sub")
-    with refused("wrong-settings", "mask"):
+    fetched = {path.name for path in (tmp_path / ".sub.import").iterdir() if path.is_file()}
+    with refused("wrong-settings", "mask", ".sub.import/sessions"):
         import_laion(wanted(laion, masks=("FFA1",)), tmp_path / "sub")
+    shutil.rmtree(tmp_path / ".sub.import/sessions")  # what the refusal asks for
+    assert fetched and fetched <= {path.name for path in (tmp_path / ".sub.import").iterdir()}
+    import_laion(wanted(laion, masks=("FFA1",)), tmp_path / "sub")
 
 
 def test_another_subjects_list_and_a_shifted_grid(

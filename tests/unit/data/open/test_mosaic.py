@@ -22,6 +22,8 @@ from brainit.core.cli import guarded
 from brainit.core.settings import ImageSettings, NsdSettings, Settings
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 from brainit.data.open.mosaic import MosaicImport, import_mosaic, write_nsd_images
+from brainit.data.open.mosaic_sessions import expected_counts, join_sessions
+from brainit.data.open.mosaic_tables import without_artificial
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
@@ -97,6 +99,7 @@ def test_from_bucket_to_arrays(
     assert trials["split"].tolist() == [sides.get(s, "train") for _, _, s in mosaic.order]
     about = json.loads((folder / "subject.json").read_text())
     assert about["zscored"] is True and about["n_repeats_missing"] == 0
+    assert about["n_artificial_left_out"] == 2 and about["has_sessions"] is True
     assert about["crc32"] == f"{zlib.crc32(mosaic.file.read_bytes()):08x}"
 
 
@@ -152,7 +155,7 @@ def test_without_tables_all_is_one_session_by_phase(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    ask = wanted(mosaic, vertices=chosen[0], shown=None, lists=None, stimuli=None, test_repeats=2)
+    ask = wanted(mosaic, vertices=chosen[0], shown=None, lists=None, test_repeats=2)
     import_mosaic(ask, tmp_path / "sub")
     trials = pd.read_csv(tmp_path / "sub/trials.csv")
     assert set(trials["session"]) == {1} and len(trials) == sum(mini.REPEATS.values())
@@ -162,6 +165,8 @@ def test_without_tables_all_is_one_session_by_phase(
         "train" if image[:-4] not in mini.TESTED else "test" if rep < 2 else "unused"
         for image, rep in expected
     ]
+    about = json.loads((tmp_path / "sub/subject.json").read_text())
+    assert about["has_sessions"] is False
     messages = " ".join(record.message for record in caplog.records)
     assert "one session" in messages and "near copies" in messages
 
@@ -267,6 +272,90 @@ def test_tables_that_disagree(
     with refused("leak", "b in two"):
         ask = wanted(mosaic, lists=tmp_path / "lists", vertices=chosen[0])
         import_mosaic(ask, tmp_path / "fourth")
+
+
+def test_an_import_that_continues_takes_the_lists_it_is_given(
+    mosaic: mini.Mosaic,
+    chosen: tuple[Path, np.ndarray],
+    in_bucket: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_bucket("mosaicagain", mosaic.bucket)
+    ask = wanted(mosaic, source="s3://mosaicagain", accepts_terms=True, vertices=chosen[0])
+    with refused("missing-file", "images"):
+        import_mosaic(replace(ask, images=tmp_path), tmp_path / "sub")
+    work = tmp_path / ".sub.import"
+    assert work.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr("brainit.data.open.mosaic.fetch", lambda *_: pytest.fail("fetched"))
+    with refused("wrong-settings", "vertices", str(work / "sessions")):
+        import_mosaic(replace(ask, vertices=None), tmp_path / "sub")
+    (tmp_path / "events").symlink_to(mosaic.root / "events")
+    with refused("wrong-settings", "sessions"):
+        import_mosaic(replace(ask, shown=tmp_path / "events"), tmp_path / "sub")
+    shutil.copytree(mosaic.root / "lists", tmp_path / "lists")
+    path = tmp_path / "lists/train_naturalistic.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:-1]))  # without d
+    monkeypatch.setattr("brainit.data.open.mosaic.cortex_rows", lambda *_: pytest.fail("read"))
+    import_mosaic(replace(ask, lists=tmp_path / "lists"), tmp_path / "sub")
+    trials = pd.read_csv(tmp_path / "sub/trials.csv").set_index("image")
+    assert trials.loc["d.jpg", "split"] == "unused" and trials.loc["b c.jpg", "split"] == "train"
+    about = json.loads((tmp_path / "sub/subject.json").read_text())
+    assert about["splits"][path.name] == f"{zlib.crc32(path.read_bytes()):08x}"
+    assert not work.exists() and "name" not in trials
+
+
+def shown_as(places: list[tuple[int, int, str]]) -> pd.DataFrame:
+    return pd.DataFrame(places, columns=["session", "run", "stem"])
+
+
+def test_immediate_repeats_that_have_no_trial_are_passed_over() -> None:
+    trials = pd.DataFrame({"stem": ["x", "x", "y"], "rep": [0, 1, 0], "name": ["x0", "x1", "y0"]})
+    counts = expected_counts(trials, None, "sub-01_GOD")
+    shown = shown_as([(1, 1, "x"), (1, 1, "x"), (1, 1, "other"), (1, 1, "y"), (1, 2, "x")])
+    joined = join_sessions(trials, shown, counts, Path("events"))
+    assert joined["name"].tolist() == ["x0", "y0", "x1"]
+    assert joined["run"].tolist() == [1, 1, 2]
+    kept = shown_as([(1, 1, "x"), (1, 1, "x"), (1, 1, "y")])  # counted, hence no one-back repeat
+    joined = join_sessions(trials, kept, counts, Path("events"))
+    assert joined["name"].tolist() == ["x0", "x1", "y0"]
+    between = shown_as([(1, 1, "x"), (1, 1, "z"), (1, 1, "x"), (1, 1, "y"), (1, 1, "y")])
+    joined = join_sessions(trials, between, counts, Path("events"))
+    assert joined["name"].tolist() == ["x0", "x1", "y0"]
+    again = shown_as([(1, 1, "x"), (1, 1, "y"), (1, 2, "x"), (2, 1, "y")])
+    with refused("inconsistent-inputs", "'y'", "found 2", "--stimuli"):
+        join_sessions(trials, again, counts, Path("events"))
+    table = pd.DataFrame({"stem": ["x", "y"], "sub-01_reps": ["2", "2"]})
+    counts = expected_counts(trials, table, "sub-01_GOD")
+    joined = join_sessions(trials, again, counts, Path("events"))
+    assert joined["session"].tolist() == [1, 1, 1]
+
+
+def test_only_the_end_of_nsds_plan_may_lack_in_the_file() -> None:
+    trials = pd.DataFrame({"stem": ["x", "x", "y"], "rep": [0, 1, 0], "name": ["x0", "x1", "y0"]})
+    counts = expected_counts(trials, None, "sub-01_NSD")
+    plan = [(1, 1, "x"), (1, 1, "y"), (2, 1, "x")]
+    joined = join_sessions(trials, shown_as([*plan, (3, 1, "y")]), counts, Path("plan.mat"))
+    assert joined["name"].tolist() == ["x0", "y0", "x1"]
+    with refused("inconsistent-inputs", "'y'", "found 2"):
+        join_sessions(trials, shown_as([*plan, (2, 1, "y")]), counts, Path("plan.mat"))
+
+
+def test_artificial_trials_are_left_out() -> None:
+    stems = ["x", "x", "003", "y"]
+    trials = pd.DataFrame({"name": list("abcd"), "stem": stems, "rep": [0, 1, 0, 0]})
+    sources = {"x": "COCO", "003": "NSDsynthetic", "y": "COCO"}
+    table = pd.DataFrame({"stem": list(sources), "source": list(sources.values())})
+    table["alias"] = ["3", "3", "0"]  # NSD's image 3, and the synthetic image 3
+    for stimuli, listed in ((table, {}), (None, {"c": "artificial"}), (table, {"c": "artificial"})):
+        kept, natural = without_artificial(trials, "sub-01_NSD", stimuli, listed)
+        assert kept["name"].tolist() == ["a", "b", "d"]
+        assert natural is None or natural["alias"].tolist() == ["3", "0"]
+    for stimuli in (None, table.drop(columns="source")):
+        with refused("missing-data", "sub-01_NSD", "--stimuli", "test_artificial.json"):
+            without_artificial(trials, "sub-01_NSD", stimuli, {"a": "train"})
+    kept, _ = without_artificial(trials, "sub-01_BOLD5000", None, {})
+    assert len(kept) == 4
 
 
 def test_pictures_of_nsd(tmp_path: Path) -> None:
