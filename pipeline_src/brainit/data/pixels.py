@@ -57,7 +57,12 @@ class PixelStore:
     def shown(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return images for a figure: plain grey where they may not be shown."""
         pixels = self.pixels(index)
-        return pixels if self.may_be_shown else np.full_like(pixels, _GREY)
+        return pixels if self.may_be_shown else greyed(pixels)
+
+
+def greyed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the plain grey that stands for images which may not be shown."""
+    return np.full_like(pixels, _GREY)
 
 
 def stimuli_of(results: Path, subject: str) -> Path:

@@ -21,12 +21,13 @@ N_SHOWN = 10
 def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
     """Return the images of a run by label, final images last: low-level, semantic, fused, refined.
 
-    Without a refiner there are no refined images: the fused images are final.
+    Without a refiner there are no refined images: the fused images are final. Images that may not
+    be passed on are grey.
     """
     labelled = {KIND_LABELS[kind]: images for kind, images in recons.images.items()}
     if recons.unrefined is not None:
         labelled |= {KIND_LABELS["fused"]: recons.unrefined, "refined": recons.images["fused"]}
-    return labelled
+    return {label: recons.shown(images) for label, images in labelled.items()}
 
 
 def draw_first_images(
