@@ -114,6 +114,27 @@ def test_a_picture_tested_in_one_set_trains_in_none(planted: Path) -> None:
             assert plain < 0.9, "by all pixels, without any hash"
 
 
+def test_a_picture_that_validates_in_one_set_trains_in_no_other(tmp_path: Path) -> None:
+    """Test wins over validation, validation over training; unused pictures block nothing."""
+    own = [picture(k) for k in range(4)]
+    shown = [(0, "val"), (1, "train"), (2, "test"), (3, "unused")]
+    write_subject(tmp_path, "anna", shown, own)
+    copies = [own[0], near_copy(own[0]), own[1], near_copy(own[2]), own[3], picture(9)]
+    splits = ("train", "train", "val", "val", "train", "train")
+    write_subject(tmp_path, "ben", list(enumerate(splits)), copies)
+    write_subject(tmp_path, "cleo", [(0, "val"), (1, "train")], [own[0], picture(10)])
+    write_table_of(tmp_path / "anna/trials.csv", [*shown, (1, "train")])
+    with pytest.raises(PipelineError) as error:
+        join(tmp_path, "anna", "ben", "cleo")
+    assert error.value.code == "missing-data" and "anna" in error.value.where
+    write_subject(tmp_path, "anna", [*shown, (4, "train")], [*own, picture(11)])
+    out = join(tmp_path, "anna", "ben", "cleo")
+    found = {name: read_trials(out / f"trials/{name}.csv")["split"] for name in ("anna", "ben")}
+    assert found["anna"].tolist() == ["val", "unused", "test", "unused", "train"]
+    assert found["ben"].tolist() == ["unused", "unused", "val", "unused", "train", "train"]
+    assert read_trials(out / "trials/cleo.csv")["split"].tolist() == ["val", "train"]
+
+
 def test_images_have_one_number_and_the_name_of_their_set(planted: Path) -> None:
     out = join(planted, "anna", "ben", nsd=("subj01", "subj02"))
     store = PixelStore(out / "images/stimuli")
