@@ -4,7 +4,8 @@ An image's number, `nsd_id` in all tables, is its row in the joined images: thos
 their own numbers, then those of each other subject in turn. Pictures that are equal, byte by byte
 as stored, have one number. What tests in one data set neither trains nor validates in another: such
 trials, also with a near copy, are not used. Nor are those that would train with a picture that
-validates in another set, since the best epoch is chosen by those pictures.
+validates in another set, since the best epoch is chosen by those pictures. External images are not
+compared, and other crops of a picture are not found (`data.picture_hash`).
 """
 
 import hashlib

@@ -238,6 +238,16 @@ def test_hashes_know_copies_and_tell_other_pictures_apart() -> None:
     assert [pair[:2] for pair in found] == [(k, k) for k in range(len(images))]
 
 
+@pytest.mark.parametrize("change", ["crop", "mirror"])
+def test_other_crops_and_mirrored_pictures_are_not_found(change: str) -> None:
+    """The limit that the documentation states."""
+    images = [picture(k) for k in range(20)]
+    cut = slice(SIDE // 8, -SIDE // 8)
+    changed = [im[:, ::-1] if change == "mirror" else im[cut, cut] for im in images]
+    whole = [np.asarray(Image.fromarray(im).resize((SIDE, SIDE))) for im in changed]
+    assert not near_pairs(pictures(images), pictures(whole), MOST_BITS)
+
+
 def test_hash_equals_a_transform_in_plain_loops() -> None:
     pixels = picture(5)
     small = np.asarray(Image.fromarray(pixels).resize((32, 32), Image.Resampling.BOX), dtype=float)
