@@ -80,6 +80,7 @@ def join_cohort(files: JoinFiles, most_bits: int) -> None:
     number = _numbers_of_equals(shown)
     pairs = shared_pictures(shown, number, most_bits)
     blocked = _blocked(pairs)
+    _remove_former_members(files.out / "trials", trials)
     for subject, table in trials.items():
         first = firsts[set_of(subject)]
         joined = _joined_trials(table, first, number, blocked[set_of(subject)])
@@ -88,6 +89,14 @@ def join_cohort(files: JoinFiles, most_bits: int) -> None:
     write_table(files.out / "images" / "shared.csv", _shared_table(pairs, files, firsts))
     write_table(files.out / "images" / "names.csv", _names_table(shown, files, firsts))
     join_shards(files.out / "images" / "stimuli", list(files.stimuli.values()))
+
+
+def _remove_former_members(folder: Path, members: Iterable[str]) -> None:
+    """Remove trial tables of subjects who left the cohort: their images are joined no more."""
+    kept = {f"{subject}.csv" for subject in members}
+    for path in folder.glob("*.csv"):
+        if path.name not in kept:
+            path.unlink()
 
 
 def set_of(subject: str) -> str:

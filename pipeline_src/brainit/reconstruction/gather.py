@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -94,7 +95,9 @@ def write_run(
         shown = {name: greyed(column) for name, column in shown.items()}
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
     provenance = _provenance(subject, run, list(joined.values()), simulated)
-    provenance |= {"models": models, **({PRIVATE: True} if is_private else {})}
+    seen_in = os.path.relpath(stimuli, out.parents[1])
+    provenance |= {"models": models, "stimuli": seen_in}
+    provenance |= {PRIVATE: True} if is_private else {}
     write_recons(out, last.nsd_id, images, montage, provenance, last.unrefined)
 
 

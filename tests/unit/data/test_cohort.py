@@ -1,5 +1,7 @@
 """A cohort's images and trials, joined: no picture is on both sides, equal or nearly so."""
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.shards import join_shards, write_rows
 from brainit.data.cohort import JoinFiles, join_cohort
 from brainit.data.picture_hash import Pictures, describe, near_pairs
-from brainit.data.pixels import PixelStore, stimuli_of, trials_of
+from brainit.data.pixels import PixelStore
+from brainit.data.seen import stimuli_of, trials_of
 from brainit.data.trials import read_trials, write_trials
 
 SIDE = 64
@@ -185,6 +188,36 @@ def test_a_folder_of_results_tells_whose_images_a_subject_saw(tmp_path: Path) ->
     assert trials_of(results, "ben") == results / "ben/design/trials.csv"
     assert stimuli_of(results, "ben") == results / "ben/images/stimuli"
     assert stimuli_of(results, "subj01") == results / "group/images/stimuli"
+
+
+def test_a_run_tells_whose_images_its_subject_saw(tmp_path: Path) -> None:
+    """A table left from a former cohort says nothing; nor does a run of other images."""
+    results = tmp_path / "results"
+    left = results / "group/cohort/trials/anna.csv"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    for place, (run, stimuli) in enumerate(
+        (("1h", "group/cohort"), ("40h", "anna"), ("nsdsynthetic", "group/nsdsynthetic"))
+    ):
+        path = results / "anna" / f"recon_{run}" / "provenance.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"stimuli": f"{stimuli}/images/stimuli"}))
+        os.utime(path, (place, place))
+    assert stimuli_of(results, "anna") == results / "anna/images/stimuli"
+    assert trials_of(results, "anna") == results / "anna/design/trials.csv"
+    os.utime(results / "anna/recon_1h/provenance.json", (9, 9))
+    assert stimuli_of(results, "anna") == results / "group/cohort/images/stimuli"
+    assert trials_of(results, "anna") == left
+    (results / "anna/recon_1h/provenance.json").write_text("{")
+    with pytest.raises(PipelineError) as error:
+        stimuli_of(results, "anna")
+    assert "recon_1h" in error.value.where
+
+
+def test_a_member_who_left_has_no_joined_table(planted: Path) -> None:
+    out = join(planted, "anna", "ben", nsd=("subj01",))
+    join(planted, "ben", nsd=("subj01",))
+    assert sorted(path.name for path in (out / "trials").iterdir()) == ["ben.csv", "subj01.csv"]
 
 
 def links(folder: Path) -> list[Path]:
