@@ -116,7 +116,7 @@ use rule extract_features as extract_features_lab with:
 if STUDY.is_joined:
 
     rule join_cohort:
-        """Join images and trials of the cohort: a picture that tests in one data set trains in none."""
+        """Join images and trials of the cohort; what one data set tests trains in no other, near copies too."""
         input:
             stimuli=list(FILES.own_stimuli().values()),
             names=list(FILES.image_names().values()),

@@ -15,8 +15,8 @@ from brainit.core.files import sha256_of
 from brainit.core.settings import parse_sections
 from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
-from brainit.data.pixels import stimuli_of, trials_of
 from brainit.data.recons import PROVENANCE_NAME, Recons, read_recons
+from brainit.data.seen import stimuli_of, trials_of
 from brainit.evaluation.checks.verdict import CHECK_COLUMNS
 
 _RUN_PREFIX = "recon_"

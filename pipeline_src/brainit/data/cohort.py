@@ -2,9 +2,10 @@
 
 An image's number, `nsd_id` in all tables, is its row in the joined images: those of NSD first, with
 their own numbers, then those of each other subject in turn. Pictures that are equal, byte by byte
-as stored, have one number. What tests in one data set trains in none: trials that would train with
-a picture that another set tests, or with a near copy of one, are not used. Validation pictures may
-train elsewhere: they choose no result.
+as stored, have one number. What tests in one data set neither trains nor validates in another: such
+trials, also with a near copy, are not used. Nor are those that would train with a picture that
+validates in another set, since the best epoch is chosen by those pictures. External images are not
+compared, and other crops of a picture are not found (`data.picture_hash`).
 """
 
 import hashlib
@@ -79,6 +80,7 @@ def join_cohort(files: JoinFiles, most_bits: int) -> None:
     number = _numbers_of_equals(shown)
     pairs = shared_pictures(shown, number, most_bits)
     blocked = _blocked(pairs)
+    _remove_former_members(files.out / "trials", trials)
     for subject, table in trials.items():
         first = firsts[set_of(subject)]
         joined = _joined_trials(table, first, number, blocked[set_of(subject)])
@@ -87,6 +89,14 @@ def join_cohort(files: JoinFiles, most_bits: int) -> None:
     write_table(files.out / "images" / "shared.csv", _shared_table(pairs, files, firsts))
     write_table(files.out / "images" / "names.csv", _names_table(shown, files, firsts))
     join_shards(files.out / "images" / "stimuli", list(files.stimuli.values()))
+
+
+def _remove_former_members(folder: Path, members: Iterable[str]) -> None:
+    """Remove trial tables of subjects who left the cohort: their images are joined no more."""
+    kept = {f"{subject}.csv" for subject in members}
+    for path in folder.glob("*.csv"):
+        if path.name not in kept:
+            path.unlink()
 
 
 def set_of(subject: str) -> str:
@@ -168,37 +178,45 @@ def _equal_plain(first: ShownSet, second: ShownSet) -> Iterable[SharedPicture]:
             yield SharedPicture((first.name, second.name), rows, splits, 0, 1.0, True)
 
 
-def _blocked(pairs: list[SharedPicture]) -> dict[str, set[int]]:
-    """Return the rows of each set whose pictures another set tests."""
-    blocked: dict[str, set[int]] = defaultdict(set)
+def _blocked(pairs: list[SharedPicture]) -> dict[str, dict[int, int]]:
+    """Return the highest rank in another set of each shared picture, by set and row."""
+    blocked: dict[str, dict[int, int]] = defaultdict(dict)
     for pair in pairs:
         for here, there in ((0, 1), (1, 0)):
-            if pair.splits[there] == _RANK["test"]:
-                blocked[pair.sets[here]].add(pair.rows[here])
+            known, row = blocked[pair.sets[here]], pair.rows[here]
+            known[row] = max(pair.splits[there], known.get(row, -1))
     return blocked
 
 
 def _joined_trials(
-    table: pd.DataFrame, first: int, number: Mapping[int, int], blocked: set[int]
+    table: pd.DataFrame, first: int, number: Mapping[int, int], blocked: Mapping[int, int]
 ) -> pd.DataFrame:
-    """Return a table with joined numbers; what would train with a row in `blocked` is unused."""
+    """Return a table with joined numbers; trials that `blocked` outranks are unused.
+
+    A picture that tests elsewhere neither trains nor validates; one that validates doesn't train.
+    """
     own = table["nsd_id"] + first
     joined = table.assign(nsd_id=own.map(lambda n: number.get(int(n), int(n))))
-    would_train = table["split"].isin(("train", "val"))
-    joined.loc[would_train & table["nsd_id"].isin(blocked), "split"] = "unused"
+    rank = table["split"].map(_RANK)
+    elsewhere = table["nsd_id"].map(lambda row: blocked.get(int(row), -1))
+    joined.loc[rank < elsewhere, "split"] = "unused"
     return joined
 
 
 def _require_training(subject: str, before: pd.DataFrame, after: pd.DataFrame) -> None:
     n_before, n_after = ((table["split"] == "train").sum() for table in (before, after))
     if n_dropped := n_before - n_after:
-        logger.info("%s: %d training trials unused, shown elsewhere for test", subject, n_dropped)
+        logger.info(
+            "%s: %d training trials unused, shown elsewhere for test or validation",
+            subject,
+            n_dropped,
+        )
     if n_before and not n_after:
         raise PipelineError(
             f"the trials of {subject}",
-            "training pictures that no other data set of the cohort tests",
+            "training pictures that no other data set of the cohort tests or validates with",
             f"none of {n_before} training trials",
-            f"remove {subject} from cohort.subjects, or the data sets that test its pictures",
+            f"remove {subject} from cohort.subjects, or the data sets that hold its pictures out",
             code="missing-data",
         )
 

@@ -2,7 +2,8 @@
 
 A picture's hash is 63 signs of low frequencies (pHash, Zauner 2010): resizing, compression or a
 little blur change few of them. A pair with a small distance of hashes is taken for one picture only
-if small versions of both correlate, too, since smooth pictures have chance hashes.
+if small versions of both correlate, too, since smooth pictures have chance hashes. Other crops,
+mirrored or rotated versions are not found.
 """
 
 from dataclasses import dataclass

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from brainit.core.errors import PipelineError
 from brainit.core.shards import ShardedArray
-from brainit.workflow.cohort import COHORT
 
 _GREY = 192
 """In place of an image that may not be shown."""
@@ -57,25 +56,9 @@ class PixelStore:
     def shown(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return images for a figure: plain grey where they may not be shown."""
         pixels = self.pixels(index)
-        return pixels if self.may_be_shown else np.full_like(pixels, _GREY)
+        return pixels if self.may_be_shown else greyed(pixels)
 
 
-def stimuli_of(results: Path, subject: str) -> Path:
-    """Return the folder of a subject's stimuli in a folder of results.
-
-    The joined ones for a member of a cohort beside NSD, else a lab's own, or NSD's.
-    """
-    if _joined_trials(results, subject).is_file():
-        return results / COHORT / "images" / "stimuli"
-    own = results / subject / "images" / "stimuli"
-    return own if own.is_dir() else results / "group" / "images" / "stimuli"
-
-
-def trials_of(results: Path, subject: str) -> Path:
-    """Return a subject's trial table, whose images are rows of `stimuli_of`."""
-    joined = _joined_trials(results, subject)
-    return joined if joined.is_file() else results / subject / "design" / "trials.csv"
-
-
-def _joined_trials(results: Path, subject: str) -> Path:
-    return results / COHORT / "trials" / f"{subject}.csv"
+def greyed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the plain grey that stands for images which may not be shown."""
+    return np.full_like(pixels, _GREY)

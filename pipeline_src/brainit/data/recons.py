@@ -5,7 +5,8 @@ a refiner, `fused` is the refined image; its input is kept as `unrefined`. `imag
 the last kind of the run. `montage.png`. `provenance.json`, written last: the SHA-256 of the other
 files, and the kinds of the run. An ablation has no semantic images; a run of the low-level branch
 or without a generator has no fused ones; a baseline that picks or draws images has only its final
-ones, as `fused`.
+ones, as `fused`. `private` in the provenance says that a run's images are copies of stimuli that
+may not be passed on: then the PNG files and the montage are grey, and so is what `shown` returns.
 """
 
 import json
@@ -23,9 +24,12 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, sha256_of, write_text
 from brainit.core.hdf5 import HDF5_ERRORS, open_hdf5
 from brainit.core.reading import reading
+from brainit.data.pixels import greyed
 
 KINDS = ("lowlevel", "semantic", "fused")
 UNREFINED = "unrefined"
+PRIVATE = "private"
+"""Mark in the provenance of a run whose images may not be passed on."""
 FILE_NAME = "recons.h5"
 MONTAGE_NAME = "montage.png"
 PROVENANCE_NAME = "provenance.json"
@@ -44,6 +48,10 @@ class Recons:
     provenance: dict[str, Any]
     unrefined: NDArray[np.uint8] | None = None
 
+    def shown(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return some of the run's images for a figure: grey where they may not be passed on."""
+        return greyed(images) if self.provenance.get(PRIVATE, False) else images
+
 
 def write_recons(
     folder: Path,
@@ -55,12 +63,13 @@ def write_recons(
 ) -> None:
     """Write the folder, whole or not at all; equal contents give equal bytes.
 
-    `images` holds some of `KINDS`; the last is also written as PNG.
+    `images` holds some of `KINDS`; the last is also written as PNG, grey if it is `private`.
     """
     kinds = [kind for kind in KINDS if kind in images]
+    shown = Recons(nsd_id, dict(images), dict(provenance)).shown(images[kinds[-1]])
     with atomic_path(folder) as partial:
         (partial / "images").mkdir(parents=True)
-        for number, pixels in zip(nsd_id, images[kinds[-1]], strict=True):
+        for number, pixels in zip(nsd_id, shown, strict=True):
             Image.fromarray(pixels).save(partial / "images" / f"{number:05d}.png")
         montage.save(partial / MONTAGE_NAME)
         with h5py.File(partial / FILE_NAME, "w", libver="latest", locking=False) as handle:

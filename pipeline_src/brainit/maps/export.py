@@ -10,8 +10,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.files import atomic_path, write_text
 from brainit.data.nsd import paths as nsd_paths
 from brainit.data.nsd import volume
-from brainit.data.pixels import stimuli_of, trials_of
 from brainit.data.recons import PROVENANCE_NAME
+from brainit.data.seen import stimuli_of, trials_of
 from brainit.maps.brain_maps import (
     LabelMap,
     Places,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -14,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
-from brainit.data.pixels import PixelStore
-from brainit.data.recons import KINDS, write_recons
-from brainit.reconstruction.parts import Part, join_parts
+from brainit.data.pixels import PixelStore, greyed
+from brainit.data.recons import KINDS, PRIVATE, write_recons
+from brainit.reconstruction.parts import COPIES_STIMULI, Part, join_parts
 
 VERSIONS_OF = ("torch", "numpy", "diffusers", "h5py", "pillow", "safetensors")
 
@@ -71,7 +72,8 @@ def write_run(
 ) -> None:
     """Write a run's folder from its images by kind, all of the same test images.
 
-    A baseline that picks or draws images has only the kind fused. `recorded` as above.
+    A baseline that picks or draws images has only the kind fused. Copies of stimuli that may not
+    be shown are grey in the montage and the PNG files. `recorded` as above.
     """
     kinds = [kind for kind in KINDS if kind in joined]
     last = joined[kinds[-1]]
@@ -87,9 +89,15 @@ def write_run(
         shown = {"seen": seen, FINAL: images["fused"]}
     title = f"{subject}, run {run} - {'simulation' if simulated else 'recorded'}"
     title += "" if store.may_be_shown else " - what was seen may not be passed on"
+    is_copy = any(part.attributes.get(COPIES_STIMULI, False) for part in joined.values())
+    is_private = is_copy and not store.may_be_shown
+    if is_private:
+        shown = {name: greyed(column) for name, column in shown.items()}
     montage = draw_montage(shown, f"{title}, first {len(seen)} test images")
     provenance = _provenance(subject, run, list(joined.values()), simulated)
-    provenance["models"] = models
+    seen_in = os.path.relpath(stimuli, out.parents[1])
+    provenance |= {"models": models, "stimuli": seen_in}
+    provenance |= {PRIVATE: True} if is_private else {}
     write_recons(out, last.nsd_id, images, montage, provenance, last.unrefined)
 
 

@@ -22,6 +22,8 @@ from brainit.core.settings import Settings
 from brainit.core.shards import shard_ranges
 
 CONTRACT = "recon_shard"
+COPIES_STIMULI = "copies_stimuli"
+"""Attribute of images that are stimuli, or means of some: as private as those are."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,8 @@ def _cards(
         if run not in read:
             read = {run: read_recons(recons[f"{subject}/{run}"], every)}
         label = f"{run_label(run)}, {KIND_LABELS[kind]}"
-        for nsd_id, pixels in zip(read[run].nsd_id.tolist(), read[run].images[kind], strict=True):
+        shown = read[run].shown(read[run].images[kind])
+        for nsd_id, pixels in zip(read[run].nsd_id.tolist(), shown, strict=True):
             alt = f"Image {nsd_id} of {subject}, {label}"
             pictures.setdefault(nsd_id, []).append(Picture(key, label, alt, data_url(pixels)))
     ids = sorted(pictures)

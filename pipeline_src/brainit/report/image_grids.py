@@ -1,6 +1,6 @@
 """Grids of seen and reconstructed images: the first test images, and images by rank (figure S9)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,13 @@ N_SHOWN = 10
 def labelled_images(recons: Recons) -> dict[str, NDArray[np.uint8]]:
     """Return the images of a run by label, final images last: low-level, semantic, fused, refined.
 
-    Without a refiner there are no refined images: the fused images are final.
+    Without a refiner there are no refined images: the fused images are final. Images that may not
+    be passed on are grey.
     """
     labelled = {KIND_LABELS[kind]: images for kind, images in recons.images.items()}
     if recons.unrefined is not None:
         labelled |= {KIND_LABELS["fused"]: recons.unrefined, "refined": recons.images["fused"]}
-    return labelled
+    return {label: recons.shown(images) for label, images in labelled.items()}
 
 
 def draw_first_images(
@@ -34,21 +35,19 @@ def draw_first_images(
 ) -> None:
     """Draw the first test images that all runs share; `recons` are by "subject/run".
 
-    A baseline has one row, of its final images.
+    Where they share none, each subject's own first images, below what it saw. A baseline has one
+    row, of its final images.
     """
-    shared = sorted(set.intersection(*(set(recon.nsd_id.tolist()) for recon in recons.values())))
-    shown = np.array(shared[:N_SHOWN], dtype=np.int64)
-    seen = PixelStore(stimuli).shown(shown)
-    lines: list[tuple[str, NDArray[np.uint8]]] = [("seen", seen)]
-    for name, recon in recons.items():
-        row = {int(nsd_id): number for number, nsd_id in enumerate(recon.nsd_id)}
-        rows = [row[int(nsd_id)] for nsd_id in shown]
-        subject, _, run = name.partition("/")
-        named = labelled_images(recon)
-        if Run.parse(run).is_baseline:
-            named = {Run.parse(run).method: list(named.values())[-1]}
-        lines += [(f"{subject}\n{label}", images[rows]) for label, images in named.items()]
-    n_columns = max(len(shown), 1)
+    store, lines = PixelStore(stimuli), list[tuple[str, NDArray[np.uint8]]]()
+    shown = _first_shared(recons.values())
+    if is_shared := len(shown) > 0:
+        lines = [("seen", store.shown(shown)), *_lines(recons, shown)]
+    else:
+        for subject in dict.fromkeys(name.partition("/")[0] for name in recons):
+            own = {n: recon for n, recon in recons.items() if n.partition("/")[0] == subject}
+            first = _first_shared(own.values())
+            lines += [(f"{subject}\nseen", store.shown(first)), *_lines(own, first)]
+    n_columns = max(max(len(images) for _, images in lines), 1)
     figure, axes = new_figure(len(lines), n_columns, 1.0 * n_columns + 0.9, 1.02 * len(lines) + 0.5)
     for number, ax in enumerate(axes):
         line, column = divmod(number, n_columns)
@@ -60,7 +59,30 @@ def draw_first_images(
             ax.text(-0.12, 0.5, label, transform=ax.transAxes, ha="right", va="center", fontsize=8)
     runs = sorted({name.split("/")[1] for name in recons})
     runs = [run for run in runs if not Run.parse(run).is_baseline] or runs
-    save_figure(figure, path, f"First shared test images, run {', '.join(runs)}", simulated)
+    which = "First shared test images" if is_shared else "First test images of each subject"
+    save_figure(figure, path, f"{which}, run {', '.join(runs)}", simulated)
+
+
+def _first_shared(recons: Collection[Recons]) -> NDArray[np.int64]:
+    """Return the first images that all have, by number."""
+    shared = set.intersection(*(set(recon.nsd_id.tolist()) for recon in recons))
+    return np.array(sorted(shared)[:N_SHOWN], dtype=np.int64)
+
+
+def _lines(
+    recons: Mapping[str, Recons], shown: NDArray[np.int64]
+) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Return label and images `shown` of each row of the figure."""
+    lines = []
+    for name, recon in recons.items():
+        row = {int(nsd_id): number for number, nsd_id in enumerate(recon.nsd_id)}
+        rows = [row[int(nsd_id)] for nsd_id in shown]
+        subject, _, run = name.partition("/")
+        named = labelled_images(recon)
+        if Run.parse(run).is_baseline:
+            named = {Run.parse(run).method: list(named.values())[-1]}
+        lines += [(f"{subject}\n{label}", images[rows]) for label, images in named.items()]
+    return lines
 
 
 N_EACH = 4

@@ -1,4 +1,4 @@
-"""Join images and trials of several data sets; what tests in one trains in none (section 3.1)."""
+"""Join images and trials of several data sets; what tests in one trains in no other (3.1)."""
 
 from collections.abc import Sequence
 

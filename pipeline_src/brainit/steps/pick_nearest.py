@@ -7,7 +7,7 @@ from pathlib import Path
 from brainit.core.cli import parse_step, run_step
 from brainit.models.baselines.nearest_images import NearestJob, nearest_images
 from brainit.reconstruction.gather import write_run
-from brainit.reconstruction.parts import Part, part_attributes
+from brainit.reconstruction.parts import COPIES_STIMULI, Part, part_attributes
 from brainit.workflow.runs import KNN, Duration, Run
 
 
@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_step(argv, "pick_nearest", __doc__, NearestJob, Output)
     job, settings = args[NearestJob], args.settings
     images, pictures = nearest_images(job, settings)
-    part = Part(images, pictures, part_attributes(job.subject, "fused", settings, {}))
+    attributes = part_attributes(job.subject, "fused", settings, {})
+    part = Part(images, pictures, {**attributes, COPIES_STIMULI: True})
     run = Run("baseline", Duration.parse(job.duration), method=KNN).name
     output = args[Output]
     parts = {"fused": part}

@@ -2,7 +2,7 @@
 
 A member is named `DATASET/MEMBER`: `laion/sub-01`, `mosaic/BOLD5000-CSI1`, `lab/anna`. NSD's are
 `subj01` to `subj08` and a lab's own may leave out `lab/`. Folders and jobs carry the name without a
-slash: `laion-sub-01`, `anna`.
+slash: `laion-sub-01`, `anna`. So a lab's own have no dash, and no data set's word as a name.
 """
 
 import re
@@ -11,8 +11,12 @@ from typing import Any
 
 from brainit.core.errors import PipelineError
 
-NSD, LAB, MOSAIC = "nsd", "lab", "mosaic"
+NSD, LAB, LAION, MOSAIC = "nsd", "lab", "laion", "mosaic"
 NSD_SUBJECT = r"subj0[1-8]"
+DATASETS = (NSD, LAB, LAION, MOSAIC)
+"""Words that no subject of a lab's own is called by."""
+OWN_SUBJECT = r"(?!(subj\d+|" + "|".join(DATASETS) + r")$)[A-Za-z][A-Za-z0-9]*"
+"""Pattern of the name of a lab's own subject, after `lab/`."""
 COHORT = "group/cohort"
 """Folder of the images and trials of a cohort that is not NSD's alone."""
 
@@ -30,12 +34,33 @@ def is_nsd(subject: str) -> bool:
 def folder_name(member: str) -> str:
     """Return the name of a member in paths: `laion-sub-01` for `laion/sub-01`.
 
-    `lab/anna` is `anna`; a name of this form is returned unchanged.
+    `lab/anna` is `anna`; a name of this form is returned unchanged. Raises `PipelineError` for
+    names that would be mistaken for another data set's: `lab/sub-01`, `lab/subj01`, `nsd/anna`.
     """
     dataset, slash, name = member.partition("/")
+    if not _is_clear(member):
+        own = (
+            f"after lab/ a letter, then letters and digits, but not {', '.join(DATASETS)} or subj01"
+        )
+        raise PipelineError(
+            f"subject {member}",
+            "nsd/subj01 to nsd/subj08" if dataset == NSD else own,
+            member,
+            "give a subject of your own another name, such as lab/anna",
+            code="invalid-setting",
+        )
     if not slash:
         return member
     return name if dataset in (NSD, LAB) else f"{dataset}-{name}"
+
+
+def _is_clear(member: str) -> bool:
+    """Return True for a name whose data set is the one that its form in paths tells."""
+    dataset, slash, name = member.partition("/")
+    if not slash:
+        return member not in DATASETS and not member.startswith((f"{NSD}-", f"{LAB}-"))
+    pattern = {NSD: NSD_SUBJECT, LAB: OWN_SUBJECT}.get(dataset)
+    return pattern is None or re.fullmatch(pattern, name) is not None
 
 
 def dataset_of(subject: str) -> str:
@@ -52,7 +77,7 @@ def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     `cohort.subjects`, where given, replaces nsd.subjects; then the first `N_EVALUATED` members are
     evaluated and none is a new subject, unless `cohort.evaluated` and `cohort.transfer` name some.
     `cohort.transfer` alone adds new subjects to NSD's. Raises `PipelineError` for two folders of
-    one subject.
+    one subject and for names that would be mistaken for another data set's.
     """
     named = dict(config)
     if isinstance(lab := named.get("lab"), Mapping):

@@ -28,7 +28,7 @@ VARIANT = (
     r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 )
 """Pattern of an ablation's name; the settings accept these."""
-SUBJECT = r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9-]+)?"
+SUBJECT = r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9][A-Za-z0-9-]*)?"
 """Pattern of a subject's name in paths; one of a data set beside NSD is `DATASET-MEMBER`."""
 FIRST_POOL = r"first[1-9][0-9]?"
 NSDSYNTHETIC = "nsdsynthetic"

@@ -1,5 +1,7 @@
 """A cohort's images and trials, joined: no picture is on both sides, equal or nearly so."""
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from brainit.core.errors import PipelineError
 from brainit.core.shards import join_shards, write_rows
 from brainit.data.cohort import JoinFiles, join_cohort
 from brainit.data.picture_hash import Pictures, describe, near_pairs
-from brainit.data.pixels import PixelStore, stimuli_of, trials_of
+from brainit.data.pixels import PixelStore
+from brainit.data.seen import stimuli_of, trials_of
 from brainit.data.trials import read_trials, write_trials
 
 SIDE = 64
@@ -114,6 +117,27 @@ def test_a_picture_tested_in_one_set_trains_in_none(planted: Path) -> None:
             assert plain < 0.9, "by all pixels, without any hash"
 
 
+def test_a_picture_that_validates_in_one_set_trains_in_no_other(tmp_path: Path) -> None:
+    """Test wins over validation, validation over training; unused pictures block nothing."""
+    own = [picture(k) for k in range(4)]
+    shown = [(0, "val"), (1, "train"), (2, "test"), (3, "unused")]
+    write_subject(tmp_path, "anna", shown, own)
+    copies = [own[0], near_copy(own[0]), own[1], near_copy(own[2]), own[3], picture(9)]
+    splits = ("train", "train", "val", "val", "train", "train")
+    write_subject(tmp_path, "ben", list(enumerate(splits)), copies)
+    write_subject(tmp_path, "cleo", [(0, "val"), (1, "train")], [own[0], picture(10)])
+    write_table_of(tmp_path / "anna/trials.csv", [*shown, (1, "train")])
+    with pytest.raises(PipelineError) as error:
+        join(tmp_path, "anna", "ben", "cleo")
+    assert error.value.code == "missing-data" and "anna" in error.value.where
+    write_subject(tmp_path, "anna", [*shown, (4, "train")], [*own, picture(11)])
+    out = join(tmp_path, "anna", "ben", "cleo")
+    found = {name: read_trials(out / f"trials/{name}.csv")["split"] for name in ("anna", "ben")}
+    assert found["anna"].tolist() == ["val", "unused", "test", "unused", "train"]
+    assert found["ben"].tolist() == ["unused", "unused", "val", "unused", "train", "train"]
+    assert read_trials(out / "trials/cleo.csv")["split"].tolist() == ["val", "train"]
+
+
 def test_images_have_one_number_and_the_name_of_their_set(planted: Path) -> None:
     out = join(planted, "anna", "ben", nsd=("subj01", "subj02"))
     store = PixelStore(out / "images/stimuli")
@@ -166,6 +190,36 @@ def test_a_folder_of_results_tells_whose_images_a_subject_saw(tmp_path: Path) ->
     assert stimuli_of(results, "subj01") == results / "group/images/stimuli"
 
 
+def test_a_run_tells_whose_images_its_subject_saw(tmp_path: Path) -> None:
+    """A table left from a former cohort says nothing; nor does a run of other images."""
+    results = tmp_path / "results"
+    left = results / "group/cohort/trials/anna.csv"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    for place, (run, stimuli) in enumerate(
+        (("1h", "group/cohort"), ("40h", "anna"), ("nsdsynthetic", "group/nsdsynthetic"))
+    ):
+        path = results / "anna" / f"recon_{run}" / "provenance.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"stimuli": f"{stimuli}/images/stimuli"}))
+        os.utime(path, (place, place))
+    assert stimuli_of(results, "anna") == results / "anna/images/stimuli"
+    assert trials_of(results, "anna") == results / "anna/design/trials.csv"
+    os.utime(results / "anna/recon_1h/provenance.json", (9, 9))
+    assert stimuli_of(results, "anna") == results / "group/cohort/images/stimuli"
+    assert trials_of(results, "anna") == left
+    (results / "anna/recon_1h/provenance.json").write_text("{")
+    with pytest.raises(PipelineError) as error:
+        stimuli_of(results, "anna")
+    assert "recon_1h" in error.value.where
+
+
+def test_a_member_who_left_has_no_joined_table(planted: Path) -> None:
+    out = join(planted, "anna", "ben", nsd=("subj01",))
+    join(planted, "ben", nsd=("subj01",))
+    assert sorted(path.name for path in (out / "trials").iterdir()) == ["ben.csv", "subj01.csv"]
+
+
 def links(folder: Path) -> list[Path]:
     return [path.readlink() for path in folder.glob("*.npy")]
 
@@ -215,6 +269,16 @@ def test_hashes_know_copies_and_tell_other_pictures_apart() -> None:
     copies = [near_copy(image) for image in images]
     found = near_pairs(pictures(images), pictures(copies), MOST_BITS)
     assert [pair[:2] for pair in found] == [(k, k) for k in range(len(images))]
+
+
+@pytest.mark.parametrize("change", ["crop", "mirror"])
+def test_other_crops_and_mirrored_pictures_are_not_found(change: str) -> None:
+    """The limit that the documentation states."""
+    images = [picture(k) for k in range(20)]
+    cut = slice(SIDE // 8, -SIDE // 8)
+    changed = [im[:, ::-1] if change == "mirror" else im[cut, cut] for im in images]
+    whole = [np.asarray(Image.fromarray(im).resize((SIDE, SIDE))) for im in changed]
+    assert not near_pairs(pictures(images), pictures(whole), MOST_BITS)
 
 
 def test_hash_equals_a_transform_in_plain_loops() -> None:

@@ -21,7 +21,8 @@ from brainit.evaluation.tables.files import (
     format_score,
     write_table_files,
 )
-from brainit.evaluation.tables.records import count_training_trials
+from brainit.evaluation.tables.notes import POOLED_NOTE
+from brainit.evaluation.tables.records import Results, count_training_trials
 from brainit.evaluation.tables.rows import TABLES, paper_table
 from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 
@@ -308,6 +309,34 @@ def test_summaries_average_over_subjects_and_refuse_other_names(tmp_path: Path) 
     with pytest.raises(PipelineError) as error:
         Summaries({"subj01/49h/fused": tmp_path / "1.csv"})
     assert error.value.code == "unknown-name" and error.value.found == "49h"
+
+
+@pytest.mark.parametrize(
+    ("images", "expected", "is_pooled"),
+    [
+        ({"anna": [1, 2], "ben": [2, 1]}, [0.25, 0.25], False),
+        ({"anna": [1, 2], "ben": [2, 3]}, [0.1, 0.2, 0.3, 0.4], True),
+        ({"anna": [1, 2], "ben": [3, 4]}, [0.1, 0.2, 0.3, 0.4], True),
+        ({"subj01": [1, 2], "anna": [2, 3]}, [0.1, 0.2, 0.3, 0.4], True),
+        ({"subj01": [1, 2], "subj02": [2, 3]}, [0.25], False),
+    ],
+)
+def test_means_use_all_images_of_subjects_who_saw_other_ones(
+    tmp_path: Path, images: dict[str, list[int]], expected: list[float], is_pooled: bool
+) -> None:
+    """Scores .1, .2 and .3, .4; NSD's subjects keep the images that all of them saw."""
+    paths, values = {}, iter((0.1, 0.2, 0.3, 0.4))
+    for subject, ids in images.items():
+        path = tmp_path / f"{subject}.csv"
+        pd.DataFrame({"nsd_id": ids, "PixCorr": [next(values) for _ in ids]}).to_csv(
+            path, index=False
+        )
+        paths[f"{subject}/40h/fused"] = path
+    scores, simulated = ImageScores(paths), parse_sections({"run": {"simulation": True}})
+    found = scores.values(sorted(images), "40h", "fused", "PixCorr")
+    assert found is not None and sorted(found) == pytest.approx(sorted(expected))
+    (table,) = make_tables(["table1"], Results(scores, Summaries({}), {}), simulated)
+    assert (POOLED_NOTE in table.notes) == is_pooled
 
 
 def test_image_scores_join_the_images_that_all_subjects_have(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_folder_holds_what_the_shards_held(tmp_path, stimuli):
     assert (record["n_images"], record["seed"], record["threads"]) == (3, 42, 1)
     assert record["simulation"] is True
     assert record["models"] == MODELS_OF["lowlevel"] | MODELS_OF["fused"]
+    assert (tmp_path.parent / record["stimuli"]) == stimuli, "relative to the folder of results"
     digest = hashlib.sha256((folder / "recons.h5").read_bytes()).hexdigest()
     assert record["sha256"]["recons.h5"] == digest
     assert set(record["sha256"]) == {"recons.h5", "montage.png", *(f"images/{n}" for n in names)}

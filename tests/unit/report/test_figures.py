@@ -18,6 +18,7 @@ from brainit.core.seeds import seeded_init
 from brainit.core.settings import parse_sections
 from brainit.core.shards import write_shards
 from brainit.data.fmri import SubjectFmri
+from brainit.data.pixels import PixelStore
 from brainit.data.recons import Recons, read_recons, write_recons
 from brainit.evaluation.checks.cluster_attention import cluster_attention
 from brainit.evaluation.encoder import EncoderPredictions
@@ -344,6 +345,25 @@ def test_a_baseline_has_one_row_beside_ours(
     rows = ("low-level", "semantic", "fused", "ridge", "knn")
     assert shown == ["seen", *(f"subj01\n{row}" for row in rows)]
     assert "ridge" not in titles[-1]
+
+
+def test_subjects_without_a_shared_image_show_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, titles: list[str]
+) -> None:
+    paths, stimuli = made_up_recons(tmp_path)
+    first = read_recons(paths["subj01/40h"])
+    second = replace(first, nsd_id=np.arange(10, 13, dtype=np.int64))
+    recons = {"anna/40h": first, "ben/40h": second, "anna/40h_ridge": first}
+    shown: list[str] = []
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr(style.Axes, "text", lambda self, x, y, label, **more: shown.append(label))
+    monkeypatch.setattr(style.Axes, "imshow", lambda self, image, **more: drawn.append(image))
+    draw_first_images(recons, stimuli, tmp_path / "montage.png", True)
+    kinds = ("seen", "low-level", "semantic", "fused")
+    rows = [*(f"anna\n{kind}" for kind in (*kinds, "ridge")), *(f"ben\n{kind}" for kind in kinds)]
+    assert shown == rows and len(drawn) == 3 * len(rows) and "shared" not in titles[-1]
+    seen = PixelStore(stimuli).pixels(np.array([4, 5, 6, 10, 11, 12]))
+    np.testing.assert_array_equal([*drawn[:3], *drawn[15:18]], seen)
 
 
 def test_the_refined_row_comes_last_and_only_where_there_is_one(

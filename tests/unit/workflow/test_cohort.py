@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from brainit.core.errors import PipelineError
+from brainit.core.settings import parse_sections
 from brainit.workflow.cohort import dataset_of, folder_name, with_members
 from brainit.workflow.files import Files
 from brainit.workflow.inputs import Inputs
@@ -34,6 +35,22 @@ def test_names_in_paths() -> None:
     for member, (name, dataset) in names.items():
         assert folder_name(member) == folder_name(name) == name
         assert dataset_of(name) == dataset
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["lab/sub-01", "lab/01", "lab/laion", "lab/subj01", "lab/subj99", "lab-anna", "mosaic"]
+    + ["nsd/anna", "nsd/subj09", "nsd-anna", "lab/"],
+)
+def test_names_like_another_data_set_s_are_refused(paper: dict[str, Any], member: str) -> None:
+    """`lab/sub-01` would be `sub-01` in paths: a member of a data set `sub`."""
+    for part in ({"lab": {member: "a"}}, {"cohort": {"subjects": ["subj01", member]}}):
+        with pytest.raises(PipelineError) as error:
+            with_members(merged(paper, part))
+        assert error.value.code == "invalid-setting" and member in error.value.where
+        with pytest.raises(PipelineError) as error:
+            parse_sections(part)
+        assert error.value.code == "invalid-setting"
 
 
 def test_a_configuration_without_a_cohort_keeps_its_subjects(paper: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from brainit.workflow.runs import (
     FULL,
     MAIN,
     PARTIAL_DURATION,
+    SUBJECT,
     VARIANT,
     Duration,
     Pool,
@@ -92,6 +93,8 @@ def test_the_settings_have_the_same_patterns() -> None:
     for name in ("labsub", "S1", "subj01", "laion-sub-01", "mosaic-BOLD5000-CSI1"):
         assert Pool.parse(f"without_{name}").subject == name
         assert re.match(data.LAB_NAME, name) or name == "subj01"
+    for name in ("laion-", "laion--1", "1a"):
+        assert not re.fullmatch(SUBJECT, name) and not re.match(data.LAB_NAME, name)
 
 
 @pytest.mark.parametrize(

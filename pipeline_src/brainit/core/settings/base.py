@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from brainit.core.errors import PipelineError
-from brainit.workflow.cohort import is_nsd
+from brainit.workflow.cohort import folder_name, is_nsd
 from brainit.workflow.runs import PARTIAL_DURATION
 
 Duration = Annotated[str, Field(pattern=f"^({PARTIAL_DURATION})$")]
@@ -14,14 +14,18 @@ MEMBER = r"[A-Za-z][A-Za-z0-9]{0,31}([/-][A-Za-z0-9][A-Za-z0-9-]{0,63})?"
 """A subject of any data set: subj01, anna, laion/sub-01, and laion-sub-01 as in paths."""
 
 
-def _not_beyond_nsd(name: str) -> str:
-    """Refuse a name like NSD's that none of its subjects has."""
+def _of_one_data_set(name: str) -> str:
+    """Refuse a name like NSD's that none of its subjects has, and one like another data set's."""
     if re.fullmatch(r"subj\d+", name) and not is_nsd(name):
         raise ValueError("NSD has subj01 to subj08; call a subject of your own otherwise")
+    try:
+        folder_name(name)
+    except PipelineError as error:
+        raise ValueError(f"{error.expected}; {error.fix}") from None
     return name
 
 
-Subject = Annotated[str, Field(pattern=f"^{MEMBER}$"), AfterValidator(_not_beyond_nsd)]
+Subject = Annotated[str, Field(pattern=f"^{MEMBER}$"), AfterValidator(_of_one_data_set)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from brainit.core.settings.base import MEMBER, Positive, Rate, Section, Share, Subject, can_check
+from brainit.workflow.cohort import DATASETS
 
-LAB_NAME = rf"^(?!(nsd[/-].*|(lab/)?(subj0[1-8]|group|tables|figures|logs|benchmarks))$){MEMBER}$"
-"""Names of lab subjects: letters and digits, but no NSD subject and no folder of the results.
+_TAKEN = "|".join(("subj0[1-8]", "group", "tables", "figures", "logs", "benchmarks", *DATASETS))
+LAB_NAME = rf"^(?!(nsd[/-].*|lab-.*|lab/([0-9].*|.*-.*|subj[0-9]+)|(lab/)?({_TAKEN}))$){MEMBER}$"
+"""Names of lab subjects: letters and digits, but no NSD subject, folder of the results or data set.
 
 Those of another data set than `lab` have its name, too: `laion/sub-01`.
 """

@@ -22,6 +22,11 @@ from brainit.evaluation.tables.sources import (
 )
 from brainit.workflow.runs import Run
 
+POOLED_NOTE = (
+    "Where subjects saw other test images, the mean is over all images of each subject, not over "
+    "the few that they share; intervals resample all of them. Chance is the mean over subjects."
+)
+
 
 def table_notes(
     name: str, published: PaperTable, records: pd.DataFrame, settings: Settings
@@ -44,6 +49,7 @@ def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> 
         f"{settings.evaluation.eval_size} px, for PixCorr and SSIM then to "
         f"{settings.evaluation.pixel_size} px. Intervals: percentile bootstrap over images. "
         "P-values are not corrected for multiple tests.",
+        *([POOLED_NOTE] if _pools_images(records) else []),
         _smaller_note(published, records, settings),
         f"Other settings than P and C: {'; '.join(different_from_sources(settings)) or 'none'}.",
         "Where sources differ this run follows the first named: "
@@ -59,6 +65,16 @@ def _notes(published: PaperTable, records: pd.DataFrame, settings: Settings) -> 
             "shuffled against images."
         )
     return tuple(notes)
+
+
+def _pools_images(records: pd.DataFrame) -> bool:
+    """Return True if a mean over subjects counts every image of each of them."""
+    for _, rows in records.groupby(["condition", "metric"], sort=False):
+        is_mean = rows["subjects"].str.contains(" ")
+        n_mean, n_own = (int(rows["n_images"][part].sum()) for part in (is_mean, ~is_mean))
+        if is_mean.any() and 0 < n_mean == n_own:
+            return True
+    return False
 
 
 def published_note(what: str, published: PaperTable) -> str:

@@ -11,6 +11,7 @@ from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
 from brainit.data.recons import KINDS
 from brainit.evaluation.metrics.names import NULL_COLUMNS, SUMMARY_COLUMNS, direction_of
+from brainit.workflow.cohort import is_nsd
 from brainit.workflow.runs import Run
 
 
@@ -125,14 +126,17 @@ class ImageScores:
     ) -> "pd.Series[float] | None":
         """Return the mean over `subjects` of each image that all of them saw, by nsd_id.
 
-        Of subjects who saw no image in common it returns the scores of all their images, by subject
-        and nsd_id. None if one of them lacks the table or the metric, or if `subjects` is empty.
+        So for NSD's subjects, and others with the same images. Where sets of images differ, it
+        returns the scores of all images of each subject, by subject and nsd_id: a mean over the few
+        that they share would leave out nearly all. None if one of them lacks the table or the
+        metric, or if `subjects` is empty.
         """
         tables = [self._tables.get((subject, run, kind)) for subject in subjects]
         columns = [t[metric] for t in tables if t is not None and metric in t]
         if not columns or len(columns) < len(tables):
             return None
+        have_same = all(set(column.index) == set(columns[0].index) for column in columns)
         joined = pd.concat(columns, axis=1, join="inner").sort_index()
-        if joined.empty and len(columns) > 1:
+        if not have_same and (joined.empty or not all(map(is_nsd, subjects))):
             return pd.concat(columns, keys=list(subjects))
         return joined.mean(axis=1)
