@@ -66,13 +66,20 @@ def responses(path: Path, subject: str) -> tuple[str, ...]:
     return "--subject", subject, *files
 
 
-def adapted(folder: Path, peer: str, base: str, settings: Settings = SETTINGS) -> Path:
+def adapted(
+    folder: Path,
+    peer: str,
+    base: str,
+    settings: Settings = SETTINGS,
+    subject: str = "subj07",
+    sources: tuple[str, ...] = POOL,
+) -> Path:
     out = folder / f"new_{peer}"
     words = ["--peer", peer, "--base", str(folder / base / "bit.safetensors")]
-    words += [*responses(folder, "subj07"), "--duration", "40h", *images(folder), *outputs(out)]
+    words += [*responses(folder, subject), "--duration", "40h", *images(folder), *outputs(out)]
     if peer == "mindbridge":
-        for name, file in (("betas", "betas.npy"), ("trials", "trials.csv")):
-            words += [f"--source-{name}", *(f"{subject}={folder / file}" for subject in POOL)]
+        for kind, file in (("betas", "betas.npy"), ("trials", "trials.csv")):
+            words += [f"--source-{kind}", *(f"{name}={folder / file}" for name in sources)]
     adapt_peer.main([*words, *told("adapt_peer", settings)])
     return out
 
@@ -131,6 +138,18 @@ def test_bases_that_do_not_fit_are_refused(folder: Path) -> None:
         adapted(folder, "mindeye2", "mindbridge")
     with refused("unknown-name", "brainformer"):
         adapted(folder, "brainformer", "mindeye2")
+
+
+@pytest.mark.parametrize("peer", ["mindeye2", "lora_skip", "mindbridge"])
+def test_a_subject_that_the_base_has_seen_is_not_new(folder: Path, peer: str) -> None:
+    base = "mindbridge" if peer == "mindbridge" else "mindeye2"
+    with refused("inconsistent-inputs", "subj05", f"{base}/bit.safetensors"):
+        adapted(folder, peer, base, subject="subj05")
+
+
+def test_a_new_subject_is_no_source_of_itself(folder: Path) -> None:
+    with refused("inconsistent-inputs", "subj07", "--source-betas"):
+        adapted(folder, "mindbridge", "mindbridge", sources=("subj02", "subj07"))
 
 
 def test_neither_encoder_nor_features_identify(folder: Path) -> None:

@@ -94,14 +94,15 @@ def run_adapt_peer(
 ) -> None:
     """Transfer a peer to a new subject and write it; `work` None keeps no checkpoints.
 
-    Raises `PipelineError` for an unknown peer, a base of other sizes or another network, and for
-    pool subjects that MindBridge's base does not know.
+    Raises `PipelineError` for an unknown peer, a base of other sizes or another network, a subject
+    that the base has seen, and pool subjects that MindBridge's base does not know.
     """
     if inputs.peer not in PEERS:
         raise _unknown(inputs.peer, list(PEERS))
     device = run_device(settings)
     base = load_peer(inputs.base, BASES[inputs.peer])
     base.require_settings(inputs.base, settings, "semantic")
+    _require_new(inputs, base, new.subject)
     source, fmri = new.load(settings)
     targets = _targets(new, files, tokens, settings)
     _require_tokens(inputs.base, base.model, targets)
@@ -198,6 +199,23 @@ def _sources(inputs: AdaptPeerInputs, base: Any, settings: Settings) -> dict[str
             code="inconsistent-inputs",
         )
     return dict(pool.train)
+
+
+def _require_new(inputs: AdaptPeerInputs, base: Any, subject: str) -> None:
+    """Raise `PipelineError` where the base, or what is cycled through, has the subject."""
+    for place, seen in (
+        (inputs.base, list(base.subjects)),
+        ("--source-betas", list(inputs.source_betas)),
+        ("--source-trials", list(inputs.source_trials)),
+    ):
+        if subject in seen:
+            raise PipelineError(
+                place,
+                f"subjects other than the new one, {subject}",
+                ", ".join(seen),
+                f"transfer from a model of a pool without {subject}",
+                code="inconsistent-inputs",
+            )
 
 
 def _require_tokens(path: Path, network: Any, targets: SemanticTargets) -> None:
