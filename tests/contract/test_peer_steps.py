@@ -10,7 +10,9 @@ from tests.small_peers import settings as small_settings
 
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import ShardedArray
+from brainit.data.trials import in_duration, read_trials
 from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED
+from brainit.evaluation.tables.records import count_training_trials
 from brainit.models.baselines.predictions import StoredPredictions
 from brainit.steps import adapt_peer, identify_images, predict_peer, train_peer
 from brainit.workflow.reads import settings_json
@@ -73,10 +75,11 @@ def adapted(
     settings: Settings = SETTINGS,
     subject: str = "subj07",
     sources: tuple[str, ...] = POOL,
+    duration: str = "40h",
 ) -> Path:
     out = folder / f"new_{peer}"
     words = ["--peer", peer, "--base", str(folder / base / "bit.safetensors")]
-    words += [*responses(folder, subject), "--duration", "40h", *images(folder), *outputs(out)]
+    words += [*responses(folder, subject), "--duration", duration, *images(folder), *outputs(out)]
     if peer == "mindbridge":
         for kind, file in (("betas", "betas.npy"), ("trials", "trials.csv")):
             words += [f"--source-{kind}", *(f"{name}={folder / file}" for name in sources)]
@@ -138,6 +141,20 @@ def test_bases_that_do_not_fit_are_refused(folder: Path) -> None:
         adapted(folder, "mindeye2", "mindbridge")
     with refused("unknown-name", "brainformer"):
         adapted(folder, "brainformer", "mindeye2")
+
+
+@pytest.mark.parametrize("duration", ["40h", "1h"])
+def test_validation_trials_train_less_than_all_data_alone(folder: Path, duration: str) -> None:
+    """As the table counts them."""
+    one = options(mindeye2=FEW, lora_skip={"epochs": 1, "batch": 1})
+    model = adapted(folder, "lora_skip", "mindeye2", one, duration=duration)
+    seen = pd.read_csv(model / "history.csv")["n_examples"].tolist()
+    run = f"{duration}_lora_skip"
+    counted = count_training_trials({"subj07": folder / "trials.csv"}, [run])
+    assert seen == [counted["subj07", duration]]
+    table = read_trials(folder / "trials.csv")
+    chosen = table[in_duration(table, duration)]["split"].value_counts()
+    assert seen[0] == chosen["train"] + (chosen["val"] if duration == "1h" else 0)
 
 
 @pytest.mark.parametrize("peer", ["mindeye2", "lora_skip", "mindbridge"])

@@ -97,6 +97,15 @@ def test_batches_of_a_transfer_hold_the_new_subject_and_one_other(data: Path) ->
         assert starts == [0, 12] and batch.of_loss == (1, 0)
 
 
+@pytest.mark.parametrize("peer", ["mindeye2", "mindbridge"])
+def test_examples_seen_are_those_of_the_batches(peer: str, data: Path) -> None:
+    """Both subjects saw the same images, so some batches are shorter than the setting."""
+    own = task(peer, data, settings(), new_subject=0 if peer == "mindbridge" else None)
+    lengths = [sum(map(len, own.batches(EpochPosition(own.draws(epoch))))) for epoch in range(6)]
+    assert lengths == [own.n_seen(epoch) for epoch in range(6)]
+    assert min(lengths) < own.n_batches() * own.batch
+
+
 def test_tokens_get_the_norm_of_true_ones(data: Path) -> None:
     own = task("mindbridge", data, settings())
     assert isinstance(own, MindbridgeTask)

@@ -27,7 +27,7 @@ from brainit.training.peers.mindeye2 import Mindeye2Task, copied
 from brainit.training.peers.task import PeerTask, train_peer
 from brainit.training.resume import Work, resumable
 from brainit.training.targets import TARGET_ROLES, SemanticTargets, targets_of
-from brainit.workflow.runs import BASES
+from brainit.workflow.runs import BASES, FULL
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def run_adapt_peer(
 ) -> None:
     """Transfer a peer to a new subject and write it; `work` None keeps no checkpoints.
 
+    Single trials train it. Less than all data include the validation images', as in Brain-IT's
+    transfer; all data do not, as for every other row of 40 h.
     Raises `PipelineError` for an unknown peer, a base of other sizes or another network, a subject
     that the base has seen, and pool subjects that MindBridge's base does not know.
     """
@@ -103,7 +105,8 @@ def run_adapt_peer(
     base = load_peer(inputs.base, BASES[inputs.peer])
     base.require_settings(inputs.base, settings, "semantic")
     _require_new(inputs, base, new.subject)
-    source, fmri = new.load(settings)
+    splits = ("train",) if new.duration == FULL.name else ("train", "val")
+    source, fmri = new.load(settings, splits)
     targets = _targets(new, files, tokens, settings)
     _require_tokens(inputs.base, base.model, targets)
     others = _sources(inputs, base, settings) if inputs.peer == "mindbridge" else {}
@@ -178,7 +181,7 @@ def _fit_and_write(
     with resumable(work, settings, everything, out.history) as checkpoints:
         history = train_peer(task, rates[inputs.peer](), decay, checkpoints)
         decoder.save(out.bit, settings.run.seed)
-        history["n_examples"] = task.n_batches() * task.batch
+        history["n_examples"] = [task.n_seen(epoch) for epoch in range(len(history))]
         history["n_trained"] = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
         history["n_parameters"] = sum(p.numel() for p in task.model.parameters())
         write_table(out.history, history)

@@ -112,6 +112,11 @@ class PeerTask:
         for examples in self.train.draws(self.batch, draws, None, position):
             yield without_repeats(examples)
 
+    def n_seen(self, epoch: int) -> int:
+        """Return the examples of an epoch (from 0), as long as its batches are."""
+        draws = self.draws(epoch)
+        return sum(map(len, self.examples_drawn(draws, EpochPosition(draws))))
+
     def reader(self, source: ExampleSource) -> Any:
         """Return the function that reads a batch of a source; it draws nothing."""
 
