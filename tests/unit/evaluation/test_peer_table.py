@@ -17,8 +17,11 @@ from brainit.evaluation.tables.peers import CLAIMS, cost_block
 SCORES = {
     "40h_stage1/semantic": 0.5,
     "40h_mindeye2/semantic": 0.4,
+    "1h_stage1/semantic": 0.2,
     "1h_lora_skip/semantic": 0.3,
     "40h/fused": 0.6,
+    "1h/fused": 0.45,
+    "30min_mindeye2/semantic": 0.35,
 }
 
 
@@ -43,8 +46,13 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     (table,) = make_tables(["peers"], results, settings)
     means = table.records.groupby("condition", sort=False)["ours"].first().round(6)
     assert sorted(means) == sorted(SCORES.values())
-    paired = table.records.groupby("condition", sort=False)["paired_difference"].first()
-    assert sorted(paired.dropna().round(6)) == [-0.1, 0.1], "of the same amount of data alone"
+    pairs = table.records.dropna(subset="paired_difference")
+    assert sorted(pairs["paired_difference"].round(6)) == [-0.1, 0.1, 0.1, 0.25]
+    for row, reference in zip(pairs["condition"], pairs["compared_with"], strict=True):
+        amount = "1 h" if ", 1 h (" in row else "40 h"
+        assert reference == f"Brain-IT, stage 1 alone, run here, {amount}", "of its own amount"
+    differences = [b.heading for b in table.blocks if b.heading.startswith("Difference from")]
+    assert len(differences) == 2, "none for 30 min, which has no stage 1"
     blocks = {block.heading: block for block in table.blocks}
     costs = blocks["Costs of the trainings"].rows
     assert costs[0] == ("all/mindeye2", "1,234", "50", "2", "1,620", "0.200")

@@ -111,14 +111,17 @@ def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
 
 
 def _paired_blocks(records: pd.DataFrame) -> list[Block]:
-    """Return the comparison of each row with the reference row, for the mean over subjects.
+    """Return the comparisons of rows with each reference row, for the mean over subjects.
 
     A row with a subject that the reference row lacks is not compared.
     """
     mean = _means(records)
     compared = mean[mean["compared_with"] != ""]
-    if compared.empty:
-        return []
+    groups = compared.groupby("compared_with", sort=False)
+    return [_paired_block(str(reference), rows) for reference, rows in groups]
+
+
+def _paired_block(reference: str, compared: pd.DataFrame) -> Block:
     columns: dict[str, dict[str, str]] = {}
     for condition, rows in compared.groupby("condition", sort=False):
         scores = zip(rows["metric"], rows["paired_difference"], rows["p_value"], strict=True)
@@ -127,9 +130,8 @@ def _paired_blocks(records: pd.DataFrame) -> list[Block]:
             f"({format_p(float(p))})"
             for metric, value, p in scores
         }
-    reference = compared["compared_with"].iloc[0]
     heading = f"Difference from {reference}, image by image (Wilcoxon, two-sided)"
-    return [_by_metric(heading, columns)]
+    return _by_metric(heading, columns)
 
 
 def _means(records: pd.DataFrame) -> pd.DataFrame:

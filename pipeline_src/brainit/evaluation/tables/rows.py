@@ -159,9 +159,10 @@ class Condition:
 class Rows:
     """The rows of a table; all are compared with the row number `reference`.
 
-    `target` is the workflow's target that makes them; `title` is set for tables not in the paper.
-    A row counts as run with at least `n_seeds` seeds. With `same_subjects`, every row averages over
-    the subjects that all rows have. Tables without rows of runs have no conditions.
+    With `by_amount`, each is compared with the first row of its amount of data instead. `target` is
+    the workflow's target that makes them; `title` is set for tables not in the paper. A row counts
+    as run with at least `n_seeds` seeds. With `same_subjects`, every row averages over the subjects
+    that all rows have. Tables without rows of runs have no conditions.
     """
 
     conditions: tuple[Condition, ...]
@@ -170,6 +171,13 @@ class Rows:
     title: str = ""
     n_seeds: int = 1
     same_subjects: bool = False
+    by_amount: bool = False
+
+    def reference_of(self, condition: Condition) -> Condition:
+        """Return the row with which a row is compared; itself where it is the reference."""
+        if not self.by_amount:
+            return self.conditions[self.reference]
+        return next(row for row in self.conditions if row.duration == condition.duration)
 
 
 def _ablation(label: str, variant: str, paper_method: str, needs: str = "") -> Condition:
@@ -347,6 +355,7 @@ BEYOND: dict[str, Rows] = {
             _baseline(RIDGE, ONE_HOUR, "fused", "combined"),
         ),
         target="peers",
+        by_amount=True,
         title="Peers run here, on the same data, tokens and generator",
     ),
 }
