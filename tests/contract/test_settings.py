@@ -80,7 +80,7 @@ def test_the_bits_share_all_other_keys_and_keep_their_batches() -> None:
     assert (partly.bit_lowlevel.batch, partly.bit_semantic.batch) == (64, 128)
 
 
-OF_THE_METHOD = {24: {"unet_weights"}, 48: {"optimizer"}, 80: set()}
+OF_THE_METHOD = {24: {"unet_weights", "width"}, 48: {"optimizer", "width"}, 80: set()}
 """Settings of an overlay that are not sizes; its comments name them."""
 
 
@@ -145,3 +145,17 @@ def test_schema_refuses_what_the_classes_refuse() -> None:
     objects = [part for part in schema["$defs"].values() if part["type"] == "object"]
     assert len(objects) > 10
     assert all(part.get("additionalProperties") is False for part in objects)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("methods", []),
+        ("methods", ["mindeye2", "mindbridge", "mindeye2"]),
+        ("durations", ["2h", "2h"]),
+    ],
+)
+def test_peers_are_named_once(key: str, values: list[str]) -> None:
+    with pytest.raises(PipelineError) as error:
+        parse_sections({"peers": {key: values}})
+    assert error.value.code == "invalid-setting" and "peers" in error.value.found

@@ -22,6 +22,8 @@ SCORES = {
     "40h/fused": 0.6,
     "1h/fused": 0.45,
     "30min_mindeye2/semantic": 0.35,
+    "2h_mindeye2/semantic": 0.38,
+    "2h_stage1/semantic": 0.28,
 }
 
 
@@ -47,12 +49,12 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     means = table.records.groupby("condition", sort=False)["ours"].first().round(6)
     assert sorted(means) == sorted(SCORES.values())
     pairs = table.records.dropna(subset="paired_difference")
-    assert sorted(pairs["paired_difference"].round(6)) == [-0.1, 0.1, 0.1, 0.25]
+    assert sorted(pairs["paired_difference"].round(6)) == [-0.1, 0.1, 0.1, 0.1, 0.25]
     for row, reference in zip(pairs["condition"], pairs["compared_with"], strict=True):
-        amount = "1 h" if ", 1 h (" in row else "40 h"
+        amount = row.rpartition(", ")[2].split(" (")[0]
         assert reference == f"Brain-IT, stage 1 alone, run here, {amount}", "of its own amount"
     differences = [b.heading for b in table.blocks if b.heading.startswith("Difference from")]
-    assert len(differences) == 2, "none for 30 min, which has no stage 1"
+    assert len(differences) == 3, "none for 30 min, which has no stage 1"
     blocks = {block.heading: block for block in table.blocks}
     costs = blocks["Costs of the trainings"].rows
     assert costs[0] == ("all/mindeye2", "1,234", "50", "2", "1,620", "0.200")

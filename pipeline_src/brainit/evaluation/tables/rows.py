@@ -25,6 +25,7 @@ from brainit.workflow.runs import (
     Duration,
     Run,
 )
+from brainit.workflow.study import PEER_TABLE
 
 PAPER_FILE = Path(__file__).with_name("paper_tables.yaml")
 _SUBJECTS = ("subj01", "subj02", "subj05", "subj07")
@@ -343,7 +344,7 @@ BEYOND: dict[str, Rows] = {
     ),
     ENCODER_TABLE: Rows((), target="everything", title="Encoder accuracy by part of cortex"),
     FAILURES: Rows((), target="everything", title="Failure cases, chosen by rule"),
-    "peers": Rows(
+    PEER_TABLE: Rows(
         (
             *(_peer(method, amount) for amount in _PEER_AMOUNTS for method in (STAGE1, *PEERS)),
             _baseline(RIDGE, FULL, "semantic", "semantic only"),
@@ -381,7 +382,8 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     """Return the rows of the table `name`, with those of `runs` that the settings add to it.
 
     The settings add durations to the data-scaling table and pool sizes to the subject-scaling
-    table; rows are sorted by size. A simulation has the oracle of places in Table 1.
+    table, sorted by size, and amounts of data to the table of peers. A simulation has the oracle of
+    places in Table 1.
     """
     rows = rows_of(name)
     oracle = _baseline(PLACE_ONLY, FULL)
@@ -389,6 +391,10 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
         return replace(rows, conditions=(*rows.conditions, oracle))
     known = {condition.run for condition in rows.conditions}
     new = [Run.parse(run) for run in runs if run not in known]
+    if name == PEER_TABLE:
+        own = sorted((run for run in new if run.is_peer), key=_peer_order)
+        more = [_peer(run.method, run.duration) for run in own]
+        return replace(rows, conditions=(*rows.conditions, *more))
     if name == "sessions":
         further = [Condition("transfer", run.name, "fused") for run in new if run.is_transfer]
     elif name == "subjects":
@@ -398,6 +404,10 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     *others, full = rows.conditions
     ordered = sorted([*others, *further], key=_size)
     return replace(rows, conditions=(*ordered, full), reference=len(ordered))
+
+
+def _peer_order(run: Run) -> tuple[Duration, int]:
+    return run.duration, (STAGE1, *PEERS).index(run.method)
 
 
 def _size(condition: Condition) -> tuple[int, int]:
