@@ -14,7 +14,7 @@ from brainit.models.decoders import new_peer
 from brainit.training.examples import DrawnExamples
 from brainit.training.inputs import BitOutput, ImageFiles, PoolData, TokenFiles
 from brainit.training.peers.mindbridge import MindbridgeTask, freeze_for, set_token_norm
-from brainit.training.peers.mindeye2 import copied
+from brainit.training.peers.mindeye2 import Mindeye2Task, copied
 from brainit.training.peers.run import PeerInputs, run_train_peer
 from brainit.training.peers.task import train_peer, without_repeats
 from brainit.training.resume import EpochPosition
@@ -128,6 +128,23 @@ def test_partners_are_of_the_same_subject(data: Path) -> None:
     drawn = own.draw_for_loss(DrawnExamples(rows, None), draws)
     assert [len(mixing.partner) for mixing in drawn.mixings] == [4, 3]
     assert sorted(drawn.mixings[1].partner.tolist()) == [0, 1, 2]
+
+
+def test_mixing_and_temperatures_over_150_epochs_are_those_of_the_release(
+    data: Path, golden_dir: Path
+) -> None:
+    """BiMixCo in epochs 0 to 48, then SoftCLIP's 101 temperatures."""
+    own = task("mindeye2", data, settings(mindeye2={"epochs": 150}))
+    rows = DrawnExamples(np.array([[0, 0, 0, 1], [0, 0, 1, 2]]), None)
+    is_mixed = []
+    for epoch in range(150):
+        draws = own.draws(epoch)
+        is_mixed.append(own.draw_for_loss(rows, draws).mixings is not None)
+    assert is_mixed == [True] * 49 + [False] * 101
+    assert isinstance(own, Mindeye2Task)
+    with np.load(golden_dir / "peers_mindeye2_losses.npz") as golden:
+        found = [own.temperature(epoch) for epoch in range(49, 150)]
+        np.testing.assert_allclose(found, golden["temperatures"], rtol=1e-5)
 
 
 def test_unknown_peers_are_refused(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ class Mindeye2Settings(Section):
     """Highest learning rate of AdamW, by one cycle of 2 epochs up and the rest down."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of all but biases."""
-    mixed_share: Share = 1.0 / 3.0
-    """First part of the epochs, with BiMixCo; SoftCLIP afterwards."""
+    mixed_share: Share = 0.33
+    """First part of the epochs (49 of 150), with BiMixCo; SoftCLIP afterwards."""
     self_partners: Form = "corrected"
     """BiMixCo targets of examples that are their own partners; released: they lose their target."""
     across_subjects: Form = "corrected"
