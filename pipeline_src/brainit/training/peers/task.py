@@ -20,7 +20,7 @@ from brainit.models.brain_decoder import TokenNetwork
 from brainit.training.examples import DrawnExamples, ExampleBatch, ExampleSource
 from brainit.training.loader import UNTHREADED, Loading, Slot, load
 from brainit.training.loop import LoopPlan, fit, mean_in_order, validation_loss
-from brainit.training.peers.one_cycle import OneCycle
+from brainit.training.one_cycle import OneCycle
 from brainit.training.resume import Checkpointer, EpochPosition
 from brainit.training.targets import SemanticTargets
 
