@@ -10,6 +10,7 @@ from tests.small_peers import N_VOXELS, fmri, settings, spec, task, tokens
 from tests.small_trainings import write_data
 
 from brainit.core.seeds import torch_generator
+from brainit.core.settings import Settings
 from brainit.models.decoders import new_peer
 from brainit.training.examples import DrawnExamples
 from brainit.training.inputs import BitOutput, ImageFiles, PoolData, TokenFiles
@@ -134,7 +135,11 @@ def test_mixing_and_temperatures_over_150_epochs_are_those_of_the_release(
     data: Path, golden_dir: Path
 ) -> None:
     """BiMixCo in epochs 0 to 48, then SoftCLIP's 101 temperatures."""
-    own = task("mindeye2", data, settings(mindeye2={"epochs": 150}))
+    own = task(
+        "mindeye2",
+        data,
+        settings(mindeye2={"epochs": 150, "mixed_share": Settings().mindeye2.mixed_share}),
+    )
     rows = DrawnExamples(np.array([[0, 0, 0, 1], [0, 0, 1, 2]]), None)
     is_mixed = []
     for epoch in range(150):
