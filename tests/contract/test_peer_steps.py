@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tests.baseline_subject import TEST, write_subject
 from tests.refusals import refused
 from tests.small_peers import settings as small_settings
@@ -14,6 +16,7 @@ from brainit.data.trials import in_duration, read_trials
 from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED
 from brainit.evaluation.tables.records import count_training_trials
 from brainit.models.baselines.predictions import StoredPredictions
+from brainit.models.decoders import load_peer
 from brainit.steps import adapt_peer, identify_images, predict_peer, train_peer
 from brainit.workflow.reads import settings_json
 
@@ -87,11 +90,20 @@ def adapted(
     return out
 
 
-def predict(folder: Path, peer: str, model: Path, subject: str, name: str = "one") -> Path:
+def predict(
+    folder: Path,
+    peer: str,
+    model: Path,
+    subject: str,
+    name: str = "one",
+    settings: Settings = SETTINGS,
+) -> Path:
     out = model / name
     words = ["--peer", peer, *responses(folder, subject), "--duration", "40h"]
     words += ["--bit", str(model / "bit.safetensors"), "--out", str(out / "semantic")]
-    predict_peer.main([*words, "--retrieval", str(out / "retrieval"), *told("predict_peer")])
+    predict_peer.main(
+        [*words, "--retrieval", str(out / "retrieval"), *told("predict_peer", settings)]
+    )
     return out
 
 
@@ -128,6 +140,28 @@ def test_known_subjects_are_predicted_and_unknown_ones_refused(folder: Path) -> 
         predict(folder, "mindbridge", folder / "mindbridge", "subj01", "three")
     with refused("wrong-kind", "mindeye2"):
         predict(folder, "mindbridge", folder / "mindeye2", "subj05", "three")
+
+
+def test_repeats_are_averaged_before_or_after_decoding(folder: Path) -> None:
+    """The trials of an image decoded one by one, their tokens and features averaged."""
+    single = options(nsd={"average_test_repeats": False})
+    path = folder / "mindbridge"
+    out = predict(folder, "mindbridge", path, "subj05", "single", single)
+    decoder = load_peer(path / "bit.safetensors", "mindbridge")
+    table, betas = read_trials(folder / "trials.csv"), np.load(folder / "betas.npy")
+    for kind, method in (("semantic", "predict_tokens"), ("retrieval", "retrieval_features")):
+        stored = StoredPredictions(out / kind, "subj05", kind)
+        assert stored.nsd_id.tolist() == list(TEST)
+        found = ShardedArray(out / kind).rows(np.arange(len(TEST)))
+        for row, image in zip(found, TEST, strict=True):
+            own = betas[(table["nsd_id"] == image).to_numpy()].astype(np.float32)
+            each = [getattr(decoder, method)("subj05", torch.from_numpy(b[None])) for b in own]
+            mean = torch.cat(each).mean(0).detach().numpy()
+            np.testing.assert_allclose(row.astype(float), mean, rtol=2e-3, atol=2e-3)
+    before = predict(folder, "mindbridge", path, "subj05", "averaged")
+    averaged = ShardedArray(before / "semantic").rows(np.arange(len(TEST)))
+    tokens = ShardedArray(out / "semantic").rows(np.arange(len(TEST)))
+    assert not np.array_equal(averaged, tokens)
 
 
 def test_bases_that_do_not_fit_are_refused(folder: Path) -> None:
