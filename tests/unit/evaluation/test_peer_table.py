@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from brainit.core.settings import parse_sections
 from brainit.evaluation.identification import identification_rows
 from brainit.evaluation.metrics.names import IDENTIFIED
 from brainit.evaluation.tables.build import make_tables
-from brainit.evaluation.tables.peers import CLAIMS, cost_block
+from brainit.evaluation.tables.peers import CLAIMS, cost_block, settings_notes
 
 SCORES = {
     "40h_stage1/semantic": 0.5,
@@ -28,7 +29,8 @@ SCORES = {
 
 
 def test_rows_costs_and_identification(tmp_path: Path) -> None:
-    settings = parse_sections({"run": {"simulation": True}})
+    sections: dict[str, Any] = {"mindeye2": {"residual": "released", "width": 128}}
+    settings = parse_sections({"run": {"simulation": True}, **sections})
     scores = {f"subj01/{k}": {"PixCorr": [v - 0.1, v, v + 0.1]} for k, v in SCORES.items()}
     similarity = np.eye(4) - 0.5 * np.eye(4)[::-1]
     found = pd.DataFrame(
@@ -63,6 +65,22 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     assert identified[0].startswith("subj01/40h") and "100.0 %" in identified
     assert any(heading.startswith("As published") for heading in blocks)
     assert set(CLAIMS) <= set(table.notes)
+    changed = next(note for note in table.notes if "width 128 (default 4096)" in note)
+    assert "residual released (default drawn)" in changed and "epochs" not in changed
+
+
+def test_every_switch_and_size_that_is_not_the_default_is_noted() -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "mindeye2": {"across_subjects": "released", "mixed_share": 0.5, "epochs": 7},
+        "lora_skip": {"skip_gradient": "released", "rank": 4},
+        "mindbridge": {"width": 64},
+    }
+    notes = settings_notes(parse_sections(changes))
+    for note, (section, values) in zip(notes, changes.items(), strict=True):
+        assert section in note and note.count("default ") == len(values) + note.count("by default ")
+        for key, value in values.items():
+            assert f"{key} {value} (default" in note
+    assert not any("(default" in note for note in settings_notes(parse_sections({})))
 
 
 def test_a_history_without_costs_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,12 @@ from brainit.evaluation.tables.files import (
     with_arrow,
 )
 from brainit.evaluation.tables.notes import published_note, table_notes
-from brainit.evaluation.tables.peers import CLAIMS, cost_block, identification_block
+from brainit.evaluation.tables.peers import (
+    CLAIMS,
+    cost_block,
+    identification_block,
+    settings_notes,
+)
 from brainit.evaluation.tables.records import Results, table_records
 from brainit.evaluation.tables.rows import (
     ENCODER_TABLE,
@@ -65,7 +70,7 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
         blocks += [identification_block(results.identification)] if results.identification else []
         blocks += [cost_block(results.costs, results.benchmarks)] if results.costs else []
         blocks += [_paper_block(paper_table("table1"))]
-        notes = (*CLAIMS, *notes)
+        notes = (*CLAIMS, *settings_notes(settings), *notes)
     if name == NSDSYNTHETIC and results.classes:
         by_class = class_records(rows, published, results, settings)
         blocks += class_blocks(by_class)
