@@ -37,6 +37,7 @@ def settings(**sections: dict[str, object]) -> Settings:
             "batch": 6,
             "epochs": 3,
             "lr": 0.01,
+            "mixed_share": 1 / 3,
         },
         "lora_skip": {"rank": 2, "alpha": 2.0, "batch": 6, "epochs": 3, "lr": 0.01},
         "mindbridge": {

@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tests.baseline_subject import TEST, write_subject
 from tests.refusals import refused
 from tests.small_peers import settings as small_settings
 
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import ShardedArray
+from brainit.data.trials import in_duration, read_trials
 from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED
+from brainit.evaluation.tables.records import count_training_trials
 from brainit.models.baselines.predictions import StoredPredictions
+from brainit.models.decoders import load_peer
 from brainit.steps import adapt_peer, identify_images, predict_peer, train_peer
 from brainit.workflow.reads import settings_json
 
@@ -66,22 +71,39 @@ def responses(path: Path, subject: str) -> tuple[str, ...]:
     return "--subject", subject, *files
 
 
-def adapted(folder: Path, peer: str, base: str, settings: Settings = SETTINGS) -> Path:
+def adapted(
+    folder: Path,
+    peer: str,
+    base: str,
+    settings: Settings = SETTINGS,
+    subject: str = "subj07",
+    sources: tuple[str, ...] = POOL,
+    duration: str = "40h",
+) -> Path:
     out = folder / f"new_{peer}"
     words = ["--peer", peer, "--base", str(folder / base / "bit.safetensors")]
-    words += [*responses(folder, "subj07"), "--duration", "40h", *images(folder), *outputs(out)]
+    words += [*responses(folder, subject), "--duration", duration, *images(folder), *outputs(out)]
     if peer == "mindbridge":
-        for name, file in (("betas", "betas.npy"), ("trials", "trials.csv")):
-            words += [f"--source-{name}", *(f"{subject}={folder / file}" for subject in POOL)]
+        for kind, file in (("betas", "betas.npy"), ("trials", "trials.csv")):
+            words += [f"--source-{kind}", *(f"{name}={folder / file}" for name in sources)]
     adapt_peer.main([*words, *told("adapt_peer", settings)])
     return out
 
 
-def predict(folder: Path, peer: str, model: Path, subject: str, name: str = "one") -> Path:
+def predict(
+    folder: Path,
+    peer: str,
+    model: Path,
+    subject: str,
+    name: str = "one",
+    settings: Settings = SETTINGS,
+) -> Path:
     out = model / name
     words = ["--peer", peer, *responses(folder, subject), "--duration", "40h"]
     words += ["--bit", str(model / "bit.safetensors"), "--out", str(out / "semantic")]
-    predict_peer.main([*words, "--retrieval", str(out / "retrieval"), *told("predict_peer")])
+    predict_peer.main(
+        [*words, "--retrieval", str(out / "retrieval"), *told("predict_peer", settings)]
+    )
     return out
 
 
@@ -120,6 +142,28 @@ def test_known_subjects_are_predicted_and_unknown_ones_refused(folder: Path) -> 
         predict(folder, "mindbridge", folder / "mindeye2", "subj05", "three")
 
 
+def test_repeats_are_averaged_before_or_after_decoding(folder: Path) -> None:
+    """The trials of an image decoded one by one, their tokens and features averaged."""
+    single = options(nsd={"average_test_repeats": False})
+    path = folder / "mindbridge"
+    out = predict(folder, "mindbridge", path, "subj05", "single", single)
+    decoder = load_peer(path / "bit.safetensors", "mindbridge")
+    table, betas = read_trials(folder / "trials.csv"), np.load(folder / "betas.npy")
+    for kind, method in (("semantic", "predict_tokens"), ("retrieval", "retrieval_features")):
+        stored = StoredPredictions(out / kind, "subj05", kind)
+        assert stored.nsd_id.tolist() == list(TEST)
+        found = ShardedArray(out / kind).rows(np.arange(len(TEST)))
+        for row, image in zip(found, TEST, strict=True):
+            own = betas[(table["nsd_id"] == image).to_numpy()].astype(np.float32)
+            each = [getattr(decoder, method)("subj05", torch.from_numpy(b[None])) for b in own]
+            mean = torch.cat(each).mean(0).detach().numpy()
+            np.testing.assert_allclose(row.astype(float), mean, rtol=2e-3, atol=2e-3)
+    before = predict(folder, "mindbridge", path, "subj05", "averaged")
+    averaged = ShardedArray(before / "semantic").rows(np.arange(len(TEST)))
+    tokens = ShardedArray(out / "semantic").rows(np.arange(len(TEST)))
+    assert not np.array_equal(averaged, tokens)
+
+
 def test_bases_that_do_not_fit_are_refused(folder: Path) -> None:
     other = options(mindeye2={"width": 9})
     with refused("wrong-settings", "width 9", "width 8"):
@@ -131,6 +175,32 @@ def test_bases_that_do_not_fit_are_refused(folder: Path) -> None:
         adapted(folder, "mindeye2", "mindbridge")
     with refused("unknown-name", "brainformer"):
         adapted(folder, "brainformer", "mindeye2")
+
+
+@pytest.mark.parametrize("duration", ["40h", "1h"])
+def test_validation_trials_train_less_than_all_data_alone(folder: Path, duration: str) -> None:
+    """As the table counts them."""
+    one = options(mindeye2=FEW, lora_skip={"epochs": 1, "batch": 1})
+    model = adapted(folder, "lora_skip", "mindeye2", one, duration=duration)
+    seen = pd.read_csv(model / "history.csv")["n_examples"].tolist()
+    run = f"{duration}_lora_skip"
+    counted = count_training_trials({"subj07": folder / "trials.csv"}, [run])
+    assert seen == [counted["subj07", duration]]
+    table = read_trials(folder / "trials.csv")
+    chosen = table[in_duration(table, duration)]["split"].value_counts()
+    assert seen[0] == chosen["train"] + (chosen["val"] if duration == "1h" else 0)
+
+
+@pytest.mark.parametrize("peer", ["mindeye2", "lora_skip", "mindbridge"])
+def test_a_subject_that_the_base_has_seen_is_not_new(folder: Path, peer: str) -> None:
+    base = "mindbridge" if peer == "mindbridge" else "mindeye2"
+    with refused("inconsistent-inputs", "subj05", f"{base}/bit.safetensors"):
+        adapted(folder, peer, base, subject="subj05")
+
+
+def test_a_new_subject_is_no_source_of_itself(folder: Path) -> None:
+    with refused("inconsistent-inputs", "subj07", "--source-betas"):
+        adapted(folder, "mindbridge", "mindbridge", sources=("subj02", "subj07"))
 
 
 def test_neither_encoder_nor_features_identify(folder: Path) -> None:

@@ -145,3 +145,17 @@ def test_schema_refuses_what_the_classes_refuse() -> None:
     objects = [part for part in schema["$defs"].values() if part["type"] == "object"]
     assert len(objects) > 10
     assert all(part.get("additionalProperties") is False for part in objects)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("methods", []),
+        ("methods", ["mindeye2", "mindbridge", "mindeye2"]),
+        ("durations", ["2h", "2h"]),
+    ],
+)
+def test_peers_are_named_once(key: str, values: list[str]) -> None:
+    with pytest.raises(PipelineError) as error:
+        parse_sections({"peers": {key: values}})
+    assert error.value.code == "invalid-setting" and "peers" in error.value.found

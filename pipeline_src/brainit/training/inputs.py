@@ -48,10 +48,15 @@ class NewSubject:
     synthetic: Path | None = None
     """its predicted fMRI: a folder"""
 
-    def load(self, settings: Settings) -> tuple[ExampleSource, SubjectFmri]:
-        """Return all trials within the duration, one by one, mixed with predicted ones as set."""
+    def load(
+        self, settings: Settings, splits: tuple[str, ...] = ("train", "val")
+    ) -> tuple[ExampleSource, SubjectFmri]:
+        """Return the trials of `splits` within the duration, one by one.
+
+        They are mixed with predicted ones as set.
+        """
         fmri = load_subject_fmri(
-            self.subject, self.betas, self.trials, ("train", "val"), self.duration, average=False
+            self.subject, self.betas, self.trials, splits, self.duration, average=False
         )
         counts = {self.subject: fmri.n_voxels}
         source = ExampleSource(

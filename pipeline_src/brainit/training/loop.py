@@ -17,13 +17,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from brainit.training.one_cycle import OneCycle
 from brainit.training.optimizers import (
     OptimizerName,
     Plateau,
     make_optimizer,
 )
 from brainit.training.parallel import gradient_sync, loss_weight, mean_losses
-from brainit.training.peers.one_cycle import OneCycle
 from brainit.training.resume import Checkpointer, EpochPosition, LoopState
 
 logger = logging.getLogger(__name__)

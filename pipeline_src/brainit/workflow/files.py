@@ -138,7 +138,7 @@ class Files:
 
         `lora_skip` always is the subject's own.
         """
-        is_new = subject in self.study.lab or not duration.is_full
+        is_new = self.study.is_new(subject) or not duration.is_full
         if method == STAGE1:
             run = Run("transfer", duration) if not duration.is_full else Run()
             return self.model_of_run(subject, run, "bit_semantic", "bit.safetensors")
@@ -153,7 +153,7 @@ class Files:
 
     def peer_pool(self, subject: str) -> Pool:
         """Return the pool that a new subject's peer is transferred from."""
-        return Pool() if subject in self.study.lab else Pool("without", subject)
+        return Pool() if self.study.is_new(subject) else Pool("without", subject)
 
     def peer_histories(self) -> dict[str, str]:
         """Return the histories of the trainings of all peers, as POOL/PEER or SUBJECT/RUN."""

@@ -281,6 +281,7 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "predict_peer": (
         *_COMPUTE,
+        "nsd.average_test_repeats",
         "features.semantic_tokens",
         "recon.batch",
         "bit",

@@ -257,9 +257,8 @@ class Study:
         peers = self.config["peers"]
         first = slice(peers["n_subjects"])
         amounts = [(subject, FULL) for subject in self.evaluated[first]]
-        for subject in self.transfer[first]:
-            known = self.transfer_durations(subject)
-            amounts += [(subject, d) for d in known if d.name in peers["durations"]]
+        durations = sorted(Duration.parse(name) for name in peers["durations"])
+        amounts += [(subject, d) for subject in self.transfer[first] for d in durations]
         return [
             (subject, Run("baseline", amount, method=method))
             for subject, amount in amounts

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +13,24 @@ from brainit.core.settings import parse_sections
 from brainit.evaluation.identification import identification_rows
 from brainit.evaluation.metrics.names import IDENTIFIED
 from brainit.evaluation.tables.build import make_tables
-from brainit.evaluation.tables.peers import CLAIMS, cost_block
+from brainit.evaluation.tables.peers import CLAIMS, cost_block, settings_notes
 
 SCORES = {
     "40h_stage1/semantic": 0.5,
     "40h_mindeye2/semantic": 0.4,
+    "1h_stage1/semantic": 0.2,
     "1h_lora_skip/semantic": 0.3,
     "40h/fused": 0.6,
+    "1h/fused": 0.45,
+    "30min_mindeye2/semantic": 0.35,
+    "2h_mindeye2/semantic": 0.38,
+    "2h_stage1/semantic": 0.28,
 }
 
 
 def test_rows_costs_and_identification(tmp_path: Path) -> None:
-    settings = parse_sections({"run": {"simulation": True}})
+    sections: dict[str, Any] = {"mindeye2": {"residual": "released", "width": 128}}
+    settings = parse_sections({"run": {"simulation": True}, **sections})
     scores = {f"subj01/{k}": {"PixCorr": [v - 0.1, v, v + 0.1]} for k, v in SCORES.items()}
     similarity = np.eye(4) - 0.5 * np.eye(4)[::-1]
     found = pd.DataFrame(
@@ -43,8 +50,13 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     (table,) = make_tables(["peers"], results, settings)
     means = table.records.groupby("condition", sort=False)["ours"].first().round(6)
     assert sorted(means) == sorted(SCORES.values())
-    paired = table.records.groupby("condition", sort=False)["paired_difference"].first()
-    assert sorted(paired.dropna().round(6)) == [-0.1, 0.1], "of the same amount of data alone"
+    pairs = table.records.dropna(subset="paired_difference")
+    assert sorted(pairs["paired_difference"].round(6)) == [-0.1, 0.1, 0.1, 0.1, 0.25]
+    for row, reference in zip(pairs["condition"], pairs["compared_with"], strict=True):
+        amount = row.rpartition(", ")[2].split(" (")[0]
+        assert reference == f"Brain-IT, stage 1 alone, run here, {amount}", "of its own amount"
+    differences = [b.heading for b in table.blocks if b.heading.startswith("Difference from")]
+    assert len(differences) == 3, "none for 30 min, which has no stage 1"
     blocks = {block.heading: block for block in table.blocks}
     costs = blocks["Costs of the trainings"].rows
     assert costs[0] == ("all/mindeye2", "1,234", "50", "2", "1,620", "0.200")
@@ -53,6 +65,22 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     assert identified[0].startswith("subj01/40h") and "100.0 %" in identified
     assert any(heading.startswith("As published") for heading in blocks)
     assert set(CLAIMS) <= set(table.notes)
+    changed = next(note for note in table.notes if "width 128 (default 4096)" in note)
+    assert "residual released (default drawn)" in changed and "epochs" not in changed
+
+
+def test_every_switch_and_size_that_is_not_the_default_is_noted() -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "mindeye2": {"across_subjects": "released", "mixed_share": 0.5, "epochs": 7},
+        "lora_skip": {"skip_gradient": "released", "rank": 4},
+        "mindbridge": {"width": 64},
+    }
+    notes = settings_notes(parse_sections(changes))
+    for note, (section, values) in zip(notes, changes.items(), strict=True):
+        assert section in note and note.count("default ") == len(values) + note.count("by default ")
+        for key, value in values.items():
+            assert f"{key} {value} (default" in note
+    assert not any("(default" in note for note in settings_notes(parse_sections({})))
 
 
 def test_a_history_without_costs_is_refused(tmp_path: Path) -> None:

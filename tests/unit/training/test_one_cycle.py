@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.unit.models.peers.golden_peers import read
 
-from brainit.training.peers.one_cycle import OneCycle
+from brainit.training.one_cycle import OneCycle
 
 
 def test_golden_rates_and_beta1(golden_dir: Path) -> None:

@@ -10,11 +10,12 @@ from tests.small_peers import N_VOXELS, fmri, settings, spec, task, tokens
 from tests.small_trainings import write_data
 
 from brainit.core.seeds import torch_generator
+from brainit.core.settings import Settings
 from brainit.models.decoders import new_peer
 from brainit.training.examples import DrawnExamples
 from brainit.training.inputs import BitOutput, ImageFiles, PoolData, TokenFiles
 from brainit.training.peers.mindbridge import MindbridgeTask, freeze_for, set_token_norm
-from brainit.training.peers.mindeye2 import copied
+from brainit.training.peers.mindeye2 import Mindeye2Task, copied
 from brainit.training.peers.run import PeerInputs, run_train_peer
 from brainit.training.peers.task import train_peer, without_repeats
 from brainit.training.resume import EpochPosition
@@ -97,6 +98,15 @@ def test_batches_of_a_transfer_hold_the_new_subject_and_one_other(data: Path) ->
         assert starts == [0, 12] and batch.of_loss == (1, 0)
 
 
+@pytest.mark.parametrize("peer", ["mindeye2", "mindbridge"])
+def test_examples_seen_are_those_of_the_batches(peer: str, data: Path) -> None:
+    """Both subjects saw the same images, so some batches are shorter than the setting."""
+    own = task(peer, data, settings(), new_subject=0 if peer == "mindbridge" else None)
+    lengths = [sum(map(len, own.batches(EpochPosition(own.draws(epoch))))) for epoch in range(6)]
+    assert lengths == [own.n_seen(epoch) for epoch in range(6)]
+    assert min(lengths) < own.n_batches() * own.batch
+
+
 def test_tokens_get_the_norm_of_true_ones(data: Path) -> None:
     own = task("mindbridge", data, settings())
     assert isinstance(own, MindbridgeTask)
@@ -119,6 +129,27 @@ def test_partners_are_of_the_same_subject(data: Path) -> None:
     drawn = own.draw_for_loss(DrawnExamples(rows, None), draws)
     assert [len(mixing.partner) for mixing in drawn.mixings] == [4, 3]
     assert sorted(drawn.mixings[1].partner.tolist()) == [0, 1, 2]
+
+
+def test_mixing_and_temperatures_over_150_epochs_are_those_of_the_release(
+    data: Path, golden_dir: Path
+) -> None:
+    """BiMixCo in epochs 0 to 48, then SoftCLIP's 101 temperatures."""
+    own = task(
+        "mindeye2",
+        data,
+        settings(mindeye2={"epochs": 150, "mixed_share": Settings().mindeye2.mixed_share}),
+    )
+    rows = DrawnExamples(np.array([[0, 0, 0, 1], [0, 0, 1, 2]]), None)
+    is_mixed = []
+    for epoch in range(150):
+        draws = own.draws(epoch)
+        is_mixed.append(own.draw_for_loss(rows, draws).mixings is not None)
+    assert is_mixed == [True] * 49 + [False] * 101
+    assert isinstance(own, Mindeye2Task)
+    with np.load(golden_dir / "peers_mindeye2_losses.npz") as golden:
+        found = [own.temperature(epoch) for epoch in range(49, 150)]
+        np.testing.assert_allclose(found, golden["temperatures"], rtol=1e-5)
 
 
 def test_unknown_peers_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from brainit.workflow.cohort import dataset_of, folder_name, with_members
 from brainit.workflow.files import Files
 from brainit.workflow.inputs import Inputs
 from brainit.workflow.params import Params
-from brainit.workflow.runs import Run, Variant
+from brainit.workflow.runs import Duration, Run, Variant
 from brainit.workflow.study import Study
 from brainit.workflow.variants import merged
 
@@ -105,6 +105,25 @@ def test_members_of_a_mixed_cohort_share_one_pool(paper: dict[str, Any]) -> None
     assert "without_laion-sub-01" in files.base_model("laion-sub-01", "joint", "b")
     assert "/all/main/" in files.base_model("ben", "joint", "b")
     assert not [run for run in study.runs_of("ben") if run.is_pooled]
+
+
+def test_peers_transfer_from_a_pool_without_the_subject(paper: dict[str, Any]) -> None:
+    files = Files(study_of(paper, {**MIXED, "transfer": ["anna", "ben", "subj05"]}))
+    pools = {"anna": "without_anna", "ben": "all", "subj05": "all", "subj02": "without_subj02"}
+    full, hour = Duration.parse("40h"), Duration.parse("1h")
+    for subject, pool in pools.items():
+        assert files.peer_pool(subject).name == pool
+        assert files.peer_base(subject, "lora_skip") == (
+            f"<results>/group/{pool}/main/peer_mindeye2/bit.safetensors"
+        )
+        of_hour = files.peer_model(subject, hour, "mindbridge")
+        assert of_hour == f"<results>/{subject}/peer_1h_mindbridge/bit.safetensors"
+        of_all = files.peer_model(subject, full, "mindbridge")
+        own = f"<results>/{subject}/peer_40h_mindbridge/bit.safetensors"
+        pooled = "<results>/group/all/main/peer_mindbridge/bit.safetensors"
+        assert of_all == (own if subject in ("ben", "subj05") else pooled)
+    job = {"subject": "anna", "peer": "mindbridge"}
+    assert Inputs(files.study).peer_sources(job) == ["subj01", "subj02", "laion-sub-01"]
 
 
 def test_a_lab_subject_outside_the_cohort_keeps_its_own_images(paper: dict[str, Any]) -> None:

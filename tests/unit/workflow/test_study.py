@@ -38,6 +38,15 @@ def test_runs_of_the_paper(study: MakeStudy) -> None:
     assert "subj01/1h/lowlevel" not in paper.main_scores, "of less data the final images alone"
 
 
+def test_peers_have_all_amounts_that_the_settings_name(study: MakeStudy) -> None:
+    """Also those that no other row has."""
+    more = study(peers={"methods": ["mindbridge"], "durations": ["2h", "1h", "30min"]})
+    found = [f"{subject}/{run.name}" for subject, run in more.peer_runs]
+    amounts = ["40h", "30min", "1h", "2h"]
+    assert found == [f"subj01/{amount}_mindbridge" for amount in amounts]
+    assert {"subj01/1h/fused", "subj01/2h_mindbridge/semantic"} <= more.peer_scores.keys()
+
+
 def test_runs_that_settings_add(study: MakeStudy) -> None:
     more = study(transfer={"durations": ["2h", "1h"], "scratch": True})
     assert own(more.runs_of("subj02")) == ["40h", "1h", "2h", "1h_scratch"]

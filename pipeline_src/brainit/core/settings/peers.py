@@ -5,27 +5,34 @@ Defaults are those of each release; P, C as in `core.settings.models`.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
 from brainit.core.settings.base import Duration, Positive, Rate, Section, Share
 
 Form = Literal["corrected", "released"]
+_UNIQUE: dict[str, JsonValue] = {"uniqueItems": True}
 
 
 class PeersSettings(Section):
     """Peers that the table `peers` compares: one data set, tokens and generator for all rows."""
 
-    methods: tuple[Literal["stage1", "mindeye2", "lora_skip", "mindbridge"], ...] = (
-        "stage1",
-        "mindeye2",
-        "lora_skip",
-        "mindbridge",
-    )
+    methods: Annotated[
+        tuple[Literal["stage1", "mindeye2", "lora_skip", "mindbridge"], ...],
+        Field(min_length=1, json_schema_extra=_UNIQUE),
+    ] = ("stage1", "mindeye2", "lora_skip", "mindbridge")
     """Rows beside ridge; stage1: Brain-IT's stage 1 with the generator that peers have."""
-    durations: tuple[Duration, ...] = ("1h",)
-    """Amounts of a new subject's data, of transfer.durations, beside 40h of nsd.evaluated."""
+    durations: Annotated[tuple[Duration, ...], Field(json_schema_extra=_UNIQUE)] = ("1h",)
+    """Amounts of a new subject's data, also others than transfer's, beside 40h of nsd.evaluated."""
     n_subjects: Positive = 1
     """Subjects, the first of nsd.evaluated and of nsd.transfer."""
+
+    @model_validator(mode="after")
+    def _check_duplicates(self) -> "PeersSettings":
+        for name in ("methods", "durations"):
+            values = self.__dict__.get(name, ())
+            if len(set(values)) < len(values):
+                raise ValueError(f"peers.{name} has a duplicate: {', '.join(values)}")
+        return self
 
 
 class Mindeye2Settings(Section):
@@ -51,8 +58,8 @@ class Mindeye2Settings(Section):
     """Highest learning rate of AdamW, by one cycle of 2 epochs up and the rest down."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of all but biases."""
-    mixed_share: Share = 1.0 / 3.0
-    """First part of the epochs, with BiMixCo; SoftCLIP afterwards."""
+    mixed_share: Share = 0.33
+    """First part of the epochs (49 of 150), with BiMixCo; SoftCLIP afterwards."""
     self_partners: Form = "corrected"
     """BiMixCo targets of examples that are their own partners; released: they lose their target."""
     across_subjects: Form = "corrected"

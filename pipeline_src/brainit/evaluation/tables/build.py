@@ -23,7 +23,12 @@ from brainit.evaluation.tables.files import (
     with_arrow,
 )
 from brainit.evaluation.tables.notes import published_note, table_notes
-from brainit.evaluation.tables.peers import CLAIMS, cost_block, identification_block
+from brainit.evaluation.tables.peers import (
+    CLAIMS,
+    cost_block,
+    identification_block,
+    settings_notes,
+)
 from brainit.evaluation.tables.records import Results, table_records
 from brainit.evaluation.tables.rows import (
     ENCODER_TABLE,
@@ -65,7 +70,7 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
         blocks += [identification_block(results.identification)] if results.identification else []
         blocks += [cost_block(results.costs, results.benchmarks)] if results.costs else []
         blocks += [_paper_block(paper_table("table1"))]
-        notes = (*CLAIMS, *notes)
+        notes = (*CLAIMS, *settings_notes(settings), *notes)
     if name == NSDSYNTHETIC and results.classes:
         by_class = class_records(rows, published, results, settings)
         blocks += class_blocks(by_class)
@@ -111,14 +116,17 @@ def _our_cells(row: "pd.Series[Any]", simulated: bool) -> tuple[str, ...]:
 
 
 def _paired_blocks(records: pd.DataFrame) -> list[Block]:
-    """Return the comparison of each row with the reference row, for the mean over subjects.
+    """Return the comparisons of rows with each reference row, for the mean over subjects.
 
     A row with a subject that the reference row lacks is not compared.
     """
     mean = _means(records)
     compared = mean[mean["compared_with"] != ""]
-    if compared.empty:
-        return []
+    groups = compared.groupby("compared_with", sort=False)
+    return [_paired_block(str(reference), rows) for reference, rows in groups]
+
+
+def _paired_block(reference: str, compared: pd.DataFrame) -> Block:
     columns: dict[str, dict[str, str]] = {}
     for condition, rows in compared.groupby("condition", sort=False):
         scores = zip(rows["metric"], rows["paired_difference"], rows["p_value"], strict=True)
@@ -127,9 +135,8 @@ def _paired_blocks(records: pd.DataFrame) -> list[Block]:
             f"({format_p(float(p))})"
             for metric, value, p in scores
         }
-    reference = compared["compared_with"].iloc[0]
     heading = f"Difference from {reference}, image by image (Wilcoxon, two-sided)"
-    return [_by_metric(heading, columns)]
+    return _by_metric(heading, columns)
 
 
 def _means(records: pd.DataFrame) -> pd.DataFrame:

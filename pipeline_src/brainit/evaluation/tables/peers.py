@@ -5,28 +5,62 @@ from pathlib import Path
 
 from brainit.core.artifacts import read_table
 from brainit.core.errors import PipelineError
+from brainit.core.settings import Settings
 from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED, IMAGE_ASKS
 from brainit.evaluation.tables.files import Block
 
 CLAIMS = (
-    "All rows: the same trials, test images, tokens, token network and sampler, one sample, no"
-    " selection by the true image. Semantic rows and stage 1 have the pretrained generator and no"
-    " start image; 'stage 2' and 'combined' have the tuned one and a low-level start image.",
-    "'MindEye2's decoder': it is our implementation on these voxels with this generator, which says"
-    " nothing of its published numbers. It has no low-level branch. Its tokens are samples of a"
-    " prior, which costs token error. At 40 h one model of all subjects; with less data all weights"
-    " are adapted from a model of the others.",
-    "'LoRA and Skip-LoRA': details from a third party, so never 'MindTuner'. 'MindBridge': one head"
-    " for images, no text branch, and not the best of eight samples by the true image, as its"
-    " release evaluates.",
+    "All rows: the same test images, tokens, token network and sampler, one sample, no selection"
+    " by the true image. At 40 h the training trials train, repeats averaged"
+    " (nsd.average_training_repeats); peers that are adapted at 40 h (LoRA and Skip-LoRA, and all"
+    " of a subject new to the pool) take them one by one. With less data single trials train,"
+    " those of validation images, too, as does Brain-IT's transfer to a new subject at 40 h.",
+    "Training data are not equal. Brain-IT's rows, stage 1 included, also train on external"
+    " images with predicted fMRI (synthesis.enabled); peers and ridge do not. Ridge sees the one"
+    " subject. Brain-IT, MindEye2 and MindBridge at 40 h are one model of all subjects of the"
+    " pool; with less data, and for a new subject, they are adapted from a model of the others."
+    " LoRA and Skip-LoRA always is.",
+    "Generator and start image. Stage 1, peers and 'ridge, semantic only': the pretrained"
+    " generator, no start image. 'Ridge, combined': the pretrained one, with ridge's low-level"
+    " image as the start. 'Stage 2, semantic only': the tuned one, no start image. 'Brain-IT,"
+    " combined': the tuned one, with its low-level image as the start. 'Nearest training image':"
+    " neither; it shows an image that was seen.",
+    "Each row is compared with Brain-IT's stage 1 of the same amount of data, and with nothing"
+    " where that is not run.",
+    "'MindEye2's decoder': it is our implementation on these voxels with this generator, which"
+    " says nothing of its published numbers. It has no low-level branch. Its tokens are samples"
+    " of a prior, which costs token error.",
+    "Differs from MindEye2's release: averaged repeats train at 40 h; the responses of a test"
+    " image are averaged, not the backbone's tokens and the projector's features; all test images"
+    " share one draw of the prior's noise; an epoch visits each example once; an image that comes"
+    " twice in a batch is left out the second time.",
+    "'LoRA and Skip-LoRA': details from a third party, so never 'MindTuner'; the gradient of the"
+    " skips' correlation is bounded. 'MindBridge': one head for images, no text branch, and not"
+    " the best of eight samples by the true image, as its release evaluates.",
     "Errors of the releases are switches (mindeye2.residual, .self_partners, .across_subjects,"
     " .transfer_bias, lora_skip.skip_gradient), corrected by default. The released backbone of"
     " MindEye2 is linear. Settings were not tuned on test images.",
-    "MindEye2's published retrieval columns are swapped: in its 'image' column the image asks among"
-    " the brains.",
+    "MindEye2's published retrieval columns are swapped: in its 'image' column the image asks"
+    " among the brains.",
 )
 """Notes of the table."""
+_ROWS_OF_SECTION = {
+    "mindeye2": "MindEye2, and what LoRA and Skip-LoRA starts from",
+    "lora_skip": "LoRA and Skip-LoRA",
+    "mindbridge": "MindBridge",
+}
 _COLUMNS = ("training", "parameters", "trained", "epochs", "examples seen", "hours here")
+
+
+def settings_notes(settings: Settings) -> tuple[str, ...]:
+    """Return a note on the switches and sizes of each peer that are not its defaults."""
+    notes, defaults = [], Settings()
+    for section, rows in _ROWS_OF_SECTION.items():
+        ours, theirs = getattr(settings, section), getattr(defaults, section)
+        pairs = {key: (getattr(ours, key), getattr(theirs, key)) for key in type(ours).model_fields}
+        changed = [f"{k} {a} (default {b})" for k, (a, b) in pairs.items() if a != b]
+        notes.append(f"{rows}: {section} as by default but for {', '.join(changed) or 'nothing'}.")
+    return tuple(notes)
 
 
 def cost_block(histories: Mapping[str, Path], benchmarks: Path | None) -> Block:

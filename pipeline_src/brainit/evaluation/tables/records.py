@@ -232,12 +232,12 @@ def _paired(
     results: Results,
     settings: Settings,
 ) -> tuple[str, float, float, float, float]:
-    """Return the paired comparison with the table's reference row: same subjects, same images.
+    """Return the paired comparison with the row's reference row: same subjects, same images.
 
     A baseline of another amount of data is not compared: the difference would be one of data. Nor
     is the presence of objects, whose scores of single images have a meaning in the mean alone.
     """
-    reference = rows.conditions[rows.reference]
+    reference = rows.reference_of(condition)
     runs = Run.parse(condition.run), Run.parse(reference.run)
     is_other_data = runs[0].is_baseline and runs[0].duration != runs[1].duration
     if condition == reference or is_other_data or metric == OBJECT_AUC:

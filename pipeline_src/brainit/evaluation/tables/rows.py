@@ -25,6 +25,7 @@ from brainit.workflow.runs import (
     Duration,
     Run,
 )
+from brainit.workflow.study import PEER_TABLE
 
 PAPER_FILE = Path(__file__).with_name("paper_tables.yaml")
 _SUBJECTS = ("subj01", "subj02", "subj05", "subj07")
@@ -159,9 +160,10 @@ class Condition:
 class Rows:
     """The rows of a table; all are compared with the row number `reference`.
 
-    `target` is the workflow's target that makes them; `title` is set for tables not in the paper.
-    A row counts as run with at least `n_seeds` seeds. With `same_subjects`, every row averages over
-    the subjects that all rows have. Tables without rows of runs have no conditions.
+    With `by_amount`, each is compared with the first row of its amount of data instead. `target` is
+    the workflow's target that makes them; `title` is set for tables not in the paper. A row counts
+    as run with at least `n_seeds` seeds. With `same_subjects`, every row averages over the subjects
+    that all rows have. Tables without rows of runs have no conditions.
     """
 
     conditions: tuple[Condition, ...]
@@ -170,6 +172,13 @@ class Rows:
     title: str = ""
     n_seeds: int = 1
     same_subjects: bool = False
+    by_amount: bool = False
+
+    def reference_of(self, condition: Condition) -> Condition:
+        """Return the row with which a row is compared; itself where it is the reference."""
+        if not self.by_amount:
+            return self.conditions[self.reference]
+        return next(row for row in self.conditions if row.duration == condition.duration)
 
 
 def _ablation(label: str, variant: str, paper_method: str, needs: str = "") -> Condition:
@@ -335,7 +344,7 @@ BEYOND: dict[str, Rows] = {
     ),
     ENCODER_TABLE: Rows((), target="everything", title="Encoder accuracy by part of cortex"),
     FAILURES: Rows((), target="everything", title="Failure cases, chosen by rule"),
-    "peers": Rows(
+    PEER_TABLE: Rows(
         (
             *(_peer(method, amount) for amount in _PEER_AMOUNTS for method in (STAGE1, *PEERS)),
             _baseline(RIDGE, FULL, "semantic", "semantic only"),
@@ -347,6 +356,7 @@ BEYOND: dict[str, Rows] = {
             _baseline(RIDGE, ONE_HOUR, "fused", "combined"),
         ),
         target="peers",
+        by_amount=True,
         title="Peers run here, on the same data, tokens and generator",
     ),
 }
@@ -372,7 +382,8 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     """Return the rows of the table `name`, with those of `runs` that the settings add to it.
 
     The settings add durations to the data-scaling table and pool sizes to the subject-scaling
-    table; rows are sorted by size. A simulation has the oracle of places in Table 1.
+    table, sorted by size, and amounts of data to the table of peers. A simulation has the oracle of
+    places in Table 1.
     """
     rows = rows_of(name)
     oracle = _baseline(PLACE_ONLY, FULL)
@@ -380,6 +391,10 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
         return replace(rows, conditions=(*rows.conditions, oracle))
     known = {condition.run for condition in rows.conditions}
     new = [Run.parse(run) for run in runs if run not in known]
+    if name == PEER_TABLE:
+        own = sorted((run for run in new if run.is_peer), key=_peer_order)
+        more = [_peer(run.method, run.duration) for run in own]
+        return replace(rows, conditions=(*rows.conditions, *more))
     if name == "sessions":
         further = [Condition("transfer", run.name, "fused") for run in new if run.is_transfer]
     elif name == "subjects":
@@ -389,6 +404,10 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     *others, full = rows.conditions
     ordered = sorted([*others, *further], key=_size)
     return replace(rows, conditions=(*ordered, full), reference=len(ordered))
+
+
+def _peer_order(run: Run) -> tuple[Duration, int]:
+    return run.duration, (STAGE1, *PEERS).index(run.method)
 
 
 def _size(condition: Condition) -> tuple[int, int]:

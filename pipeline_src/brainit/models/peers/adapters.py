@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _B_DEVIATION = 0.01
+_SKIP_FLOOR = 0.1
+"""Share of the layer's size below which a skip's correlation fades."""
 
 
 class LowRank(nn.Module):
@@ -77,8 +79,26 @@ def pearson(
 def skip_loss(outputs: list[tuple[Tensor, Tensor]], has_gradient: bool = True) -> Float[Tensor, ""]:
     """Return the mean |correlation| of layers' outputs with their skips, over layers and examples.
 
-    The third party detaches both, so that its term trains nothing: `has_gradient` False.
+    The third party detaches both, so that its term trains nothing: `has_gradient` False. With a
+    gradient the correlation is `bounded_pearson`.
     """
-    if not has_gradient:
-        outputs = [(layer.detach(), skip.detach()) for layer, skip in outputs]
-    return torch.stack([pearson(layer, skip).abs().mean() for layer, skip in outputs]).mean()
+    if has_gradient:
+        found = [bounded_pearson(layer, skip) for layer, skip in outputs]
+    else:
+        found = [pearson(layer.detach(), skip.detach()) for layer, skip in outputs]
+    return torch.stack([values.abs().mean() for values in found]).mean()
+
+
+def bounded_pearson(
+    layer: Float[Tensor, "trials features"], skip: Float[Tensor, "trials features"]
+) -> Float[Tensor, "trials"]:
+    """Return the correlation of each example, smaller for skips much smaller than the layer.
+
+    cov(x, s) / (|x| sqrt(|s|^2 + (.1 |x|)^2)), all centred. The gradient of a plain correlation is
+    of size 1 / |s|. Skips are 0 at the start, so its first steps would fill AdamW's second moment
+    and hold the skips off; here it is at most 10 / |x|.
+    """
+    x, s = (values - values.mean(-1, keepdim=True) for values in (layer.float(), skip.float()))
+    norm = x.norm(dim=-1).clamp(min=torch.finfo(x.dtype).tiny)
+    floor = _SKIP_FLOOR * norm.detach()
+    return (x * s).sum(-1) / (norm * (s.square().sum(-1) + floor.square()).sqrt())

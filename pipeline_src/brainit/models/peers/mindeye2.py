@@ -1,11 +1,11 @@
 """MindEye2's decoder on our tokens: subject layers, backbone, projector, diffusion prior; its file.
 
 The prior's samples are the semantic tokens; the projector's features retrieve images (never the
-other way). Responses to an image are averaged before they are decoded, which for the affine
-backbone is what averaging its tokens gives.
+other way). The release averages the backbone's tokens, and the projector's features, of an image's
+repeats. Ours averages the responses (`nsd.average_test_repeats`), as for every row. Of the released
+backbone, which is affine, the tokens are the same; of the drawn one, and features, they are not.
 
-The low-level branch (`mindeye2_network.LowlevelBranch`) is not part of it: its targets need
-networks that the registry lacks.
+The low-level branch is not built: its targets need networks that the registry lacks.
 """
 
 from collections.abc import Sequence

@@ -14,8 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from brainit.core.compat import import_torchvision
-
 N_BLOCKS = 4
 _MIXER_DROPOUT = 0.15
 Residual = Literal["released", "drawn"]
@@ -83,43 +81,6 @@ class Backbone(nn.Module):
         """Return the backbone's tokens and the projector's retrieval features."""
         tokens = self.tokens(self.mixed(latent))
         return tokens, self.clip_proj(tokens)
-
-
-class LowlevelBranch(nn.Module):
-    """Predict a VAE latent of 4 x 28 x 28, and 49 features of 512, from the mixed latent."""
-
-    def __init__(self, width: int) -> None:
-        import_torchvision()
-        from diffusers.models.autoencoders.vae import Decoder
-
-        super().__init__()
-        self.blin1 = nn.Linear(width, 64 * 7 * 7)
-        self.bdropout = nn.Dropout(0.3)
-        self.bnorm = nn.GroupNorm(1, 64)
-        self.bupsampler = Decoder(
-            in_channels=64,
-            out_channels=4,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(32, 64, 128),
-            layers_per_block=1,
-        )
-        self.b_maps_projector = nn.Sequential(
-            nn.Conv2d(64, 512, 1, bias=False),
-            nn.GroupNorm(1, 512),
-            nn.ReLU(),
-            nn.Conv2d(512, 512, 1, bias=False),
-            nn.GroupNorm(1, 512),
-            nn.ReLU(),
-            nn.Conv2d(512, 512, 1),
-        )
-
-    def forward(
-        self, mixed: Float[Tensor, "trials width"]
-    ) -> tuple[Float[Tensor, "trials 4 28 28"], Float[Tensor, "trials 49 512"]]:
-        """Return the VAE latent and the features that are contrasted."""
-        maps = self.bnorm(self.bdropout(self.blin1(mixed)).unflatten(1, (64, 7, 7)))
-        features: Tensor = self.b_maps_projector(maps)
-        return self.bupsampler(maps), features.flatten(2).mT
 
 
 def _mixer(width: int) -> nn.Sequential:

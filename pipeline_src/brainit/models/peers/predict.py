@@ -45,8 +45,10 @@ class PeerJob:
 def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Predictions]:
     """Return the predicted tokens and the retrieval features of all test images of the subject.
 
-    Responses to an image are averaged first. Raises `PipelineError` where the decoder is another
-    one, of other settings or another network, or does not know the subject's voxels.
+    Responses to an image are averaged first; without `nsd.average_test_repeats` each is decoded and
+    its tokens and features are averaged, as a BIT's are, so for MindEye2 samples of its prior.
+    Raises `PipelineError` where the decoder is another one, of other settings or another network,
+    or does not know the subject's voxels.
     """
     decoder: Any
     if job.peer == STAGE1:
@@ -54,7 +56,8 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
     else:
         decoder = load_peer(job.bit, job.peer)
         decoder.require_settings(job.bit, settings, "semantic")
-    test = load_subject_fmri(job.subject, job.betas, job.trials, ("test",), "40h", average=True)
+    average = settings.nsd.average_test_repeats
+    test = load_subject_fmri(job.subject, job.betas, job.trials, ("test",), "40h", average)
     known = counts_of(decoder.subjects)
     if known.get(job.subject) != test.n_voxels:
         raise PipelineError(
@@ -67,16 +70,18 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
     device = run_device(settings)
     decoder.to(device)
     parts: dict[str, list[Any]] = {"semantic": [], RETRIEVAL: []}
-    for start in range(0, len(test.nsd_id), settings.recon.batch):
-        rows = test.betas[start : start + settings.recon.batch].astype(np.float32)
-        betas = torch.from_numpy(rows).to(device)
-        tokens = decoder.predict_tokens(job.subject, betas)
+    images, batch = np.unique(test.nsd_id), settings.recon.batch
+    for start in range(0, len(images), batch):
+        own = [np.flatnonzero(test.nsd_id == image) for image in images[start : start + batch]]
+        counts = [len(rows) for rows in own]
+        betas = torch.from_numpy(test.betas[np.concatenate(own)].astype(np.float32)).to(device)
+        tokens = _averaged(decoder.predict_tokens(job.subject, betas), counts)
         if job.peer == STAGE1:
             if decoder.calibration is not None:
                 tokens = decoder.calibration.apply(tokens)
             features = tokens
         else:
-            features = decoder.retrieval_features(job.subject, betas)
+            features = _averaged(decoder.retrieval_features(job.subject, betas), counts)
         parts["semantic"].append(_half(tokens))
         parts[RETRIEVAL].append(_half(features))
     attributes = {
@@ -88,10 +93,17 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
         "n_parameters": sum(p.numel() for p in decoder.model.parameters()),
     }
     tokens_of, features_of = (
-        Predictions(test.nsd_id, np.concatenate(values), {**attributes, "kind": kind})
+        Predictions(images, np.concatenate(values), {**attributes, "kind": kind})
         for kind, values in parts.items()
     )
     return tokens_of, features_of
+
+
+def _averaged(values: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """Return the mean of each image's rows, of which there are `counts`."""
+    if max(counts) == 1:
+        return values
+    return torch.stack([group.mean(0) for group in torch.split(values, counts)])
 
 
 def _half(values: torch.Tensor) -> Any:

@@ -110,23 +110,6 @@ def soft_temperature(epoch: int, n_epochs: int) -> float:
     return _SOFT_TO + (_SOFT_FROM - _SOFT_TO) / 2 * (1 + math.cos(math.pi * share))
 
 
-def lowlevel_contrast(
-    predicted: Float[Tensor, "positions features"],
-    true: Float[Tensor, "positions features"],
-    augmented: Float[Tensor, "positions features"],
-    temperature: float = 0.2,
-) -> Float[Tensor, ""]:
-    """Return MindEye2's soft contrast of predicted maps with those of an image and its copy.
-
-    The targets are the similarities of the image with its augmented copy, which all positions of
-    all images share. Features have length 1.
-    """
-    between = true @ augmented.T / temperature
-    logits = predicted @ augmented.T / temperature
-    forward = _cross_entropy(logits, between.softmax(-1))
-    return 0.5 * (forward + _cross_entropy(logits.T, between.T.softmax(-1)))
-
-
 @dataclass(frozen=True)
 class BridgeTerms:
     """What a step of MindBridge compares; features have length 1.

@@ -1,6 +1,6 @@
 """The losses of MindEye2 and of its fine-tuning by adapters, on batches.
 
-30 prior + contrastive; the latter is BiMixCo in the first third of the epochs, then SoftCLIP. Mixed
+30 prior + contrastive; the latter is BiMixCo in the first 49 of 150 epochs, then SoftCLIP. Mixed
 responses meet the unmixed tokens in the prior's loss, as released.
 """
 
@@ -79,7 +79,7 @@ class Mindeye2Task(PeerTask):
             shares = mixing_targets(mixing, settings.self_partners).to(self.device)
             total = total + mixco_nce(*unit, MIXCO_TEMPERATURE, shares)
         else:
-            total = total + soft_clip(*unit, self._temperature(batch.epoch))
+            total = total + soft_clip(*unit, self.temperature(batch.epoch))
         if skips and self.adapters is not None:
             has_gradient = self.adapters.skip_gradient == "corrected"
             total = total + self.adapters.skip_weight * skip_loss(skips, has_gradient)
@@ -92,7 +92,8 @@ class Mindeye2Task(PeerTask):
     def _is_mixed(self, epoch: int) -> bool:
         return epoch < self._n_mixed()
 
-    def _temperature(self, epoch: int | None) -> float:
+    def temperature(self, epoch: int | None) -> float:
+        """Return SoftCLIP's temperature in an epoch (from 0), or in validation (None)."""
         if epoch is None:
             return MIXCO_TEMPERATURE
         n_mixed = self._n_mixed()

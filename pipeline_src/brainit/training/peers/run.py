@@ -27,7 +27,7 @@ from brainit.training.peers.mindeye2 import Mindeye2Task, copied
 from brainit.training.peers.task import PeerTask, train_peer
 from brainit.training.resume import Work, resumable
 from brainit.training.targets import TARGET_ROLES, SemanticTargets, targets_of
-from brainit.workflow.runs import BASES
+from brainit.workflow.runs import BASES, FULL
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,19 @@ def run_adapt_peer(
 ) -> None:
     """Transfer a peer to a new subject and write it; `work` None keeps no checkpoints.
 
-    Raises `PipelineError` for an unknown peer, a base of other sizes or another network, and for
-    pool subjects that MindBridge's base does not know.
+    Single trials train it. Less than all data include the validation images', as in Brain-IT's
+    transfer; all data do not, as for every other row of 40 h.
+    Raises `PipelineError` for an unknown peer, a base of other sizes or another network, a subject
+    that the base has seen, and pool subjects that MindBridge's base does not know.
     """
     if inputs.peer not in PEERS:
         raise _unknown(inputs.peer, list(PEERS))
     device = run_device(settings)
     base = load_peer(inputs.base, BASES[inputs.peer])
     base.require_settings(inputs.base, settings, "semantic")
-    source, fmri = new.load(settings)
+    _require_new(inputs, base, new.subject)
+    splits = ("train",) if new.duration == FULL.name else ("train", "val")
+    source, fmri = new.load(settings, splits)
     targets = _targets(new, files, tokens, settings)
     _require_tokens(inputs.base, base.model, targets)
     others = _sources(inputs, base, settings) if inputs.peer == "mindbridge" else {}
@@ -177,7 +181,7 @@ def _fit_and_write(
     with resumable(work, settings, everything, out.history) as checkpoints:
         history = train_peer(task, rates[inputs.peer](), decay, checkpoints)
         decoder.save(out.bit, settings.run.seed)
-        history["n_examples"] = task.n_batches() * task.batch
+        history["n_examples"] = [task.n_seen(epoch) for epoch in range(len(history))]
         history["n_trained"] = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
         history["n_parameters"] = sum(p.numel() for p in task.model.parameters())
         write_table(out.history, history)
@@ -198,6 +202,23 @@ def _sources(inputs: AdaptPeerInputs, base: Any, settings: Settings) -> dict[str
             code="inconsistent-inputs",
         )
     return dict(pool.train)
+
+
+def _require_new(inputs: AdaptPeerInputs, base: Any, subject: str) -> None:
+    """Raise `PipelineError` where the base, or what is cycled through, has the subject."""
+    for place, seen in (
+        (inputs.base, list(base.subjects)),
+        ("--source-betas", list(inputs.source_betas)),
+        ("--source-trials", list(inputs.source_trials)),
+    ):
+        if subject in seen:
+            raise PipelineError(
+                place,
+                f"subjects other than the new one, {subject}",
+                ", ".join(seen),
+                f"transfer from a model of a pool without {subject}",
+                code="inconsistent-inputs",
+            )
 
 
 def _require_tokens(path: Path, network: Any, targets: SemanticTargets) -> None:

@@ -20,7 +20,7 @@ from brainit.models.brain_decoder import TokenNetwork
 from brainit.training.examples import DrawnExamples, ExampleBatch, ExampleSource
 from brainit.training.loader import UNTHREADED, Loading, Slot, load
 from brainit.training.loop import LoopPlan, fit, mean_in_order, validation_loss
-from brainit.training.peers.one_cycle import OneCycle
+from brainit.training.one_cycle import OneCycle
 from brainit.training.resume import Checkpointer, EpochPosition
 from brainit.training.targets import SemanticTargets
 
@@ -111,6 +111,11 @@ class PeerTask:
         """Draw the examples of each batch of an epoch."""
         for examples in self.train.draws(self.batch, draws, None, position):
             yield without_repeats(examples)
+
+    def n_seen(self, epoch: int) -> int:
+        """Return the examples of an epoch (from 0), as long as its batches are."""
+        draws = self.draws(epoch)
+        return sum(map(len, self.examples_drawn(draws, EpochPosition(draws))))
 
     def reader(self, source: ExampleSource) -> Any:
         """Return the function that reads a batch of a source; it draws nothing."""

@@ -1,9 +1,7 @@
 """MindEye2's networks: golden values, and its released backbone is linear."""
 
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tests.unit.models.peers.golden_peers import CLOSE, read, weights
@@ -12,7 +10,6 @@ from torch import Tensor
 from brainit.core.seeds import seeded_init
 from brainit.models.peers.mindeye2_network import (
     Backbone,
-    LowlevelBranch,
     Residual,
     SubjectLayers,
     mixer_constants,
@@ -39,44 +36,6 @@ def test_golden_tokens_and_retrieval_features(golden_dir: Path) -> None:
         tokens, features = backbone(latent)
         torch.testing.assert_close(tokens, golden[f"subject{subject}.backbone"], **CLOSE)
         torch.testing.assert_close(features, golden[f"subject{subject}.clip_voxels"], **CLOSE)
-
-
-@torch.no_grad()
-def test_golden_lowlevel_branch(golden_dir: Path) -> None:
-    golden = read(golden_dir, "mindeye2_lowlevel")
-    with np.load(golden_dir / "peers_mindeye2_lowlevel.npz") as file:
-        shapes = dict(zip(file["names"].tolist(), file["shapes"].tolist(), strict=True))
-    state = {name: filled(name, shape) for name, shape in shapes.items()}
-    torch.testing.assert_close(state["blin1.weight"][:3, :4], golden["fill_example"])
-    backbone, branch = Backbone(16, 2, 4, "released").eval(), LowlevelBranch(16).eval()
-    own = {name for name in state if name.split(".")[0].startswith("b") and "backbone" not in name}
-    branch.load_state_dict({name: state[name] for name in own})
-    # The file's backbone has a single block; the others change nothing where they add 0.
-    missing = backbone.load_state_dict({k: state[k] for k in state.keys() - own}, strict=False)
-    assert not missing.unexpected_keys
-    for block in backbone.mixer_blocks2[1:]:
-        torch.nn.init.zeros_(block[1][3].weight)
-        torch.nn.init.zeros_(block[1][3].bias)
-    mixed = backbone.mixed(golden["latent"])
-    latent, maps = branch(mixed)
-    tokens = backbone.tokens(mixed)
-    torch.testing.assert_close(tokens, golden["backbone"], **CLOSE)
-    torch.testing.assert_close(backbone.clip_proj(tokens), golden["clip_voxels"], **CLOSE)
-    torch.testing.assert_close(latent, golden["vae_latent"], **CLOSE)
-    torch.testing.assert_close(maps[..., ::8], golden["maps"], **CLOSE)
-
-
-def filled(name: str, shape: str) -> Tensor:
-    """Return a parameter as the golden file's own weights were drawn."""
-    sizes = [int(size) for size in shape.split()]
-    drawn = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(sizes)
-    if len(sizes) > 1:
-        drawn /= np.sqrt(np.prod(sizes[1:]))
-    elif name.endswith("weight"):
-        drawn = 1 + 0.1 * drawn
-    else:
-        drawn = 0.1 * drawn
-    return torch.from_numpy(drawn.astype(np.float32))
 
 
 def drawn(residual: Residual) -> Backbone:

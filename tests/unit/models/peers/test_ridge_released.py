@@ -7,14 +7,14 @@ import pytest
 from tests.unit.models.ridge_examples import flat, read_golden
 
 from brainit.models.baselines.ridge import fit_ridge
+from brainit.models.baselines.streaming import Moments, rescaled
 
 
 @pytest.mark.parametrize("name", ["1", "100", "60000"])
 def test_golden_standardisation_over_the_test_images(golden_dir: Path, name: str) -> None:
     golden, targets = read_golden(golden_dir)
     predicted = flat(golden[f"alpha{name}/predicted"]).astype(np.float64)
-    scaled = (predicted - predicted.mean(0)) / predicted.std(0)
-    scaled = scaled * targets.std(0) + targets.mean(0)
+    scaled = rescaled(predicted, Moments.of(predicted), Moments.of(targets))
     expected = flat(golden[f"alpha{name}/restandardised_on_test"])
     np.testing.assert_allclose(scaled, expected, rtol=1e-4, atol=1e-4)
 
