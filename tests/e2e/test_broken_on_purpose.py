@@ -57,9 +57,14 @@ def shuffled_voxels(bit: BitDecoder) -> None:
 
 
 def another_subject(bit: BitDecoder) -> None:
-    """Give the subject's voxels the clusters and embeddings of another's, in that one's order."""
+    """Give the subject's voxels the clusters and embeddings of another's, in any order.
+
+    In that one's own order, which is by place in the brain, something is decoded still: voxels at
+    the same place resemble each other across subjects.
+    """
     own, other = bit.subjects[SUBJECT], bit.subjects[OTHER]
-    rows = torch.arange(own.stop - own.start) % (other.stop - other.start)
+    generator = torch_generator(0, "another_subject")
+    rows = torch.randint(other.stop - other.start, (own.stop - own.start,), generator=generator)
     with torch.no_grad():
         for table in (bit.model.voxel_embedding, bit.model.voxel_cluster):
             table[own] = table[other][rows]
@@ -84,6 +89,11 @@ def commands_of_run(results: Path, repository: Path) -> list[str]:
     return [line for rule in rules for line, name in zip(found, names, strict=True) if name == rule]
 
 
+def environment() -> dict[str, str]:
+    """Return the environment in which `python` is that of the tests."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="module")
 def commands() -> list[str]:
     assert FINISHED is not None
@@ -94,20 +104,18 @@ def scores_with(
     decoders: dict[str, Path], commands: list[str], results: Path, folder: Path
 ) -> pd.DataFrame:
     """Run the commands with other decoders and outputs; return the summary of the scores."""
-    moved = {
-        str(results / "group/all/main" / DECODERS[kind]): path for kind, path in decoders.items()
+    made: dict[str, object] = {
+        str(results / "group/all/main" / DECODERS[k]): path for k, path in decoders.items()
     }
-    moved |= {
-        str(results / SUBJECT / name): folder / name
-        for name in ("recon_40h_parts", "recon_40h", "metrics")
-    }
+    for name in ("recon_40h_parts/", "recon_40h ", "metrics/40h_"):
+        made[f"{results / SUBJECT}/{name}"] = f"{folder}/{name}"
     (folder / "metrics").mkdir()
     for kind in ("lowlevel", "semantic", "fused"):
         (folder / "recon_40h_parts" / kind).mkdir(parents=True)
     for command in commands:
-        for old, new in moved.items():
-            command = re.sub(rf"{re.escape(old)}(?=[/ ]|$)", str(new), command)
-        subprocess.run(command, shell=True, check=True, capture_output=True)
+        for old, new in made.items():
+            command = command.replace(old, str(new))
+        subprocess.run(command, shell=True, check=True, capture_output=True, env=environment())
     return pd.read_csv(folder / "metrics/40h_fused_summary.csv").set_index("metric")
 
 

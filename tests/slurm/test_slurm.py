@@ -64,7 +64,6 @@ def test_slice_gives_the_same_bytes_as_a_local_run(
         "rule_reconstruct_lowlevel": 1,
         "rule_reconstruct_fused": 1,
         "rule_gather_reconstructions": 1,
-        "rule_extract_true_features": 1,
         "rule_evaluate": 3,
         "rule_make_table": 4,
     }
