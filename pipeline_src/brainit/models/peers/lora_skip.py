@@ -21,16 +21,9 @@ from brainit.core.seeds import seeded_init
 from brainit.core.settings import Settings
 from brainit.models.brain_decoder import DecoderSpec, SubjectBatch
 from brainit.models.peers.adapters import SkipLora, use_lora
-from brainit.models.peers.mindeye2 import (
-    Mindeye2,
-    Mindeye2Decoder,
-    load_state,
-    require_network,
-    require_semantic,
-    require_sizes,
-    sizes_of,
-)
+from brainit.models.peers.mindeye2 import Mindeye2, Mindeye2Decoder, sizes_of
 from brainit.models.peers.mindeye2_network import N_BLOCKS
+from brainit.models.peers.peer_decoder import ATTRIBUTES, load_state, require_semantic
 from brainit.models.subject_voxels import subject_slices, voxel_counts
 
 LORA_SIZES = ("rank", "alpha")
@@ -107,12 +100,7 @@ class LoraSkipDecoder(Mindeye2Decoder):
     """MindEye2 with adapters of one subject; see `Decoder`."""
 
     name: ClassVar[str] = "lora_skip"
-    contract: ClassVar[Contract] = Contract(
-        {},
-        ("subjects", "n_voxels", "seed", "n_tokens", "token_width", "sizes", "network"),
-        free_tensors=True,
-        made_by="adapt_peer",
-    )
+    contract: ClassVar[Contract] = Contract({}, ATTRIBUTES, free_tensors=True, made_by="adapt_peer")
 
     model: LoraSkip
 
@@ -137,11 +125,10 @@ class LoraSkipDecoder(Mindeye2Decoder):
         model.seed = known["seed"]
         return cls(model.eval(), subject_slices(counts), known["network"])
 
-    def require_settings(self, path: Path, settings: Settings, kind: str) -> None:
-        """Raise `PipelineError` for another kind or other sizes; see `Decoder`."""
-        require_semantic(kind, self.name)
-        require_sizes(path, self.model.sizes, all_sizes(settings))
-        require_network(path, self.network, settings)
+    @classmethod
+    def sizes_in(cls, settings: Settings) -> dict[str, Any]:
+        """Return the sizes of the base and of its adapters, as the settings choose them."""
+        return all_sizes(settings)
 
 
 def all_sizes(settings: Settings) -> dict[str, Any]:

@@ -14,26 +14,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from brainit.core.artifacts import Contract, TensorSpec, read_artifact, write_artifact
+from brainit.core.artifacts import Contract, TensorSpec, read_artifact
 from brainit.core.settings import MindbridgeSettings, Settings
-from brainit.models.brain_decoder import (
-    DecoderSpec,
-    NetworkDecoder,
-    SubjectBatch,
-    TokenNetwork,
-    counts_of,
-    stored_tensors,
-    voxels_of,
-)
+from brainit.models.brain_decoder import DecoderSpec, SubjectBatch, TokenNetwork, voxels_of
 from brainit.models.peers.mindbridge_network import MindBridge, normalised, pooled
-from brainit.models.peers.mindeye2 import (
+from brainit.models.peers.peer_decoder import (
+    ATTRIBUTES,
+    PeerDecoder,
     load_state,
-    require_network,
     require_semantic,
-    require_sizes,
 )
 from brainit.models.subject_voxels import subject_slices, voxel_counts
-from brainit.models.token_calibration import Calibration
 
 BRIDGE_SIZES = ("n_bins", "width", "n_blocks", "bottleneck")
 
@@ -89,21 +80,18 @@ class BridgeNetwork(TokenNetwork):
 
 
 @dataclass
-class MindbridgeDecoder(NetworkDecoder):
+class MindbridgeDecoder(PeerDecoder):
     """MindBridge of some subjects; see `Decoder`."""
 
     name: ClassVar[str] = "mindbridge"
     contract: ClassVar[Contract] = Contract(
         {"token_norm": TensorSpec("float32", ("one",))},
-        ("subjects", "n_voxels", "seed", "n_tokens", "token_width", "sizes", "network"),
+        ATTRIBUTES,
         free_tensors=True,
         made_by="train_peer or adapt_peer",
     )
 
     model: BridgeNetwork
-    subjects: dict[str, slice]
-    network: str
-    calibration: Calibration | None = None
 
     @classmethod
     def new(cls, spec: DecoderSpec) -> "MindbridgeDecoder":
@@ -124,25 +112,10 @@ class MindbridgeDecoder(NetworkDecoder):
         load_state(path, model, artifact)
         return cls(model.eval(), slices, known["network"])
 
-    def require_settings(self, path: Path, settings: Settings, kind: str) -> None:
-        """Raise `PipelineError` for another kind or other sizes; see `Decoder`."""
-        require_semantic(kind, self.name)
-        require_sizes(path, self.model.sizes, bridge_sizes(settings.mindbridge))
-        require_network(path, self.network, settings)
-
-    def save(self, path: Path, seed: int) -> None:
-        """Write the decoder, whole or not at all."""
-        counts = counts_of(self.subjects)
-        attributes = {
-            "subjects": list(counts),
-            "n_voxels": counts,
-            "seed": seed,
-            "n_tokens": self.model.n_queries,
-            "token_width": self.model.out_width,
-            "sizes": self.model.sizes,
-            "network": self.network,
-        }
-        write_artifact(path, self.name, stored_tensors(self.model, None), attributes, self.contract)
+    @classmethod
+    def sizes_in(cls, settings: Settings) -> dict[str, Any]:
+        """Return the sizes that the settings choose."""
+        return bridge_sizes(settings.mindbridge)
 
     def retrieval_features(
         self, subject: str, betas: Float[Tensor, "trials voxels"]

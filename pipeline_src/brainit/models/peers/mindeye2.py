@@ -17,24 +17,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from brainit.core.artifacts import Artifact, Contract, read_artifact, write_artifact
-from brainit.core.errors import PipelineError
+from brainit.core.artifacts import Contract, read_artifact
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import Mindeye2Settings, Settings
-from brainit.models.brain_decoder import (
-    DecoderSpec,
-    NetworkDecoder,
-    SubjectBatch,
-    TokenNetwork,
-    counts_of,
-    stored_tensors,
-    voxels_of,
-)
+from brainit.models.brain_decoder import DecoderSpec, SubjectBatch, TokenNetwork, voxels_of
 from brainit.models.peers.mindeye2_network import Backbone, SubjectLayers
+from brainit.models.peers.peer_decoder import (
+    ATTRIBUTES,
+    PeerDecoder,
+    load_state,
+    require_semantic,
+)
 from brainit.models.peers.prior_diffusion import sample_prior
 from brainit.models.peers.prior_network import PriorNetwork
 from brainit.models.subject_voxels import subject_slices, voxel_counts
-from brainit.models.token_calibration import Calibration
 
 SIZES = ("width", "residual", "prior_depth", "prior_heads", "prior_head_width")
 """Settings that a decoder's file must agree with."""
@@ -106,21 +102,15 @@ class Mindeye2(TokenNetwork):
 
 
 @dataclass
-class Mindeye2Decoder(NetworkDecoder):
+class Mindeye2Decoder(PeerDecoder):
     """MindEye2 of some subjects; see `Decoder`."""
 
     name: ClassVar[str] = "mindeye2"
     contract: ClassVar[Contract] = Contract(
-        {},
-        ("subjects", "n_voxels", "seed", "n_tokens", "token_width", "sizes", "network"),
-        free_tensors=True,
-        made_by="train_peer or adapt_peer",
+        {}, ATTRIBUTES, free_tensors=True, made_by="train_peer or adapt_peer"
     )
 
     model: Mindeye2
-    subjects: dict[str, slice]
-    network: str
-    calibration: Calibration | None = None
 
     @classmethod
     def new(cls, spec: DecoderSpec) -> "Mindeye2Decoder":
@@ -145,25 +135,10 @@ class Mindeye2Decoder(NetworkDecoder):
         model.seed = known["seed"]
         return cls(model.eval(), subject_slices(counts), known["network"])
 
-    def require_settings(self, path: Path, settings: Settings, kind: str) -> None:
-        """Raise `PipelineError` for another kind or other sizes; see `Decoder`."""
-        require_semantic(kind, self.name)
-        require_sizes(path, self.model.sizes, sizes_of(settings.mindeye2))
-        require_network(path, self.network, settings)
-
-    def save(self, path: Path, seed: int) -> None:
-        """Write the decoder, whole or not at all."""
-        counts = counts_of(self.subjects)
-        attributes = {
-            "subjects": list(counts),
-            "n_voxels": counts,
-            "seed": seed,
-            "n_tokens": self.model.n_queries,
-            "token_width": self.model.out_width,
-            "sizes": self.model.sizes,
-            "network": self.network,
-        }
-        write_artifact(path, self.name, stored_tensors(self.model, None), attributes, self.contract)
+    @classmethod
+    def sizes_in(cls, settings: Settings) -> dict[str, Any]:
+        """Return the sizes that the settings choose."""
+        return sizes_of(settings.mindeye2)
 
     def retrieval_features(
         self, subject: str, betas: Float[Tensor, "trials voxels"]
@@ -176,56 +151,3 @@ class Mindeye2Decoder(NetworkDecoder):
 def sizes_of(settings: Mindeye2Settings) -> dict[str, Any]:
     """Return the sizes that the settings choose."""
     return {name: getattr(settings, name) for name in SIZES}
-
-
-def require_semantic(kind: str, name: str) -> None:
-    """Raise `PipelineError` where a peer is asked for another kind of features than tokens."""
-    if kind != "semantic":
-        raise PipelineError(
-            f"the decoder {name}",
-            "semantic tokens, the only features that it predicts",
-            f"features of the kind {kind}",
-            "ask for its semantic images, or take the low-level images of ridge or of a BIT",
-            code="unknown-name",
-        )
-
-
-def require_sizes(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raise `PipelineError` where the file's sizes are not those of the settings."""
-    if found != expected:
-        differing = [name for name in expected if found.get(name) != expected[name]]
-        raise PipelineError(
-            path,
-            f"a decoder with {', '.join(f'{n} {expected[n]}' for n in differing)}",
-            ", ".join(f"{name} {found.get(name)}" for name in differing),
-            "restore the settings that it was trained with, or delete it and train anew",
-            code="wrong-settings",
-        )
-
-
-def require_network(path: Path, found: str, settings: Settings) -> None:
-    """Raise `PipelineError` where a decoder predicts tokens of another network."""
-    expected = settings.features.semantic_tokens
-    if found != expected:
-        raise PipelineError(
-            path,
-            f"a decoder of the tokens of {expected}",
-            f"one of the tokens of {found}",
-            f"set features.semantic_tokens to {found}, or delete it and train anew",
-            code="wrong-settings",
-        )
-
-
-def load_state(path: Path, model: TokenNetwork, artifact: Artifact) -> None:
-    """Load an artifact's tensors; raises `PipelineError` where they do not fit the model."""
-    state = {name: torch.from_numpy(array) for name, array in artifact.tensors.items()}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise PipelineError(
-            path,
-            "weights that fit its attributes",
-            str(error),
-            "delete it and rerun train_peer or adapt_peer",
-            code="inconsistent-inputs",
-        ) from error
