@@ -27,6 +27,9 @@ NOT_IN_DEMO = {
     "train_peer",
     "adapt_peer",
     "predict_peer",
+    "halve_trials",
+    "weigh_voxels",
+    "reconstruct_searched",
     "check_claims",
 }
 

@@ -165,7 +165,7 @@ rule gather_reconstructions:
     benchmark:
         "<benchmarks>/gather_reconstructions/{subject}_{run}.tsv"
     wildcard_constraints:
-        run=DECODED_RUN,
+        run=f"{DECODED_RUN}|{SEARCHED_RUN}",
     conda:
         "../../envs/pipeline.yaml"
     threads: 1

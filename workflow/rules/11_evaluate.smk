@@ -58,6 +58,8 @@ rule evaluate:
         "<logs>/evaluate/{subject}_{run}_{recon_kind}.log",
     benchmark:
         "<benchmarks>/evaluate/{subject}_{run}_{recon_kind}.tsv"
+    wildcard_constraints:
+        run=f"{RUN}|{SEARCHED_RUN}",
     conda:
         "../../envs/pipeline.yaml"
     threads: THREADS

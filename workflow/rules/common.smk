@@ -80,6 +80,9 @@ DECODED_RUN = (
     rf"{runs.DURATION}|({runs.DURATION})_{runs.RIDGE}|{runs.PREDICTED}|{OTHER_RUN}"
 )
 
+SEARCHED_RUN = rf"({DECODED_RUN})_{runs.SEARCH}"
+RUN = f"{runs.DURATION}|{runs.BASELINE}|{OTHER_RUN}"
+
 
 pathvars:
     results=config["paths"]["results"],
@@ -97,7 +100,7 @@ wildcard_constraints:
     subject=ANY_NAME,
     pool=f"all|{OTHER_POOL}",
     duration=runs.DURATION,
-    run=f"{runs.DURATION}|{runs.BASELINE}|{OTHER_RUN}",
+    run=RUN,
     variant=f"main|{VARIANT}",
     kind="lowlevel|semantic",
     recon_kind="lowlevel|semantic|fused",
@@ -106,6 +109,7 @@ wildcard_constraints:
     table="|".join(EVERY_TABLE),
     peer="|".join(runs.PEERS),
     source="|".join(("encoder", runs.RIDGE, runs.STAGE1, *runs.PEERS)),
+    half="half_[ab]",
     method="|".join((runs.STAGE1, *runs.PEERS)),
 
 

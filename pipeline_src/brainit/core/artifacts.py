@@ -119,6 +119,11 @@ CONTRACTS: dict[str, Contract] = {
         free_tensors=True,
         made_by="extract_true_features",
     ),
+    "voxel_weights": Contract(
+        {"weight": TensorSpec("float32", ("voxels",), "0..1")},
+        ("subject", "n_images", "encoder"),
+        made_by="weigh_voxels",
+    ),
     "recon_shard": Contract(
         {
             "nsd_id": TensorSpec("int64", ("images",), "0-based"),
@@ -128,7 +133,7 @@ CONTRACTS: dict[str, Contract] = {
             ),
         },
         ("subject", "kind", "seed", "settings"),
-        made_by="reconstruct_lowlevel, reconstruct_semantic or reconstruct_fused",
+        made_by="reconstruct_lowlevel, _semantic, _fused or _searched",
     ),
 }
 """Contracts by kind of artifact; a decoder's class has that of its own files."""

@@ -1,6 +1,7 @@
 """Images from the semantic tokens by diffusion (3.3, D.3).
 
-Semantic images start from noise alone, fused ones from the noised low-level image. An optional
+Semantic images start from noise alone, fused ones from the noised low-level image, and searched
+ones are the best of several samples of either (`brain_search`). An optional
 refiner comes last (section 3.2); its images keep the generator's size. The fused shard also holds
 the images before the refiner.
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -20,10 +22,16 @@ from brainit.core.device import frozen_precision, run_device
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings
 from brainit.data.fmri import SubjectFmri
-from brainit.data.images import to_uint8
+from brainit.data.images import images_on, to_uint8
 from brainit.features.registry import find_entry, load_backbone, require_weights, weights_path
 from brainit.models.brain_decoder import Decoder
 from brainit.models.generator_file import load_generator
+from brainit.reconstruction.brain_search import (
+    Chooser,
+    ChooserInputs,
+    empty_fits,
+    search_images,
+)
 from brainit.reconstruction.parts import Part, empty_part, part_attributes, read_part
 from brainit.reconstruction.predictions import (
     DecodingJob,
@@ -101,6 +109,65 @@ def _reconstruct(
     unrefined = to_uint8(sampled) if keeps_both else None
     final = refined_pixels(sampled, images, job.weights_dir, settings)
     return Part(images, final, attributes, unrefined)
+
+
+@dataclass(frozen=True)
+class SearchInputs:
+    """Inputs of searched images besides the decoder and what chooses."""
+
+    lowlevel: Path | None = None
+    """low-level images of the same shard; without them the first round starts from noise"""
+    generator: Path | None = None
+    """generator after stage 2; the pretrained one for predicted features"""
+
+
+def reconstruct_searched(
+    job: DecodingJob, inputs: SearchInputs, choosing: ChooserInputs, settings: Settings
+) -> tuple[Part, pd.DataFrame]:
+    """Return the images of the job's shard that a brain-consistent search finds, and all fits.
+
+    A refiner comes after the search. Raises `PipelineError` where decoder, generator, low-level
+    shard, encoder, weights or responses do not fit.
+    """
+    _require_generator(job, inputs.generator)
+    tokens_of, images, models = _tokens_of_shard(job, settings)
+    models |= {
+        "generator": inputs.generator
+        or weights_path("generator", settings.features.generator, job.weights_dir),
+        "search_encoder": choosing.encoder,
+        "search_weights": choosing.voxel_weights,
+    }
+    attributes = part_attributes(job.subject, "fused", settings, models)
+    attributes["settings"]["brain_search"] = settings.brain_search.model_dump(exclude_unset=True)
+    start = None
+    if inputs.lowlevel is not None:
+        start = _start_images(inputs.lowlevel, job.subject, images)
+    name = settings.features.refiner
+    if name != "none":
+        require_weights(find_entry(name, "refiner"), job.weights_dir)
+    chooser = Chooser.of(choosing, job.subject, job.weights_dir, settings)
+    generator = open_generator(inputs.generator, job.weights_dir, settings)
+    if not len(images):
+        return empty_part(generator.image_size, attributes), empty_fits()
+    best, fits = search_images(generator, chooser, tokens_of(), images, start, settings)
+    del generator, chooser
+    if name == "none":
+        return Part(images, best, attributes), fits
+    shown = images_on(torch.from_numpy(best), run_device(settings))
+    final = refined_pixels(shown, images, job.weights_dir, settings)
+    return Part(images, final, attributes, best), fits
+
+
+def _require_generator(job: DecodingJob, generator: Path | None) -> None:
+    # Not shared with `_reconstruct`: editing that one would make all images again.
+    if generator is None and job.predicted is None:
+        raise PipelineError(
+            "arguments",
+            "--generator for the tokens of a BIT",
+            "none",
+            "give the generator that stage 2 wrote with this BIT",
+            code="invalid-argument",
+        )
 
 
 def _tokens_of_shard(

@@ -16,6 +16,7 @@ def run_label(name: str) -> str:
     parts += ["from scratch"] if run.is_scratch else []
     parts += [run.method.replace("_", " ")] if run.is_baseline else []
     parts += [] if run.variant.is_main else run.variant.name.split("_")
+    parts += ["search"] if run.is_searched else []
     return " ".join(parts)
 
 

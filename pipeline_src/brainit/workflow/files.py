@@ -109,6 +109,8 @@ class Files:
         does not change. The model from scratch, the models of fewer subjects and ridge on less than
         all data have no semantic-only images.
         """
+        if run.is_searched:
+            return self._searched_parts(subject, run, kind)
         variants = self.study.variants
         if not run.variant.is_main:
             if kind not in variants.kinds_of(run.variant):
@@ -121,9 +123,40 @@ class Files:
         )
         if kind == "semantic" and (is_less or run.is_of_fewer_subjects):
             return []
+        return self._shards(subject, run, kind)
+
+    def _searched_parts(self, subject: str, run: Run, kind: str) -> list[str]:
+        """Return the shards of a search: its images are `fused`, its start the run's `lowlevel`."""
+        if kind == "semantic":
+            return []
+        own = self._shards(subject, run, kind)
+        return own if kind == "fused" else self.recon_parts(subject, run.base, kind)
+
+    def _shards(self, subject: str, run: Run, kind: str) -> list[str]:
         folder = f"{recon_folder(subject, run)}_parts/{kind}"
         n_shards = self.study.config["recon"]["n_shards"]
         return [f"{folder}/shard_{shard}.safetensors" for shard in range(n_shards)]
+
+    def choosing_encoder(self, subject: str, run: Run) -> str:
+        """Return the encoder that chooses among samples of a run, by `brain_search.encoder`.
+
+        That of the run's models, or of the same subjects and half of the training images. A
+        baseline has no models: its encoder is that of Brain-IT's run of the same amount of data.
+        """
+        if run.is_baseline:
+            run = Run() if run.duration.is_full else Run("transfer", run.duration)
+        known = self.model_of_run(subject, run, "encoder", "encoder.safetensors")
+        half = self.study.config["brain_search"]["encoder"]
+        if half == "pool":
+            return known
+        folder = f"<results>/group/{run.pool(subject).name}/{MAIN.name}"
+        if known.startswith(f"<results>/{subject}/"):
+            folder = known.rpartition("/encoder/")[0]
+        return f"{folder}/encoder_{half}/encoder.safetensors"
+
+    def half_of_trials(self, subjects: Iterable[str], half: str) -> list[str]:
+        """Return the trial tables of subjects in which half of the training images are unused."""
+        return [f"<results>/{subject}/halves/trials_{half}.csv" for subject in subjects]
 
     def ridge_predictions(self, subject: str, duration: Duration, kind: str) -> str:
         """Return the features of the test images that ridge predicts; `kind` as of a BIT."""

@@ -176,6 +176,41 @@ class Inputs:
 
         return paths
 
+    def measured_responses(self, folder: str, name: str) -> OfJob:
+        """Return the input function of the responses to the test images that a search fits."""
+
+        def path(wildcards: Wildcards) -> str:
+            run, subject = Run.parse(wildcards.get("run", "")), wildcards.get("subject", "")
+            if run.is_of_other_session:
+                return f"<results>/{subject}/{run.name}/{name}"
+            is_trials = folder == "design"
+            return self.trials(wildcards) if is_trials else f"<results>/{subject}/{folder}/{name}"
+
+        return path
+
+    def choosing_encoder(self, wildcards: Wildcards) -> str:
+        """Return the encoder that chooses among samples of the job's run."""
+        run = Run.parse(wildcards.get("run", ""))
+        return self.files.choosing_encoder(wildcards.get("subject", ""), run)
+
+    def base_half_encoder(self, wildcards: Wildcards) -> str:
+        """Return the encoder, of half of the training images, that is adapted to a new subject."""
+        subject, half = wildcards.get("subject", ""), wildcards.get("half", "")
+        pool = self.files.peer_pool(subject)
+        return f"<results>/group/{pool.name}/{MAIN.name}/encoder_{half}/encoder.safetensors"
+
+    def half_of_trials(self, wildcards: Wildcards) -> list[str]:
+        """Return the trials, without half of the training images, of the job's subject or pool."""
+        subject, half = wildcards.get("subject", ""), wildcards.get("half", "")
+        return self.files.half_of_trials(
+            [subject] if subject else self.members_of_pool(wildcards), half
+        )
+
+    def search_start(self, wildcards: Wildcards) -> list[str]:
+        """Return the low-level shard that a search starts from; none where the run has none."""
+        shard = int(wildcards.get("shard", ""))
+        return self.recon_parts("lowlevel")(wildcards)[shard : shard + 1]
+
     def lowlevel_network(self, wildcards: Wildcards) -> list[str]:
         """Return the network whose features are inverted; none where ridge predicts pixels."""
         is_pixels = self.study.config["baselines"]["lowlevel"] == "pixels"
@@ -271,6 +306,10 @@ class Inputs:
         """Return the images that the job's subject or pool saw."""
         subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
         return self.files.stimuli(subject, pool, run_of(wildcards))
+
+    def stimuli_of_subject(self, wildcards: Wildcards) -> str:
+        """Return the images of the job's subject, whatever its run decodes."""
+        return self.files.stimuli(wildcards.get("subject", ""))
 
     def true_scenes(self, wildcards: Wildcards) -> list[str]:
         """Return the simulation's truth, where the job's images are its scenes."""

@@ -8,7 +8,7 @@ from typing import Any
 from brainit.workflow.files import Files
 from brainit.workflow.inputs import Inputs, Wildcards, variant_of
 from brainit.workflow.reads import settings_json
-from brainit.workflow.runs import Duration, Pool
+from brainit.workflow.runs import Duration, Pool, Run
 from brainit.workflow.study import Study
 
 OF_NSD = ("simulate_nsd", "download")
@@ -163,6 +163,10 @@ class Params:
         is_outside = self.study.is_new(wildcards.get("subject", ""))
         is_new = is_outside or not Duration.parse(wildcards.get("duration", "")).is_full
         return ["--new-subject"] if is_new else []
+
+    def duration_of_run(self, wildcards: Wildcards) -> str:
+        """Return the amount of the subject's data that a search may weigh voxels by."""
+        return Run.parse(wildcards.get("run", "")).duration.name
 
     def shard(self, wildcards: Wildcards) -> str:
         """Return k/n: the number of the job's shard, from 0, and how many there are."""

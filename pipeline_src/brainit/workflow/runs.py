@@ -4,12 +4,14 @@ A run decodes one subject. Its name says which data the models saw: `40h` (the p
 `40h_k8` (a variant of them), `1h`, `15min`, ... (transfer to a new subject), `1h_scratch` (one
 subject's hour alone, or another amount), `first2` (models of fewer subjects), `nsdsynthetic`
 (other images), `40h_ridge`, `1h_knn`, ... (a baseline without trained models, from the subject's
-data alone), or `40h_mindeye2`, `1h_lora_skip`, ... (a peer, another paper's decoder).
+data alone), or `40h_mindeye2`, `1h_lora_skip`, ... (a peer, another paper's decoder). With
+`_search` at its end, `40h_search`, `1h_ridge_search`, ..., it is the brain-consistent search from
+the run before.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from brainit.core.errors import PipelineError
@@ -24,7 +26,7 @@ PARTIAL_DURATION = r"15min|30min|[1-9][0-9]{1,5}trials|[1-9]h|[123][0-9]h"
 DURATION = rf"{PARTIAL_DURATION}|{N_SESSIONS}h"
 """Pattern of every duration."""
 VARIANT = (
-    r"(?!(main|scratch|ridge|knn|place_only|stage1|mindeye2|lora_skip|mindbridge)$)"
+    r"(?!(main|scratch|ridge|knn|place_only|stage1|mindeye2|lora_skip|mindbridge|(.*_)?search)$)"
     r"[a-z][a-z0-9]*(_[a-z0-9]+)*"
 )
 """Pattern of an ablation's name; the settings accept these."""
@@ -49,6 +51,9 @@ BASELINE = rf"({DURATION})_({RIDGE}|{KNN})|{N_SESSIONS}h_{PLACE_ONLY}|{PREDICTED
 """Pattern of the runs of baselines and peers."""
 SCRATCH = rf"({DURATION})_scratch"
 """Pattern of the runs of models that saw nothing but an amount of the subject's own data."""
+
+SEARCH = "search"
+"""End of the name of a run whose images a brain-consistent search found."""
 
 _AMOUNT = re.compile(r"(\d+)(min|trials|h)")
 _SEED = re.compile(r"(?:(?P<row>.+)_)?seed(?P<seed>\d+)")
@@ -240,7 +245,7 @@ class Run:
     `scratch` (models of the subject's `duration` alone), `first` (models of the first `n_subjects`)
     or `baseline` (`method`, `RIDGE`, `KNN` or `PLACE_ONLY`, without trained models, or `STAGE1` or
     one of `PEERS`, whose predicted tokens meet the pretrained generator). Only pooled runs have a
-    variant.
+    variant. `is_searched` says that a brain-consistent search chose among samples of the run.
     """
 
     kind: Literal[
@@ -250,13 +255,17 @@ class Run:
     variant: Variant = MAIN
     n_subjects: int = 0
     method: str = ""
+    is_searched: bool = False
 
     @classmethod
     def parse(cls, name: str) -> "Run":
         """Read `40h`, `40h_k8`, `1h`, `1h_scratch`, `first2`, `nsdsynthetic` or `40h_ridge`.
 
-        Raises `PipelineError` for another name.
+        Each may end in `_search`, where a generator samples. Raises `PipelineError` for another
+        name.
         """
+        if name.endswith(f"_{SEARCH}"):
+            return cls.parse(name.removesuffix(f"_{SEARCH}")).searched
         if name == NSDSYNTHETIC:
             return cls("nsdsynthetic")
         if name in NSDIMAGERY:
@@ -287,6 +296,31 @@ class Run:
     @property
     def name(self) -> str:
         """The run's name, as in `recon_{run}` and in the names of its scores."""
+        return f"{self._own_name}_{SEARCH}" if self.is_searched else self._own_name
+
+    @property
+    def searched(self) -> "Run":
+        """The brain-consistent search from this run.
+
+        Raises `PipelineError` for a run without samples, and for a search.
+        """
+        if self.is_searched or self.method in (KNN, PLACE_ONLY):
+            raise PipelineError(
+                "run",
+                f"a run whose images a generator samples, before _{SEARCH}",
+                self.name,
+                f"name a search after a decoder, such as {FULL.name}_{SEARCH}",
+                code="unknown-name",
+            )
+        return replace(self, is_searched=True)
+
+    @property
+    def base(self) -> "Run":
+        """The run that a search starts from; the run itself where it is none."""
+        return replace(self, is_searched=False)
+
+    @property
+    def _own_name(self) -> str:
         match self.kind:
             case "nsdsynthetic":
                 return NSDSYNTHETIC

@@ -276,7 +276,15 @@ class Study:
             for score in self.main_scores.values()
             if score.subject == subject and Run.parse(score.run).duration == amount
         ]
-        return _by_name([*compared, *scores])
+        shown = [*compared, *scores]
+        if self.config["brain_search"]["enabled"]:
+            runs = dict.fromkeys((score.subject, Run.parse(score.run)) for score in shown)
+            shown += [
+                Score(subject, run.searched.name, KINDS[-1])
+                for subject, run in runs
+                if run.method not in (KNN, PLACE_ONLY)
+            ]
+        return _by_name(shown)
 
     @cached_property
     def every_score(self) -> dict[str, Score]:

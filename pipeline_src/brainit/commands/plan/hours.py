@@ -34,13 +34,14 @@ TOKENS_TFLOP = 0.98
 
 _STAGES = (
     ("extract_features", "extract_features_cohort", "extract_true_features", "train_encoder"),
-    ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder"),
+    ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder", "train_encoder_half"),
+    ("adapt_encoder_half",),
     ("synthesize_fmri_transfer", "train_bit"),
     ("train_joint", "adapt_bit"),
     ("adapt_joint", "predict_ridge", "train_peer"),
     ("adapt_peer",),
     ("reconstruct_lowlevel",),
-    ("reconstruct_semantic", "reconstruct_fused"),
+    ("reconstruct_semantic", "reconstruct_fused", "reconstruct_searched"),
     ("evaluate",),
 )
 """Rules with GPU work; those of a stage wait for the stages before at the latest."""
@@ -131,6 +132,10 @@ class Hours:
                 return self.n_real(job) * settings.encoder.epochs
             case "adapt_encoder":
                 return self.n_real(job) * settings.encoder.transfer_epochs
+            case "train_encoder_half":
+                return self.n_real(job) * settings.encoder.epochs / 2
+            case "adapt_encoder_half":
+                return self.n_real(job) * settings.encoder.transfer_epochs / 2
             case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
                 return self.sizes.n_external
             case "train_bit" if job.wildcard("kind") == "lowlevel":
@@ -159,7 +164,7 @@ class Hours:
         match job.rule:
             case "extract_features" | "extract_features_cohort":
                 return TOKENS_TFLOP
-            case "train_encoder" | "adapt_encoder":
+            case "train_encoder" | "adapt_encoder" | "train_encoder_half" | "adapt_encoder_half":
                 return _ENCODER_EXAMPLE
             case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
                 return _PREDICTED_IMAGE + _PREDICTED_VOXEL * self.sizes.all_voxels(job)
@@ -247,6 +252,12 @@ class Hours:
             return _DIP_ITERATION * (dip.size / _DIP_SIDE) ** 2 * dip.iterations
         n_steps = recon.n_steps - (recon.start_step if rule == "reconstruct_fused" else 0)
         refined = _REFINED if self.settings.features.refiner != "none" else 0
+        if rule == "reconstruct_searched":  # from the low-level image; a peer's start from noise
+            search = self.settings.brain_search
+            later = recon.start_step if search.start_step is None else search.start_step
+            n_later = search.later_samples * (search.rounds - 1)
+            n_steps = search.first_samples * (recon.n_steps - recon.start_step)
+            n_steps += n_later * (recon.n_steps - later)
         return 2 * _DENOISING * n_steps + refined
 
 

@@ -25,6 +25,7 @@ from brainit.core.settings.models import (
     AblationSettings,
     BaselineSettings,
     BitSettings,
+    BrainSearchSettings,
     ClusterSettings,
     DipSettings,
     EncoderSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "AblationSettings",
     "BaselineSettings",
     "BitSettings",
+    "BrainSearchSettings",
     "ClusterSettings",
     "CohortSettings",
     "DipSettings",
@@ -103,6 +105,7 @@ class Settings(Section):
     transfer: TransferSettings = TransferSettings()
     dip: DipSettings = DipSettings()
     recon: ReconSettings = ReconSettings()
+    brain_search: BrainSearchSettings = BrainSearchSettings()
     baselines: BaselineSettings = BaselineSettings()
     peers: PeersSettings = PeersSettings()
     mindeye2: Mindeye2Settings = Mindeye2Settings()

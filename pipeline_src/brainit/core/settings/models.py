@@ -302,6 +302,23 @@ class ReconSettings(Section):
     """Reconstruct only this many test images, the first; null means all."""
 
 
+class BrainSearchSettings(Section):
+    """Brain-consistent search of images (not in P; after Kneeland et al. 2023)."""
+
+    enabled: bool = False
+    """Add rows of searched images to the table of peers; the target recon_<run>_search needs none."""
+    rounds: Positive = 4
+    """Rounds; each later one starts from the image kept so far."""
+    first_samples: Positive = 8
+    """Samples of an image in the first round, from its low-level image or from noise."""
+    later_samples: Positive = 4
+    """Samples of an image in each later round."""
+    start_step: int | None = Field(default=None, ge=0)
+    """Sampling step at which later rounds start from the kept image; null: recon.start_step."""
+    encoder: Literal["pool", "half_a", "half_b"] = "pool"
+    """Encoder that chooses: the pool's, or one trained on half of the training images."""
+
+
 class EvaluationSettings(Section):
     """Metrics (P 5.2; MindEye2's protocol)."""
 
@@ -348,7 +365,7 @@ class SeedSettings(Section):
 
 
 VARIANT_NAME = (
-    r"^(?!(main|scratch|ridge|knn|place_only|stage1|mindeye2|lora_skip|mindbridge)$)"
+    r"^(?!(main|scratch|ridge|knn|place_only|stage1|mindeye2|lora_skip|mindbridge|(.*_)?search)$)"
     r"[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 )
 Overlay = dict[str, dict[str, Any]] | None

@@ -25,6 +25,7 @@ from brainit.evaluation.tables.files import (
 from brainit.evaluation.tables.notes import published_note, table_notes
 from brainit.evaluation.tables.peers import (
     CLAIMS,
+    SEARCH_CLAIM,
     cost_block,
     identification_block,
     settings_notes,
@@ -41,6 +42,7 @@ from brainit.evaluation.tables.rows import (
     unpublished_table,
 )
 from brainit.workflow.runs import NSDSYNTHETIC, Duration
+from brainit.workflow.runs import Run
 from brainit.workflow.study import PEER_TABLE
 
 
@@ -70,7 +72,9 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
         blocks += [identification_block(results.identification)] if results.identification else []
         blocks += [cost_block(results.costs, results.benchmarks)] if results.costs else []
         blocks += [_paper_block(paper_table("table1"))]
-        notes = (*CLAIMS, *settings_notes(settings), *notes)
+        searched = any(Run.parse(run).is_searched for run in results.images.runs())
+        claims = (*CLAIMS, SEARCH_CLAIM) if searched else CLAIMS
+        notes = (*claims, *settings_notes(settings), *notes)
     if name == NSDSYNTHETIC and results.classes:
         by_class = class_records(rows, published, results, settings)
         blocks += class_blocks(by_class)

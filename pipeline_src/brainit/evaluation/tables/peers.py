@@ -44,6 +44,14 @@ CLAIMS = (
     " among the brains.",
 )
 """Notes of the table."""
+SEARCH_CLAIM = (
+    "Rows that end in 'brain-consistent search' are not of one sample: of many samples of the row"
+    " before the comma the one is kept whose response, predicted by the encoder, fits the measured"
+    " test response best, round after round (brain_search; after Kneeland et al. 2023). The true"
+    " image is never read. Brain-IT's rows use an encoder twice, for clusters and predicted fMRI"
+    " and to choose; brain_search.encoder: half_a or half_b chooses with another one."
+)
+"""Note of the table where it has searched images."""
 _ROWS_OF_SECTION = {
     "mindeye2": "MindEye2, and what LoRA and Skip-LoRA starts from",
     "lora_skip": "LoRA and Skip-LoRA",

@@ -107,6 +107,8 @@ ENCODER_TABLE, FAILURES = "encoder", "failures"
 """Tables without rows of runs."""
 DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
 """Amounts of data with a row in the data-scaling table, run or not."""
+SEARCHED = "brain-consistent search"
+"""End of the label of a row of searched images."""
 FROM_SCRATCH = Run("scratch", ONE_HOUR).name
 """The run of a model trained on nothing but one subject's first hour."""
 
@@ -392,9 +394,11 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     known = {condition.run for condition in rows.conditions}
     new = [Run.parse(run) for run in runs if run not in known]
     if name == PEER_TABLE:
-        own = sorted((run for run in new if run.is_peer), key=_peer_order)
-        more = [_peer(run.method, run.duration) for run in own]
-        return replace(rows, conditions=(*rows.conditions, *more))
+        own = [run for run in new if run.is_peer and not run.is_searched]
+        more = [_peer(run.method, run.duration) for run in sorted(own, key=_peer_order)]
+        conditions = (*rows.conditions, *more)
+        found = _searched([run for run in new if run.is_searched], conditions)
+        return replace(rows, conditions=(*conditions, *found))
     if name == "sessions":
         further = [Condition("transfer", run.name, "fused") for run in new if run.is_transfer]
     elif name == "subjects":
@@ -404,6 +408,17 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     *others, full = rows.conditions
     ordered = sorted([*others, *further], key=_size)
     return replace(rows, conditions=(*ordered, full), reference=len(ordered))
+
+
+def _searched(runs: Sequence[Run], conditions: Sequence[Condition]) -> list[Condition]:
+    """Return the rows of searches, in the order of the rows of the runs that they start from."""
+    labels = {condition.run: condition.label for condition in conditions}
+    known = [run for run in runs if run.base.name in labels]
+    order = list(labels)
+    return [
+        Condition(f"{labels[run.base.name]}, {SEARCHED}", run.name, "fused")
+        for run in sorted(known, key=lambda run: order.index(run.base.name))
+    ]
 
 
 def _peer_order(run: Run) -> tuple[Duration, int]:
