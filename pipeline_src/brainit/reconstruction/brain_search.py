@@ -10,10 +10,10 @@ The first sample has the draws of the run without search: of one round of one sa
 returns that run's image. Each other sample has streams of its own, named by round, sample and image
 id, and batches have one size, so the bytes of an image depend on no other image.
 
-Cost of an image: the generator's steps times samples, (n_steps - start) * first_samples, and
-(n_steps - start_step) * later_samples for each later round; one pass of the encoder for each sample.
-With the defaults 20 samples, which is 20 times the time of `reconstruct_fused`. Memory: a batch of
-samples and their responses, besides the images kept, as bytes.
+Cost of an image: (n_steps - start) * first_samples steps of the generator, then for each later
+round (n_steps - start_step) * later_samples, and one pass of the encoder for each sample. With the
+defaults 20 samples, which is 20 times the time of `reconstruct_fused`. Memory: a batch of samples
+and their responses, besides the images kept, as bytes.
 
 Differs from that paper: samples do not come from a mixture of captions, the number of samples does
 not adapt, and the noise of later rounds does not fall.

@@ -13,7 +13,12 @@ from brainit.core.settings import parse_sections
 from brainit.evaluation.identification import identification_rows
 from brainit.evaluation.metrics.names import IDENTIFIED
 from brainit.evaluation.tables.build import make_tables
-from brainit.evaluation.tables.peers import CLAIMS, cost_block, settings_notes
+from brainit.evaluation.tables.peers import (
+    CLAIMS,
+    SEARCH_CLAIM,
+    cost_block,
+    settings_notes,
+)
 
 SCORES = {
     "40h_stage1/semantic": 0.5,
@@ -67,6 +72,30 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     assert set(CLAIMS) <= set(table.notes)
     changed = next(note for note in table.notes if "width 128 (default 4096)" in note)
     assert "residual released (default drawn)" in changed and "epochs" not in changed
+
+
+def test_searched_rows_stand_beside_their_runs_with_a_note_of_their_own(tmp_path: Path) -> None:
+    settings = parse_sections({"run": {"simulation": True}})
+    found = {"40h_search/fused": 0.7, "40h_mindeye2_search/fused": 0.45, "1h_search/fused": 0.5}
+    trials = {("subj01", "40h"): 240, ("subj01", "1h"): 24}
+    notes = {}
+    for name, values in (("plain", SCORES), ("searched", {**SCORES, **found})):
+        scores = {f"subj01/{k}": {"PixCorr": [v - 0.1, v, v + 0.1]} for k, v in values.items()}
+        (tmp_path / name).mkdir()
+        results = results_of(tmp_path / name, scores, trials)
+        table, sessions = make_tables(["peers", "sessions"], results, settings)
+        means = table.records.groupby("condition", sort=False)["ours"].first().round(6)
+        assert sorted(means) == sorted(values.values())
+        notes[name] = table.notes
+        assert not any("search" in str(row) for row in sessions.records["condition"])
+    rows = {row.split(" (")[0]: mean for row, mean in means.items() if "search" in str(row)}
+    own = "brain-consistent search"
+    assert rows == {
+        f"MindEye2's decoder, our implementation, run here, {own}, 40 h": 0.45,
+        f"Brain-IT, combined, {own}, 40 h": 0.7,
+        f"Brain-IT, combined, {own}, 1 h": 0.5,
+    }
+    assert SEARCH_CLAIM in notes["searched"] and SEARCH_CLAIM not in notes["plain"]
 
 
 def test_every_switch_and_size_that_is_not_the_default_is_noted() -> None:

@@ -16,7 +16,7 @@ from brainit.models.response_fit import (
 
 
 def plain_fit(x: list[float], y: list[float], w: list[float]) -> float:
-    """The docstring's equation, in plain loops."""
+    """Return the docstring's equation, in plain loops."""
     total = sum(w)
     mean_x = sum(a * b for a, b in zip(w, x, strict=True)) / total
     mean_y = sum(a * b for a, b in zip(w, y, strict=True)) / total

@@ -67,7 +67,7 @@ def searched_with(**values: object) -> Settings:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A subject's responses, predicted tokens, low-level images, an encoder and its weights."""
+    """Write a subject's responses and tokens, low-level images, an encoder and its weights."""
     path, generator = tmp_path_factory.mktemp("search"), np.random.default_rng(3)
     pixels = generator.integers(0, 256, (60, SIDE, SIDE, 3), dtype=np.uint8)
     write_shards(path / "stimuli", iter([pixels]))

@@ -231,3 +231,25 @@ def test_other_runs_are_refused(name: str) -> None:
     with pytest.raises(PipelineError) as error:
         Run.parse(name)
     assert error.value.code == "unknown-name"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["40h", "1h", "40h_k8", "1h_scratch", "first2", "nsdsynthetic", "1h_ridge", "40h_stage1"],
+)
+def test_a_search_is_named_after_its_run(name: str) -> None:
+    run = Run.parse(f"{name}_search")
+    assert run.is_searched and run.name == f"{name}_search"
+    assert run.base == Run.parse(name) and run == Run.parse(name).searched
+
+
+@pytest.mark.parametrize("name", ["40h_knn", "40h_place_only", "40h_search", "40h_search_search"])
+def test_only_what_a_generator_samples_is_searched(name: str) -> None:
+    with pytest.raises(PipelineError) as error:
+        Run.parse(name if name.endswith("search_search") else f"{name}_search")
+    assert error.value.code == "unknown-name"
+
+
+@pytest.mark.parametrize("name", ["search", "k8_search"])
+def test_no_variant_is_named_as_a_search(name: str) -> None:
+    assert not re.fullmatch(VARIANT, name) and re.fullmatch(VARIANT, f"{name}er")

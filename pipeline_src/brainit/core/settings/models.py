@@ -306,7 +306,7 @@ class BrainSearchSettings(Section):
     """Brain-consistent search of images (not in P; after Kneeland et al. 2023)."""
 
     enabled: bool = False
-    """Add rows of searched images to the table of peers; the target recon_<run>_search needs none."""
+    """Add rows of searched images to the table of peers; recon_<run>_search needs no switch."""
     rounds: Positive = 4
     """Rounds; each later one starts from the image kept so far."""
     first_samples: Positive = 8

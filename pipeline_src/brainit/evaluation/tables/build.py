@@ -41,8 +41,7 @@ from brainit.evaluation.tables.rows import (
     rows_with,
     unpublished_table,
 )
-from brainit.workflow.runs import NSDSYNTHETIC, Duration
-from brainit.workflow.runs import Run
+from brainit.workflow.runs import NSDSYNTHETIC, Duration, Run
 from brainit.workflow.study import PEER_TABLE
 
 

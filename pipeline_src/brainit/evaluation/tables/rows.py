@@ -399,6 +399,7 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
         conditions = (*rows.conditions, *more)
         found = _searched([run for run in new if run.is_searched], conditions)
         return replace(rows, conditions=(*conditions, *found))
+    new = [run for run in new if not run.is_searched]
     if name == "sessions":
         further = [Condition("transfer", run.name, "fused") for run in new if run.is_transfer]
     elif name == "subjects":
