@@ -23,7 +23,7 @@ TRAINED = DRAWING | {"train_encoder", "adapt_encoder"}
 """Steps with a training loop."""
 DECODING = {
     *("train_bit", "reconstruct_lowlevel", "reconstruct_semantic", "reconstruct_fused"),
-    "predict_peer",
+    *("predict_peer", "reconstruct_searched"),
 }
 """Steps that make or read whichever decoder the settings or the file choose."""
 BIT_READERS = {

@@ -1,11 +1,10 @@
 """How well predicted responses fit measured ones, and the weights of the voxels in it.
 
 The criterion of brain-consistent search, after the brain-optimised inference of Kneeland et al.
-2023 (arXiv 2312.07705), who choose among samples by the correlation of the responses that an
-encoder predicts with the measured ones.
-
-Differs from that paper: voxels are weighted by the encoder's accuracy, and the encoder is the
-universal one.
+2023 (arXiv 2312.07705), who keep the samples whose responses, predicted by an encoder, come nearest
+to the measured ones. Nearest is here by Pearson's correlation over voxels, as Kay et al. 2008
+identify images by, with voxels weighted by the encoder's accuracy; the encoder is the universal
+one.
 """
 
 from pathlib import Path
@@ -36,7 +35,7 @@ def response_fit(
               / sqrt(sum_v w_v (x_v - m(x))^2 * sum_v w_v (y_v - m(y))^2)
 
     0 where a pattern is constant over the voxels with weight. With equal weights it is Pearson's
-    correlation, by which Kneeland et al. 2023 and Kay et al. 2008 compare patterns. In float64.
+    correlation. In float64.
     """
     share = weights.double() / weights.double().sum()
     first, second = (

@@ -15,8 +15,9 @@ round (n_steps - start_step) * later_samples, and one pass of the encoder for ea
 defaults 20 samples, which is 20 times the time of `reconstruct_fused`. Memory: a batch of samples
 and their responses, besides the images kept, as bytes.
 
-Differs from that paper: samples do not come from a mixture of captions, the number of samples does
-not adapt, and the noise of later rounds does not fall.
+Differs from that paper: there the spread of samples falls from round to round and a criterion on it
+ends the search, and several images of a round guide the next; here rounds and start step are
+fixed and one image is kept.
 """
 
 import logging
