@@ -93,7 +93,7 @@ def _mindeye2(file: str, size_mb: float, *keep: str) -> Source:
 
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
-_GENERATES = "train_joint adapt_joint reconstruct_semantic reconstruct_fused"
+_GENERATES = "train_joint adapt_joint reconstruct_semantic reconstruct_fused reconstruct_searched"
 _ALEXNET = _address(_TORCHVISION, "alexnet-owt-7be5be79.pth", 233.1, "7be5be79", keep="features.")
 
 ENTRIES: tuple[BackboneEntry, ...] = (
@@ -107,7 +107,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "dinov2_vitl14_reg",
         "Apache-2.0",
         "DINOv2 ViT-L/14 with registers, layers 1, 6, 12, 18, 24",
-        "train_encoder adapt_encoder synthesize_fmri",
+        "train_encoder adapt_encoder synthesize_fmri weigh_voxels reconstruct_searched",
         _address(_FACEBOOK, "dinov2/dinov2_vitl14/dinov2_vitl14_reg4_pretrain.pth", 1217),
     ),
     _published(
@@ -144,7 +144,7 @@ ENTRIES: tuple[BackboneEntry, ...] = (
         "zavychromaxl_v30",
         "not established",
         "SDXL, as image-to-image at 768 px",
-        "reconstruct_fused",
+        "reconstruct_fused reconstruct_searched",
         _mindeye2("zavychromaxl_v30.safetensors", 6900, _UNET, _VAE, "conditioner."),
     ),
     _published(

@@ -31,6 +31,10 @@ def test_counts_come_to_the_published_steps(tmp_path: Path) -> None:
     assert dip == pytest.approx(1000 * 202, rel=0.01)
     semantic = found.arithmetic(Job("reconstruct_fused", RECON))
     assert semantic == pytest.approx(1000 * (36 * 2 * 0.522 + 66.6), rel=0.01)
+    searched = found.arithmetic(Job("reconstruct_searched", RECON))
+    assert searched == pytest.approx(1000 * (20 * 36 * 2 * 0.522 + 66.6), rel=0.01)
+    half = found.arithmetic(Job("train_encoder_half", (*POOL, ("half", "half_a"))))
+    assert half == pytest.approx(encoder / 2)
 
 
 def test_new_subject_s_hour_is_750_trials(tmp_path: Path) -> None:
