@@ -46,14 +46,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 *("--peer", peer, "--duration", "40h", *images(path), *outputs(path / peer)),
                 *("--betas", *(f"{name}={path / 'betas.npy'}" for name in POOL)),
                 *("--trials", *(f"{name}={path / 'trials.csv'}" for name in POOL)),
-                *told("train_peer"),
+                *told("train_peer", peer=peer),
             ]
         )
     return path
 
 
-def told(step: str, settings: Settings = SETTINGS) -> tuple[str, str]:
-    return "--settings", settings_json(step, settings.model_dump(mode="json"))
+def told(step: str, settings: Settings = SETTINGS, peer: str | None = None) -> tuple[str, str]:
+    return "--settings", settings_json(step, settings.model_dump(mode="json"), peer)
 
 
 def images(path: Path) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def adapted(
     if peer == "mindbridge":
         for kind, file in (("betas", "betas.npy"), ("trials", "trials.csv")):
             words += [f"--source-{kind}", *(f"{name}={folder / file}" for name in sources)]
-    adapt_peer.main([*words, *told("adapt_peer", settings)])
+    adapt_peer.main([*words, *told("adapt_peer", settings, peer)])
     return out
 
 
@@ -102,7 +102,7 @@ def predict(
     words = ["--peer", peer, *responses(folder, subject), "--duration", "40h"]
     words += ["--bit", str(model / "bit.safetensors"), "--out", str(out / "semantic")]
     predict_peer.main(
-        [*words, "--retrieval", str(out / "retrieval"), *told("predict_peer", settings)]
+        [*words, "--retrieval", str(out / "retrieval"), *told("predict_peer", settings, peer)]
     )
     return out
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from brainit.workflow.files import Files
 from brainit.workflow.inputs import Inputs, Wildcards, variant_of
-from brainit.workflow.reads import settings_json
+from brainit.workflow.reads import PEER_STEPS, settings_json
 from brainit.workflow.runs import Duration, Pool, Run
 from brainit.workflow.study import Study
 
@@ -84,7 +84,8 @@ class Params:
     def settings(self, step: str) -> Callable[[Wildcards], str]:
         """Return the params function of the settings that `step` reads, as JSON.
 
-        The values are those of the job's variant; `{kind}` in `step` is the job's.
+        The values are those of the job's variant; `{kind}` in `step` is the job's. A peer's job
+        is passed its own peer's sections, so that another's settings do not rerun it.
         """
 
         def text(wildcards: Wildcards) -> str:
@@ -92,7 +93,8 @@ class Params:
             values = self.study.variants.settings_of(variant_of(wildcards))
             if name in OF_NSD:
                 values = {**values, "nsd": {**values["nsd"], "subjects": self.study.nsd_subjects}}
-            return settings_json(name, values)
+            peer = wildcards.get("peer", "") or wildcards.get("method", "")
+            return settings_json(name, values, peer if name in PEER_STEPS else None)
 
         return text
 

@@ -78,7 +78,15 @@ _SAMPLING = (
     "dip.chunk",
 )
 _PEERS = ("mindeye2", "lora_skip", "mindbridge")
-"""Sections of the peers; the step's argument says which one counts."""
+"""Sections of the peers; a job is passed those of its own peer, `_OF_PEER`."""
+_OF_PEER = {
+    "mindeye2": ("mindeye2",),
+    "lora_skip": ("mindeye2", "lora_skip"),
+    "mindbridge": ("mindbridge",),
+}
+"""Peer -> sections that it reads: `lora_skip` adapts a model of MindEye2."""
+PEER_STEPS = ("train_peer", "adapt_peer", "predict_peer")
+"""Steps of one peer a job."""
 _TABLES = (
     "baselines",
     "peers",
@@ -359,10 +367,16 @@ READS: dict[str, tuple[str, ...]] = {
 """
 
 
-def settings_read(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of `config` that `step` reads, by section."""
+def settings_read(step: str, config: Mapping[str, Any], peer: str | None = None) -> dict[str, Any]:
+    """Return the part of `config` that `step` reads, by section.
+
+    With `peer`, sections of peers that it does not read are left out: all, for Brain-IT's stage 1.
+    """
     read: dict[str, Any] = {}
+    left_out = set(_PEERS) - set(_OF_PEER.get(peer, ())) if peer is not None else set()
     for name in READS[step]:
+        if name in left_out:
+            continue
         section, _, key = name.partition(".")
         values = config[section]
         if isinstance(values, Mapping):
@@ -373,9 +387,9 @@ def settings_read(step: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-def settings_json(step: str, config: Mapping[str, Any]) -> str:
-    """Return the settings that `step` reads as its `--settings` JSON."""
-    return json.dumps(settings_read(step, config), sort_keys=True)
+def settings_json(step: str, config: Mapping[str, Any], peer: str | None = None) -> str:
+    """Return the settings that `step` reads, for `peer`, as its `--settings` JSON."""
+    return json.dumps(settings_read(step, config, peer), sort_keys=True)
 
 
 OF_THE_WORKFLOW = (

@@ -192,3 +192,33 @@ def test_an_atlas_of_a_variant(study: MakeStudy) -> None:
     assert Inputs(own).atlas_source(job) == ["s/lh.annot", "s/rh.annot"]
     assert Params(own).atlas_flags(job) == ["--atlas", "s/lh.annot", "s/rh.annot"]
     assert Params(own).atlas_flags({"pool": "all", "variant": "main"}) == []
+
+
+JOBS_OF_PEERS = [
+    *(("train_peer", {"pool": "all", "peer": peer}) for peer in ("mindeye2", "mindbridge")),
+    *(
+        (step, {"subject": "subj01", "duration": "1h", key: peer})
+        for step, key in (("adapt_peer", "peer"), ("predict_peer", "method"))
+        for peer in ("mindeye2", "lora_skip", "mindbridge")
+    ),
+    ("predict_peer", {"subject": "subj01", "duration": "1h", "method": "stage1"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("section", "changed"),
+    [
+        ("mindeye2", {"mindeye2", "lora_skip"}),
+        ("lora_skip", {"lora_skip"}),
+        ("mindbridge", {"mindbridge"}),
+    ],
+)
+def test_a_peer_s_setting_changes_no_other_peer_s_jobs(
+    study: MakeStudy, section: str, changed: set[str]
+) -> None:
+    """The `settings` parameter differs for the peer's own jobs, and for what starts from it."""
+    before, after = Params(study()), Params(study(**{section: {"lr": 0.125}}))
+    for step, job in JOBS_OF_PEERS:
+        peer = job.get("peer") or job["method"]
+        texts = [params.settings(step)(job) for params in (before, after)]
+        assert (texts[0] != texts[1]) == (peer in changed), (step, peer)

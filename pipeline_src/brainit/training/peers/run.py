@@ -148,8 +148,9 @@ def _task(peer: str, parts: dict[str, Any], settings: Settings, *, is_new: bool)
         own = settings.mindbridge
         parts |= {"batch": own.batch, "n_epochs": own.transfer_epochs if is_new else own.epochs}
         return MindbridgeTask(**parts, settings=own, new_subject=0 if is_new else None)
-    base, adapters = settings.mindeye2, settings.lora_skip
+    base = settings.mindeye2
     if peer == "lora_skip":
+        adapters = settings.lora_skip
         parts |= {"batch": adapters.batch, "n_epochs": adapters.epochs, "adapters": adapters}
     else:
         n_epochs = base.transfer_epochs if is_new else base.epochs
