@@ -160,7 +160,8 @@ def test_one_batch_of_images_is_held_at_a_time(job, monkeypatch):
     monkeypatch.setattr(predictions, "_tokens_of_rows", counted)
     tokens = predict_tokens(bit, fmri, images, 2, CPU)
     assert held == [6, 6, 3]
-    torch.testing.assert_close(tokens, whole)
+    # Another batch size sums in another order; how much that shows depends on the CPU.
+    torch.testing.assert_close(tokens, whole, rtol=1e-4, atol=1e-4)
 
 
 def test_shards_and_max_images_choose_whole_blocks(job):

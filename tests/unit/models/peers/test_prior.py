@@ -56,7 +56,8 @@ def test_golden_schedule_noise_loss_and_samples(golden_dir: Path) -> None:
     assert sampling_times() == golden["sampling/timesteps_of_calls"].tolist()
     noises = iter(golden["sampling/noises"])
     sampled = sample_prior(network, brain, lambda: next(noises))
-    torch.testing.assert_close(sampled, golden["sampling/sampled"], **CLOSE)
+    # float32 over all steps: how the errors add up depends on the CPU.
+    torch.testing.assert_close(sampled, golden["sampling/sampled"], rtol=1e-3, atol=1e-4)
 
 
 def test_rotation_in_plain_loops() -> None:
