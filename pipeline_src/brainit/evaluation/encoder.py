@@ -107,9 +107,12 @@ def shuffled_correlations(
     first, second = (
         standardised(values.T) for values in (predictions.predicted, predictions.measured)
     )
-    orders = (generator.permutation(first.shape[1]) for _ in range(n_permutations))
-    rows = [(first * second[:, torch.from_numpy(order)]).sum(dim=1).numpy() for order in orders]
-    return np.stack(rows)
+    # Written into one array: small arrays kept between large ones would keep these, too (GB).
+    rows = np.empty((n_permutations, first.shape[0]))
+    for row in rows:
+        order = torch.from_numpy(generator.permutation(first.shape[1]))
+        row[:] = (first * second[:, order]).sum(dim=1).numpy()
+    return rows
 
 
 def share_of_attainable(
