@@ -1,9 +1,10 @@
 """Architectures and training of the demo's networks (by `make backbones`, not by the demo itself).
 
 Each function trains one network for a fixed number of steps on a `SceneSet` and returns it with its
-training curve. Objectives differ on purpose: content maps and colours for the VGG, contrastive loss
-with captions for OpenCLIP, masked patches for the encoder's backbone, scene contents for the metric
-network.
+training curve. Objectives differ on purpose: silhouettes and colours for the VGG, contrastive loss
+with captions and pixels for OpenCLIP, masked patches and caption words for the encoder's backbone.
+The contents that drive the simulated category voxels supervise the metric network alone; it has
+scenes and a seed of its own.
 """
 
 import logging
@@ -12,14 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from brainit.core.compat import import_torchvision
 from brainit.core.seeds import seeded_init, torch_generator
 from brainit.demo.scenes import (
     CAPTION_LENGTH,
+    POSITIONS,
     VOCABULARY_SIZE,
     SceneSet,
     as_images,
@@ -29,11 +33,14 @@ from brainit.features.encoder_backbone import EncoderBackbone
 from brainit.features.residual_classifier import MetricNetwork
 from brainit.features.semantic_tokens import SemanticTokens, build_clip
 from brainit.features.vgg import VggFeatures
-from brainit.simulation.scenes import CONTENTS, PLACES
+from brainit.simulation.scenes import CONTENTS, HUE_NAMES
 
 logger = logging.getLogger(__name__)
 
 _STEPS_BETWEEN_ROWS = 50
+_PIXEL_WEIGHT = 5.0
+_CONTENTS_WEIGHT = 4.0
+"""Weight of the contents, against 1 for colours and positions, in the metric network's loss."""
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "demo_vgg_bn": {"kind": "vgg", "channels": [8, 16, 32, 64, 64], "image_size": 32},
@@ -69,7 +76,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "demo_resnet": {
         "kind": "metric",
         "widths": [16, 24, 48, 96],
-        "n_outputs": len(CONTENTS) + len(PLACES),
+        "n_outputs": len(CONTENTS) + len(HUE_NAMES) + len(POSITIONS),
         "image_size": 64,
     },
 }
@@ -134,32 +141,31 @@ def optimise(
 
 
 def train_vgg(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the VGG to predict content and colour at each position from each of its taps.
+    """Train the VGG to predict silhouettes and colours at each position from each of its taps.
 
-    Heads (1x1 convolutions on the five taps, upsampled to 16 px) predict the content map by
-    cross-entropy and the 16 px thumbnail by L2, so that each tap keeps both; they are dropped
+    Heads (1x1 convolutions on the five taps, upsampled to 16 px) predict where an object is, by
+    cross-entropy, and the 16 px thumbnail by L2, so that each tap keeps both; they are dropped
     afterwards. A second copy of the batch, with foreign colours and textures, trains only the
     thumbnails: otherwise images unlike any scene share the features of a scene, and inverting
     features finds those images (a published VGG has seen a million photographs).
     """
     network = build("demo_vgg_bn", recipe.seed)
     assert isinstance(network, VggFeatures)
-    n_labels = len(CONTENTS) + 1
     with seeded_init(recipe.seed, "vgg_heads"):
-        heads = nn.ModuleList(nn.Conv2d(c, n_labels + 3, 1) for c in network.channels)
+        heads = nn.ModuleList(nn.Conv2d(c, 4, 1) for c in network.channels)
     draws = torch_generator(recipe.seed, "demo_vgg_bn", "foreign")
 
     def loss_of(index: Tensor) -> Tensor:
         images = as_images(scenes.images[index.numpy()])
-        labels = torch.from_numpy(scenes.maps[index.numpy()]).long()
-        thumbnails = F.interpolate(images, (16, 16), mode="area")
-        total = torch.zeros(())
+        is_object = torch.from_numpy(scenes.silhouettes[index.numpy()]).float()
         foreign = foreign_images(images, draws)
-        both = torch.cat([thumbnails, F.interpolate(foreign, (16, 16), mode="area")])
-        for head, features in zip(heads, network(torch.cat([images, foreign])), strict=True):
+        both = torch.cat([images, foreign])
+        thumbnails = F.interpolate(both, (16, 16), mode="area")
+        total = torch.zeros(())
+        for head, features in zip(heads, network(both), strict=True):
             x = F.interpolate(head(features), (16, 16), mode="bilinear", align_corners=False)
-            total = total + F.cross_entropy(x[: len(images), :n_labels], labels)
-            total = total + 10 * F.mse_loss(x[:, n_labels:], both)
+            silhouette = F.binary_cross_entropy_with_logits(x[: len(images), 0], is_object)
+            total = total + silhouette + 10 * F.mse_loss(x[:, 1:], thumbnails)
         return total / len(heads)
 
     parameters = [*network.parameters(), *heads.parameters()]
@@ -188,43 +194,70 @@ def foreign_images(
 
 
 def train_openclip(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the CLIP towers with open_clip's contrastive loss on images and captions."""
+    """Train the CLIP towers with open_clip's contrastive loss on images and captions.
+
+    A linear head also fills in the pixels of each patch from its token, so that tokens keep what
+    captions do not say, as those of a large tower do. At the end the last LayerNorm is scaled so
+    that tokens have a deviation of 1 over scenes.
+    """
+    import_torchvision()
     from open_clip.loss import ClipLoss
 
     network = build("demo_openclip", recipe.seed)
     assert isinstance(network, SemanticTokens)
     clip: Any = network.clip
+    patch = network.image_size // clip.visual.grid_size[0]
+    with seeded_init(recipe.seed, "clip_pixels"):
+        pixels = nn.Linear(network.width, 3 * patch * patch)
     contrast = ClipLoss()
     captions = torch.from_numpy(scenes.captions)
 
     def loss_of(index: Tensor) -> Tensor:
-        images = network.prepare(as_images(scenes.images[index.numpy()]))
-        image_features = F.normalize(clip.visual(images)[0], dim=-1)  # (pooled, tokens)
+        images = as_images(scenes.images[index.numpy()])
+        pooled, tokens = clip.visual(network.prepare(images))
         text_features = clip.encode_text(captions[index], normalize=True)
-        return contrast(image_features, text_features, clip.logit_scale.exp().clamp(max=100.0))
+        scale = clip.logit_scale.exp().clamp(max=100.0)
+        truth = F.unfold(images, patch, stride=patch).transpose(1, 2)
+        filled = F.mse_loss(pixels(tokens), truth)
+        return contrast(F.normalize(pooled, dim=-1), text_features, scale) + _PIXEL_WEIGHT * filled
 
     network.train()
-    return network, optimise(
-        list(network.parameters()), loss_of, recipe, len(scenes), "demo_openclip"
-    )
+    parameters = [*network.parameters(), *pixels.parameters()]
+    curve = optimise(parameters, loss_of, recipe, len(scenes), "demo_openclip")
+    scale_tokens(network.eval(), as_images(scenes.images[:2048]))
+    return network, curve
+
+
+@torch.no_grad()
+def scale_tokens(network: SemanticTokens, images: Float[Tensor, "images rgb height width"]) -> None:
+    """Scale the last LayerNorm, in place, so that tokens vary by 1 over the images.
+
+    The deviation is taken over images, of each token's features, and averaged as a mean square.
+    """
+    tokens = torch.cat([network(part) for part in torch.split(images, 128)])
+    deviation = tokens.var(dim=0).mean().sqrt()
+    norm: Any = network.clip.visual.ln_post  # type: ignore[union-attr]
+    norm.weight.div_(deviation)
+    norm.bias.div_(deviation)
 
 
 def train_vit(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the transformer to fill in masked patches and to predict the content of each patch.
+    """Train the transformer to fill in masked patches and to name the words of the caption.
 
-    Half of the patches are replaced by a learned mask; a linear head predicts the pixels of every
-    patch (L2) and another the content map at the patches (cross-entropy).
+    Two in five patches are replaced by a learned mask; a linear head predicts the pixels of every
+    patch (L2), another from the class token which words the caption has (cross-entropy).
     """
     network = build("demo_vit", recipe.seed)
     assert isinstance(network, EncoderBackbone)
-    n_labels, patch = len(CONTENTS) + 1, network.patch
+    patch = network.patch
     with seeded_init(recipe.seed, "vit_heads"):
         pixels = nn.Linear(network.width, 3 * patch * patch)
-        labels_head = nn.Linear(network.width, n_labels * 4)
+        words = nn.Linear(network.width, VOCABULARY_SIZE)
         norm = nn.LayerNorm(network.width)
         mask = nn.Parameter(torch.zeros(network.width))
     masks = torch_generator(recipe.seed, "vit_masks")
     first_patch = 1 + network.n_registers
+    captions = torch.from_numpy(scenes.captions)
 
     def loss_of(index: Tensor) -> Tensor:
         images = as_images(scenes.images[index.numpy()])
@@ -234,30 +267,34 @@ def train_vit(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
         tokens = torch.cat([tokens[:, :first_patch], patches], dim=1)
         for block in network.blocks:
             tokens = block(tokens)
-        x = norm(tokens[:, first_patch:])
+        x = norm(tokens)
         truth = F.unfold(images, patch, stride=patch).transpose(1, 2)
-        labels = torch.from_numpy(scenes.maps[index.numpy()]).float()[:, None]
-        labels = F.unfold(labels, 2, stride=2).transpose(1, 2).long()  # 2 x 2 labels per patch
-        named = labels_head(x).view(*labels.shape, n_labels).permute(0, 3, 1, 2)
-        return 5 * F.mse_loss(pixels(x), truth) + F.cross_entropy(named, labels)
+        has_word = torch.zeros(len(index), VOCABULARY_SIZE).scatter_(1, captions[index], 1.0)
+        named = F.binary_cross_entropy_with_logits(words(x[:, 0]), has_word)
+        return _PIXEL_WEIGHT * F.mse_loss(pixels(x[:, first_patch:]), truth) + 5 * named
 
-    heads = [*pixels.parameters(), *labels_head.parameters(), *norm.parameters(), mask]
+    heads = [*pixels.parameters(), *words.parameters(), *norm.parameters(), mask]
     network.train()
     parameters = [*network.parameters(), *heads]
     return network, optimise(parameters, loss_of, recipe, len(scenes), "demo_vit")
 
 
 def train_resnet(scenes: SceneSet, recipe: Recipe) -> tuple[nn.Module, Curve]:
-    """Train the metric network to predict which contents and which place a scene shows."""
+    """Train the metric network to predict contents of objects, their colours and positions.
+
+    It learns nothing of the place, so that identification by its last tap is by objects.
+    """
     network = build("demo_resnet", recipe.seed)
     assert isinstance(network, MetricNetwork)
-    present = torch.from_numpy(scenes.contents > 0).float()
-    labels = torch.from_numpy(scenes.places)
+    labels = np.concatenate([scenes.contents, scenes.hues, scenes.positions], axis=1)
+    shown = torch.from_numpy(labels).float()
+    n_contents = len(CONTENTS)
 
     def loss_of(index: Tensor) -> Tensor:
         outputs = network.classifier(network(as_images(scenes.images[index.numpy()]))["final"])
-        contents = F.binary_cross_entropy_with_logits(outputs[:, : len(CONTENTS)], present[index])
-        return contents + F.cross_entropy(outputs[:, len(CONTENTS) :], labels[index])
+        bits = F.binary_cross_entropy_with_logits(outputs, shown[index], reduction="none")
+        bits = bits.mean(dim=0)
+        return _CONTENTS_WEIGHT * bits[:n_contents].mean() + bits[n_contents:].mean()
 
     network.train()
     return network, optimise(

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,19 @@ from brainit.features.weights_file import freeze, save_network
 logger = logging.getLogger(__name__)
 
 N_SCENES = 24_000
+N_METRIC_SCENES = 12_000
+_METRIC_SEED_OFFSET = 1
 _N_STREAMS = 2
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "demo_vgg_bn": {"steps": 2400, "batch": 64, "lr": 3.0e-3},
-    "demo_openclip": {"steps": 1500, "batch": 128, "lr": 2.0e-3},
+    "demo_vgg_bn": {"steps": 2000, "batch": 64, "lr": 3.0e-3},
+    "demo_openclip": {"steps": 1100, "batch": 128, "lr": 2.0e-3},
     "demo_vit": {"steps": 1200, "batch": 64, "lr": 1.5e-3},
-    "demo_resnet": {"steps": 800, "batch": 64, "lr": 3.0e-3},
+    "demo_resnet": {"steps": 1000, "batch": 64, "lr": 3.0e-3},
     "demo_unclip": {
         "vae": {"steps": 1200, "batch": 16, "lr": 2.5e-3},
-        "unet": {"steps": 2400, "batch": 32, "lr": 1.5e-3},
-        "unet_blurred": {"steps": 3600, "batch": 32, "lr": 1.0e-3},
-        "unet_blurred_again": {"steps": 3600, "batch": 32, "lr": 8.0e-4},
+        "unet": {"steps": 1000, "batch": 32, "lr": 1.5e-3},
+        "unet_blurred": {"steps": 6000, "batch": 32, "lr": 1.2e-3},
     },
 }
 
@@ -61,23 +63,27 @@ _TRAINERS: dict[str, Callable[[SceneSet, Recipe], tuple[nn.Module, Curve]]] = {
 
 
 def train_networks(out: Path, seed: int, names: Sequence[str]) -> None:
-    """Train the networks `names` on the same scenes and write them to `out`.
+    """Train the networks `names` and write them to `out`.
 
-    The generator is conditioned on the shipped `demo_openclip`, so train that first.
+    The generator is conditioned on the shipped `demo_openclip`, so train that first. The metric
+    network, which scores, has scenes and a seed of its own.
     """
-    scenes = backbone_scenes(N_SCENES, seed)
     for name in names:
+        is_metric = name == "demo_resnet"
+        own_seed = seed + _METRIC_SEED_OFFSET if is_metric else seed
+        scenes = backbone_scenes(N_METRIC_SCENES if is_metric else N_SCENES, own_seed)
         started = time.monotonic()
         if name == "demo_unclip":
-            network, curve = train_generator(scenes, seed)
+            network, curve = train_generator(scenes, own_seed)
             architecture = demo_generator.ARCHITECTURE
         else:
-            network, curve = _TRAINERS[name](scenes, Recipe(**RECIPES[name], seed=seed))
+            network, curve = _TRAINERS[name](scenes, Recipe(**RECIPES[name], seed=own_seed))
             architecture = ARCHITECTURES[name]
         minutes = (time.monotonic() - started) / 60
-        ship(out, name, network, architecture, curve, seed, minutes)
+        ship(out, name, network, architecture, curve, own_seed, len(scenes), minutes)
 
 
+@lru_cache(maxsize=1)
 def backbone_scenes(n_scenes: int, seed: int) -> SceneSet:
     """Return the scenes on which the networks are trained, from their own random streams."""
     parts = [make_scenes(n_scenes // _N_STREAMS, seed, f"train_{k}") for k in range(_N_STREAMS)]
@@ -96,7 +102,7 @@ def train_generator(scenes: SceneSet, seed: int) -> tuple[nn.Module, Curve]:
     latents, tokens = demo_generator.cache_inputs(generator, network, scenes)
     blur = demo_generator.TokenBlur(tokens)
     curves = [curve]
-    for part in ("unet", "unet_blurred", "unet_blurred_again"):
+    for part in ("unet", "unet_blurred"):
         part_recipe = Recipe(**recipe[part], seed=seed)
         average, curve = demo_generator.train_unet(
             generator, latents, tokens, part_recipe, part, None if part == "unet" else blur
@@ -114,6 +120,7 @@ def ship(
     architecture: dict[str, Any],
     curve: Curve,
     seed: int,
+    n_scenes: int,
     minutes: float,
 ) -> None:
     """Write weights, card and training curve of one network to `out`."""
@@ -127,7 +134,7 @@ def ship(
         "architecture": architecture,
         "recipe": RECIPES[name],
         "seed": seed,
-        "n_scenes": N_SCENES,
+        "n_scenes": n_scenes,
         "minutes": round(minutes, 1),
         "torch": torch.__version__,
         "trained_on": "simulated scenes, disjoint from every subject's stimuli",

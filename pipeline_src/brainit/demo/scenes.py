@@ -1,4 +1,4 @@
-"""Scenes on which the demo's networks are trained: images, content maps, captions, attributes.
+"""Scenes on which the demo's networks are trained: images, silhouettes, captions, attributes.
 
 Their random streams have their own names, so the scenes differ from every subject's stimuli.
 """
@@ -14,14 +14,26 @@ from torch import Tensor
 from brainit.core.progress import progress
 from brainit.core.streams import numpy_generator
 from brainit.simulation.scene_drawing import content_map, render_scene
-from brainit.simulation.scenes import CONTENTS, HUE_NAMES, PLACES, Scene, caption, draw_scene
+from brainit.simulation.scenes import (
+    CLUTTERS,
+    CONTENTS,
+    HEIGHTS,
+    HUE_NAMES,
+    LIGHTS,
+    Scene,
+    caption,
+    draw_scene,
+    hue_name,
+    position_words,
+)
 
 IMAGE_SIZE = 64
 MAP_SIZE = 16
 CAPTION_LENGTH = 32
+POSITIONS: tuple[str, ...] = ("top", "middle", "bottom", "left", "centre", "right")
 _WORDS = (
-    "a", "and", "in", "small", "large", "top", "middle", "bottom", "left", "centre", "right",
-    *HUE_NAMES, *CONTENTS, *PLACES,
+    "a", "and", "in", "land", "under", "sky", "small", "large", *POSITIONS, *HUE_NAMES,
+    *CONTENTS, *LIGHTS, *HEIGHTS, *CLUTTERS,
 )  # fmt: skip
 _FIRST_WORD = 1
 _START, _END = _FIRST_WORD + len(_WORDS), _FIRST_WORD + len(_WORDS) + 1
@@ -33,15 +45,17 @@ _WORD_IDS = {word: _FIRST_WORD + number for number, word in enumerate(_WORDS)}
 class SceneSet:
     """Scenes as arrays.
 
-    `images` (n, 64, 64, 3) uint8; `maps` (n, 16, 16) content labels; `captions` (n, 32) word ids;
-    `contents` (n, 6) fraction of the image that each content covers; `places` (n,) place labels.
+    `images` (n, 64, 64, 3) uint8; `silhouettes` (n, 16, 16) whether an object is there; `captions`
+    (n, 32) word ids; `contents` (n, 20), `hues` (n, 6) and `positions` (n, 6) whether an object of
+    the content or colour, or at the position, is shown.
     """
 
     images: NDArray[np.uint8]
-    maps: NDArray[np.uint8]
+    silhouettes: NDArray[np.bool_]
     captions: NDArray[np.int64]
-    contents: NDArray[np.float32]
-    places: NDArray[np.int64]
+    contents: NDArray[np.bool_]
+    hues: NDArray[np.bool_]
+    positions: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,26 +77,26 @@ def make_scenes(n_scenes: int, seed: int, stream: str) -> SceneSet:
     generator = numpy_generator(seed, "backbone_scenes", stream)
     scenes = [draw_scene(generator) for _ in range(n_scenes)]
     images = np.empty((n_scenes, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    maps = np.empty((n_scenes, MAP_SIZE, MAP_SIZE), dtype=np.uint8)
+    silhouettes = np.empty((n_scenes, MAP_SIZE, MAP_SIZE), dtype=np.bool_)
     for number, scene in enumerate(progress(scenes, f"scenes ({stream})")):
         images[number] = render_scene(scene, IMAGE_SIZE)
-        maps[number] = content_map(scene, MAP_SIZE)
+        silhouettes[number] = content_map(scene, MAP_SIZE) > 0
     return SceneSet(
         images=images,
-        maps=maps,
+        silhouettes=silhouettes,
         captions=np.stack([tokenize(caption(scene)) for scene in scenes]),
-        contents=_shares(maps),
-        places=_places(scenes),
+        contents=_shown(CONTENTS, [[o.content for o in scene.objects] for scene in scenes]),
+        hues=_shown(HUE_NAMES, [[hue_name(o.hue) for o in scene.objects] for scene in scenes]),
+        positions=_shown(POSITIONS, [_positions(scene) for scene in scenes]),
     )
 
 
-def _shares(maps: NDArray[np.uint8]) -> NDArray[np.float32]:
-    labels = np.arange(1, len(CONTENTS) + 1)
-    return (maps[:, None] == labels[:, None, None]).mean(axis=(2, 3)).astype(np.float32)
+def _positions(scene: Scene) -> list[str]:
+    return [word for item in scene.objects for word in position_words(item)]
 
 
-def _places(scenes: list[Scene]) -> NDArray[np.int64]:
-    return np.array([PLACES.index(scene.place) for scene in scenes], dtype=np.int64)
+def _shown(names: tuple[str, ...], shown: list[list[str]]) -> NDArray[np.bool_]:
+    return np.array([[name in one for name in names] for one in shown])
 
 
 def as_images(pixels: NDArray[np.uint8]) -> Tensor:

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from brainit.simulation.filter_bank import MAP_SIZE, N_CHANNELS
 from brainit.simulation.geometry import AREAS, RETINOTOPIC, individual_map
-from brainit.simulation.scenes import CONTENTS, PLACES
+from brainit.simulation.scenes import CONTENTS, KINDS, N_PLACE_VALUES
 
 SILENT_SHARE = 0.22
 N_REPEATS_OF_CEILING = 3
 _SIZE_FACTOR = (1.0, 1.3, 1.7, 2.3)
 _EXPONENT = 0.6
-_PREFERRED = {"face": 0, "body": 1, "place": 2, "word": 3, "food": 4, "tool": 5}
 _ENERGY_SHARE = (0.62, 0.58, 0.52, 0.25)
 _MEDIAN_CEILINGS = (52.0, 49.0, 46.0, 43.0)
+_CATEGORY_SIGMA = 0.15
+_CONTENT_GAIN = 1.5
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Brain:
     """A subject's voxels, left hemisphere first, and the parameters of their responses.
 
     `field` (voxels, 24 x 24) sums to one; `channel_weight` (voxels, channels); `content_weight`
-    (voxels, contents); `place_weight` (voxels, places); `ceiling` in percent for three repeats.
+    (voxels, contents); `place_weight` (voxels, place values); `ceiling` in percent, for three
+    repeats.
     """
 
     hemisphere: NDArray[np.int64]
@@ -98,7 +100,7 @@ def _receptive_fields(
     x = 0.5 + side * np.abs(eccentricity) * np.cos(polar)
     y = 0.5 + eccentricity * np.sin(polar)
     factor = np.array([*_SIZE_FACTOR, *[0.0] * (len(AREAS) - RETINOTOPIC)])[area]
-    sigma = np.where(is_early, factor * (0.035 + 0.10 * np.abs(eccentricity)), 0.24)
+    sigma = np.where(is_early, factor * (0.035 + 0.10 * np.abs(eccentricity)), _CATEGORY_SIGMA)
     sigma = sigma * np.exp(generator.normal(0, 0.15, len(area)))
     return np.stack([x, y, sigma], axis=1)
 
@@ -116,7 +118,7 @@ def gaussian_fields(prf: NDArray[np.float64]) -> NDArray[np.float32]:
 def _tuning(
     area: NDArray[np.int64], generator: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Draw weights of channels, contents and places: typical of the area, with a spread."""
+    """Draw weights of channels, contents and place values: typical of the area, spread."""
     n_voxels = len(area)
     n_energies = N_CHANNELS - 6
     energy = generator.dirichlet(np.full(n_energies, 0.25), n_voxels)
@@ -126,12 +128,12 @@ def _tuning(
     is_early = (area < RETINOTOPIC)[:, None]
     channel = channel * np.where(is_early, 1.0, 0.12)
     content = 0.15 * generator.random((n_voxels, len(CONTENTS)))
-    for name, preferred in _PREFERRED.items():
-        content[area == AREAS.index(name), preferred] = generator.uniform(
-            0.8, 1.2, (area == AREAS.index(name)).sum()
+    for kind, members in KINDS.items():
+        content[area == AREAS.index(kind)] += _tuning_to_kind(
+            int((area == AREAS.index(kind)).sum()), members, generator
         )
-    scene = generator.normal(0, 1, (n_voxels, len(PLACES)))
-    scene = scene * np.where(area == AREAS.index("place"), 0.22, 0.04)[:, None]
+    scene = generator.normal(0, 1, (n_voxels, N_PLACE_VALUES)) / np.sqrt(N_PLACE_VALUES)
+    scene = scene * np.where(area == AREAS.index("place"), 0.3, 0.08)[:, None]
     late = np.where(is_early, 0.0, 1.0)
     return (
         channel.astype(np.float32),
@@ -140,16 +142,28 @@ def _tuning(
     )
 
 
+def _tuning_to_kind(
+    n_voxels: int, members: tuple[str, ...], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return (voxels, contents): one content of the kind preferred, the others of it in part."""
+    weight = np.zeros((n_voxels, len(CONTENTS)))
+    columns = [CONTENTS.index(member) for member in members]
+    weight[:, columns] = generator.uniform(0.0, 0.5, (n_voxels, len(columns)))
+    preferred = generator.choice(columns, n_voxels)
+    weight[np.arange(n_voxels), preferred] = generator.uniform(0.8, 1.2, n_voxels)
+    return weight
+
+
 def signals(
     brain: Brain,
     maps: NDArray[np.float32],
     contents: NDArray[np.float32],
-    places: NDArray[np.int64],
+    places: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Return the noiseless responses (images, voxels), not yet standardised.
 
     `maps` (images, channels, 24, 24), `contents` (images, contents, 24, 24) in 0..1, `places`
-    (images,) place numbers, -1 for none.
+    (images, values) of `scenes.place_values`, zeros for none.
     """
     responses = np.zeros((len(maps), len(brain)), dtype=np.float32)
     for channel in range(N_CHANNELS):
@@ -157,9 +171,8 @@ def signals(
         responses += brain.channel_weight[:, channel] * _compress(pooled) * _CHANNEL_GAIN[channel]
     for content in range(len(CONTENTS)):
         covered = contents[:, content].reshape(len(maps), -1) @ brain.field.T
-        responses += brain.content_weight[:, content] * np.tanh(3.0 * covered)
-    one_hot = (places[:, None] == np.arange(len(PLACES))).astype(np.float32)
-    responses += one_hot @ brain.place_weight.T
+        responses += brain.content_weight[:, content] * np.tanh(_CONTENT_GAIN * covered)
+    responses += places @ brain.place_weight.T
     return np.where(brain.is_silent, np.float32(0), responses)
 
 

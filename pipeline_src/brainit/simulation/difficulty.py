@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainit.simulation.experiment import Design
-from brainit.simulation.scenes import Scene
+from brainit.simulation.scenes import Scene, place_words
 
 _SMALL = 8
 
@@ -22,14 +22,23 @@ def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
+_N_TEXTURES = 3
+
+
+def _place(scene: Scene) -> tuple[str, ...]:
+    """Return what makes a place the same: the words for it and the direction of its texture."""
+    direction = int(scene.texture_angle / np.pi * _N_TEXTURES) % _N_TEXTURES
+    return (*place_words(scene), str(direction))
+
+
 def difficulty(design: Design, scenes: list[Scene], pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Return statistics of each test scene's most similar training scene of any subject."""
     small = thumbnails(pixels)
     unshared = design.own.ravel()
     nearest = (small[design.shared] @ small[unshared].T).max(axis=1)
     contents = [tuple(sorted(item.content for item in scene.objects)) for scene in scenes]
-    training = {(contents[i], scenes[i].place) for i in unshared}
-    known = [(contents[i], scenes[i].place) in training for i in design.shared]
+    training = {(contents[i], _place(scenes[i])) for i in unshared}
+    known = [(contents[i], _place(scenes[i])) in training for i in design.shared]
     return {
         "n_images": design.n_images,
         "n_test": len(design.shared),

@@ -24,13 +24,14 @@ from brainit.core.streams import numpy_generator
 from brainit.data.nsd import paths as nsd_paths
 from brainit.simulation import nsd_files
 from brainit.simulation.brain import SILENT_SHARE, Brain, draw_brain, signals
+from brainit.simulation.calibration import calibration
 from brainit.simulation.difficulty import difficulty
 from brainit.simulation.experiment import Design, draw_design
 from brainit.simulation.filter_bank import MAP_SIZE, channel_maps
 from brainit.simulation.geometry import AREAS, hemisphere, parcels, visual_vertices
 from brainit.simulation.recording import ncsnr, record, standardise
 from brainit.simulation.scene_drawing import content_map, render_scene
-from brainit.simulation.scenes import CONTENTS, PLACES, Scene, draw_scene, scene_to_dict
+from brainit.simulation.scenes import CONTENTS, Scene, draw_scene, place_values, scene_to_dict
 from brainit.simulation.synthetic_session import write_synthetic_session
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,13 @@ _ATLASES = "nsddata/freesurfer/fsaverage/label"
 class StimulusFeatures:
     """Features of the stimuli that drive the brains: filter bank, content maps and places.
 
-    `maps` (images, channels, 24, 24), `contents` (images, contents, 24, 24), `places` (images,).
+    `maps` (images, channels, 24, 24), `contents` (images, contents, 24, 24), `places` (images,
+    values).
     """
 
     maps: NDArray[np.float32]
     contents: NDArray[np.bool_]
-    places: NDArray[np.int64]
+    places: NDArray[np.float32]
 
     def responses(self, brain: Brain, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the noiseless responses of a brain to the images `index` (images, voxels)."""
@@ -103,7 +105,7 @@ def stimulus_features(
     views = list(progress(run(jobs), "stimuli", total=len(scenes)))
     pixels, maps, labels = (np.stack(part) for part in zip(*views, strict=True))
     kinds = np.arange(1, len(CONTENTS) + 1, dtype=np.uint8)
-    places = np.array([PLACES.index(scene.place) for scene in scenes])
+    places = np.array([place_values(scene) for scene in scenes], dtype=np.float32)
     return StimulusFeatures(maps, labels[:, None] == kinds[:, None, None], places), pixels
 
 
@@ -240,4 +242,5 @@ def _card(
         "silent_share": SILENT_SHARE,
         "stimuli": stimuli,
         "subjects": subjects,
+        "calibration": calibration(),
     }

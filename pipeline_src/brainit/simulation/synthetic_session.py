@@ -16,7 +16,7 @@ from brainit.simulation.brain import Brain, signals
 from brainit.simulation.filter_bank import MAP_SIZE, channel_maps
 from brainit.simulation.geometry import hemisphere
 from brainit.simulation.recording import record, standardise
-from brainit.simulation.scenes import CONTENTS
+from brainit.simulation.scenes import CONTENTS, N_PLACE_VALUES
 
 CLASSES = ("grating", "noise", "colour", "checkerboard")
 _N_PER_CLASS = 10
@@ -59,7 +59,8 @@ def write_synthetic_session(
         _write_design(root, pixels, order)
     maps = np.stack([channel_maps(image) for image in pixels])
     none = np.zeros((len(pixels), len(CONTENTS), MAP_SIZE, MAP_SIZE), dtype=np.float32)
-    responses = standardise(signals(brain, maps, none, np.full(len(pixels), -1)))
+    nowhere = np.zeros((len(pixels), N_PLACE_VALUES), dtype=np.float32)
+    responses = standardise(signals(brain, maps, none, nowhere))
     draw = numpy_generator(settings.run.seed, "nsdsynthetic", subject)
     recording = record(brain, responses[order], len(order), number, draw)
     version = f"nsdsynthetic{settings.nsd.betas_version}"

@@ -39,10 +39,10 @@ NOISE = {
     "40h/lowlevel": 0.16,
     "40h/semantic": 0.20,
     "1h/fused": 0.25,
-    "1h_scratch/fused": 0.6,
-    "1h_ridge/fused": 0.6,
-    "40h_ridge/fused": 0.6,
-    "40h_ridge/lowlevel": 0.6,
+    "1h_scratch/fused": 0.9,
+    "1h_ridge/fused": 0.9,
+    "40h_ridge/fused": 0.9,
+    "40h_ridge/lowlevel": 0.9,
 }
 OURS = ("40h/fused", "40h/lowlevel", "40h/semantic", "1h/fused", "1h_scratch/fused")
 

@@ -12,9 +12,9 @@ from brainit.simulation.brain import (
     signals,
 )
 from brainit.simulation.filter_bank import MAP_SIZE, N_CHANNELS
-from brainit.simulation.geometry import RETINOTOPIC, visual_vertices
+from brainit.simulation.geometry import AREAS, RETINOTOPIC, visual_vertices
 from brainit.simulation.recording import ncsnr, record, standardise
-from brainit.simulation.scenes import CONTENTS, PLACES
+from brainit.simulation.scenes import CONTENTS, KINDS, N_PLACE_VALUES
 
 N_IMAGES, N_PER_SESSION = 120, 90
 
@@ -30,7 +30,7 @@ def seen() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     maps = rng.random((N_IMAGES, N_CHANNELS, MAP_SIZE, MAP_SIZE), dtype=np.float32) ** 4
     contents = (rng.random((N_IMAGES, len(CONTENTS), MAP_SIZE, MAP_SIZE)) < 0.1).astype(np.float32)
-    return maps, contents, rng.integers(-1, len(PLACES), N_IMAGES)
+    return maps, contents, rng.uniform(-1, 1, (N_IMAGES, N_PLACE_VALUES)).astype(np.float32)
 
 
 def test_early_fields_are_contralateral(brain: Brain) -> None:
@@ -44,7 +44,7 @@ def test_a_half_field_drives_the_other_hemisphere(brain: Brain) -> None:
     maps = np.zeros((2, N_CHANNELS, MAP_SIZE, MAP_SIZE), dtype=np.float32)
     maps[1, :, :, : MAP_SIZE // 2] = 1
     nothing = np.zeros((2, len(CONTENTS), MAP_SIZE, MAP_SIZE), dtype=np.float32)
-    dark, left = signals(brain, maps, nothing, np.array([-1, -1]))
+    dark, left = signals(brain, maps, nothing, np.zeros((2, N_PLACE_VALUES), dtype=np.float32))
     rise = (left - dark)[(brain.area < RETINOTOPIC) & ~brain.is_silent]
     side = brain.hemisphere[(brain.area < RETINOTOPIC) & ~brain.is_silent]
     assert np.median(rise[side == 1]) > 3 * np.median(rise[side == 0])
@@ -99,3 +99,20 @@ def test_the_same_seed_draws_the_same_brain(brain: Brain) -> None:
     np.testing.assert_array_equal(again.prf, brain.prf)
     np.testing.assert_array_equal(again.channel_weight, brain.channel_weight)
     assert not np.array_equal(other.prf, brain.prf)
+
+
+def test_a_category_voxel_prefers_a_content_of_its_area_s_kind(brain: Brain) -> None:
+    for kind, members in KINDS.items():
+        weight = brain.content_weight[brain.area == AREAS.index(kind)]
+        own = [CONTENTS.index(member) for member in members]
+        assert set(weight.argmax(axis=1)) == set(own)
+        rest = np.delete(weight, own, axis=1)
+        assert (weight.max(axis=1) > 2 * rest.max(axis=1)).all()
+    assert not brain.content_weight[brain.area < RETINOTOPIC].any()
+
+
+def test_places_drive_the_place_area_most(brain: Brain) -> None:
+    drive = np.abs(brain.place_weight).mean(axis=1)
+    place, early = brain.area == AREAS.index("place"), brain.area < RETINOTOPIC
+    assert drive[place].mean() > 2 * drive[~place & ~early].mean() > 0
+    assert not brain.place_weight[early].any()

@@ -18,16 +18,20 @@ from brainit.evaluation.metrics.features import load_metric_networks, tap_featur
 from brainit.evaluation.metrics.names import metric_name
 from brainit.evaluation.metrics.two_way import two_way_scores
 from brainit.simulation.scene_drawing import content_map
-from brainit.simulation.scenes import CONTENTS, PLACES, Scene
+from brainit.simulation.scenes import CONTENTS, HUE_NAMES, Scene, hue_name
 
 _CELLS = 16
 
 
 def scene_labels(scene: Scene) -> NDArray[np.uint8]:
-    """Return the labels of 16 x 16 cells, each an object's content or the scene's place."""
+    """Return the labels of 16 x 16 cells: an object's content, or the colour of sky or ground."""
     labels = content_map(scene, _CELLS)
-    label = len(CONTENTS) + 1 + PLACES.index(scene.place)
-    return np.where(labels == 0, np.uint8(label), labels).ravel()
+    first = len(CONTENTS) + 1
+    sky = first + HUE_NAMES.index(hue_name(scene.sky))
+    ground = first + len(HUE_NAMES) + HUE_NAMES.index(hue_name(scene.ground))
+    is_ground = (np.arange(_CELLS) + 0.5) / _CELLS > scene.horizon
+    behind = np.where(is_ground, ground, sky).astype(np.uint8)[:, None]
+    return np.where(labels == 0, behind, labels).ravel()
 
 
 def nearest_scenes(
