@@ -214,6 +214,7 @@ def test_the_profile_finds_the_rules_that_use_a_gpu_and_the_trainings(repository
     folder, texts = repository / "workflow" / "rules", rule_texts(repository)
     assert set(rules_requesting("gpu", folder)) == gpu_rules(repository)
     resuming = {name for name, rule in texts.items() if "--checkpoint-minutes" in rule}
+    resuming |= {name for name, base in derived_rules(repository).items() if base in resuming}
     assert set(rules_requesting("checkpoint_minutes", folder)) == resuming
     listed = yaml.safe_load((repository / "profiles/slurm/config.yaml").read_text())
     written = json.dumps(listed)
