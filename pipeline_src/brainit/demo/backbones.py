@@ -3,8 +3,8 @@
 Each function trains one network for a fixed number of steps on a `SceneSet` and returns it with its
 training curve. Objectives differ on purpose: silhouettes and colours for the VGG, contrastive loss
 with captions and pixels for OpenCLIP, masked patches and caption words for the encoder's backbone.
-The contents that drive the simulated category voxels supervise the metric network alone; it has
-scenes and a seed of its own.
+The labels of the contents that drive the simulated category voxels supervise the metric network
+alone, which has scenes and a seed of its own; captions name contents among much else.
 """
 
 import logging
