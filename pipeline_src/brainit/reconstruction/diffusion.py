@@ -83,14 +83,7 @@ def _reconstruct(
     job: DecodingJob, generator_path: Path | None, settings: Settings, lowlevel: Path | None
 ) -> Part:
     kind = "semantic" if lowlevel is None else "fused"
-    if generator_path is None and job.predicted is None:
-        raise PipelineError(
-            "arguments",
-            "--generator for the tokens of a BIT",
-            "none",
-            "give the generator that stage 2 wrote with this BIT",
-            code="invalid-argument",
-        )
+    _require_generator(job, generator_path)
     tokens_of, images, models = _tokens_of_shard(job, settings)
     models["generator"] = generator_path or weights_path(
         "generator", settings.features.generator, job.weights_dir
@@ -159,7 +152,7 @@ def reconstruct_searched(
 
 
 def _require_generator(job: DecodingJob, generator: Path | None) -> None:
-    # Not shared with `_reconstruct`: editing that one would make all images again.
+    """Raise `PipelineError` for the tokens of a BIT without the generator of its stage 2."""
     if generator is None and job.predicted is None:
         raise PipelineError(
             "arguments",

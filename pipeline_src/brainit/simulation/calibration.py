@@ -1,4 +1,4 @@
-"""How hard the simulated world is, by decoders that are not trained on it: the card's calibration.
+"""How hard the simulated world is, by ridge, nearest images and the place: the card's calibration.
 
 Voxel count, ceilings and tuning were chosen so that ridge regression scores what linear decoders
 score on NSD, and frozen before the demo's settings were chosen. The scores are of `subj01` alone,
