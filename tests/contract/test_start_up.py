@@ -30,6 +30,7 @@ WITHOUT_TORCH = [
         "prepare_images",
         "prepare_external",
         "join_cohort",
+        "screen_external",
         "simulate_nsd",
     ],
     *["cluster_voxels", "assign_voxels", "gather_reconstructions", "check_claims", "make_table"],

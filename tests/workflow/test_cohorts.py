@@ -84,6 +84,13 @@ def test_its_whole_report_asks_for_nothing_of_nsd(repository: Path, tmp_path: Pa
     assert not {name for name in counts if name.startswith(("download_im", "prepare_de", "simul"))}
     files = {path for job in jobs for path in [*job["input"], *job["output"]]}
     assert not [path for path in files if "nsd" in path.replace("nsdsynthetic", "").split("/")]
+    whole = "results/group/images/external"
+    readers = {job["rule"] for job in jobs if whole in job["input"]}
+    assert readers == {"screen_external"} and counts["screen_external"] == 1, "none trains with all"
+    screened = [
+        job["rule"] for job in jobs if "results/group/cohort/images/external" in job["input"]
+    ]
+    assert {"train_bit", "train_joint", "synthesize_fmri", "adapt_bit"} <= set(screened)
     command = next(job["command"] for job in jobs if "scratch_ben_15min" in "".join(job["output"]))
     assert "--duration 15min" in command and "cohort/trials/ben.csv" in command
     words = ("--cores", "1", "results/anna/design/trials.csv", "--configfile", *TINY)

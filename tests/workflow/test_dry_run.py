@@ -17,6 +17,7 @@ NOT_IN_DEMO = {
     "fetch_weights",
     "prepare_lab_subject",
     "join_cohort",
+    "screen_external",
     "download_external",
     "prepare_external",
     "prepare_nsdsynthetic",

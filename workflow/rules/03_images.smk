@@ -3,8 +3,8 @@ Stimuli, external images, and their cached semantic tokens (paper sections 5.1, 
 
 Needs    <store>/stimuli/nsd_stimuli.hdf5, <store>/coco/unlabeled2017.zip
 Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external} with features.cache_tokens;
-         of a cohort beside NSD <results>/group/cohort/{images,trials,tokens}
-Steps    prepare_images (without NSD prepare_external), extract_features, join_cohort
+         of a cohort beside NSD <results>/group/cohort/{images,trials,tokens}, with the external images that it does not test
+Steps    prepare_images (without NSD prepare_external), extract_features, join_cohort, screen_external
 """
 
 if STUDY.nsd_subjects:
@@ -152,13 +152,48 @@ if STUDY.is_joined:
             " --settings {params.settings:q}"
             " &> {log:q}"
 
+    rule screen_external:
+        """Leave out external images that a member tests or validates with, near copies too."""
+        input:
+            external="<results>/group/images/external",
+            stimuli="<results>/group/cohort/images/stimuli",
+            names="<results>/group/cohort/images/names.csv",
+            trials=FILES.trials(STUDY.cohort),
+        output:
+            screened=directory(FILES.external),
+            left_out="<results>/group/cohort/images/external_left_out.csv",
+        log:
+            "<logs>/screen_external.log",
+        benchmark:
+            "<benchmarks>/screen_external.tsv"
+        conda:
+            "../../envs/pipeline.yaml"
+        threads: 1
+        resources:
+            mem_mb=by_attempt(4000),
+            runtime=by_attempt(240),
+        params:
+            trials=labelled("trials", STUDY.cohort),
+            settings=settings("screen_external"),
+            code=code_digest("brainit.steps.screen_external"),
+        shell:
+            "python -m brainit.steps.screen_external"
+            " --external {input.external:q}"
+            " --stimuli {input.stimuli:q}"
+            " --names {input.names:q}"
+            " --trials {params.trials:q}"
+            " --screened {output.screened:q}"
+            " --left-out {output.left_out:q}"
+            " --settings {params.settings:q}"
+            " &> {log:q}"
+
     use rule extract_features as extract_features_cohort with:
         input:
-            images="<results>/group/cohort/images/stimuli",
+            images="<results>/group/cohort/images/{image_set}",
             network=INPUTS.networks("semantic_tokens"),
         output:
-            tokens=directory("<results>/group/cohort/tokens/stimuli"),
+            tokens=directory("<results>/group/cohort/tokens/{image_set}"),
         log:
-            "<logs>/extract_features_cohort.log",
+            "<logs>/extract_features_cohort/{image_set}.log",
         benchmark:
-            "<benchmarks>/extract_features_cohort.tsv"
+            "<benchmarks>/extract_features_cohort/{image_set}.tsv"

@@ -12,7 +12,7 @@ rule synthesize_fmri:
     """Predict the fMRI responses of the encoder's subjects to the external images."""
     input:
         encoder="<results>/group/{pool}/main/encoder/encoder.safetensors",
-        images="<results>/group/images/external",
+        images=FILES.external,
         network=INPUTS.networks("encoder_backbone"),
     output:
         fmri=directory("<results>/group/{pool}/main/synthetic_fmri"),

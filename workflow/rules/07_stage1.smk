@@ -16,7 +16,7 @@ rule train_bit:
         trials=INPUTS.trials_of_pool,
         clusters=INPUTS.pool_model("clusters", "clusters.safetensors"),
         stimuli=INPUTS.stimuli_seen,
-        external="<results>/group/images/external",
+        external=FILES.external,
         synthetic=INPUTS.predicted_fmri,
         tokens=INPUTS.semantic_tokens,
         network=INPUTS.target_network,

@@ -14,7 +14,7 @@ rule train_joint:
         trials=INPUTS.trials_of_pool,
         base_bit=INPUTS.pool_model("bit_semantic", "bit.safetensors"),
         stimuli=INPUTS.stimuli_seen,
-        external="<results>/group/images/external",
+        external=FILES.external,
         synthetic=INPUTS.predicted_fmri,
         network=INPUTS.networks("generator"),
     output:

@@ -95,7 +95,7 @@ rule assign_voxels:
 use rule synthesize_fmri as synthesize_fmri_transfer with:
     input:
         encoder="<results>/{subject}/transfer_{duration}/encoder/encoder.safetensors",
-        images="<results>/group/images/external",
+        images=FILES.external,
         network=INPUTS.networks("encoder_backbone"),
     output:
         fmri=directory("<results>/{subject}/transfer_{duration}/synthetic_fmri"),
@@ -113,7 +113,7 @@ rule adapt_bit:
         clusters="<results>/{subject}/transfer_{duration}/clusters/clusters.safetensors",
         base_bit=INPUTS.base_model("bit_{kind}", "bit.safetensors"),
         stimuli=INPUTS.stimuli_seen,
-        external="<results>/group/images/external",
+        external=FILES.external,
         synthetic=INPUTS.predicted_fmri,
         tokens=INPUTS.semantic_tokens,
         network=INPUTS.target_network,
@@ -178,7 +178,7 @@ rule adapt_joint:
         base_joint_bit=INPUTS.base_model("joint", "bit.safetensors"),
         base_generator=INPUTS.base_model("joint", "generator.safetensors"),
         stimuli=INPUTS.stimuli_seen,
-        external="<results>/group/images/external",
+        external=FILES.external,
         synthetic=INPUTS.predicted_fmri,
         network=INPUTS.networks("generator"),
     output:

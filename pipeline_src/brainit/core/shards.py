@@ -8,7 +8,7 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -136,6 +136,34 @@ def join_shards(folder: Path, parts: Sequence[Path]) -> None:
     if any(array.attributes.get("private") for array in arrays):
         attributes["private"] = True
     write_index(folder, n_rows, arrays[0].row_shape, str(arrays[0].dtype), attributes)
+
+
+def link_without(folder: Path, source: Path, left_out: Collection[int]) -> None:
+    """Make `folder` the array `source` without the rows `left_out`, by links where it can.
+
+    Only shards that lose rows are written anew, row by row; the others are relative links. The
+    attribute `left_out` of the index lists the rows.
+    """
+    array = ShardedArray(source)
+    start_shards(folder)
+    gone, n_rows = set(left_out), list[int]()
+    for place, start in enumerate(array._starts[:-1].tolist()):
+        stop = int(array._starts[place + 1])
+        kept = [row for row in range(start, stop) if row not in gone]
+        if not kept:
+            continue
+        shard = _shard_path(folder, len(n_rows))
+        shard.unlink(missing_ok=True)
+        if len(kept) == stop - start:
+            shard.symlink_to(os.path.relpath(_shard_path(array.folder, place), folder))
+        else:
+            shape = (len(kept), *array.row_shape)
+            with new_shard(folder, len(n_rows), shape, array.dtype) as handle:
+                for row in kept:
+                    handle.write(array.rows(np.array([row])).tobytes())
+        n_rows.append(len(kept))
+    attributes = {**array.attributes, "left_out": sorted(gone)}
+    write_index(folder, n_rows, array.row_shape, str(array.dtype), attributes)
 
 
 class ShardedArray:

@@ -4,8 +4,8 @@ An image's number, `nsd_id` in all tables, is its row in the joined images: thos
 their own numbers, then those of each other subject in turn. Pictures that are equal, byte by byte
 as stored, have one number. What tests in one data set neither trains nor validates in another: such
 trials, also with a near copy, are not used. Nor are those that would train with a picture that
-validates in another set, since the best epoch is chosen by those pictures. External images are not
-compared, and other crops of a picture are not found (`data.picture_hash`).
+validates in another set, since the best epoch is chosen by those pictures. Other crops of
+a picture are not found (`data.picture_hash`). External images: `data.external_images`.
 """
 
 import hashlib
@@ -31,6 +31,8 @@ from brainit.workflow.cohort import LAB, NSD, dataset_of, is_nsd
 logger = logging.getLogger(__name__)
 
 _RANK = {"test": 2, "val": 1, "train": 0}
+SPLIT_OF_RANK = {rank: split for split, rank in _RANK.items()} | {-1: "unused"}
+"""Split of each `ShownSet.split`."""
 _PER_READ = 256
 
 
@@ -74,11 +76,11 @@ def join_cohort(files: JoinFiles, most_bits: int) -> None:
     stores = {name: PixelStore(path) for name, path in files.stimuli.items()}
     firsts = dict(zip(stores, np.cumsum([0, *map(len, stores.values())]).tolist(), strict=False))
     shown = [
-        _shown_set(name, firsts[name], store, [t for s, t in trials.items() if set_of(s) == name])
+        shown_set(name, firsts[name], store, [t for s, t in trials.items() if set_of(s) == name])
         for name, store in stores.items()
     ]
     number = _numbers_of_equals(shown)
-    pairs = shared_pictures(shown, number, most_bits)
+    pairs = shared_pictures(shown, most_bits)
     blocked = _blocked(pairs)
     _remove_former_members(files.out / "trials", trials)
     for subject, table in trials.items():
@@ -104,7 +106,8 @@ def set_of(subject: str) -> str:
     return NSD if is_nsd(subject) else subject
 
 
-def _shown_set(name: str, first: int, store: PixelStore, tables: list[pd.DataFrame]) -> ShownSet:
+def shown_set(name: str, first: int, store: PixelStore, tables: list[pd.DataFrame]) -> ShownSet:
+    """Return the images of a set that are in its tables of `nsd_id` (row) and `split`."""
     table = pd.concat([t[["nsd_id", "split"]] for t in tables])
     rank = table["split"].map(_RANK).fillna(-1).astype(np.int64)
     split = rank.groupby(table["nsd_id"]).max().sort_index()
@@ -151,9 +154,7 @@ class SharedPicture:
     is_equal: bool
 
 
-def shared_pictures(
-    shown: list[ShownSet], number: Mapping[int, int], most_bits: int
-) -> list[SharedPicture]:
+def shared_pictures(shown: list[ShownSet], most_bits: int) -> list[SharedPicture]:
     """Return the pictures that two sets share, equal or near, also of more than two sets."""
     found = []
     for place, first in enumerate(shown):
@@ -226,7 +227,6 @@ def _shared_table(
 ) -> pd.DataFrame:
     """Return one row per shared picture, with its names, splits and distance."""
     names = {name: _image_names(name, files) for name in firsts}
-    words = {rank: split for split, rank in _RANK.items()} | {-1: "unused"}
     columns = ("image", "same_as", "is_equal", "bits", "correlation", "split", "split_there")
     rows = [
         (
@@ -235,8 +235,8 @@ def _shared_table(
             int(p.is_equal),
             p.bits,
             round(p.correlation, 4),
-            words[p.splits[1]],
-            words[p.splits[0]],
+            SPLIT_OF_RANK[p.splits[1]],
+            SPLIT_OF_RANK[p.splits[0]],
         )
         for p in pairs
     ]

@@ -19,6 +19,7 @@ STEPS: tuple[str, ...] = (
     "prepare_images",
     "prepare_external",
     "join_cohort",
+    "screen_external",
     "extract_features",
     "train_encoder",
     "cluster_voxels",

@@ -227,6 +227,15 @@ class Files:
             return f"<results>/{subject}/{run.name}/images"
         return f"<results>/{self.study.owner_of_images(subject, pool)}/images/stimuli"
 
+    @property
+    def external(self) -> str:
+        """Return the external images; a cohort that is not NSD's alone leaves out what it tests."""
+        return f"{self._external_owner}/images/external"
+
+    @property
+    def _external_owner(self) -> str:
+        return f"<results>/{COHORT if self.study.is_joined else 'group'}"
+
     def own_stimuli(self) -> dict[str, str]:
         """Return the images of each data set or subject of the cohort, before they are joined.
 
@@ -262,7 +271,8 @@ class Files:
         if not self.study.config["features"]["cache_tokens"]:
             return []
         owner = self.study.owner_of_images(subject, pool)
-        external = ["<results>/group/tokens/external"] if self.study.uses_external(variant) else []
+        folder = self._external_owner
+        external = [f"{folder}/tokens/external"] if self.study.uses_external(variant) else []
         return [f"<results>/{owner}/tokens/stimuli", *external]
 
     def scores(self, scores: Mapping[str, Score], suffix: str = "") -> list[str]:

@@ -169,6 +169,7 @@ READS: dict[str, tuple[str, ...]] = {
     "download_external": (),
     "prepare_external": ("images",),
     "join_cohort": ("cohort.near_copy_bits",),
+    "screen_external": ("cohort.near_copy_bits",),
     "extract_features": (
         "run.threads",
         "run.device",

@@ -57,6 +57,7 @@ def test_a_configuration_without_a_cohort_keeps_its_subjects(paper: dict[str, An
     assert with_members(paper) == paper
     nsd = Study.of(with_members(paper))
     assert nsd.cohort == nsd.subjects == nsd.nsd_subjects and not nsd.is_joined
+    assert Files(nsd).external == "<results>/group/images/external"
 
 
 def test_new_subjects_alone_join_nsd_s_own_pool(paper: dict[str, Any]) -> None:
@@ -76,7 +77,8 @@ def test_two_folders_of_one_subject_are_refused(paper: dict[str, Any]) -> None:
 
 
 def test_members_of_a_mixed_cohort_share_one_pool(paper: dict[str, Any]) -> None:
-    study = study_of(paper, {**MIXED, "transfer": ["laion/sub-01", "ben"]})
+    cohort = {**MIXED, "transfer": ["laion/sub-01", "ben"]}
+    study = study_of(paper, cohort, features={"cache_tokens": True})
     files, inputs = Files(study), Inputs(study)
     assert study.evaluated == study.subjects == ["subj01", "subj02", "laion-sub-01", "anna"]
     assert study.cohort == [*study.subjects, "ben"] and study.nsd_subjects == ["subj01", "subj02"]
@@ -90,6 +92,8 @@ def test_members_of_a_mixed_cohort_share_one_pool(paper: dict[str, Any]) -> None
     ):
         assert inputs.stimuli_seen(job) == f"{COHORT}/images/stimuli"
     assert inputs.trials_of_pool({"pool": "first1"}) == [f"{COHORT}/trials/subj01.csv"]
+    assert files.external == f"{COHORT}/images/external", "without what a member tests"
+    assert files.tokens(Variant.parse("main"), pool="all")[1:] == [f"{COHORT}/tokens/external"]
     decoder = inputs.responses_of_run("design", "trials.csv")({"subject": "anna", "run": "40h"})
     assert decoder == [f"{COHORT}/trials/anna.csv"]
     assert list(files.own_stimuli()) == ["nsd", "laion-sub-01", "anna", "ben"], "NSD keeps its rows"

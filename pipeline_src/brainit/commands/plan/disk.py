@@ -111,9 +111,7 @@ def _event(sizes: Sizes, job: Job) -> Event:
                 return _lasting(job.rule, 0)
             kept = sizes.kept(folder.n_images) + sizes.prepared(job.subject)
             return _lasting(f"{job.rule} {job.subject}", kept)
-        case "extract_features_cohort":
-            return _lasting(job.rule, sizes.tokens("stimuli"))
-        case "extract_features":
+        case "extract_features" | "extract_features_cohort":
             return _lasting(job.rule, sizes.tokens(job.wildcard("image_set")))
         case "prepare_betas":
             is_raw = sizes.betas_come_over_network

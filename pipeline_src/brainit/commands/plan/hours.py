@@ -123,9 +123,7 @@ class Hours:
         """Return the units of a job's work: examples that a training sees, else images."""
         settings, joint, transfer = self.settings, self.settings.joint, self.settings.transfer
         match job.rule:
-            case "extract_features_cohort":
-                return self.sizes.n_stimuli
-            case "extract_features":
+            case "extract_features" | "extract_features_cohort":
                 is_own = job.wildcard("image_set") == "stimuli"
                 return self.sizes.n_stimuli if is_own else self.sizes.n_external
             case "train_encoder":
