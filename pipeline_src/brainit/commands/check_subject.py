@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,4 +30,8 @@ def run(args: argparse.Namespace) -> None:
     n_images, n_sessions = table["image"].nunique(), table["session"].nunique()
     logger.info("%s: valid", args.folder)
     logger.info("%d sessions, %d images, %d voxels", n_sessions, n_images, n_voxels)
+    seconds = lab_layout.seconds_of_trial(lab_layout.read_about(args.folder))
+    if seconds is not None:
+        how = f"by trials of {seconds:g} s" if math.isfinite(seconds) else "by trials alone"
+        logger.info("amounts of data such as 1h and 15min: %s", how)
     logger.info("trials: %s", ", ".join(f"{count} {name}" for name, count in trials.items()))

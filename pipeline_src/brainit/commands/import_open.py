@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import re
 from pathlib import Path
 
@@ -37,6 +38,7 @@ _USED_BY = {
     "geometry": ("mosaic",),
     "show_images": ("laion",),
     "test_repeats": ("laion", "mosaic"),
+    "seconds_per_trial": ("mosaic",),
     "connections": ("laion", "mosaic"),
 }
 """Formats that use a flag; the others refuse it, since it would change nothing."""
@@ -63,6 +65,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--geometry", type=Path, help="mosaic: folder of fsLR 32k surfaces and vertex numbers")
     add("--show-images", action="store_true", help="laion: my terms let figures show the images")
     add("--test-repeats", type=int, help="use only the first N presentations of test images")
+    add("--seconds-per-trial", type=float, help="mosaic: count times such as 1h by trials so long")
     add("--plan", action="store_true", help="print bytes, disk and hours; fetch nothing")
     add("--bandwidth", type=float, default=1000.0, help="of the plan: Mbit/s of the network")
     add("--connections", type=int, default=4, help="connections for one download (default 4)")
@@ -82,6 +85,11 @@ def require_used(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         raise PipelineError(
             "--mask", "one file for mosaic", f"{len(args.mask)}", fix, code="invalid-argument"
         )
+    seconds = args.seconds_per_trial
+    if seconds is not None and not 0 < seconds < math.inf:
+        fix = "give --seconds-per-trial a number above 0, or leave it out"
+        flag, expected = "--seconds-per-trial", "a number above 0"
+        raise PipelineError(flag, expected, f"{seconds:g}", fix, code="invalid-argument")
     for name in ("test_repeats", "connections"):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -146,6 +154,7 @@ def mosaic(args: argparse.Namespace) -> None:
         vertices=None if args.mask is None else Path(args.mask[0]),
         accepts_terms=args.accept_terms,
         accepts_nsd_terms=args.accept_nsd_terms,
+        seconds_per_trial=args.seconds_per_trial,
         test_repeats=args.test_repeats,
         connections=args.connections,
     )

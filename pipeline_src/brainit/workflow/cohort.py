@@ -5,11 +5,14 @@ A member is named `DATASET/MEMBER`: `laion/sub-01`, `mosaic/BOLD5000-CSI1`, `lab
 slash: `laion-sub-01`, `anna`. So a lab's own have no dash, and no data set's word as a name.
 """
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from brainit.core.errors import PipelineError
+from brainit.workflow.runs import Duration
 
 NSD, LAB, LAION, MOSAIC = "nsd", "lab", "laion", "mosaic"
 NSD_SUBJECT = r"subj0[1-8]"
@@ -106,3 +109,31 @@ def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     names = {key: [folder_name(str(m)) for m in members or ()] for key, members in chosen.items()}
     named["nsd"] = {**nsd, **names}
     return named
+
+
+def require_time(subject: str, folder: Path, duration: Duration) -> None:
+    """Raise `PipelineError` for a time where `subject.json` tells no sessions and no seconds.
+
+    Before any job starts; a file that cannot be read is left to `prepare_lab_subject`.
+    """
+    if duration.is_full or duration.is_of_trials:
+        return
+    try:
+        about = json.loads((folder / "subject.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    is_known = not isinstance(about, dict) or about.get("seconds_per_trial") is not None
+    if not is_known and about.get("has_sessions") is False:
+        raise no_time_error(duration, f" of {subject}")
+
+
+def no_time_error(duration: Duration, whose: str = "") -> PipelineError:
+    """Return the error for a time of a subject without sessions or seconds per trial."""
+    return PipelineError(
+        f"duration {duration.name}{whose}",
+        "sessions, or the seconds of recording that a trial takes",
+        "a subject without both",
+        "name a number of trials, such as recon_500trials and transfer.durations: [500trials],"
+        " or write seconds_per_trial in the folder's subject.json",
+        code="missing-data",
+    )

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from brainit.core.errors import PipelineError
+from brainit.workflow.cohort import require_time
 from brainit.workflow.files import ENCODER, Files, network_files
 from brainit.workflow.runs import MAIN, NSDSYNTHETIC, RIDGE, Duration, Pool, Run, Variant
 from brainit.workflow.study import KINDS, PEER_TABLE, Study
@@ -65,12 +67,23 @@ class Inputs:
         return of_subjects(pattern, self.members_of_pool(wildcards))
 
     def trials_of_pool(self, wildcards: Wildcards) -> list[str]:
-        """Return the trials of each subject of the pool."""
-        return self.files.trials(self.members_of_pool(wildcards))
+        """Return the trials of each subject of the pool; refuse a time that one does not tell."""
+        members = self.members_of_pool(wildcards)
+        duration = Pool.parse(wildcards.get("pool", "")).duration
+        for member in members:
+            self._require_time(member, duration)
+        return self.files.trials(members)
 
     def trials(self, wildcards: Wildcards) -> str:
-        """Return the trials of the job's subject."""
-        return self.files.trials([wildcards.get("subject", "")])[0]
+        """Return the trials of the job's subject; refuse a time that it does not tell."""
+        subject = wildcards.get("subject", "")
+        if duration := wildcards.get("duration", ""):
+            self._require_time(subject, Duration.parse(duration))
+        return self.files.trials([subject])[0]
+
+    def _require_time(self, subject: str, duration: Duration) -> None:
+        if subject in self.study.lab:
+            require_time(subject, Path(self.study.lab[subject]), duration)
 
     def recon_scored(self, wildcards: Wildcards) -> str:
         """Return the folder of the job's run.

@@ -100,14 +100,19 @@ class Duration:
     @property
     def sessions(self) -> int:
         """Whole sessions: hours of recording; 0 for less than one and for numbers of trials."""
-        if self.name.endswith("trials"):
+        if self.is_of_trials:
             return 0
         return self.minutes // MINUTES_PER_SESSION
 
     @property
+    def is_of_trials(self) -> bool:
+        """True for a number of trials; other durations are times."""
+        return self.name.endswith("trials")
+
+    @property
     def n_trials(self) -> int:
         """Trials of this duration in NSD, which has 750 in an hour."""
-        if self.name.endswith("trials"):
+        if self.is_of_trials:
             return int(self.name.removesuffix("trials"))
         return round(self.minutes * TRIALS_PER_SESSION / MINUTES_PER_SESSION)
 

@@ -117,6 +117,14 @@ def test_a_picture_tested_in_one_set_trains_in_none(planted: Path) -> None:
             assert plain < 0.9, "by all pixels, without any hash"
 
 
+def test_seconds_of_trials_stay_with_their_subject(planted: Path) -> None:
+    path = planted / "ben/trials.csv"
+    write_trials(path, read_trials(path).assign(seconds=4.0))
+    out = join(planted, "anna", "ben", nsd=("subj01", "subj02"))
+    assert (read_trials(out / "trials/ben.csv")["seconds"] == 4.0).all()
+    assert "seconds" not in read_trials(out / "trials/anna.csv")
+
+
 def test_a_picture_that_validates_in_one_set_trains_in_no_other(tmp_path: Path) -> None:
     """Test wins over validation, validation over training; unused pictures block nothing."""
     own = [picture(k) for k in range(4)]

@@ -1,5 +1,6 @@
 """The trial table against a plain reading of the design, and the splits."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ from brainit.core.errors import PipelineError
 from brainit.core.settings import NsdSettings
 from brainit.data import splits
 from brainit.data.nsd.design import prepare_design
-from brainit.data.trials import TRIAL_COLUMNS, in_duration, read_trials, write_trials
+from brainit.data.trials import (
+    SECONDS,
+    TRIAL_COLUMNS,
+    has_duration,
+    in_duration,
+    read_trials,
+    write_trials,
+)
 
 SETTINGS = NsdSettings(validation_share=0.25)
 
@@ -111,6 +119,54 @@ def test_durations(tiny_nsd: Any) -> None:
             in_duration(table, unknown)
         assert (error.value.code, error.value.found) == ("unknown-name", unknown)
         assert "transfer.durations" in error.value.fix and "450trials" in error.value.fix
+
+
+@pytest.mark.parametrize("seconds", [4.0, 3.49, 0.1, 5000.0])
+def test_time_by_the_seconds_of_trials(tiny_nsd: Any, seconds: float, tmp_path: Path) -> None:
+    """The first trials that end within the time, over sessions of any length; numbers are plain."""
+    table = table_of(tiny_nsd).assign(**{SECONDS: seconds})
+    write_trials(tmp_path / "t.csv", table)
+    read = read_trials(tmp_path / "t.csv")
+    assert tuple(read.columns) == (*TRIAL_COLUMNS, SECONDS)
+    for name, minutes in {"15min": 15, "30min": 30, "1h": 60, "2h": 120, "39h": 39 * 60}.items():
+        expected = [
+            round((trial + 1) * seconds, 6) <= 60 * minutes for trial in read["trial"].tolist()
+        ]
+        assert in_duration(read, name).tolist() == expected
+    assert in_duration(read, "40h").all()
+    for n_trials in (10, 450):
+        inside = in_duration(read, f"{n_trials}trials")
+        assert inside.sum() == min(n_trials, len(read)) and inside[:n_trials].all()
+
+
+def test_time_of_nsd_s_trials_is_that_of_its_sessions(tiny_nsd: Any) -> None:
+    """At 4.8 s, 750 trials are an hour; the tiny sessions are shorter by a factor."""
+    table = table_of(tiny_nsd)
+    n = int((table["session"] == 1).sum())
+    timed = table.assign(**{SECONDS: 3600 / n})
+    for name in ("1h", "2h", "3h"):
+        assert np.array_equal(in_duration(timed, name), in_duration(table, name))
+
+
+def test_no_time_without_sessions_and_seconds(tiny_nsd: Any, tmp_path: Path) -> None:
+    write_trials(tmp_path / "t.csv", table_of(tiny_nsd).assign(**{SECONDS: np.nan}))
+    table = read_trials(tmp_path / "t.csv")
+    assert in_duration(table, "40h").all() and in_duration(table, "10trials").sum() == 10
+    for name in ("15min", "1h", "2h"):
+        assert not has_duration(table, name)
+        with pytest.raises(PipelineError) as error:
+            in_duration(table, name)
+        assert error.value.code == "missing-data" and name in error.value.where
+        assert "recon_500trials" in error.value.fix and "seconds_per_trial" in error.value.fix
+    assert has_duration(table, "10trials") and has_duration(table_of(tiny_nsd), "1h")
+
+
+@pytest.mark.parametrize("wrong", ["0", "-4", "inf", "four"])
+def test_seconds_that_are_none_are_refused(tiny_nsd: Any, tmp_path: Path, wrong: str) -> None:
+    table_of(tiny_nsd).assign(**{SECONDS: wrong}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(PipelineError) as error:
+        read_trials(tmp_path / "t.csv")
+    assert error.value.code == "bad-values" and SECONDS in error.value.expected
 
 
 def test_shared_images_outside_the_test_set_are_unused() -> None:

@@ -51,6 +51,15 @@ def test_valid_folder(tmp_path: Path, dtype: str, caplog: pytest.LogCaptureFixtu
         assert guarded(run, ["check-subject", str(folder)]) == 0
     assert "2 sessions, 16 images, 6 voxels" in caplog.text
     assert "12 train" in caplog.text and "12 test" in caplog.text
+    assert "amounts of data" not in caplog.text
+    for about, told in {
+        '{"seconds_per_trial": 4}': "by trials of 4 s",
+        '{"has_sessions": false}': "by trials alone",
+    }.items():
+        (folder / "subject.json").write_text(about)
+        with caplog.at_level("INFO"):
+            assert guarded(run, ["check-subject", str(folder)]) == 0
+        assert told in caplog.text
 
 
 def test_all_faults_at_once(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 """A lab's folder becomes the pipeline's files: value for value those of its arrays."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from brainit.data.fmri import load_subject_fmri
 from brainit.data.images import ImageStore
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 from brainit.data.noise_ceiling import ceiling_percent, ncsnr_from_trials, pooled_ceiling
-from brainit.data.trials import read_trials
+from brainit.data.trials import SECONDS, read_trials
 
 KEPT = [0, 1, 3, 4, 5, 6]
 SETTINGS = Settings(
@@ -151,6 +153,53 @@ def test_one_hour_is_the_whole_first_session(lab: Path, made: LabOutputs) -> Non
     quarter = load_subject_fmri("labsub", made.betas, made.trials, ("train", "val"), "15min", False)
     run = lab_trials()["run"][:12:2]
     assert len(quarter.nsd_id) == (run <= 3).sum()
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({}, None),
+        ({"has_sessions": True}, None),
+        ({"seconds_per_trial": 90}, 90.0),
+        ({"has_sessions": False, "seconds_per_trial": 90.0}, 90.0),
+        ({"has_sessions": False}, np.nan),
+    ],
+)
+def test_time_by_trials_where_the_folder_says_so(
+    tmp_path: Path, about: dict[str, Any], expected: float | None
+) -> None:
+    """Trials of 90 s: ten in 15 minutes, twenty in 30, over both sessions of twelve."""
+    folder = write_lab_folder(tmp_path / "lab")
+    (folder / "subject.json").write_text(json.dumps(about))
+    made = imported(folder, tmp_path / "made")
+    trials = read_trials(made.trials)
+    if expected is None:
+        assert SECONDS not in trials
+        return
+    np.testing.assert_array_equal(trials[SECONDS], expected)
+    is_own = trials["split"].isin(("train", "val"))
+    if np.isnan(expected):
+        with pytest.raises(PipelineError) as error:
+            load_subject_fmri("labsub", made.betas, made.trials, ("train",), "15min", False)
+        assert error.value.code == "missing-data" and "recon_500trials" in error.value.fix
+        return
+    for duration, n_trials in {"15min": 10, "30min": 20, "1h": N_TRIALS}.items():
+        splits = ("train", "val")
+        fmri = load_subject_fmri("labsub", made.betas, made.trials, splits, duration, False)
+        assert len(fmri.nsd_id) == is_own[:n_trials].sum(), duration
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seconds_per_trial", v) for v in (0, -3.0, "4", True, float("inf"))]
+    + [("has_sessions", v) for v in ("no", 0, None)],
+)
+def test_timing_that_is_none_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    folder = write_lab_folder(tmp_path / "lab")
+    (folder / "subject.json").write_text(json.dumps({field: value}))
+    with pytest.raises(PipelineError) as error:
+        imported(folder, tmp_path / "made")
+    assert field in str(error.value) and repr(value) in str(error.value)
 
 
 def test_statistics_of_training_trials(lab: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from tests.unit.evaluation.made_up import results_of
@@ -82,3 +83,7 @@ def test_baselines_of_an_hour_train_on_all_its_trials(tmp_path: Path) -> None:
     for runs in (("40h_ridge", "1h_knn"), ("40h", "1h")):
         counts = count_training_trials({"subj01": path}, runs)
         assert counts == {("subj01", "40h"): 4, ("subj01", "1h"): 6}
+    untimed = pd.read_csv(path).assign(seconds=np.nan)
+    untimed.to_csv(path, index=False)
+    counts = count_training_trials({"subj01": path}, ["40h", "1h"])
+    assert counts == {("subj01", "40h"): 4}, "it has no hour, nor a run of it"

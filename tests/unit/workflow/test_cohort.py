@@ -1,5 +1,7 @@
 """Cohorts of several data sets: names, pools, and whose images and models a job reads."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +193,36 @@ def test_clusters_by_place_need_one_space(paper: dict[str, Any]) -> None:
         study_of(paper, {"subjects": ["mosaic/BOLD5000-CSI1"]}, clusters={"method": "atlas"})
     nsd = study_of(paper, {})
     assert Inputs(nsd).atlas_source(variant) == []
+
+
+def test_a_time_that_no_file_tells_is_refused_before_any_job(
+    paper: dict[str, Any], tmp_path: Path
+) -> None:
+    """A subject without sessions and seconds has amounts by trials; with either, by time."""
+    about = {"anna": {"has_sessions": False}, "ben": {"has_sessions": False}, "laion-sub-01": {}}
+    about["ben"]["seconds_per_trial"] = 4.0
+    for name, content in about.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "subject.json").write_text(json.dumps(content))
+    lab = {name: str(tmp_path / name) for name in about}
+    lab["mosaic/BOLD5000-CSI1"] = str(tmp_path / "none")
+    members = {"subjects": ["subj01", *lab]}
+    inputs = Inputs(Study.of(with_members(merged(paper, {"lab": lab, "cohort": members}))))
+    for name in ("ben", "laion-sub-01", "mosaic-BOLD5000-CSI1", "subj01"):
+        for duration in ("1h", "15min", "500trials"):
+            inputs.trials({"subject": name, "duration": duration})
+            inputs.trials_of_pool({"pool": f"scratch_{name}_{duration}"})
+    for duration in ("500trials", "450trials", "40h"):
+        inputs.trials({"subject": "anna", "duration": duration})
+    inputs.trials({"subject": "anna"})
+    assert len(inputs.trials_of_pool({"pool": "all"})) == 5
+    for duration in ("1h", "15min", "2h"):
+        for ask in (
+            lambda d=duration: inputs.trials({"subject": "anna", "duration": d}),
+            lambda d=duration: inputs.trials_of_pool({"pool": f"scratch_anna_{d}"}),
+        ):
+            with pytest.raises(PipelineError) as error:
+                ask()
+            assert error.value.code == "missing-data"
+            assert error.value.where == f"duration {duration} of anna"
+            assert "recon_500trials" in error.value.fix

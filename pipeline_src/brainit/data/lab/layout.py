@@ -5,6 +5,7 @@ Each reader reads one file and raises `PipelineError` where the file does not fo
 """
 
 import logging
+import math
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
 ABOUT = "subject.json"
-"""What an importer says of the subject: origin, licence, splits, quality; `zscored`."""
+"""What an importer says of the subject: origin, licence, splits, quality; `zscored`, timing."""
+SECONDS_PER_TRIAL, HAS_SESSIONS = "seconds_per_trial", "has_sessions"
+"""Of `subject.json`: seconds of recording that a trial takes; false where sessions are unknown."""
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
 FILES = (BETAS, TRIALS, VOXELS, ABOUT, IMAGE_FOLDER, IMAGE_ARRAY)
 
@@ -82,7 +85,8 @@ def read_voxels(folder: Path) -> pd.DataFrame | None:
 def read_about(folder: Path) -> dict[str, Any]:
     """Return the content of `subject.json`; empty without it.
 
-    Raises `PipelineError` for an unreadable file and a `zscored` that is neither true nor false.
+    Raises `PipelineError` for an unreadable file, a `zscored` or `has_sessions` that is neither
+    true nor false, and a `seconds_per_trial` that is no number above 0.
     """
     path = folder / ABOUT
     if not path.exists():
@@ -93,7 +97,30 @@ def read_about(folder: Path) -> dict[str, Any]:
     if not isinstance(zscored, bool):
         fix = "write true or false for zscored, or remove the file"
         raise PipelineError(path, expected, repr(zscored), fix, code="bad-values")
+    if not isinstance(has_sessions := content.get(HAS_SESSIONS, True), bool):
+        expected, fix = f"{HAS_SESSIONS} true or false", f"correct {HAS_SESSIONS}, or remove it"
+        raise PipelineError(path, expected, repr(has_sessions), fix, code="bad-values")
+    seconds = content.get(SECONDS_PER_TRIAL)
+    if seconds is not None and not _is_above_0(seconds):
+        expected = f"{SECONDS_PER_TRIAL} as a number above 0, such as 4.0"
+        fix = f"correct {SECONDS_PER_TRIAL}, or remove it"
+        raise PipelineError(path, expected, repr(seconds), fix, code="bad-values")
     return dict(content)
+
+
+def _is_above_0(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value < math.inf
+
+
+def seconds_of_trial(about: Mapping[str, Any]) -> float | None:
+    """Return the seconds of recording per trial, by which time is counted; None for sessions.
+
+    NaN where `subject.json` says that there are no sessions, and no seconds.
+    """
+    if (seconds := about.get(SECONDS_PER_TRIAL)) is not None:
+        return float(seconds)
+    return None if about.get(HAS_SESSIONS, True) else math.nan
 
 
 def _read_csv(path: Path, columns: tuple[str, ...], dtype: dict[str, Any]) -> pd.DataFrame:

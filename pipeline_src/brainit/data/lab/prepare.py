@@ -29,7 +29,7 @@ from brainit.data.lab import layout
 from brainit.data.lab.check import first_values, require_valid, used_columns
 from brainit.data.lab.layout import image_names, split_of_trials
 from brainit.data.noise_ceiling import N_REPEATS, PooledCeiling, pooled_ceiling
-from brainit.data.trials import write_trials
+from brainit.data.trials import SECONDS, write_trials
 from brainit.data.voxels import write_voxels
 from brainit.data.zscore import zscore_session
 
@@ -64,6 +64,8 @@ def import_lab_subject(folder: Path, subject: str, settings: Settings, outputs: 
     table = layout.read_trials(folder)
     names = image_names(table, images.is_array)
     trials = pipeline_trials(table, names, subject, settings.nsd, settings.run.seed)
+    if (seconds := layout.seconds_of_trial(about)) is not None:
+        trials[SECONDS] = seconds
     counts = trials["split"].value_counts().to_dict()
     logger.info("%s: %d trials %s, %d images", subject, len(trials), counts, len(names))
     write_trials(outputs.trials, trials)

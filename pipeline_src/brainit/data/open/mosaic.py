@@ -80,6 +80,8 @@ class MosaicImport:
     accepts_nsd_terms: bool
     test_repeats: int | None = None
     connections: int = 4
+    seconds_per_trial: float | None = None
+    """by which times are counted; None: by sessions, and not at all without trial tables"""
 
 
 def import_mosaic(wanted: MosaicImport, folder: Path) -> None:
@@ -199,8 +201,9 @@ def _ordered(wanted: MosaicImport, file: MosaicFile, stimuli: pd.DataFrame | Non
     if wanted.shown is None:
         logger.warning(
             "%s: sessions are not in the file, and no trial tables are given (--events): all trials"
-            " are one session, so that amounts of data by time (1 h, 30 min) mean nothing",
+            " are one session, and amounts of data by time (1 h, 30 min) are %s",
             file.subject,
+            "refused (--seconds-per-trial)" if wanted.seconds_per_trial is None else "by trials",
         )
         return file.trials.assign(session=1, run=1)
     shown = mosaic_sessions.read_shown(wanted.shown, file.subject, stimuli, wanted.task)
@@ -298,6 +301,7 @@ def write_nsd_images(
 def _about(wanted: MosaicImport, file: MosaicFile, ceiling: str | None) -> dict[str, Any]:
     """Return the content of `subject.json`."""
     lists = None if wanted.lists is None else _list_digests(wanted.lists)
+    seconds = wanted.seconds_per_trial
     return {
         "data_set": MOSAIC.name,
         "subject": file.subject,
@@ -306,6 +310,7 @@ def _about(wanted: MosaicImport, file: MosaicFile, ceiling: str | None) -> dict[
         "unit": "z-scores as published: by session or by groups of sessions",
         "space": "fsLR 32k, vertices of cortex",
         "has_sessions": wanted.shown is not None,
+        **({} if seconds is None else {"seconds_per_trial": seconds}),
         "sessions": "one, not the scanner's" if wanted.shown is None else "from the trial tables",
         "splits": lists or "phase in the file (no lists)",
         "test_repeats": wanted.test_repeats or "all",

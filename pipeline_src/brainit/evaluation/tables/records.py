@@ -14,7 +14,7 @@ import pandas as pd
 
 from brainit.core.settings import Settings
 from brainit.core.streams import numpy_generator
-from brainit.data.trials import in_duration, read_trials
+from brainit.data.trials import has_duration, in_duration, read_trials
 from brainit.evaluation.metrics.names import OBJECT_AUC, direction_of
 from brainit.evaluation.metrics.statistics import compare_paired, mean_interval
 from brainit.evaluation.tables.rows import (
@@ -99,6 +99,8 @@ def count_training_trials(
         is_train = (table["split"] == "train").to_numpy(dtype=bool)
         is_own = table["split"].isin(("train", "val")).to_numpy(dtype=bool)
         for run in parsed:
+            if not has_duration(table, run.duration.name):
+                continue  # no run of this subject: it has no such amount
             is_new = run.is_transfer or (run.is_baseline and not run.duration.is_full)
             used = is_own if is_new else is_train
             is_inside = in_duration(table, run.duration.name)

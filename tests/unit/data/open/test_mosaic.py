@@ -20,6 +20,7 @@ from brainit.commands.program import run
 from brainit.core.artifacts import read_artifact
 from brainit.core.cli import guarded
 from brainit.core.settings import ImageSettings, NsdSettings, Settings
+from brainit.data.lab.layout import read_about
 from brainit.data.lab.prepare import LabOutputs, import_lab_subject
 from brainit.data.open.mosaic import MosaicImport, import_mosaic, write_nsd_images
 from brainit.data.open.mosaic_sessions import expected_counts, join_sessions
@@ -166,9 +167,18 @@ def test_without_tables_all_is_one_session_by_phase(
         for image, rep in expected
     ]
     about = json.loads((tmp_path / "sub/subject.json").read_text())
-    assert about["has_sessions"] is False
+    assert about["has_sessions"] is False and "seconds_per_trial" not in about
     messages = " ".join(record.message for record in caplog.records)
     assert "one session" in messages and "near copies" in messages
+    assert "refused" in messages
+
+
+def test_seconds_per_trial_are_kept(
+    mosaic: mini.Mosaic, chosen: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    ask = wanted(mosaic, vertices=chosen[0], shown=None, lists=None, seconds_per_trial=4.5)
+    import_mosaic(ask, tmp_path / "sub")
+    assert read_about(tmp_path / "sub")["seconds_per_trial"] == 4.5
 
 
 def test_terms(mosaic: mini.Mosaic, tmp_path: Path) -> None:
