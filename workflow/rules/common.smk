@@ -12,6 +12,7 @@ try:
     from brainit.core.errors import PipelineError
     from brainit.workflow import params, runs
     from brainit.workflow.cohort import with_members
+    from brainit.workflow.completeness import require_complete
     from brainit.workflow.digest import code_digest
     from brainit.workflow.files import Files, table_files
     from brainit.workflow.folders import expand_folders
@@ -19,7 +20,6 @@ try:
     from brainit.workflow.one_run import hold_results, join_runs, sweep
     from brainit.workflow.params import Params, labelled
     from brainit.workflow.rates import Rates, RehearsedRequests
-    from brainit.workflow.reads import require_complete
     from brainit.workflow.requests import require_extra_kept, require_submitter
     from brainit.workflow.study import (
         ABLATION_TABLES,

@@ -12,15 +12,9 @@ import pytest
 from brainit.core.errors import PipelineError
 from brainit.core.settings import Settings, parse_sections
 from brainit.steps import STEPS
+from brainit.workflow.completeness import OF_THE_WORKFLOW, require_complete
 from brainit.workflow.digest import PACKAGE, Code
-from brainit.workflow.reads import (
-    OF_THE_WORKFLOW,
-    READS,
-    UNTRACKED,
-    require_complete,
-    settings_json,
-    settings_read,
-)
+from brainit.workflow.reads import READS, UNTRACKED, settings_json, settings_read
 
 KEYS = {
     f"{name}.{key}"
