@@ -20,6 +20,7 @@ NOT_IN_DEMO = {
     "screen_external",
     "download_external",
     "prepare_external",
+    "extract_latents",
     "prepare_nsdsynthetic",
     "prepare_nsdimagery",
     "import_authors",
@@ -73,6 +74,21 @@ def test_recorded_brains_are_checked_and_the_report_shows_it(dry_run: DryRun) ->
     (command,) = re.findall(r"-m brainit\.steps\.check_results .*", text)
     assert "--truth" not in command and "--card" not in command
     assert " --earlier results/checks.csv" in text and " --checks results/checks.csv" in text
+
+
+def test_cached_latents_are_made_once_and_read_by_stage_2_alone(dry_run: DryRun) -> None:
+    text = dry_run("all", *DEMO, "--config", 'features={"cache_latents":True}')
+    jobs = parse_jobs(text)
+    assert job_counts(text)["extract_latents"] == 2
+    made = {path for job in jobs if job["rule"] == "extract_latents" for path in job["output"]}
+    folders = [f"results/demo/group/latents/{name}" for name in ("stimuli", "external")]
+    assert made == set(folders)
+    readers = {job["rule"] for job in jobs if made & set(job["input"])}
+    assert readers == {"train_joint", "adapt_joint"}
+    for step in readers:
+        commands = re.findall(rf"-m brainit\.steps\.{step} .*", text)
+        flags = f" --latents {folders[0]} --external-latents {folders[1]} "
+        assert commands and all(flags in command for command in commands)
 
 
 def test_one_target_needs_only_its_own_pool(dry_run: DryRun) -> None:

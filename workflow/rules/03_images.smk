@@ -1,10 +1,11 @@
 """
-Stimuli, external images, and their cached semantic tokens (paper sections 5.1, D).
+Stimuli, external images, and their cached semantic tokens and latents (paper sections 5.1, 3.2, D).
 
 Needs    <store>/stimuli/nsd_stimuli.hdf5, <store>/coco/unlabeled2017.zip
-Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external} with features.cache_tokens;
-         of a cohort beside NSD <results>/group/cohort/{images,trials,tokens}, with the external images that it does not test
-Steps    prepare_images (without NSD prepare_external), extract_features, join_cohort, screen_external
+Makes    <results>/group/images/{stimuli,external}, <results>/group/tokens/{stimuli,external} with features.cache_tokens,
+         <results>/group/latents/{stimuli,external} with features.cache_latents; of a cohort beside NSD
+         <results>/group/cohort/{images,trials,tokens,latents}, with the external images that it does not test
+Steps    prepare_images (without NSD prepare_external), extract_features, extract_latents, join_cohort, screen_external
 """
 
 if STUDY.nsd_subjects:
@@ -113,6 +114,51 @@ use rule extract_features as extract_features_lab with:
         subject=LAB_NAME,
 
 
+rule extract_latents:
+    """Compute the generator's latents of the {wildcards.image_set} images."""
+    input:
+        images="<results>/group/images/{image_set}",
+        network=INPUTS.networks("generator"),
+    output:
+        latents=directory("<results>/group/latents/{image_set}"),
+    log:
+        "<logs>/extract_latents/{image_set}.log",
+    benchmark:
+        "<benchmarks>/extract_latents/{image_set}.tsv"
+    conda:
+        "../../envs/pipeline.yaml"
+    threads: THREADS
+    resources:
+        gpu=1,
+        mem_mb=memory_of("extract_latents", 8000),
+        runtime=minutes_of("extract_latents", 240),
+    params:
+        weights=PARAMS.weights,
+        settings=settings("extract_latents"),
+        code=code_digest("brainit.steps.extract_latents"),
+    shell:
+        "python -m brainit.steps.extract_latents"
+        " --images {input.images:q}"
+        " --latents {output.latents:q}"
+        " --weights {params.weights:q}"
+        " --settings {params.settings:q}"
+        " &> {log:q}"
+
+
+use rule extract_latents as extract_latents_lab with:
+    input:
+        images="<results>/{subject}/images/stimuli",
+        network=INPUTS.networks("generator"),
+    output:
+        latents=directory("<results>/{subject}/latents/stimuli"),
+    log:
+        "<logs>/extract_latents_lab/{subject}.log",
+    benchmark:
+        "<benchmarks>/extract_latents_lab/{subject}.tsv"
+    wildcard_constraints:
+        subject=LAB_NAME,
+
+
 if STUDY.is_joined:
 
     rule join_cohort:
@@ -197,3 +243,14 @@ if STUDY.is_joined:
             "<logs>/extract_features_cohort/{image_set}.log",
         benchmark:
             "<benchmarks>/extract_features_cohort/{image_set}.tsv"
+
+    use rule extract_latents as extract_latents_cohort with:
+        input:
+            images="<results>/group/cohort/images/{image_set}",
+            network=INPUTS.networks("generator"),
+        output:
+            latents=directory("<results>/group/cohort/latents/{image_set}"),
+        log:
+            "<logs>/extract_latents_cohort/{image_set}.log",
+        benchmark:
+            "<benchmarks>/extract_latents_cohort/{image_set}.tsv"

@@ -16,6 +16,7 @@ rule train_joint:
         stimuli=INPUTS.stimuli_seen,
         external=FILES.external,
         synthetic=INPUTS.predicted_fmri,
+        latents=INPUTS.latents,
         network=INPUTS.networks("generator"),
     output:
         bit="<results>/group/{pool}/{variant}/joint/bit.safetensors",
@@ -45,6 +46,7 @@ rule train_joint:
         betas=labelled("betas", INPUTS.members_of_pool),
         trials=labelled("trials", INPUTS.members_of_pool),
         synthetic=PARAMS.synthetic_flags,
+        latents=params.latent_flags,
         duration=params.duration_of_pool,
         weights=PARAMS.weights,
         work=f"{WORK}/train_joint/{{pool}}_{{variant}}",
@@ -58,6 +60,7 @@ rule train_joint:
         " --stimuli {input.stimuli:q}"
         " --external {input.external:q}"
         " {params.synthetic:q}"
+        " {params.latents:q}"
         " --duration {params.duration:q}"
         " --weights {params.weights:q}"
         " --bit {output.bit:q}"

@@ -180,6 +180,7 @@ rule adapt_joint:
         stimuli=INPUTS.stimuli_seen,
         external=FILES.external,
         synthetic=INPUTS.predicted_fmri,
+        latents=INPUTS.latents,
         network=INPUTS.networks("generator"),
     output:
         bit="<results>/{subject}/transfer_{duration}/joint/bit.safetensors",
@@ -202,6 +203,7 @@ rule adapt_joint:
         loader_threads=LOADER_THREADS,
     params:
         synthetic=PARAMS.synthetic_flags,
+        latents=params.latent_flags,
         weights=PARAMS.weights,
         work=f"{WORK}/adapt_joint/{{subject}}_{{duration}}",
         settings=settings("adapt_joint"),
@@ -218,6 +220,7 @@ rule adapt_joint:
         " --stimuli {input.stimuli:q}"
         " --external {input.external:q}"
         " {params.synthetic:q}"
+        " {params.latents:q}"
         " --weights {params.weights:q}"
         " --bit {output.bit:q}"
         " --history {output.history:q}"

@@ -93,7 +93,10 @@ def _mindeye2(file: str, size_mb: float, *keep: str) -> Source:
 
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
-_GENERATES = "train_joint adapt_joint reconstruct_semantic reconstruct_fused reconstruct_searched"
+_GENERATES = (
+    "extract_latents train_joint adapt_joint"
+    " reconstruct_semantic reconstruct_fused reconstruct_searched"
+)
 _ALEXNET = _address(_TORCHVISION, "alexnet-owt-7be5be79.pth", 233.1, "7be5be79", keep="features.")
 
 ENTRIES: tuple[BackboneEntry, ...] = (

@@ -18,6 +18,7 @@ from brainit.core.errors import PipelineError
 from brainit.core.progress import progress
 from brainit.core.shards import ShardedArray, shard_ranges, write_shards
 from brainit.data.images import ImageStore
+from brainit.features.halves import as_halves
 
 _BATCH = 64
 _LARGEST = 127
@@ -60,19 +61,7 @@ def _tokens(
         if n_bits == 8:
             yield as_bytes(tokens).cpu().numpy()
         else:
-            yield _as_halves(tokens).cpu().numpy()
-
-
-def _as_halves(
-    tokens: Float[Tensor, "images tokens width"],
-) -> Float[Tensor, "images tokens width"]:
-    """Return tokens as float16; raises `PipelineError` where that cannot hold them."""
-    half = tokens.to(torch.float16)
-    if not bool(half.isfinite().all()):
-        expected, found = "tokens within float16", "NaN, infinity or larger numbers"
-        fix = "set features.cache_tokens: false, or check the network's weights"
-        raise PipelineError("features.semantic_tokens", expected, found, fix, code="bad-values")
-    return half
+            yield as_halves(tokens, "tokens", "features.semantic_tokens", "features.cache_tokens")
 
 
 def as_bytes(

@@ -34,6 +34,7 @@ class SdxlSize:
     image_size: int = 256
     channels: tuple[int, ...] = (320, 640, 1280)
     transformers: tuple[int, ...] = (1, 2, 10)
+    n_resnets: int = 2
     head_width: int = 64
     token_width: int = 1664
     n_tokens: int = 256
@@ -63,7 +64,7 @@ def unet_config(size: SdxlSize) -> dict[str, Any]:
         "block_out_channels": size.channels,
         "down_block_types": down,
         "up_block_types": up,
-        "layers_per_block": 2,
+        "layers_per_block": size.n_resnets,
         "transformer_layers_per_block": size.transformers,
         "attention_head_dim": tuple(width // size.head_width for width in size.channels),
         "use_linear_projection": True,
@@ -82,7 +83,7 @@ def vae_config(size: SdxlSize) -> dict[str, Any]:
         "block_out_channels": size.vae_channels,
         "down_block_types": ("DownEncoderBlock2D",) * n_levels,
         "up_block_types": ("UpDecoderBlock2D",) * n_levels,
-        "layers_per_block": 2,
+        "layers_per_block": size.n_resnets,
         "latent_channels": 4,
         "norm_num_groups": size.norm_groups,
         "sample_size": size.image_size,

@@ -21,6 +21,7 @@ STEPS: tuple[str, ...] = (
     "join_cohort",
     "screen_external",
     "extract_features",
+    "extract_latents",
     "train_encoder",
     "cluster_voxels",
     "synthesize_fmri",

@@ -8,7 +8,7 @@ Differs from the paper: a share of the examples (`joint.unconditional_share`) ge
 tokens, as in the generator's own training, so that classifier-free guidance keeps working.
 """
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,8 +25,8 @@ from brainit.core.artifacts import write_table
 from brainit.core.device import run_device
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import JointSettings, Settings, Stage1Settings, TransferSettings
-from brainit.data.images import images_on
 from brainit.features.generator import N_TRAIN_STEPS, Generator
+from brainit.features.latent_cache import LatentCache
 from brainit.models.brain_transformer import (
     BitDecoder,
     BrainInteractionTransformer,
@@ -44,6 +44,7 @@ from brainit.training.examples import (
     VoxelDropout,
 )
 from brainit.training.inputs import BitOutput, ImageFiles, NewSubject, PoolData, pool_source
+from brainit.training.latents import LatentFiles, LatentSource
 from brainit.training.loader import UNTHREADED, Loading, Slot, load, loading_of
 from brainit.training.loop import LoopPlan, fit, half_on_gpu, mean_in_order, validation_loss
 from brainit.training.optimizers import require_memory, training_bytes
@@ -80,11 +81,14 @@ class Noise:
 
 @dataclass(frozen=True)
 class JointBatch(Sized):
-    """Examples, the noise drawn for them, and their pixels (0..255); None: not read yet."""
+    """Examples, the noise drawn for them, and their images as `LatentSource.read` returns them.
+
+    `images` None: not read yet.
+    """
 
     examples: ExampleBatch
     drawn: Noise
-    pixels: UInt8[Tensor, "batch height width rgb"] | None = None
+    images: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -142,7 +146,8 @@ class JointLoss(nn.Module):
 class JointTask:
     """Diffusion loss of BIT and generator on batches of a source.
 
-    `unconditional` is `recon.unconditional_tokens`.
+    `unconditional` is `recon.unconditional_tokens`; `cached` are latents by whether of external
+    images, without which the VAE encodes the images.
     """
 
     model: BrainInteractionTransformer
@@ -158,12 +163,15 @@ class JointTask:
     calibration: Calibration | None = None
     score_columns: tuple[str, ...] = ("val_loss",)
     loading: Loading = UNTHREADED
+    cached: Mapping[bool, LatentCache] = field(default_factory=dict)
     network: nn.Module = field(init=False)
+    latents: LatentSource = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the constant tokens; let the U-Net recompute activations where the settings ask."""
         unconditional = self.generator.unconditional_tokens().to(self.device)
         self.network = JointLoss(self.model, self.generator, unconditional, self.calibration)
+        self.latents = LatentSource(self.images, self.generator, self.cached)
         if self.settings.gradient_checkpointing:
             unet: Any = self.generator.unet
             unet.enable_gradient_checkpointing()
@@ -199,16 +207,15 @@ class JointTask:
     def read(self, source: ExampleSource, drawn: JointDraws, slot: Slot) -> JointBatch:
         """Return the batch of some draws from a source; draws nothing."""
         examples = source.read(drawn.examples, slot, drawn.dropout)
-        pixels = self.images.pixels(examples, slot) if drawn.is_own else None
-        return JointBatch(examples, drawn.noise.held_in(slot), pixels)
+        images = self.latents.read(examples, slot) if drawn.is_own else None
+        return JointBatch(examples, drawn.noise.held_in(slot), images)
 
     def loss(self, batch: JointBatch) -> Tensor:
         """Return the mean squared error of the predicted noise."""
-        pixels = batch.pixels
-        if pixels is None:
-            pixels = self.images.pixels(batch.examples, Slot())
-        with torch.no_grad():
-            latents = self.generator.encode(images_on(pixels, self.device))
+        images = batch.images
+        if images is None:
+            images = self.latents.read(batch.examples, Slot())
+        latents = self.latents.of(images, self.device)
         return self.network(batch.examples, latents, batch.drawn)
 
     def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
@@ -340,6 +347,7 @@ def run_joint(
     inputs: JointInputs,
     data: PoolData,
     files: ImageFiles,
+    latents: LatentFiles,
     settings: Settings,
     out: JointOutput,
     work: Work | None = None,
@@ -361,9 +369,17 @@ def run_joint(
     model, images = bit.model.to(device), files.open(data)
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens, bit.calibration)
     task = JointTask(
-        model, generator, train, validation, images, *parts, loading=loading_of(work, device)
+        model,
+        generator,
+        train,
+        validation,
+        images,
+        *parts,
+        loading=loading_of(work, device),
+        cached=latents.open(name, generator),
     )
-    sources = {**vars(data), **files.inputs("generator", settings), **vars(inputs)}
+    network = files.inputs("generator", settings)
+    sources = {**vars(data), **network, **vars(latents), **vars(inputs)}
     with resumable(work, settings, sources, out.history) as checkpoints:
         history = train_joint(task, checkpoints)
         if not is_first():
@@ -390,6 +406,7 @@ def run_adapt_joint(
     inputs: AdaptJointInputs,
     new: NewSubject,
     files: ImageFiles,
+    latents: LatentFiles,
     settings: Settings,
     out: BitOutput,
     work: Work | None = None,
@@ -409,9 +426,17 @@ def run_adapt_joint(
     stage1, joint = settings.bit_semantic, settings.joint
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens, base.calibration)
     task = JointTask(
-        model, generator, source, None, images, *parts, loading=loading_of(work, device)
+        model,
+        generator,
+        source,
+        None,
+        images,
+        *parts,
+        loading=loading_of(work, device),
+        cached=latents.open(name, generator),
     )
-    sources = {**vars(new), **files.inputs("generator", settings), **vars(inputs)}
+    network = files.inputs("generator", settings)
+    sources = {**vars(new), **network, **vars(latents), **vars(inputs)}
     with resumable(work, settings, sources, out.history) as checkpoints:
         history = adapt_joint(task, settings.transfer, checkpoints)
         slices = subject_slices({new.subject: fmri.n_voxels})

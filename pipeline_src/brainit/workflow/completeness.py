@@ -36,6 +36,7 @@ OF_THE_WORKFLOW = (
     "lab",
     "models",
     "features.cache_tokens",
+    "features.cache_latents",
     "clusters.method",
     "clusters.atlas",
     "synthesis.enabled",

@@ -268,12 +268,19 @@ class Files:
 
     def tokens(self, variant: Variant, subject: str = "", pool: str = "") -> list[str]:
         """Return the cached tokens of stimuli and external images, where the settings keep them."""
-        if not self.study.config["features"]["cache_tokens"]:
+        return self._cached("tokens", variant, subject, pool)
+
+    def latents(self, variant: Variant, subject: str = "", pool: str = "") -> list[str]:
+        """Return the cached latents of stimuli and external images, where settings keep them."""
+        return self._cached("latents", variant, subject, pool)
+
+    def _cached(self, name: str, variant: Variant, subject: str, pool: str) -> list[str]:
+        if not self.study.config["features"][f"cache_{name}"]:
             return []
         owner = self.study.owner_of_images(subject, pool)
         folder = self._external_owner
-        external = [f"{folder}/tokens/external"] if self.study.uses_external(variant) else []
-        return [f"<results>/{owner}/tokens/stimuli", *external]
+        external = [f"{folder}/{name}/external"] if self.study.uses_external(variant) else []
+        return [f"<results>/{owner}/{name}/stimuli", *external]
 
     def scores(self, scores: Mapping[str, Score], suffix: str = "") -> list[str]:
         """Return the files of scores, in order."""

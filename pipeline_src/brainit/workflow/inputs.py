@@ -344,6 +344,11 @@ class Inputs:
         subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
         return self.files.tokens(variant_of(wildcards), subject, pool)
 
+    def latents(self, wildcards: Wildcards) -> list[str]:
+        """Return the cached latents of the images of stage 2, where they are kept."""
+        subject, pool = wildcards.get("subject", ""), wildcards.get("pool", "")
+        return self.files.latents(variant_of(wildcards), subject, pool)
+
     def predicted_fmri(self, wildcards: Wildcards) -> list[str]:
         """Return the predicted fMRI of the job's pool or new subject, where it is trained on."""
         if not self.study.uses_external(variant_of(wildcards)):

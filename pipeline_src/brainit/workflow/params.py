@@ -55,7 +55,17 @@ def flags(**keys: str) -> Words:
 
 def token_flags(wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
     """Return the flags of the cached tokens: of the stimuli, and of external images."""
-    pairs = zip(["--tokens", "--external-tokens"], _paths(input, "tokens"), strict=False)
+    return _of_image_sets("tokens", input)
+
+
+def latent_flags(wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
+    """Return the flags of the cached latents: of the stimuli, and of external images."""
+    return _of_image_sets("latents", input)
+
+
+def _of_image_sets(name: str, input: Mapping[str, Any]) -> list[str]:
+    """Return the flags of a cache whose files are the input `name`."""
+    pairs = zip([f"--{name}", f"--external-{name}"], _paths(input, name), strict=False)
     return [word for pair in pairs for word in pair]
 
 

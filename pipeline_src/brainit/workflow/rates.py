@@ -19,15 +19,19 @@ _WITH_RATES = ("fits", "request", "time")
 _CPU = "cpu"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _WITH_TOKENS = ("train_bit semantic", "adapt_bit semantic")
+_WITH_LATENTS = ("train_joint", "adapt_joint")
+_LATENT_BITS = 16
 _OF_MEMORY, _OF_TIME, _MORE_MINUTES = 1.2, 1.5, 30
 """Requests over what was measured; half an hour is for validation, loading and the output files."""
 
 
 def bits_of_tokens(step: str, features: Mapping[str, Any]) -> int:
-    """Return the bits in which a step's tokens are cached; 0 where it has no cached ones.
+    """Return the bits in which a step's tokens or latents are cached; 0 where it has none cached.
 
-    The form of the tokens is that of their files, so the step's settings do not hold it.
+    Their form is that of their files, so the step's settings do not hold it.
     """
+    if step in _WITH_LATENTS:
+        return _LATENT_BITS if features.get("cache_latents", False) else 0
     is_cached = step in _WITH_TOKENS and features.get("cache_tokens", False)
     return int(features["token_bits"]) if is_cached else 0
 

@@ -176,6 +176,13 @@ READS: dict[str, tuple[str, ...]] = {
         "features.token_bits",
         *_TOKENS,
     ),
+    "extract_latents": (
+        "run.threads",
+        "run.device",
+        "run.tf32",
+        "images.rows_per_shard",
+        "features.generator",
+    ),
     "train_encoder": (
         *_COMPUTE,
         *_TRIALS,

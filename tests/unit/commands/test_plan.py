@@ -10,7 +10,7 @@ from brainit.commands.dry_run import Job, dry_run, parse_jobs
 from brainit.commands.plan import ridge
 from brainit.commands.plan.contents import as_lines, make_plan, read_configuration, saved
 from brainit.commands.plan.disk import Event, peak, peak_at_once
-from brainit.commands.plan.models import bit_bytes, generator_bytes, target_shape
+from brainit.commands.plan.models import bit_bytes, generator_bytes, latent_shape, target_shape
 from brainit.commands.plan.savings import without
 from brainit.commands.plan.sizes import Sizes
 from brainit.core.errors import PipelineError
@@ -173,6 +173,16 @@ def test_shapes_of_targets_are_those_of_the_networks(name: str) -> None:
     assert target_shape(name) == shape
 
 
+def test_latents_are_counted_as_the_generators_have_them() -> None:
+    """The demo's as its network makes them, unclip6's as SDXL's VAE does: an eighth of 256 px."""
+    demo: Any = load_backbone("generator", "demo_unclip")
+    assert latent_shape("demo_unclip") == demo.latent_shape
+    assert latent_shape("unclip6") == (4, 256 // 8, 256 // 8)
+    sizes = Sizes(parse_sections({}))
+    assert sizes.latents("stimuli") == 73_000 * 4 * 32 * 32 * 2
+    assert sizes.latents("external") == 123_403 * 4 * 32 * 32 * 2
+
+
 def test_published_vgg_has_the_papers_tokens() -> None:
     layout = VggTokenLayout((64, 128, 256, 512, 512), (112, 56, 28, 14, 7))
     assert target_shape("vgg16_bn") == (layout.n_tokens, layout.width)
@@ -211,6 +221,7 @@ def test_every_network_that_can_be_named_is_known() -> None:
             assert ridge.n_outputs(Sizes(_with_vgg(name)), _ridge_job()) > 0
         if role == "generator":
             generator_bytes(parse_sections({"features": {"generator": name}}))
+            assert min(latent_shape(name)) > 0
 
 
 def _with_vgg(name: str) -> Settings:

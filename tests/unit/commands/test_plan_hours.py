@@ -168,6 +168,18 @@ def test_kept_tokens_cost_stage_1_nothing(tmp_path: Path) -> None:
     assert "cache_tokens: true (as set)" in "\n".join(as_lines("all", plan))
 
 
+def test_kept_latents_cost_stage_2_nothing(tmp_path: Path) -> None:
+    """0.27 TFLOP of the VAE for each image once, in place of each example."""
+    kept = parse_sections({"features": {"cache_latents": True}})
+    job, every = Job("train_joint", POOL), Job("extract_latents", (("image_set", "stimuli"),))
+    found, plain = hours(kept, tmp_path), hours(Settings(), tmp_path)
+    saved = plain.arithmetic(job) - found.arithmetic(job)
+    assert saved == pytest.approx(0.27 * found.n_units(job))
+    assert found.arithmetic(every) == pytest.approx(0.27 * 73_000)
+    plan = make_plan(kept, [every], 1000.0)
+    assert plan["peak_disk_bytes"] == 73_000 * 4 * 32 * 32 * 2
+
+
 def test_tokens_are_no_cost_where_nothing_is_trained_on_them() -> None:
     assert gpu_plan(Settings(), [Job("train_joint", POOL)], 1)["semantic_tokens"] is None
 

@@ -52,6 +52,7 @@ from brainit.features.registry import load_backbone
 from brainit.features.registry_entries import find_entry
 from brainit.features.token_cache import TokenCache
 from brainit.features.weights_file import count_parameters
+from brainit.training.latents import LatentFiles
 from brainit.workflow.rates import RATES_NAME, Rate, Rates
 
 POOL = (("pool", "all"), ("variant", "main"))
@@ -154,6 +155,15 @@ def test_cached_tokens_have_the_form_of_the_settings(
     stand_ins.write(path, Amounts(n_train=3))
     cache = TokenCache(ShardedArray(path))
     assert cache.dtype == dtype and cache.token_shape == target_shape("demo_openclip")
+
+
+def test_cached_latents_are_accepted_by_stage_2(tmp_path: Path) -> None:
+    features = FeatureSettings(generator="demo_unclip", cache_latents=True)
+    stand_ins = StandIns(Settings().model_copy(update={"features": features}), SMALL)
+    for name, amounts in (("stimuli", Amounts(n_train=3)), ("external", Amounts(n_external=2))):
+        stand_ins.write(tmp_path / "latents" / name, amounts)
+    files = LatentFiles(tmp_path / "latents" / "stimuli", tmp_path / "latents" / "external")
+    assert set(files.open("demo_unclip", load_backbone("generator", "demo_unclip"))) == {0, 1}
 
 
 def test_busy_share_equals_a_count_on_a_grid() -> None:

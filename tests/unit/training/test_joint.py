@@ -1,16 +1,22 @@
 """Stage 2 on tiny data: its loss in plain loops, its memory, the trained part of the U-Net."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from tests.refusals import refused
 from tests.unit.training.tiny_examples import bit
 
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import JointSettings, Stage1Settings
 from brainit.features.generator import Generator
+from brainit.features.latent_cache import extract_latents
 from brainit.features.registry import load_backbone
 from brainit.training.examples import BatchImages, ExampleSource
 from brainit.training.joint import JointBatch, JointTask, noise_with_offset, train_joint
+from brainit.training.latents import LatentFiles
+from brainit.training.loader import Loading
 from brainit.training.resume import EpochPosition
 
 
@@ -100,6 +106,89 @@ def test_stage_2_draws_tokens_without_condition_for_each_example(
     assert torch.allclose(told[0][~is_dropped], own[~is_dropped], atol=1e-5)
     fixed = generator.unconditional_tokens()[0]
     assert all((row - fixed).abs().max() > 1 for row in drawn.unconditional)
+
+
+@pytest.fixture(scope="module")
+def cached(images: BatchImages, tmp_path_factory: pytest.TempPathFactory) -> LatentFiles:
+    folder, generator = tmp_path_factory.mktemp("latents"), demo_generator()
+    assert images.external is not None
+    for name, store in (("stimuli", images.stimuli), ("external", images.external)):
+        extract_latents(store, generator, "demo_unclip", folder / name, 4, torch.device("cpu"))
+    return LatentFiles(folder / "stimuli", folder / "external")
+
+
+def task_with(
+    files: LatentFiles, source: ExampleSource, images: BatchImages, n_threads: int = 0
+) -> JointTask:
+    generator = demo_generator()
+    model = bit(generator.n_tokens, generator.token_width)
+    options = JointSettings(batch=3, epochs=2, accumulation=1, warmup_steps=0, lr=1e-3)
+    cpu = torch.device("cpu")
+    parts = (Stage1Settings(), options, 0, cpu, "drawn")
+    cached = files.open("demo_unclip", generator)
+    loading = Loading(n_threads, cpu)
+    return JointTask(model, generator, source, None, images, *parts, cached=cached, loading=loading)
+
+
+def test_cached_latents_are_those_of_the_images_in_float16(
+    source: ExampleSource,
+    images: BatchImages,
+    cached: LatentFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every batch has the latents of its images, in its order, and the VAE is not run."""
+    task = task_with(cached, source, images)
+    plain, encode = task_with(LatentFiles(), source, images), Generator.encode
+    for batch in task.batches(EpochPosition(task.draws(0))):
+        assert batch.images is not None
+        for n, (image, is_external) in enumerate(
+            zip(batch.examples.image, batch.examples.is_external, strict=True)
+        ):
+            store = images.external if is_external else images.stimuli
+            assert store is not None
+            wanted = encode(task.generator, store.images(np.array([image])))[0]
+            assert batch.images[n].dtype == torch.float16
+            torch.testing.assert_close(batch.images[n].float(), wanted, rtol=1e-3, atol=1e-5)
+        with torch.no_grad():
+            monkeypatch.setattr(Generator, "encode", None)
+            found = task.loss(batch)
+            monkeypatch.setattr(Generator, "encode", encode)
+            computed = plain.loss(replace(batch, images=None))
+        assert float(found) == pytest.approx(float(computed), rel=1e-3)
+
+
+def test_a_batch_with_an_image_that_is_not_cached_is_encoded(
+    source: ExampleSource, images: BatchImages, cached: LatentFiles
+) -> None:
+    task = task_with(LatentFiles(cached.latents), source, images)
+    kinds = set()
+    for batch in task.batches(EpochPosition(task.draws(0))):
+        assert batch.images is not None
+        is_cached = batch.images.dtype == torch.float16
+        assert is_cached == (not batch.examples.is_external.any())
+        kinds.add(is_cached)
+        assert np.isfinite(float(task.loss(batch).detach()))
+    assert False in kinds
+
+
+def test_cached_latents_train_as_encoded_ones_with_and_without_threads(
+    source: ExampleSource, images: BatchImages, cached: LatentFiles
+) -> None:
+    histories, states = [], []
+    for files, n_threads in ((LatentFiles(), 0), (cached, 0), (cached, 2)):
+        task = task_with(files, source, images, n_threads)
+        histories.append(train_joint(task)["train_loss"].to_numpy())
+        states.append(task.generator.unet.state_dict())
+    assert np.array_equal(histories[1], histories[2])
+    assert all(torch.equal(states[2][name], value) for name, value in states[1].items())
+    np.testing.assert_allclose(histories[1], histories[0], rtol=1e-3)
+
+
+def test_latents_of_another_generator_are_refused(
+    source: ExampleSource, images: BatchImages, cached: LatentFiles
+) -> None:
+    with refused("wrong-kind", "latents of unclip6", "those of demo_unclip"):
+        cached.open("unclip6", demo_generator())
 
 
 def gradients_of_joint(

@@ -10,7 +10,7 @@ from brainit.workflow import files as paths
 from brainit.workflow import params
 from brainit.workflow.files import Files, network_files
 from brainit.workflow.inputs import Inputs
-from brainit.workflow.params import Params, labelled
+from brainit.workflow.params import Params, labelled, latent_flags
 from brainit.workflow.runs import Pool, Run, Variant
 
 from .conftest import MakeStudy
@@ -118,6 +118,22 @@ def test_demo_networks_are_found_from_any_folder(
     assert Path(inside).samefile(outside)
 
 
+def test_latents_are_those_of_the_images_that_stage_2_sees(study: MakeStudy) -> None:
+    own = study(lab={"labsub": "folder"}, features={"cache_latents": True})
+    inputs = Inputs(own)
+    pool = {"pool": "all", "variant": "main"}
+    latents = ["<results>/group/latents/stimuli", "<results>/group/latents/external"]
+    assert inputs.latents(pool) == latents
+    assert inputs.latents({**pool, "variant": "no_external"}) == latents[:1]
+    assert inputs.latents({"subject": "labsub", "duration": "1h"}) == [
+        "<results>/labsub/latents/stimuli",
+        latents[1],
+    ]
+    given = latent_flags(pool, {"latents": latents})
+    assert given == ["--latents", latents[0], "--external-latents", latents[1]]
+    assert latent_flags(pool, {"latents": []}) == []
+
+
 def test_inputs_of_jobs(study: MakeStudy) -> None:
     inputs = Inputs(study(lab={"labsub": "folder"}, features={"cache_tokens": True}))
     pool = {"pool": "without_subj02", "variant": "main", "kind": "semantic"}
@@ -127,6 +143,7 @@ def test_inputs_of_jobs(study: MakeStudy) -> None:
     assert inputs.semantic_tokens(pool) == tokens
     assert inputs.semantic_tokens({**pool, "kind": "lowlevel"}) == []
     assert inputs.semantic_tokens({**pool, "variant": "no_external"}) == tokens[:1]
+    assert inputs.latents(pool) == []
     new = {"subject": "labsub", "duration": "1h", "kind": "semantic"}
     assert inputs.semantic_tokens(new)[0] == "<results>/labsub/tokens/stimuli"
     assert inputs.predicted_fmri(new) == ["<results>/labsub/transfer_1h/synthetic_fmri"]

@@ -63,6 +63,12 @@ def test_rates_hold_for_one_form_of_the_tokens(requests: RehearsedRequests) -> N
         assert other.minutes("train_joint", {}, 2880) == 90 + 30, "reads no tokens"
 
 
+def test_rates_hold_with_or_without_cached_latents(requests: RehearsedRequests) -> None:
+    cached = replace(requests, features={"cache_latents": True})
+    assert cached.minutes("train_joint", {}, 2880) == 2880
+    assert cached.minutes("train_bit_{kind}", {"kind": "semantic"}, 1440) == 90 + 30
+
+
 def test_a_file_that_the_machine_cannot_read_is_not_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ _STAGES = (
     ("download_images", "download_external"),
     ("prepare_images", "prepare_external"),
     ("prepare_lab_subject",),
-    ("extract_features", "extract_features_cohort"),
+    ("extract_features", "extract_features_cohort", "extract_latents", "extract_latents_cohort"),
     ("prepare_betas",),
 )
 _TRAININGS = ("train_bit", "train_joint")
@@ -113,6 +113,10 @@ def _event(sizes: Sizes, job: Job) -> Event:
             return _lasting(f"{job.rule} {job.subject}", kept)
         case "extract_features" | "extract_features_cohort":
             return _lasting(job.rule, sizes.tokens(job.wildcard("image_set")))
+        case "extract_latents_cohort":
+            return _lasting(job.rule, sizes.latents("stimuli"))
+        case "extract_latents":
+            return _lasting(job.rule, sizes.latents(job.wildcard("image_set")))
         case "prepare_betas":
             is_raw = sizes.betas_come_over_network
             n_files, n_bytes = sizes.raw_session(job.subject) if is_raw else (0, 0)

@@ -34,6 +34,7 @@ TOKENS_TFLOP = 0.98
 
 _STAGES = (
     ("extract_features", "extract_features_cohort", "extract_true_features", "train_encoder"),
+    ("extract_latents", "extract_latents_cohort"),
     ("synthesize_fmri", "synthesize_fmri_pool", "adapt_encoder", "train_encoder_half"),
     ("adapt_encoder_half",),
     ("synthesize_fmri_transfer", "train_bit"),
@@ -123,7 +124,12 @@ class Hours:
         """Return the units of a job's work: examples that a training sees, else images."""
         settings, joint, transfer = self.settings, self.settings.joint, self.settings.transfer
         match job.rule:
-            case "extract_features" | "extract_features_cohort":
+            case (
+                "extract_features"
+                | "extract_features_cohort"
+                | "extract_latents"
+                | "extract_latents_cohort"
+            ):
                 is_own = job.wildcard("image_set") == "stimuli"
                 return self.sizes.n_stimuli if is_own else self.sizes.n_external
             case "train_encoder":
@@ -162,6 +168,8 @@ class Hours:
         match job.rule:
             case "extract_features" | "extract_features_cohort":
                 return TOKENS_TFLOP
+            case "extract_latents" | "extract_latents_cohort":
+                return _LATENT
             case "train_encoder" | "adapt_encoder" | "train_encoder_half" | "adapt_encoder_half":
                 return _ENCODER_EXAMPLE
             case "synthesize_fmri" | "synthesize_fmri_pool" | "synthesize_fmri_transfer":
@@ -227,9 +235,13 @@ class Hours:
 
     @property
     def _joint_example(self) -> float:
-        """Forward, forward again where the settings say so, and twice that backward."""
+        """Forward, forward again where the settings say so, and twice that backward.
+
+        The VAE's pass, where latents are not cached.
+        """
         n_passes = 4 if self.settings.joint.gradient_checkpointing else 3
-        return n_passes * _DENOISING + _LATENT + _SEMANTIC_EXAMPLE
+        latent = 0.0 if self.settings.features.cache_latents else _LATENT
+        return n_passes * _DENOISING + latent + _SEMANTIC_EXAMPLE
 
     def _examples(self, job: Job, stage1: Stage1Settings) -> float:
         """Return the examples of an epoch, real and external."""

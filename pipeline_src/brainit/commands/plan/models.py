@@ -20,6 +20,8 @@ _TARGET_SHAPES = {
     "demo_vgg_bn": (565, 64),
 }
 """Tokens and their width, by network (sections 3.1 and D.2; a test reads the demo's)."""
+_LATENT_SHAPES = {"unclip6": (4, 32, 32), "demo_unclip": (6, 16, 16)}
+"""Channels, height and width of an image's latents, by generator (a test reads the demo's)."""
 _GENERATOR_PARAMETERS = {"unclip6": 2_501_270_000, "demo_unclip": 2_181_000}
 _STATES_IN_CHECKPOINT = 4
 """The parameters, AdamW's two moments, and the best parameters so far."""
@@ -32,6 +34,14 @@ def target_shape(network: str) -> tuple[int, int]:
     Raises `PipelineError` for a network whose shape is not known.
     """
     return known(_TARGET_SHAPES, network, "tokens")
+
+
+def latent_shape(network: str) -> tuple[int, int, int]:
+    """Return channels, height and width of the latents of a generator.
+
+    Raises `PipelineError` for a network whose shape is not known.
+    """
+    return known(_LATENT_SHAPES, network, "latents")
 
 
 def known(sizes: Mapping[str, Size], network: str, what: str) -> Size:

@@ -4,12 +4,19 @@ File sizes are formats times counts (NSD manual; `data.nsd.published`); sizes no
 are named so. The encoders, tables, figures and logs are left out: less than a percent.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from brainit.commands.dry_run import Job
 from brainit.commands.plan.folders import cohort_of, folders_of
-from brainit.commands.plan.models import bit_bytes, generator_bytes, mlp_bytes, target_shape
+from brainit.commands.plan.models import (
+    bit_bytes,
+    generator_bytes,
+    latent_shape,
+    mlp_bytes,
+    target_shape,
+)
 from brainit.core.settings import Settings
 from brainit.data.nsd.anatomy import anatomy_keys
 from brainit.data.nsd.published import published
@@ -155,6 +162,11 @@ class Sizes:
         n_tokens, width = target_shape(self.settings.features.semantic_tokens)
         is_half = self.settings.features.token_bits == 8  # with the bytes of each token's scale
         return n_images * n_tokens * (width + 4 if is_half else width * _FLOAT16)
+
+    def latents(self, image_set: str) -> int:
+        """Return the bytes of the cached latents of `stimuli` or `external` images."""
+        n_images = self.n_stimuli if image_set == "stimuli" else self.n_external
+        return n_images * math.prod(latent_shape(self.settings.features.generator)) * _FLOAT16
 
     @property
     def synthetic_session(self) -> int:

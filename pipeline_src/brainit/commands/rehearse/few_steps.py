@@ -26,6 +26,7 @@ TRAININGS = {
 """Section of the settings that holds a training's batch, by step and kind."""
 OF_IMAGES = (
     "extract_features",
+    "extract_latents",
     "synthesize_fmri",
     "reconstruct_lowlevel",
     "reconstruct_semantic",
@@ -41,6 +42,7 @@ A simulation's scores are a small part; a score without given features also comp
 OTHERS = ("cluster_voxels", "assign_voxels")
 REHEARSED = (
     "extract_features",
+    "extract_latents",
     "train_encoder",
     "cluster_voxels",
     "synthesize_fmri",

@@ -70,13 +70,14 @@ class NetworkSizes:
 def of_depth(n_layers: int | None) -> NetworkSizes:
     """Return networks of true widths with `n_layers` blocks and U-Nets of two levels.
 
-    None returns the published depth.
+    A level of U-Net or VAE has one residual block. None returns the published depth.
     """
     if n_layers is None:
         return NetworkSizes()
     taps = tuple(sorted({min(layer, n_layers) for layer in DinoSize().layers}))
     unclip, refiner = (
-        replace(size, channels=size.channels[:2], transformers=(1, 1)) for size in (UNCLIP6, SDXL)
+        replace(size, channels=size.channels[:2], transformers=(1, 1), n_resnets=1)
+        for size in (UNCLIP6, SDXL)
     )
     dinov2 = replace(DinoSize(), n_blocks=n_layers, layers=taps)
     return NetworkSizes(dinov2, n_layers, unclip, refiner)

@@ -136,7 +136,7 @@ class Rehearsal:
         return {other: seconds for other, seconds in found.items() if seconds is not None}
 
     def token_bits(self, job: Job) -> int:
-        """Return the bits of the job's cached tokens; 0 where it has none."""
+        """Return the bits of the job's cached tokens or latents; 0 where it has none."""
         return bits_of_tokens(job.step, self.settings.features.model_dump())
 
     def data_bytes(self, job: Job) -> float:

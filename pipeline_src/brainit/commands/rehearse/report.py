@@ -42,7 +42,7 @@ class Record:
     bytes of stand-ins and outputs; `hours` those of all the target's jobs of the step, None where
     no rate was found; `n_voxels` all voxels of its subjects,
     `job_seconds` the seconds of this job in full, `data_bytes` the data that it will hold besides,
-    `token_bits` the bits of its cached tokens.
+    `token_bits` the bits of its cached tokens or latents.
     """
 
     job: Job

@@ -20,7 +20,7 @@ from torch import nn
 
 from brainit.commands.dry_run import Job
 from brainit.commands.plan.folders import cohort_of
-from brainit.commands.plan.models import target_shape
+from brainit.commands.plan.models import latent_shape, target_shape
 from brainit.commands.plan.sizes import Sizes
 from brainit.commands.rehearse.few_steps import Amounts
 from brainit.commands.rehearse.layouts import NetworkSizes, write_random, write_weights
@@ -42,7 +42,7 @@ from brainit.models.voxel_encoder import VoxelEncoder, save_encoder
 from brainit.reconstruction.parts import Part, part_attributes, write_part
 from brainit.workflow.runs import Pool
 
-_POOL = re.compile(r"group/(?!images|tokens|cohort)([\w-]+)/\w+")
+_POOL = re.compile(r"group/(?!images|tokens|latents|cohort)([\w-]+)/\w+")
 _PARTS = re.compile(r"[^/]+")
 
 
@@ -140,6 +140,14 @@ class StandIns:
         rows = as_bytes(torch.from_numpy(values)).numpy() if is_bytes else values.astype("f2")
         write_shards(path, iter([rows]), {"halve_contrast": features.halve_contrast})
 
+    def latents(self, path: Path, amounts: Amounts) -> None:
+        """Write cached latents."""
+        name = self.settings.features.generator
+        n_all = amounts.n_test + amounts.n_train + amounts.n_val
+        n = max(1, amounts.n_external) if path.name == "external" else n_all
+        rows = self._numbers.standard_normal((n, *latent_shape(name)), np.float32)
+        write_shards(path, iter([rows.astype("f2")]), {"generator": name})
+
     def synthetic(self, path: Path, amounts: Amounts) -> None:
         """Write the predicted fMRI of a pool, or of one subject."""
         for subject, n_voxels in self.members(path).items():
@@ -226,6 +234,7 @@ _WRITERS: Mapping[str, Callable[[StandIns, Path, Amounts], None]] = {
     r"/images/stimuli$": StandIns.stimuli,
     r"/images/external$": StandIns.external,
     r"/tokens/(stimuli|external)$": StandIns.tokens,
+    r"/latents/(stimuli|external)$": StandIns.latents,
     r"/synthetic_fmri$": StandIns.synthetic,
     r"/encoder/encoder\.safetensors$": StandIns.encoder,
     r"/clusters/clusters\.safetensors$": StandIns.clusters,

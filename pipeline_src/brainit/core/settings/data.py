@@ -184,6 +184,8 @@ class FeatureSettings(Section):
     """Store the semantic tokens of all images in shards; false computes them on the fly."""
     token_bits: Literal[16, 8] = 16
     """Bits of a stored token's numbers; 8 keeps a scale for each token, at half the disk."""
+    cache_latents: bool = False
+    """Store the VAE's latents of all images in shards; false encodes them at each example."""
     halve_contrast: bool = True
     """Map the images of the semantic network to (x + 1) / 2 (C, MindEye2)."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
