@@ -10,7 +10,7 @@ import yaml
 from brainit.steps import STEPS
 
 from .conftest import DryRun, Run, refusal
-from .dry_runs import DEMO, Job, job_counts, parse_jobs
+from .dry_runs import DEMO, DRY, Job, job_counts, parse_jobs
 
 NOT_IN_DEMO = {
     "train_demo_backbones",
@@ -76,8 +76,14 @@ def test_recorded_brains_are_checked_and_the_report_shows_it(dry_run: DryRun) ->
     assert " --earlier results/checks.csv" in text and " --checks results/checks.csv" in text
 
 
-def test_cached_latents_are_made_once_and_read_by_stage_2_alone(dry_run: DryRun) -> None:
-    text = dry_run("all", *DEMO, "--config", 'features={"cache_latents":True}')
+def test_cached_latents_are_made_once_and_read_by_stage_2_alone(
+    snakemake: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"features": {"cache_latents": True}}))
+    result = snakemake("results/demo/subj01/recon_1h", *DRY, *DEMO, str(path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = result.stdout
     jobs = parse_jobs(text)
     assert job_counts(text)["extract_latents"] == 2
     made = {path for job in jobs if job["rule"] == "extract_latents" for path in job["output"]}
