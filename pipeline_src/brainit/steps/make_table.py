@@ -31,8 +31,6 @@ class Files:
     """The encoder's accuracy, by subject."""
     costs: Mapping[str, Path] = field(default_factory=dict)
     """Histories of the peers, by training."""
-    benchmarks: Path | None = None
-    """Folder of Snakemake's benchmarks, for the peers' hours."""
     identification: Mapping[str, Path] = field(default_factory=dict)
     """Tables of identification, by source, for the peers' table."""
 
@@ -54,7 +52,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes,
         files.encoder,
         files.costs,
-        files.benchmarks,
         files.identification,
     )
     (table,) = make_tables([files.name], results, args.settings)

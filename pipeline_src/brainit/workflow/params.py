@@ -159,11 +159,10 @@ class Params:
         if not _paths(input, "costs"):
             return []
         labels = list(Files(self.study).peer_histories())
-        folder = f"{self.study.config['paths']['results']}/benchmarks"
         costs = labelled("costs", labels)(wildcards, input)
         sources = list(Files(self.study).peer_identifications())
         found = labelled("identification", sources)(wildcards, input)
-        return ["--costs", *costs, "--benchmarks", folder, "--identification", *found]
+        return ["--costs", *costs, "--identification", *found]
 
     def atlas_flags(self, wildcards: Wildcards) -> list[str]:
         """Return --atlas and its files, where clusters are an atlas's parcels."""

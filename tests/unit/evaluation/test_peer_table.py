@@ -15,6 +15,7 @@ from brainit.evaluation.metrics.names import IDENTIFIED
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.peers import (
     CLAIMS,
+    COST_NOTE,
     SEARCH_CLAIM,
     cost_block,
     settings_notes,
@@ -44,12 +45,9 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     found.to_csv(tmp_path / "found.csv", index=False)
     history = pd.DataFrame({"epoch": [1, 2], "n_examples": 810, "n_trained": 50})
     history.assign(n_parameters=1234).to_csv(tmp_path / "history.csv", index=False)
-    (tmp_path / "train_peer").mkdir()
-    (tmp_path / "train_peer" / "all_mindeye2.tsv").write_text("s\th:m:s\n720.0\t0:12:00\n")
     results = replace(
         results_of(tmp_path, scores, {("subj01", "40h"): 240, ("subj01", "1h"): 24}),
         costs={"all/mindeye2": tmp_path / "history.csv", "subj01/1h_x": tmp_path / "history.csv"},
-        benchmarks=tmp_path,
         identification={"subj01/40h/ridge": tmp_path / "found.csv"},
     )
     (table,) = make_tables(["peers"], results, settings)
@@ -64,8 +62,9 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     assert len(differences) == 3, "none for 30 min, which has no stage 1"
     blocks = {block.heading: block for block in table.blocks}
     costs = blocks["Costs of the trainings"].rows
-    assert costs[0] == ("all/mindeye2", "1,234", "50", "2", "1,620", "0.200")
-    assert costs[1][-1] == "–"
+    assert costs[0] == ("all/mindeye2", "1,234", "50", "2", "1,620")
+    assert not any("hours" in column for column in blocks["Costs of the trainings"].columns)
+    assert COST_NOTE in table.notes
     identified = blocks["Identification among all test images"].rows[0]
     assert identified[0].startswith("subj01/40h") and "100.0 %" in identified
     assert any(heading.startswith("As published") for heading in blocks)
@@ -115,4 +114,4 @@ def test_every_switch_and_size_that_is_not_the_default_is_noted() -> None:
 def test_a_history_without_costs_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"epoch": [1]}).to_csv(tmp_path / "history.csv", index=False)
     with refused("missing-data", "history.csv", "n_examples"):
-        cost_block({"all/mindeye2": tmp_path / "history.csv"}, None)
+        cost_block({"all/mindeye2": tmp_path / "history.csv"})

@@ -25,6 +25,7 @@ from brainit.evaluation.tables.files import (
 from brainit.evaluation.tables.notes import published_note, table_notes
 from brainit.evaluation.tables.peers import (
     CLAIMS,
+    COST_NOTE,
     SEARCH_CLAIM,
     cost_block,
     identification_block,
@@ -69,11 +70,12 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
         notes = (*notes, published_note(others.title, others))
     if name == PEER_TABLE:
         blocks += [identification_block(results.identification)] if results.identification else []
-        blocks += [cost_block(results.costs, results.benchmarks)] if results.costs else []
+        blocks += [cost_block(results.costs)] if results.costs else []
         blocks += [_paper_block(paper_table("table1"))]
         searched = any(Run.parse(run).is_searched for run in results.images.runs())
         claims = (*CLAIMS, SEARCH_CLAIM) if searched else CLAIMS
-        notes = (*claims, *settings_notes(settings), *notes)
+        costs = (COST_NOTE,) if results.costs else ()
+        notes = (*claims, *settings_notes(settings), *costs, *notes)
     if name == NSDSYNTHETIC and results.classes:
         by_class = class_records(rows, published, results, settings)
         blocks += class_blocks(by_class)

@@ -57,7 +57,13 @@ _ROWS_OF_SECTION = {
     "lora_skip": "LoRA and Skip-LoRA",
     "mindbridge": "MindBridge",
 }
-_COLUMNS = ("training", "parameters", "trained", "epochs", "examples seen", "hours here")
+COST_NOTE = (
+    "Costs are counts. Times depend on the machine, so they are no part of the table: `brainit"
+    " costs RESULTS` shows those of each rule of a finished run, benchmarks/train_peer and"
+    " benchmarks/adapt_peer in the results folder those of each training."
+)
+"""Note of the table where it has the costs of trainings."""
+_COLUMNS = ("training", "parameters", "trained", "epochs", "examples seen")
 
 
 def settings_notes(settings: Settings) -> tuple[str, ...]:
@@ -71,10 +77,10 @@ def settings_notes(settings: Settings) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def cost_block(histories: Mapping[str, Path], benchmarks: Path | None) -> Block:
+def cost_block(histories: Mapping[str, Path]) -> Block:
     """Return the costs of trainings from their histories, by `POOL/PEER` or `SUBJECT/RUN`.
 
-    Hours are those of Snakemake's benchmark of the job, a dash where there is none.
+    Raises `PipelineError` for a history without them.
     """
     rows = []
     for label, path in histories.items():
@@ -92,18 +98,8 @@ def cost_block(histories: Mapping[str, Path], benchmarks: Path | None) -> Block:
         numbers = (last["n_parameters"], last["n_trained"], len(history))
         seen = int(history["n_examples"].sum())
         cells = tuple(f"{int(number):,}" for number in (*numbers, seen))
-        rows.append((label, *cells, _hours(label, benchmarks)))
+        rows.append((label, *cells))
     return Block("Costs of the trainings", _COLUMNS, tuple(rows))
-
-
-def _hours(label: str, benchmarks: Path | None) -> str:
-    name = label.replace("/", "_")
-    for step in ("train_peer", "adapt_peer"):
-        path = benchmarks / step / f"{name}.tsv" if benchmarks else None
-        if path is not None and path.is_file():
-            seconds = read_table(path, ("s",), step, "\t")["s"].iloc[-1]
-            return f"{float(seconds) / 3600:.3f}"
-    return "–"
 
 
 def identification_block(tables: Mapping[str, Path]) -> Block:

@@ -59,7 +59,7 @@ class Results:
 
     `n_trials` is by (subject, `Condition.data`); `classes` are those of NSD-synthetic's images, by
     image number; `encoder` has the files of `evaluate_encoder` by subject, `costs` the histories of
-    peers by training, `identification` tables by source; `benchmarks` is Snakemake's folder.
+    peers by training, `identification` tables by source.
     """
 
     images: ImageScores
@@ -68,7 +68,6 @@ class Results:
     classes: Mapping[int, str] = field(default_factory=dict)
     encoder: Mapping[str, Path] = field(default_factory=dict)
     costs: Mapping[str, Path] = field(default_factory=dict)
-    benchmarks: Path | None = None
     identification: Mapping[str, Path] = field(default_factory=dict)
 
     def values(
