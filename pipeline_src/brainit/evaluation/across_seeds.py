@@ -23,6 +23,7 @@ from brainit.core.settings import Settings, parse_sections
 from brainit.data.recons import KINDS
 from brainit.evaluation.checks.claims import check_orderings
 from brainit.evaluation.checks.comparisons import Images, signed_differences
+from brainit.evaluation.checks.peers import check_peers
 from brainit.evaluation.checks.scores import check_scores
 from brainit.evaluation.checks.verdict import (
     COMPARISON,
@@ -261,7 +262,7 @@ def join_seeds(roots: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     require_alike(brains)
     require_same_scores(brains)
     runs = SeveralBrains(brains, parse_sections(dict(brains[0].told)))
-    checks = [*check_scores(runs), *check_orderings(runs)]
+    checks = [*check_scores(runs), *check_orderings(runs), *check_peers(runs)]
     if len(brains) < LEAST_BRAINS:
         checks = [_too_few(check) for check in checks]
     return _scores(runs), as_table(checks)

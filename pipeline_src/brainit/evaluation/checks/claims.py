@@ -1,4 +1,4 @@
-"""Check the paper's claims on our runs: the orderings of Table 1, T1 to T5 and T7, and a control.
+"""Check claims on our runs: the orderings of Table 1, T1 to T5 and T7, peers, and a control.
 
 A row must beat another on the metrics on which it does so in the paper, each by the interval of its
 own difference over images; the paper's exceptions (Schaefer-1000 ahead on Alex(2) and Incep, 3-D
@@ -23,6 +23,7 @@ from brainit.evaluation.checks.comparisons import (
     differences_of,
     joint_claim,
 )
+from brainit.evaluation.checks.peers import check_peers
 from brainit.evaluation.checks.scores import two_way_metrics
 from brainit.evaluation.checks.verdict import CHECK_COLUMNS, NAN, Check, Interval, as_table, within
 from brainit.evaluation.tables.rows import TABLES, Condition, PaperTable, paper_table
@@ -41,7 +42,7 @@ def check_claims(
     earlier: Path | None,
     settings: Settings,
 ) -> pd.DataFrame:
-    """Return the checks of the file `earlier` (None: none), then those of the paper's claims.
+    """Return the checks of the file `earlier` (None: none), then the paper's claims and peers.
 
     `metrics` and `summaries` are by subject/run/kind. Claims without runs and claims among the
     earlier checks are left out. Raises `PipelineError` if `earlier` is no file of checks.
@@ -49,7 +50,8 @@ def check_claims(
     scores = Summaries(summaries)
     runs = Comparisons(ImageScores(metrics), scores, settings)
     n_permutations = settings.evaluation.n_permutations
-    checks = as_table([*check_orderings(runs), *check_shuffled(scores, n_permutations)])
+    shuffled = check_shuffled(scores, n_permutations)
+    checks = as_table([*check_orderings(runs), *check_peers(runs), *shuffled])
     if earlier is None:
         return checks
     first = read_table(earlier, CHECK_COLUMNS, "check_results")
