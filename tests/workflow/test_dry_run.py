@@ -25,10 +25,8 @@ NOT_IN_DEMO = {
     "prepare_nsdimagery",
     "import_authors",
     "evaluate_encoder",
-    "identify_images",
     "train_peer",
     "adapt_peer",
-    "predict_peer",
     "halve_trials",
     "weigh_voxels",
     "reconstruct_searched",
@@ -58,6 +56,7 @@ def test_paper_config_lists_the_whole_dag(dry_run: DryRun) -> None:
     assert jobs["evaluate"] == 18 + 18 + 10, "three kinds of the full runs, else the final images"
     assert jobs["pick_nearest"] == 10 and jobs["predict_ridge"] == 20
     assert jobs["draw_places"] == 0, "only a simulation has places"
+    assert jobs["predict_peer"] == 4 and jobs["identify_images"] == 8, "stage 1 and ridge, for T6"
     assert jobs["simulate_nsd"] == 0
     assert jobs["check_results"] == 1, "what needs no truth"
     of_baselines = 10 + 20 + (10 + 4 + 10) + 10 + 28  # picked, predicted, drawn, gathered, scored

@@ -16,7 +16,7 @@ rule make_table:
         classes=INPUTS.table_classes,
         encoder=INPUTS.table_encoder,
         costs=INPUTS.peer_histories,
-        identification=INPUTS.peer_identifications,
+        identification=INPUTS.table_identifications,
     output:
         csv="<results>/tables/{table}/{table}.csv",
         md="<results>/tables/{table}/{table}.md",
@@ -45,6 +45,7 @@ rule make_table:
         classes=params.flag("--classes", "classes"),
         encoder=PARAMS.encoder_flags,
         costs=PARAMS.cost_flags,
+        identification=PARAMS.identification_flags,
         settings=settings("make_table"),
         code=code_digest("brainit.steps.make_table"),
     shell:
@@ -56,6 +57,7 @@ rule make_table:
         " {params.classes:q}"
         " {params.encoder:q}"
         " {params.costs:q}"
+        " {params.identification:q}"
         " --out {params.out:q}"
         " --settings {params.settings:q}"
         " &> {log:q}"

@@ -32,7 +32,7 @@ class Files:
     costs: Mapping[str, Path] = field(default_factory=dict)
     """Histories of the peers, by training."""
     identification: Mapping[str, Path] = field(default_factory=dict)
-    """Tables of identification, by source, for the peers' table."""
+    """Tables of identification, by source, for T6 and the tables of retrieval and peers."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.workflow.cohort import COHORT, NSD, is_nsd
-from brainit.workflow.runs import BASES, MAIN, RIDGE, STAGE1, Duration, Pool, Run, Variant
-from brainit.workflow.study import Score, Study
+from brainit.workflow.runs import BASES, FULL, MAIN, RIDGE, STAGE1, Duration, Pool, Run, Variant
+from brainit.workflow.study import PEER_TABLE, RETRIEVAL_TABLE, Score, Study
 
 DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
 LAB_FILES = ("betas.npy", "trials.csv", "voxels.csv", "subject.json", "images", "images.npy")
@@ -204,15 +204,24 @@ class Files:
                 models[label] = f"{path.rpartition('/')[0]}/history.csv"
         return models
 
-    def peer_identifications(self) -> dict[str, str]:
-        """Return the tables of identification, as SUBJECT/AMOUNT/SOURCE."""
-        tables = {}
-        for subject, run in self.study.peer_runs:
-            amount = run.duration.name
-            for source in (ENCODER, RIDGE, run.method):
-                label = f"{subject}/{amount}/{source}"
-                tables[label] = f"<results>/{subject}/identification/{amount}_{source}.csv"
-        return tables
+    def identifications(self, table: str) -> dict[str, str]:
+        """Return the tables of identification that a table shows, as SUBJECT/AMOUNT/SOURCE.
+
+        T6 has the decoders that `all` makes, the table of peers those of its runs and the encoder,
+        and the table of retrieval both.
+        """
+        subjects = self.study.evaluated if table in ("t6", RETRIEVAL_TABLE) else []
+        sources = [(s, FULL.name, source) for s in subjects for source in (STAGE1, RIDGE)]
+        if table in (PEER_TABLE, RETRIEVAL_TABLE):
+            sources += [
+                (subject, run.duration.name, source)
+                for subject, run in self.study.peer_runs
+                for source in (ENCODER, RIDGE, run.method)
+            ]
+        return {
+            f"{subject}/{name}/{source}": f"<results>/{subject}/identification/{name}_{source}.csv"
+            for subject, name, source in sources
+        }
 
     @staticmethod
     def _peer_pool(pool: Pool) -> str:

@@ -406,11 +406,9 @@ class Inputs:
             return []
         return list(self.files.peer_histories().values())
 
-    def peer_identifications(self, wildcards: Wildcards) -> list[str]:
-        """Return the tables of identification, for the peers' table."""
-        if wildcards.get("table", "") != PEER_TABLE:
-            return []
-        return list(self.files.peer_identifications().values())
+    def table_identifications(self, wildcards: Wildcards) -> list[str]:
+        """Return the tables of identification that the job's table shows."""
+        return list(self.files.identifications(wildcards.get("table", "")).values())
 
     def table_encoder(self, wildcards: Wildcards) -> list[str]:
         """Return the encoder's accuracy of each evaluated subject of NSD, for its table."""

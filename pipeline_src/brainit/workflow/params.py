@@ -155,14 +155,17 @@ class Params:
         return ["--encoder", *labelled("encoder", self.study.evaluated_nsd)(wildcards, input)]
 
     def cost_flags(self, wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
-        """Return the flags of costs and identification of the peers, for their table."""
+        """Return --costs and the histories of the peers' trainings, for their table."""
         if not _paths(input, "costs"):
             return []
         labels = list(Files(self.study).peer_histories())
-        costs = labelled("costs", labels)(wildcards, input)
-        sources = list(Files(self.study).peer_identifications())
+        return ["--costs", *labelled("costs", labels)(wildcards, input)]
+
+    def identification_flags(self, wildcards: Wildcards, input: Mapping[str, Any]) -> list[str]:
+        """Return --identification and its tables, for a table that shows them."""
+        sources = list(Files(self.study).identifications(wildcards.get("table", "")))
         found = labelled("identification", sources)(wildcards, input)
-        return ["--costs", *costs, "--identification", *found]
+        return ["--identification", *found] if found else []
 
     def atlas_flags(self, wildcards: Wildcards) -> list[str]:
         """Return --atlas and its files, where clusters are an atlas's parcels."""

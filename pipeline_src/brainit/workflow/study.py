@@ -42,6 +42,8 @@ BEYOND_TABLES = (
 """Tables of `everything` that the paper has no numbers for."""
 PEER_TABLE = "peers"
 """Table of the target `peers`."""
+RETRIEVAL_TABLE = "retrieval"
+"""Table of retrieval, subject by subject."""
 EVERY_TABLE = (*TABLES, *ABLATION_TABLES, *BEYOND_TABLES)
 
 SHOWN_RUNS = (FULL.name, f"{FULL.name}_ridge", f"{FULL.name}_knn")

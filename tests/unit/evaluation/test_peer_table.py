@@ -16,7 +16,9 @@ from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.peers import (
     CLAIMS,
     COST_NOTE,
+    OTHERS_NOTE,
     SEARCH_CLAIM,
+    TOKEN_NOTE,
     cost_block,
     settings_notes,
 )
@@ -71,6 +73,28 @@ def test_rows_costs_and_identification(tmp_path: Path) -> None:
     assert set(CLAIMS) <= set(table.notes)
     changed = next(note for note in table.notes if "width 128 (default 4096)" in note)
     assert "residual released (default drawn)" in changed and "epochs" not in changed
+
+
+def test_tables_of_retrieval_have_rows_by_tokens(tmp_path: Path) -> None:
+    """Of 4 images all but the last find their own, brain to image."""
+    settings = parse_sections({"run": {"simulation": True}})
+    similarity = np.eye(4) - 2.0 * np.eye(4)[3][:, None] * np.eye(4)[3]
+    found = pd.DataFrame(
+        identification_rows("stage1", similarity, settings), columns=list(IDENTIFIED)
+    )
+    found.to_csv(tmp_path / "found.csv", index=False)
+    scores = {"subj01/40h/fused": {"net.a.image_retrieval_4way": [0.0, 100.0]}}
+    plain = results_of(tmp_path, scores, {("subj01", "40h"): 240})
+    results = replace(plain, identification={"subj01/40h/stage1": tmp_path / "found.csv"})
+    for table, bare in zip(
+        make_tables(["t6", "retrieval"], results, settings),
+        make_tables(["t6", "retrieval"], plain, settings),
+        strict=True,
+    ):
+        (block,) = [b for b in table.blocks if b.heading.startswith("Retrieval by tokens")]
+        assert block.rows[0][:3] == ("subj01/40h, stage1", "4", "75.0 %")
+        assert TOKEN_NOTE in table.notes and (OTHERS_NOTE in table.notes) == (table.name == "t6")
+        assert len(bare.blocks) == len(table.blocks) - 1 and TOKEN_NOTE not in bare.notes
 
 
 def test_searched_rows_stand_beside_their_runs_with_a_note_of_their_own(tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ import pytest
 from brainit.core.errors import PipelineError
 from brainit.evaluation.tables import rows
 from brainit.workflow import study as studies
+from brainit.workflow.files import Files
+from brainit.workflow.inputs import Inputs
+from brainit.workflow.params import Params
 from brainit.workflow.runs import Run, Variant
 
 from .conftest import MakeStudy
@@ -45,6 +48,29 @@ def test_peers_have_all_amounts_that_the_settings_name(study: MakeStudy) -> None
     amounts = ["40h", "30min", "1h", "2h"]
     assert found == [f"subj01/{amount}_mindbridge" for amount in amounts]
     assert {"subj01/1h/fused", "subj01/2h_mindbridge/semantic"} <= more.peer_scores.keys()
+
+
+def test_tables_show_identification_by_the_decoders_that_their_target_makes(
+    study: MakeStudy,
+) -> None:
+    one = study(
+        nsd={"evaluated": ["subj01"], "transfer": ["subj02"]},
+        peers={"methods": ["mindeye2"], "durations": ["1h"]},
+    )
+    files = Files(one)
+    of_all = ["subj01/40h/stage1", "subj01/40h/ridge"]
+    of_peers = [f"subj01/40h/{source}" for source in ("encoder", "ridge", "mindeye2")]
+    of_peers += [f"subj02/1h/{source}" for source in ("encoder", "ridge", "mindeye2")]
+    assert list(files.identifications("t6")) == of_all
+    assert list(files.identifications("peers")) == of_peers
+    both = files.identifications("retrieval")
+    assert set(both) == {*of_all, *of_peers}
+    assert both["subj02/1h/mindeye2"] == "<results>/subj02/identification/1h_mindeye2.csv"
+    assert files.identifications("table1") == {}
+    paths = Inputs(one).table_identifications({"table": "t6"})
+    flags = Params(one).identification_flags({"table": "t6"}, {"identification": paths})
+    assert flags == ["--identification", *(f"{n}={p}" for n, p in zip(of_all, paths, strict=True))]
+    assert Params(one).identification_flags({"table": "t4"}, {"identification": []}) == []
 
 
 def test_runs_that_settings_add(study: MakeStudy) -> None:

@@ -26,7 +26,9 @@ from brainit.evaluation.tables.notes import published_note, table_notes
 from brainit.evaluation.tables.peers import (
     CLAIMS,
     COST_NOTE,
+    OTHERS_NOTE,
     SEARCH_CLAIM,
+    TOKEN_NOTE,
     cost_block,
     identification_block,
     settings_notes,
@@ -65,9 +67,13 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
     title = published.title + (" (simulation)" if simulated else "")
     notes = table_notes(name, published, records, settings)
     if name in ("t6", RETRIEVAL):
+        found = results.identification
+        heading = "Retrieval by tokens, among all test images"
+        blocks += [identification_block(found, heading)] if found else []
         others = paper_table(RETRIEVAL)
         blocks.append(_paper_block(others))
-        notes = (*notes, published_note(others.title, others))
+        told = (TOKEN_NOTE, *([OTHERS_NOTE] if name == "t6" else [])) if found else ()
+        notes = (*notes, *told, published_note(others.title, others))
     if name == PEER_TABLE:
         blocks += [identification_block(results.identification)] if results.identification else []
         blocks += [cost_block(results.costs)] if results.costs else []

@@ -52,6 +52,16 @@ SEARCH_CLAIM = (
     " and to choose; brain_search.encoder: half_a or half_b chooses with another one."
 )
 """Note of the table where it has searched images."""
+TOKEN_NOTE = (
+    "Retrieval by tokens: each test image's features, as the decoder predicts them, ask for the"
+    " true image's tokens by cosine among those of all test images, and the other way round; no"
+    " image is made. stage1: Brain-IT's tokens, calibrated where it is. MindEye2 and LoRA ask by"
+    " their projector's features, the encoder by predicted responses. Intervals are over images;"
+    " smaller pools are in SUBJECT/identification of the results."
+)
+"""Note of the tables of retrieval where they have decoders' tokens."""
+OTHERS_NOTE = "Retrieval by the tokens of peers: tables retrieval and peers (`everything`)."
+"""Note of T6, whose target trains no peer."""
 _ROWS_OF_SECTION = {
     "mindeye2": "MindEye2, and what LoRA and Skip-LoRA starts from",
     "lora_skip": "LoRA and Skip-LoRA",
@@ -102,7 +112,9 @@ def cost_block(histories: Mapping[str, Path]) -> Block:
     return Block("Costs of the trainings", _COLUMNS, tuple(rows))
 
 
-def identification_block(tables: Mapping[str, Path]) -> Block:
+def identification_block(
+    tables: Mapping[str, Path], heading: str = "Identification among all test images"
+) -> Block:
     """Return top-1 of the largest pool and two-way, both directions, by `SUBJECT/AMOUNT/SOURCE`."""
     columns = ["source", "images"]
     for direction in (BRAIN_ASKS, IMAGE_ASKS):
@@ -121,4 +133,4 @@ def identification_block(tables: Mapping[str, Path]) -> Block:
                     f"{two_way['top1_percent']:.1f} %",
                 ]
             rows.append(tuple(cells))
-    return Block("Identification among all test images", tuple(columns), tuple(rows))
+    return Block(heading, tuple(columns), tuple(rows))

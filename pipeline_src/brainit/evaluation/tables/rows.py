@@ -25,7 +25,7 @@ from brainit.workflow.runs import (
     Duration,
     Run,
 )
-from brainit.workflow.study import PEER_TABLE
+from brainit.workflow.study import PEER_TABLE, RETRIEVAL_TABLE
 
 PAPER_FILE = Path(__file__).with_name("paper_tables.yaml")
 _SUBJECTS = ("subj01", "subj02", "subj05", "subj07")
@@ -101,7 +101,7 @@ def paper_table(name: str) -> PaperTable:
     )
 
 
-RETRIEVAL = "retrieval"
+RETRIEVAL = RETRIEVAL_TABLE
 """Our table of retrieval, and MindEye2's published one."""
 ENCODER_TABLE, FAILURES = "encoder", "failures"
 """Tables without rows of runs."""
