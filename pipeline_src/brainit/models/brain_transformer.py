@@ -32,6 +32,7 @@ from brainit.models.brain_tokenizer import (
     group_voxels,
 )
 from brainit.models.cross_transformer import CrossTransformer
+from brainit.models.peers.mindeye2_network import token_projector
 from brainit.models.subject_voxels import subject_slices, voxel_counts
 from brainit.models.token_calibration import Calibration, take_calibration
 
@@ -54,6 +55,8 @@ class BrainInteractionTransformer(TokenNetwork):
         Width of an output feature (paper: 1664 semantic, 512 low-level).
     width, n_heads, n_blocks
         Paper: 512, 8 and 5.
+    has_projector
+        A projector of predicted tokens to retrieval features (not in P).
 
     Raises
     ------
@@ -73,6 +76,7 @@ class BrainInteractionTransformer(TokenNetwork):
         width: int,
         n_heads: int,
         n_blocks: int,
+        has_projector: bool = False,
     ) -> None:
         super().__init__()
         _check_sizes(voxel_cluster, n_clusters, width, n_heads)
@@ -84,6 +88,7 @@ class BrainInteractionTransformer(TokenNetwork):
         self.tokenizer = BrainTokenizer(n_clusters, width)
         self.transformer = CrossTransformer(width, n_heads, n_blocks)
         self.head = nn.Linear(width, out_width)
+        self.projector = token_projector(out_width) if has_projector else None
         self._groups: dict[tuple[Any, ...], VoxelGroups] = {}
         self.register_load_state_dict_post_hook(_forget_groups)  # type: ignore[no-untyped-call]
 
@@ -137,6 +142,12 @@ class BrainInteractionTransformer(TokenNetwork):
     ) -> Float[Tensor, "batch queries out"]:
         """Return predicted features of examples of one subject; see `tokenize` and `decode`."""
         return self.decode(self.tokenize(betas, voxels, keep), query_index)
+
+    def retrieval_features(
+        self, tokens: Float[Tensor, "batch queries out"]
+    ) -> Float[Tensor, "batch queries out"]:
+        """Return the features by which predicted tokens retrieve: projected, if the BIT can."""
+        return tokens if self.projector is None else self.projector(tokens)
 
     def cross_attention(
         self, brain_tokens: Float[Tensor, "batch clusters width"]
@@ -248,6 +259,8 @@ class BitDecoder(NetworkDecoder):
             width=sizes.width,
             n_heads=sizes.n_heads,
             n_blocks=sizes.n_blocks,
+            has_projector=spec.kind == "semantic"
+            and spec.settings.bit_semantic.contrastive_weight > 0,
         )
         return cls(model, subject_slices(spec.subjects), spec.kind)
 
@@ -265,6 +278,7 @@ class BitDecoder(NetworkDecoder):
                 n_clusters=len(state["tokenizer.cluster_embedding"]),
                 n_queries=attributes["n_queries"],
                 out_width=attributes["out_width"],
+                has_projector=any(name.startswith("projector.") for name in state),
                 **attributes["settings"],
             )
             model.load_state_dict(state)

@@ -360,6 +360,7 @@ def run_joint(
     pool = data.load(settings)
     bit = load_bit(inputs.base_bit)
     require_same_sizes(inputs.base_bit, bit, settings.bit, "semantic")
+    bit.model.projector = None  # of stage 1's tokens, which stage 2 changes
     name = settings.features.generator
     generator = load_generator(name, None, files.weights).to(device)
     stage1, joint = settings.bit_semantic, settings.joint
@@ -418,6 +419,7 @@ def run_adapt_joint(
     device, seed = run_device(settings), settings.run.seed
     adapted, base = load_bit(inputs.base_bit), load_bit(inputs.base_joint_bit)
     require_same_sizes(inputs.base_bit, adapted, settings.bit, "semantic")
+    adapted.model.projector = None  # as in `run_joint`
     copy_shared(base.model, adapted.model, inputs.base_joint_bit)
     name = settings.features.generator
     generator = load_generator(name, inputs.base_generator, files.weights).to(device)

@@ -2,7 +2,8 @@
 
 A new subject's stage 1 trains its voxel embeddings alone (5.3, D.4).
 
-Differs from the paper: on a GPU the forward pass runs in bfloat16 instead of float16.
+Differs from the paper: on a GPU the forward pass runs in bfloat16 instead of float16. A contrastive
+term beside L2 (`bit_semantic.contrastive_weight`) is a switch, off by default.
 """
 
 import logging
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 from brainit.core.artifacts import read_artifact, write_table
 from brainit.core.device import run_device
+from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import (
     LowlevelSettings,
@@ -41,6 +43,7 @@ from brainit.models.decoders import new_decoder
 from brainit.models.subject_voxels import require_same_subjects, subject_slices
 from brainit.models.token_calibration import Calibration
 from brainit.training.calibration import CalibrationTask, fit_calibration
+from brainit.training.contrast import contrastive_loss, image_shares
 from brainit.training.examples import (
     DrawnExamples,
     ExampleBatch,
@@ -153,6 +156,8 @@ class Stage1Task:
         scores = None
         if counts is not None:
             scores = [torch.rand(len(examples), n, generator=draws) for n in counts[0]]
+            if self._contrast is not None:  # features of a batch are of the same tokens
+                scores = [table[:1].expand_as(table).contiguous() for table in scores]
         return Stage1Draws(examples, dropout, scores)
 
     def read(self, source: ExampleSource, drawn: Stage1Draws, slot: Slot) -> Stage1Batch:
@@ -183,11 +188,37 @@ class Stage1Task:
             if isinstance(self.targets, SemanticTargets):
                 true = self.targets.of(batch.examples, self.device, batch.rows)
                 if batch.positions is None:
-                    return F.mse_loss(self.model.decode(tokens).float(), true)
+                    return self._semantic_loss(self.model.decode(tokens), true, batch)
                 drawn = batch.positions[0].to(self.device, non_blocking=True)
                 true = true.gather(1, drawn[..., None].expand(-1, -1, true.shape[-1]))
-                return F.mse_loss(self.model.decode(tokens, drawn).float(), true)
+                return self._semantic_loss(self.model.decode(tokens, drawn), true, batch)
             return self._lowlevel_loss(tokens, batch, self.targets)
+
+    @property
+    def _contrast(self) -> SemanticSettings | None:
+        """The settings of the contrastive term; None where there is none."""
+        settings = self.settings
+        is_on = isinstance(settings, SemanticSettings) and settings.contrastive_weight > 0
+        return settings if is_on and isinstance(settings, SemanticSettings) else None
+
+    def _semantic_loss(
+        self,
+        predicted: Float[Tensor, "batch queries out"],
+        true: Float[Tensor, "batch queries out"],
+        batch: Stage1Batch,
+    ) -> Tensor:
+        """Return the mean squared error and, in training, the weighted contrastive term.
+
+        Validation is scored by L2 alone, with or without that term.
+        """
+        loss, contrast = F.mse_loss(predicted.float(), true), self._contrast
+        if contrast is None or not self.model.training:
+            return loss
+        assert isinstance(self.model, BrainInteractionTransformer)
+        features = self.model.retrieval_features(predicted)
+        shares = image_shares(batch.examples)
+        term = contrastive_loss(features, true, shares, contrast.contrastive_temperature)
+        return loss + contrast.contrastive_weight * term
 
     def mean_loss(self, epoch: int, losses: Sequence[Tensor]) -> float:
         """Return the mean training loss of an epoch."""
@@ -396,6 +427,8 @@ def run_adapt_bit(
     device, kind = run_device(settings), inputs.kind
     base = load_bit(inputs.base_bit)
     require_same_sizes(inputs.base_bit, base, settings.bit, kind)
+    if kind == "semantic" and settings.bit_semantic.contrastive_weight > 0:
+        _require_projector(inputs.base_bit, base)
     source, fmri = new.load(settings)
     clusters = read_artifact(inputs.clusters, "clusters")
     model = new_subject_bit(base.model, clusters, inputs.clusters).to(device)
@@ -411,3 +444,15 @@ def run_adapt_bit(
         slices = subject_slices({new.subject: fmri.n_voxels})
         BitDecoder(model, slices, kind, base.calibration).save(out.bit, seed)
         write_table(out.history, history)
+
+
+def _require_projector(path: Path, base: BitDecoder) -> None:
+    """Raise `PipelineError` where a BIT lacks the projector of the contrastive term."""
+    if base.model.projector is None:
+        raise PipelineError(
+            path,
+            "a BIT with a projector, as bit_semantic.contrastive_weight asks",
+            "one without",
+            "set bit_semantic.contrastive_weight to 0, or train the other subjects' BIT with it",
+            code="wrong-settings",
+        )

@@ -54,6 +54,7 @@ def new_subject_bit(
         width=base.width,
         n_heads=base.n_heads,
         n_blocks=base.n_blocks,
+        has_projector=base.projector is not None,
     )
     copy_shared(base, model, path)
     with torch.no_grad():

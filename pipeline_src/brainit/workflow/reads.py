@@ -226,6 +226,8 @@ READS: dict[str, tuple[str, ...]] = {
         "bit_semantic.optimizer",
         "bit_semantic.schedule",
         "bit_semantic.queries_per_example",
+        "bit_semantic.contrastive_weight",
+        "bit_semantic.contrastive_temperature",
         *_VOXEL_DRAWS,
         "bit_lowlevel.batch",
         "bit_lowlevel.weight_decay",

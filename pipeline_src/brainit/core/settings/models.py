@@ -154,6 +154,10 @@ class SemanticSettings(Stage1Settings):
     """Tokens drawn per example, whose loss is computed; null means all (P)."""
     calibration: Literal["none", "deviation"] = "none"
     """deviation: give predicted tokens the mean and deviation of true ones, by validation."""
+    contrastive_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight, beside L2, of InfoNCE of a projector's features; 0 means no projector (P)."""
+    contrastive_temperature: Rate = 0.006
+    """Temperature of that InfoNCE; drawn tokens then are the same for a whole batch."""
 
 
 class LowlevelSettings(Stage1Settings):

@@ -47,7 +47,7 @@ class Backbone(nn.Module):
         n_positions = N_BLOCKS if residual == "released" else 0
         self.mixer_blocks2 = nn.ModuleList(_mixer(1) for _ in range(n_positions))
         self.backbone_linear = nn.Linear(width, n_tokens * token_width)
-        self.clip_proj = _projector(token_width)
+        self.clip_proj = token_projector(token_width)
 
     def mixed(self, latent: Float[Tensor, "trials width"]) -> Float[Tensor, "trials width"]:
         """Return the latent after all blocks.
@@ -89,7 +89,7 @@ def _mixer(width: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(width), nn.Sequential(*inner, nn.Linear(width, width)))
 
 
-def _projector(width: int) -> nn.Sequential:
+def token_projector(width: int) -> nn.Sequential:
     """Return three times layer norm, GELU, linear, on each token alone."""
     layers = [(nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width)) for _ in range(3)]
     return nn.Sequential(*(part for layer in layers for part in layer))

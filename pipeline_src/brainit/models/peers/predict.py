@@ -77,9 +77,10 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
         betas = torch.from_numpy(test.betas[np.concatenate(own)].astype(np.float32)).to(device)
         tokens = _averaged(decoder.predict_tokens(job.subject, betas), counts)
         if job.peer == STAGE1:
+            projected = decoder.model.retrieval_features(tokens)
             if decoder.calibration is not None:
                 tokens = decoder.calibration.apply(tokens)
-            features = tokens
+            features = tokens if decoder.model.projector is None else projected
         else:
             features = _averaged(decoder.retrieval_features(job.subject, betas), counts)
         parts["semantic"].append(_half(tokens))
