@@ -10,17 +10,22 @@ from tests.baseline_subject import TEST, write_subject
 from tests.refusals import refused
 from tests.small_peers import settings as small_settings
 
+from brainit.core.artifacts import Artifact
 from brainit.core.settings import Settings, parse_sections
 from brainit.core.shards import ShardedArray
 from brainit.data.trials import in_duration, read_trials
 from brainit.evaluation.metrics.names import BRAIN_ASKS, IDENTIFIED
 from brainit.evaluation.tables.records import count_training_trials
 from brainit.models.baselines.predictions import StoredPredictions
-from brainit.models.decoders import load_peer
+from brainit.models.brain_decoder import DecoderSpec
+from brainit.models.brain_transformer import BitDecoder
+from brainit.models.decoders import load_peer, new_decoder
+from brainit.models.token_calibration import DeviationCalibration
 from brainit.steps import adapt_peer, identify_images, predict_peer, train_peer
 from brainit.workflow.reads import settings_json
 
 POOL = ("subj02", "subj05")
+KINDS = ("semantic", "retrieval")
 
 
 def options(**sections: dict[str, object]) -> Settings:
@@ -162,6 +167,33 @@ def test_repeats_are_averaged_before_or_after_decoding(folder: Path) -> None:
     averaged = ShardedArray(before / "semantic").rows(np.arange(len(TEST)))
     tokens = ShardedArray(out / "semantic").rows(np.arange(len(TEST)))
     assert not np.array_equal(averaged, tokens)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_a_bit_retrieves_by_its_projector_where_it_has_one(folder: Path, weight: float) -> None:
+    """Else by its tokens, calibrated as those of the generator are."""
+    one = options(bit_semantic={"contrastive_weight": weight})
+    n_voxels = np.load(folder / "betas.npy").shape[1]
+    clusters = Artifact({"voxel_cluster": np.arange(n_voxels) % 3}, {"n_clusters": 3})
+    decoder = new_decoder(DecoderSpec("semantic", {"subj05": n_voxels}, clusters, 4, 8, one))
+    assert isinstance(decoder, BitDecoder)
+    decoder.calibration = DeviationCalibration(torch.full((4, 8), 2.0), torch.ones(4, 8))
+    path = folder / f"bit_{weight}"
+    path.mkdir()
+    decoder.save(path / "bit.safetensors", 0)
+    name = "contrastive" if weight else "stage1"
+    out = predict(folder, name, path, "subj05", "own", one)
+    stored = {kind: ShardedArray(out / kind).rows(np.arange(len(TEST))) for kind in KINDS}
+    table, betas = read_trials(folder / "trials.csv"), np.load(folder / "betas.npy")
+    mean = np.stack([betas[(table["nsd_id"] == image).to_numpy()].mean(0) for image in TEST])
+    decoder.to(torch.device("cpu"))
+    with torch.no_grad():
+        raw = decoder.predict_tokens("subj05", torch.from_numpy(mean.astype(np.float32)))
+        tokens = decoder.calibration.apply(raw)
+        features = decoder.model.retrieval_features(raw) if weight else tokens
+    for kind, wanted in zip(KINDS, (tokens, features), strict=True):
+        np.testing.assert_allclose(stored[kind].astype(float), wanted, rtol=2e-2, atol=2e-2)
+    assert np.array_equal(*stored.values()) == (weight == 0.0)
 
 
 def test_bases_that_do_not_fit_are_refused(folder: Path) -> None:

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainit.workflow.cohort import COHORT, NSD, is_nsd
-from brainit.workflow.runs import BASES, FULL, MAIN, RIDGE, STAGE1, Duration, Pool, Run, Variant
+from brainit.workflow.runs import (
+    BASES,
+    CONTRASTIVE,
+    FULL,
+    MAIN,
+    RIDGE,
+    STAGE1,
+    Duration,
+    Pool,
+    Run,
+    Variant,
+)
 from brainit.workflow.study import PEER_TABLE, RETRIEVAL_TABLE, Score, Study
 
 DEMO_NETWORKS = Path(__file__).absolute().parents[1] / "features" / "demo"
@@ -169,9 +180,12 @@ class Files:
     def peer_model(self, subject: str, duration: Duration, method: str) -> str:
         """Return the decoder of a peer's run, or of stage 1: the pool's, or the subject's own.
 
-        `lora_skip` always is the subject's own.
+        `lora_skip` always is the subject's own, that of an ablation the pool's.
         """
         is_new = self.study.is_new(subject) or not duration.is_full
+        if method == CONTRASTIVE:
+            variant = Variant(CONTRASTIVE)
+            return self.pool_model(Pool(), variant, "bit_semantic", "bit.safetensors")
         if method == STAGE1:
             run = Run("transfer", duration) if not duration.is_full else Run()
             return self.model_of_run(subject, run, "bit_semantic", "bit.safetensors")
@@ -208,7 +222,7 @@ class Files:
         """Return the tables of identification that a table shows, as SUBJECT/AMOUNT/SOURCE.
 
         T6 has the decoders that `all` makes, the table of peers those of its runs and the encoder,
-        and the table of retrieval both.
+        and the table of retrieval both; these two have the ablation with a contrastive head.
         """
         subjects = self.study.evaluated if table in ("t6", RETRIEVAL_TABLE) else []
         sources = [(s, FULL.name, source) for s in subjects for source in (STAGE1, RIDGE)]
@@ -218,6 +232,8 @@ class Files:
                 for subject, run in self.study.peer_runs
                 for source in (ENCODER, RIDGE, run.method)
             ]
+            own = [subject for subject, _ in self.study.contrastive_runs]
+            sources += [(subject, FULL.name, CONTRASTIVE) for subject in own]
         return {
             f"{subject}/{name}/{source}": f"<results>/{subject}/identification/{name}_{source}.csv"
             for subject, name, source in sources

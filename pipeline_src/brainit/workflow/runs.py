@@ -41,6 +41,8 @@ RIDGE, KNN, PLACE_ONLY = "ridge", "knn", "place_only"
 """Baselines: ridge regression, nearest training images, and a simulation's oracle of places."""
 STAGE1 = "stage1"
 """Brain-IT's stage 1 alone: its tokens and the pretrained generator, as the peers have."""
+CONTRASTIVE = "contrastive"
+"""An ablation with a contrastive head, if the settings have it: its tokens retrieve, too."""
 PEERS = ("mindeye2", "lora_skip", "mindbridge")
 """Other papers' decoders of semantic tokens."""
 BASES = {"mindeye2": "mindeye2", "lora_skip": "mindeye2", "mindbridge": "mindbridge"}

@@ -8,6 +8,7 @@ from typing import Any
 from brainit.core.errors import PipelineError
 from brainit.workflow.cohort import COHORT, MOSAIC, NSD, dataset_of, is_nsd
 from brainit.workflow.runs import (
+    CONTRASTIVE,
     FULL,
     KNN,
     MAIN,
@@ -268,8 +269,20 @@ class Study:
         ]
 
     @cached_property
+    def contrastive_runs(self) -> list[tuple[str, Run]]:
+        """(subject, run) of the ablation with a contrastive head, if the settings have it."""
+        variant = Variant(CONTRASTIVE)
+        if not self.variants.changes(variant, "bit_semantic"):
+            return []
+        subjects = self.evaluated[slice(self.config["peers"]["n_subjects"])]
+        return [(subject, Run(variant=variant)) for subject in subjects]
+
+    @cached_property
     def peer_scores(self) -> dict[str, Score]:
-        """Scores of the table of peers, by name: theirs, and those of `all` that it compares."""
+        """Scores of the table of peers, by name: theirs, and those of `all` that it compares.
+
+        And of the ablation with a contrastive head.
+        """
         scores = [Score(subject, run.name, "semantic") for subject, run in self.peer_runs]
         amounts = dict.fromkeys((subject, run.duration) for subject, run in self.peer_runs)
         compared = [
@@ -286,6 +299,10 @@ class Study:
                 for subject, run in runs
                 if run.method not in (KNN, PLACE_ONLY)
             ]
+        shown += [
+            self.ablation_scores[Score(subject, run.name, KINDS[-1]).name]
+            for subject, run in self.contrastive_runs
+        ]
         return _by_name(shown)
 
     @cached_property

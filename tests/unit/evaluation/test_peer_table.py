@@ -15,6 +15,7 @@ from brainit.evaluation.metrics.names import IDENTIFIED
 from brainit.evaluation.tables.build import make_tables
 from brainit.evaluation.tables.peers import (
     CLAIMS,
+    CONTRASTIVE_CLAIM,
     COST_NOTE,
     OTHERS_NOTE,
     SEARCH_CLAIM,
@@ -97,6 +98,18 @@ def test_tables_of_retrieval_have_rows_by_tokens(tmp_path: Path) -> None:
         assert len(bare.blocks) == len(table.blocks) - 1 and TOKEN_NOTE not in bare.notes
 
 
+def test_a_contrastive_ablation_is_a_row_with_a_note_of_its_own(tmp_path: Path) -> None:
+    settings = parse_sections({"run": {"simulation": True}})
+    values = {**SCORES, "40h_contrastive/fused": 0.62}
+    scores = {f"subj01/{k}": {"PixCorr": [v - 0.1, v, v + 0.1]} for k, v in values.items()}
+    results = results_of(tmp_path, scores, {("subj01", "40h"): 240, ("subj01", "1h"): 24})
+    (table,) = make_tables(["peers"], results, settings)
+    rows = table.records[table.records["ours"].round(6) == 0.62]
+    (row,) = set(rows["condition"])
+    assert row == "Brain-IT with a contrastive head, combined, 40 h (240 training trials)"
+    assert CONTRASTIVE_CLAIM in table.notes
+
+
 def test_searched_rows_stand_beside_their_runs_with_a_note_of_their_own(tmp_path: Path) -> None:
     settings = parse_sections({"run": {"simulation": True}})
     found = {"40h_search/fused": 0.7, "40h_mindeye2_search/fused": 0.45, "1h_search/fused": 0.5}
@@ -110,6 +123,7 @@ def test_searched_rows_stand_beside_their_runs_with_a_note_of_their_own(tmp_path
         means = table.records.groupby("condition", sort=False)["ours"].first().round(6)
         assert sorted(means) == sorted(values.values())
         notes[name] = table.notes
+        assert CONTRASTIVE_CLAIM not in table.notes
         assert not any("search" in str(row) for row in sessions.records["condition"])
     rows = {row.split(" (")[0]: mean for row, mean in means.items() if "search" in str(row)}
     own = "brain-consistent search"

@@ -73,6 +73,24 @@ def test_tables_show_identification_by_the_decoders_that_their_target_makes(
     assert Params(one).identification_flags({"table": "t4"}, {"identification": []}) == []
 
 
+def test_a_contrastive_ablation_is_a_row_of_peers_and_retrieval(study: MakeStudy) -> None:
+    overlay = {"contrastive": {"bit_semantic": {"contrastive_weight": 0.033}}}
+    one = study(ablations=overlay, peers={"n_subjects": 1})
+    files, name = Files(one), "subj01/40h_contrastive/fused"
+    assert one.scores_of_table("peers")[name].name == name
+    assert name in one.scores_of_table("retrieval") and name not in one.main_scores
+    for table in ("peers", "retrieval"):
+        assert "subj01/40h/contrastive" in files.identifications(table)
+    job = {"subject": "subj01", "duration": "40h", "method": "contrastive"}
+    assert Inputs(one).peer_model(job).endswith("all/contrastive/bit_semantic/bit.safetensors")
+    folder = Inputs(one).identifying_features({**job, "source": "contrastive"})
+    assert folder == ["<results>/subj01/peer_40h_contrastive/retrieval"]
+    other = study(ablations={"contrastive": {"clusters": {"n_clusters": 128}}})
+    for plain in (study(), other):
+        assert plain.contrastive_runs == [] and name not in plain.peer_scores
+        assert "subj01/40h/contrastive" not in Files(plain).identifications("retrieval")
+
+
 def test_runs_that_settings_add(study: MakeStudy) -> None:
     more = study(transfer={"durations": ["2h", "1h"], "scratch": True})
     assert own(more.runs_of("subj02")) == ["40h", "1h", "2h", "1h_scratch"]

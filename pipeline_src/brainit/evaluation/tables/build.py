@@ -25,6 +25,7 @@ from brainit.evaluation.tables.files import (
 from brainit.evaluation.tables.notes import published_note, table_notes
 from brainit.evaluation.tables.peers import (
     CLAIMS,
+    CONTRASTIVE_CLAIM,
     COST_NOTE,
     OTHERS_NOTE,
     SEARCH_CLAIM,
@@ -44,7 +45,7 @@ from brainit.evaluation.tables.rows import (
     rows_with,
     unpublished_table,
 )
-from brainit.workflow.runs import NSDSYNTHETIC, Duration, Run
+from brainit.workflow.runs import CONTRASTIVE, NSDSYNTHETIC, Duration, Run
 from brainit.workflow.study import PEER_TABLE
 
 
@@ -78,8 +79,10 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
         blocks += [identification_block(results.identification)] if results.identification else []
         blocks += [cost_block(results.costs)] if results.costs else []
         blocks += [_paper_block(paper_table("table1"))]
-        searched = any(Run.parse(run).is_searched for run in results.images.runs())
-        claims = (*CLAIMS, SEARCH_CLAIM) if searched else CLAIMS
+        run = [Run.parse(name) for name in results.images.runs()]
+        searched = (SEARCH_CLAIM,) if any(one.is_searched for one in run) else ()
+        contrastive = any(one.variant.name == CONTRASTIVE for one in run)
+        claims = (*CLAIMS, *searched, *((CONTRASTIVE_CLAIM,) if contrastive else ()))
         costs = (COST_NOTE,) if results.costs else ()
         notes = (*claims, *settings_notes(settings), *costs, *notes)
     if name == NSDSYNTHETIC and results.classes:

@@ -52,6 +52,13 @@ SEARCH_CLAIM = (
     " and to choose; brain_search.encoder: half_a or half_b chooses with another one."
 )
 """Note of the table where it has searched images."""
+CONTRASTIVE_CLAIM = (
+    "'Brain-IT with a contrastive head': the ablation `contrastive`, whose semantic BIT is trained"
+    " by L2 and InfoNCE of a projector (bit_semantic.contrastive_weight); generator and start image"
+    " as Brain-IT's, combined. Stage 2 drops the projector; by it asks the source 'contrastive' of"
+    " the identification."
+)
+"""Note of the table where it has that ablation."""
 TOKEN_NOTE = (
     "Retrieval by tokens: each test image's features, as the decoder predicts them, ask for the"
     " true image's tokens by cosine among those of all test images, and the other way round; no"

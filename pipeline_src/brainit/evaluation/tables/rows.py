@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from brainit.workflow.runs import (
+    CONTRASTIVE,
     FULL,
     KNN,
     NSDSYNTHETIC,
@@ -24,6 +25,7 @@ from brainit.workflow.runs import (
     STAGE1,
     Duration,
     Run,
+    Variant,
 )
 from brainit.workflow.study import PEER_TABLE, RETRIEVAL_TABLE
 
@@ -385,7 +387,7 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
 
     The settings add durations to the data-scaling table and pool sizes to the subject-scaling
     table, sorted by size, and amounts of data to the table of peers. A simulation has the oracle of
-    places in Table 1.
+    places in Table 1, and the ablation with a contrastive head is a row of the table of peers.
     """
     rows = rows_of(name)
     oracle = _baseline(PLACE_ONLY, FULL)
@@ -396,7 +398,7 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     if name == PEER_TABLE:
         own = [run for run in new if run.is_peer and not run.is_searched]
         more = [_peer(run.method, run.duration) for run in sorted(own, key=_peer_order)]
-        conditions = (*rows.conditions, *more)
+        conditions = (*rows.conditions, *_contrastive(runs), *more)
         found = _searched([run for run in new if run.is_searched], conditions)
         return replace(rows, conditions=(*conditions, *found))
     new = [run for run in new if not run.is_searched]
@@ -409,6 +411,13 @@ def rows_with(name: str, runs: Sequence[str]) -> Rows:
     *others, full = rows.conditions
     ordered = sorted([*others, *further], key=_size)
     return replace(rows, conditions=(*ordered, full), reference=len(ordered))
+
+
+def _contrastive(runs: Sequence[str]) -> list[Condition]:
+    """Return the row of the ablation with a contrastive head, where it was run."""
+    run = Run(variant=Variant(CONTRASTIVE)).name
+    label = "Brain-IT with a contrastive head, combined"
+    return [Condition(label, run, "fused")] if run in runs else []
 
 
 def _searched(runs: Sequence[Run], conditions: Sequence[Condition]) -> list[Condition]:

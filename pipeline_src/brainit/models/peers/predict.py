@@ -17,7 +17,10 @@ from brainit.data.fmri import load_subject_fmri
 from brainit.models.baselines.predictions import Predictions
 from brainit.models.brain_decoder import counts_of
 from brainit.models.decoders import load_decoder_of, load_peer
-from brainit.workflow.runs import STAGE1
+from brainit.workflow.runs import CONTRASTIVE, STAGE1
+
+OWN = (STAGE1, CONTRASTIVE)
+"""Brain-IT's BITs, of the full run and of the ablation with a contrastive head."""
 
 RETRIEVAL = "retrieval"
 """Kind of the features by which responses retrieve images."""
@@ -28,7 +31,7 @@ class PeerJob:
     """Which subject's test images, by which peer."""
 
     peer: str
-    """name of the decoder: mindeye2, lora_skip, mindbridge, or stage1 for a BIT"""
+    """name of the decoder: mindeye2, lora_skip, mindbridge, or stage1 or contrastive for a BIT"""
     subject: str
     """name of the subject, such as subj01"""
     duration: str
@@ -51,7 +54,7 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
     or does not know the subject's voxels.
     """
     decoder: Any
-    if job.peer == STAGE1:
+    if job.peer in OWN:
         decoder = load_decoder_of(job.bit, settings, "semantic")
     else:
         decoder = load_peer(job.bit, job.peer)
@@ -75,9 +78,10 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
         own = [np.flatnonzero(test.nsd_id == image) for image in images[start : start + batch]]
         counts = [len(rows) for rows in own]
         betas = torch.from_numpy(test.betas[np.concatenate(own)].astype(np.float32)).to(device)
-        tokens = _averaged(decoder.predict_tokens(job.subject, betas), counts)
-        if job.peer == STAGE1:
-            projected = decoder.model.retrieval_features(tokens)
+        raw = decoder.predict_tokens(job.subject, betas)
+        tokens = _averaged(raw, counts)
+        if job.peer in OWN:
+            projected = _averaged(decoder.model.retrieval_features(raw), counts)
             if decoder.calibration is not None:
                 tokens = decoder.calibration.apply(tokens)
             features = tokens if decoder.model.projector is None else projected
