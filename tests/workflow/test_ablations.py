@@ -203,6 +203,30 @@ def test_a_seed_trains_anew_from_the_bits_on(snakemake: Run, tmp_path: Path) -> 
     assert result.returncode != 0 and "found k9" in result.stdout + result.stderr
 
 
+def test_a_contrastive_head_is_trained_once_and_retrieves(snakemake: Run, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    own = {"contrastive": {"bit_semantic": {"contrastive_weight": 0.033}}}
+    path.write_text(yaml.safe_dump({"ablations": own}))
+    target = "results/demo/tables/peers/peers.csv"
+    result = snakemake(target, *DRY, "--configfile", "config/demo.yaml", str(path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    jobs = parse_jobs(result.stdout + result.stderr)
+    trained = [rule for rule in jobs_of("contrastive", jobs) if rule.startswith("train_")]
+    assert sorted(trained) == ["train_bit", "train_joint"]
+    (table,) = (job for job in jobs if target in job["output"])
+    own_inputs = {name for name in table["input"] if "40h_contrastive" in name}
+    assert {name.removeprefix("results/demo/subj01/") for name in own_inputs} == {
+        "identification/40h_contrastive.csv",
+        "metrics/40h_contrastive_fused.csv",
+        "metrics/40h_contrastive_fused_summary.csv",
+    }
+    (predicting,) = (
+        job for job in jobs if "peer_40h_contrastive/retrieval" in "".join(job["output"])
+    )
+    bit = "results/demo/group/all/contrastive/bit_semantic/bit.safetensors"
+    assert bit in predicting["input"]
+
+
 def test_an_atlas_is_read_from_its_files(snakemake: Run, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     files = [str(tmp_path / f"{side}.schaefer.annot") for side in ("lh", "rh")]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from brainit.core.artifacts import Artifact
 from brainit.core.seeds import seeded_init, torch_generator
-from brainit.core.settings import BitSettings, SemanticSettings, Settings
+from brainit.core.settings import BitSettings, SemanticSettings, Settings, TransferSettings
 from brainit.core.shards import ShardedArray, write_shards
 from brainit.features.registry import load_backbone
 from brainit.models.brain_decoder import DecoderSpec
@@ -21,8 +21,9 @@ from brainit.training.contrast import contrastive_loss, image_shares
 from brainit.training.examples import BatchImages, ExampleBatch, ExampleSource
 from brainit.training.loader import Slot
 from brainit.training.loop import LoopPlan, fit
-from brainit.training.stage1 import Stage1Batch, Stage1Task, _require_projector
+from brainit.training.stage1 import Stage1Batch, Stage1Task, _require_projector, adapt_bit
 from brainit.training.targets import SemanticTargets
+from brainit.training.transfer import new_subject_bit
 
 CPU = torch.device("cpu")
 SIZES = BitSettings(width=16, n_heads=2, n_blocks=1)
@@ -174,6 +175,22 @@ def test_a_tiny_training_makes_the_features_find_their_images(
         again.model.retrieval_features(tokens), made.model.retrieval_features(tokens)
     )
     _require_projector(tmp_path / "bit.safetensors", again)
+
+
+def test_a_new_subject_shares_the_projector_and_trains_voxels_alone(
+    source: ExampleSource, images: BatchImages
+) -> None:
+    base = decoder(contrastive_weight=0.1).model
+    tensors = {"voxel_cluster": np.arange(9) % 4, "nearest_voxel": np.arange(9)}
+    model = new_subject_bit(base, Artifact(tensors, {}), Path("clusters"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    shared = {name for name in before if name.startswith("projector.")}
+    assert shared and all(torch.equal(before[n], base.state_dict()[n]) for n in shared)
+    own = ExampleSource({"subj02": fmri("subj02", 4, 5)}, {}, {"subj02": slice(0, 9)})
+    task = task_of(own, images, model, contrastive_weight=0.1)
+    adapt_bit(task, model, TransferSettings(epochs=2))
+    after = model.state_dict()
+    assert {n for n in after if not torch.equal(after[n], before[n])} == {"voxel_embedding"}
 
 
 def test_a_bit_without_projector_cannot_be_adapted_with_the_term(tmp_path: Path) -> None:
