@@ -108,9 +108,7 @@ wildcard_constraints:
     shard=r"\d+",
     table="|".join(EVERY_TABLE),
     peer="|".join(runs.PEERS),
-    source="|".join(
-        ("encoder", runs.RIDGE, runs.STAGE1, runs.CONTRASTIVE, *runs.PEERS)
-    ),
+    source="|".join(("encoder", runs.RIDGE, runs.STAGE1, runs.CONTRASTIVE, *runs.PEERS)),
     half="half_[ab]",
     method="|".join((runs.STAGE1, runs.CONTRASTIVE, *runs.PEERS)),
 
