@@ -2,7 +2,8 @@
 
 Retinotopic voxels pool a filter bank through a contralateral receptive field. Category voxels
 respond to the amount of their content in a coarser field, and weakly to other contents. A share of
-the voxels does not respond. The noise of a voxel follows from its drawn noise ceiling.
+the voxels does not respond. The noise of a voxel follows from its drawn noise ceiling; a tenth
+of it is shared with the voxels around, as in fMRI, where noise is correlated over the cortex.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from brainit.simulation.filter_bank import MAP_SIZE, N_CHANNELS
 from brainit.simulation.geometry import AREAS, RETINOTOPIC, individual_map
+from brainit.simulation.geometry import hemisphere as surface
 from brainit.simulation.scenes import CONTENTS, KINDS, N_PLACE_VALUES
 
 SILENT_SHARE = 0.22
@@ -20,6 +22,8 @@ _SIZE_FACTOR = (1.0, 1.3, 1.7, 2.3)
 _EXPONENT = 0.6
 _ENERGY_SHARE = (0.62, 0.58, 0.52, 0.25)
 _MEDIAN_CEILINGS = (52.0, 49.0, 46.0, 43.0)
+_N_NOISE_PATTERNS = 16
+_NOISE_LENGTH_MM = 15.0
 _CATEGORY_SIGMA = 0.15
 _CONTENT_GAIN = 1.5
 
@@ -30,7 +34,8 @@ class Brain:
 
     `field` (voxels, 24 x 24) sums to one; `channel_weight` (voxels, channels); `content_weight`
     (voxels, contents); `place_weight` (voxels, place values); `ceiling` in percent, for three
-    repeats.
+    repeats; `noise_pattern` (patterns, voxels), unit sum of squares per voxel: how shared noise
+    lies over the cortex.
     """
 
     hemisphere: NDArray[np.int64]
@@ -43,6 +48,7 @@ class Brain:
     content_weight: NDArray[np.float32]
     place_weight: NDArray[np.float32]
     ceiling: NDArray[np.float64]
+    noise_pattern: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.vertex)
@@ -76,7 +82,25 @@ def draw_brain(
         content_weight=content_weight,
         place_weight=place_weight,
         ceiling=np.where(is_silent, 0.0, ceiling),
+        noise_pattern=_noise_patterns(vertices, generator),
     )
+
+
+def _noise_patterns(
+    vertices: tuple[NDArray[np.int64], NDArray[np.int64]], generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draw (patterns, voxels): waves over the pial surface, about 15 mm from rise to fall.
+
+    A pattern has one direction and a phase of its own in each hemisphere.
+    """
+    direction = generator.normal(0, 1 / _NOISE_LENGTH_MM, (_N_NOISE_PATTERNS, 3))
+    phase = generator.uniform(0, 2 * np.pi, (_N_NOISE_PATTERNS, 2))
+    waves = [
+        np.cos(direction @ surface(side).position_mm[vertices[side]].T + phase[:, [side]])
+        for side in (0, 1)
+    ]
+    pattern = np.concatenate(waves, axis=1)
+    return (pattern / np.linalg.norm(pattern, axis=0)).astype(np.float32)
 
 
 def _receptive_fields(
@@ -126,7 +150,7 @@ def _tuning(
     share = np.array([*_ENERGY_SHARE, *[0.4] * (len(AREAS) - RETINOTOPIC)])[area][:, None]
     channel = np.concatenate([share * energy, (1 - share) * colour], axis=1)
     is_early = (area < RETINOTOPIC)[:, None]
-    channel = channel * np.where(is_early, 1.0, 0.12)
+    channel = channel * np.where(is_early, 1.0, 0.4)
     content = 0.15 * generator.random((n_voxels, len(CONTENTS)))
     for kind, members in KINDS.items():
         content[area == AREAS.index(kind)] += _tuning_to_kind(

@@ -21,7 +21,7 @@ AREAS: tuple[str, ...] = (
     "V1", "V2", "V3", "V4", "face", "body", "place", "word", "food", "tool",
 )  # fmt: skip
 RETINOTOPIC = 4
-_RING_EDGES = (0.40, 0.54, 0.66)
+_RING_EDGES = (0.52, 0.74, 0.92)
 _POLE = np.array([0.0, -1.0, -0.1])
 
 

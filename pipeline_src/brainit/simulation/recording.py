@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from brainit.simulation.brain import Brain, signal_share
 
 _DRIFT = 0.25
+_SHARED_NOISE = 0.1
 _MISSING_SHARE = (0.00, 0.04, 0.08, 0.12)
 
 
@@ -36,8 +37,9 @@ def record(
     """Turn standardised responses (trials, voxels) into betas.
 
     beta = mean + amplitude x gain (sqrt(s) signal + sqrt(1 - s) noise) + drift, for a signal share
-    s of the variance, a gain and offset per session and a slow drift within it. Some vertices are
-    missing (NaN), as outside the scanned volume; later subjects miss more.
+    s of the variance, a gain and offset per session and a slow drift within it. A tenth of the
+    noise's variance lies in the brain's noise patterns, each with a value per trial. Some vertices
+    are missing (NaN), as outside the scanned volume; later subjects miss more.
     """
     n_trials, n_voxels = responses.shape
     share = signal_share(brain.ceiling).astype(np.float32)
@@ -46,7 +48,7 @@ def record(
     betas = np.empty((n_trials, n_voxels), dtype=np.float32)
     for start in range(0, n_trials, trials_per_session):
         rows = slice(start, start + trials_per_session)
-        noise = generator.standard_normal((trials_per_session, n_voxels), dtype=np.float32)
+        noise = _noise(brain, trials_per_session, generator)
         mixed = np.sqrt(share) * responses[rows] + np.sqrt(1 - share) * noise
         gain = np.float32(np.exp(generator.normal(0, 0.1)))
         offset = generator.normal(0, 0.3, (n_voxels,)).astype(np.float32)
@@ -56,6 +58,15 @@ def record(
     missing = generator.random((n_voxels,)) < _MISSING_SHARE[number % len(_MISSING_SHARE)]
     betas[:, missing] = np.nan
     return Recording(betas=betas, is_missing=missing)
+
+
+def _noise(brain: Brain, n_trials: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """Draw noise (trials, voxels) of unit variance: shared patterns and each voxel's own."""
+    n_patterns, n_voxels = brain.noise_pattern.shape
+    shared = generator.standard_normal((n_trials, n_patterns), dtype=np.float32)
+    own = generator.standard_normal((n_trials, n_voxels), dtype=np.float32)
+    noise = np.sqrt(_SHARED_NOISE) * (shared @ brain.noise_pattern)
+    return (noise + np.sqrt(1 - _SHARED_NOISE) * own).astype(np.float32)
 
 
 def ncsnr(

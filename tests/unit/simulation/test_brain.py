@@ -1,5 +1,7 @@
 """The simulated brain: contralateral fields, silent voxels, noise as drawn, repeatable draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from brainit.simulation.brain import (
     signals,
 )
 from brainit.simulation.filter_bank import MAP_SIZE, N_CHANNELS
-from brainit.simulation.geometry import AREAS, RETINOTOPIC, visual_vertices
+from brainit.simulation.geometry import AREAS, RETINOTOPIC, hemisphere, visual_vertices
 from brainit.simulation.recording import ncsnr, record, standardise
 from brainit.simulation.scenes import CONTENTS, KINDS, N_PLACE_VALUES
 
@@ -90,6 +92,28 @@ def test_ncsnr_of_the_recording_is_the_one_drawn(
     assert np.corrcoef(ceiling[loud], brain.ceiling[loud])[0, 1] > 0.9
     assert abs(np.median(ceiling[loud]) - np.median(brain.ceiling[loud])) < 4
     assert np.median(ceiling[~loud]) < 8
+
+
+def test_noise_is_shared_by_neighbours_and_keeps_its_variance(brain: Brain) -> None:
+    np.testing.assert_allclose((brain.noise_pattern**2).sum(axis=0), 1, rtol=1e-5)
+    n_trials = 4000
+    silent = np.zeros((n_trials, len(brain)), dtype=np.float32)
+    deaf = replace(brain, ceiling=np.zeros(len(brain)))
+    betas = record(deaf, silent, n_trials, 0, np.random.default_rng(4)).betas
+    time = np.linspace(-1, 1, n_trials)
+    flat = betas - betas.mean(axis=0)
+    flat -= np.outer(time, time @ flat / (time @ time))
+    found = np.corrcoef(flat.T)
+    drawn = 0.1 * brain.noise_pattern.T @ brain.noise_pattern
+    np.fill_diagonal(drawn, 1)
+    assert np.abs(found - drawn).max() < 0.1
+    position = np.concatenate(
+        [hemisphere(side).position_mm[brain.vertex[brain.hemisphere == side]] for side in (0, 1)]
+    )
+    apart = np.linalg.norm(position[:, None] - position[None], axis=2)
+    near, far = found[(apart > 0) & (apart < 5)], found[apart > 45]
+    assert near.mean() > 0.06
+    assert abs(far.mean()) < near.mean() / 2
 
 
 def test_the_same_seed_draws_the_same_brain(brain: Brain) -> None:
