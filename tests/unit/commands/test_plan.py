@@ -9,7 +9,7 @@ import torch
 from brainit.commands.dry_run import Job, dry_run, parse_jobs
 from brainit.commands.plan import ridge
 from brainit.commands.plan.contents import as_lines, make_plan, read_configuration, saved
-from brainit.commands.plan.disk import Event, peak, peak_at_once
+from brainit.commands.plan.disk import Event, disk_events, peak, peak_at_once
 from brainit.commands.plan.models import bit_bytes, generator_bytes, latent_shape, target_shape
 from brainit.commands.plan.savings import without
 from brainit.commands.plan.sizes import Sizes
@@ -181,6 +181,15 @@ def test_latents_are_counted_as_the_generators_have_them() -> None:
     sizes = Sizes(parse_sections({}))
     assert sizes.latents("stimuli") == 73_000 * 4 * 32 * 32 * 2
     assert sizes.latents("external") == 123_403 * 4 * 32 * 32 * 2
+
+
+@pytest.mark.parametrize("image_set", ["stimuli", "external"])
+def test_a_cohorts_latents_take_the_disk_of_their_own_images(image_set: str) -> None:
+    sizes = Sizes(parse_sections({}))
+    jobs = [Job("extract_latents_cohort", (("image_set", image_set),))]
+    [event], trained = disk_events(sizes, jobs)
+    assert event.after == sizes.latents(image_set)
+    assert trained == []
 
 
 def test_published_vgg_has_the_papers_tokens() -> None:

@@ -1,7 +1,7 @@
 """Peak of used disk: bytes that each job writes and frees, in the paper's order.
 
 Jobs of one stage follow each other; pools of subjects too. Where several jobs train at once, the
-the predicted fMRI of all pools may be on disk at once, and so may the trainings' checkpoints.
+predicted fMRI of all pools may be on disk at once, and so may the trainings' checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
@@ -113,9 +113,7 @@ def _event(sizes: Sizes, job: Job) -> Event:
             return _lasting(f"{job.rule} {job.subject}", kept)
         case "extract_features" | "extract_features_cohort":
             return _lasting(job.rule, sizes.tokens(job.wildcard("image_set")))
-        case "extract_latents_cohort":
-            return _lasting(job.rule, sizes.latents("stimuli"))
-        case "extract_latents":
+        case "extract_latents" | "extract_latents_cohort":
             return _lasting(job.rule, sizes.latents(job.wildcard("image_set")))
         case "prepare_betas":
             is_raw = sizes.betas_come_over_network
