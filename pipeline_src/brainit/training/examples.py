@@ -8,6 +8,7 @@ their embeddings. Each example keeps a new random set of voxels (voxel dropout).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -94,6 +95,28 @@ class BatchImages:
                 code="invalid-argument",
             )
         return store
+
+
+@runtime_checkable
+class CachedRows(Protocol):
+    """What a cache keeps of each image of one set, read by the image's number."""
+
+    def rows_into(self, index: NDArray[np.int64], out: NDArray[Any], at: NDArray[np.int64]) -> None:
+        """Copy what is kept of the images `index` to the rows `at` of `out`."""
+
+
+def are_cached(batch: ExampleBatch, cached: Mapping[bool, CachedRows]) -> bool:
+    """Return True where `cached`, by whether external, has a cache of every image of the batch."""
+    return {bool(kind) for kind in batch.is_external} <= set(cached)
+
+
+def cached_into(batch: ExampleBatch, cached: Mapping[bool, CachedRows], out: Tensor) -> Tensor:
+    """Fill `out`, one row per example in its order, with what caches keep, and return it."""
+    for kind, cache in cached.items():
+        rows = np.flatnonzero(batch.is_external == kind)
+        if len(rows):
+            cache.rows_into(batch.image[rows], out.numpy(), rows)
+    return out
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +15,7 @@ from brainit.core.shards import ShardedArray
 from brainit.data.images import images_on
 from brainit.features.generator import Generator
 from brainit.features.latent_cache import LatentCache, latents_on
-from brainit.training.examples import BatchImages, ExampleBatch
+from brainit.training.examples import BatchImages, ExampleBatch, are_cached, cached_into
 from brainit.training.loader import Slot
 
 
@@ -56,15 +55,10 @@ class LatentSource:
 
         A batch with an image that is not cached has pixels.
         """
-        if not {bool(kind) for kind in batch.is_external} <= set(self.cached):
+        if not are_cached(batch, self.cached):
             return self.images.pixels(batch, slot)
         shape = (len(batch), *self.generator.latent_shape)
-        out = slot.empty("latents", shape, torch.float16)
-        for kind, cache in self.cached.items():
-            rows = np.flatnonzero(batch.is_external == kind)
-            if len(rows):
-                cache.rows_into(batch.image[rows], out.numpy(), rows)
-        return out
+        return cached_into(batch, self.cached, slot.empty("latents", shape, torch.float16))
 
     @torch.no_grad()
     def of(self, rows: Tensor, device: torch.device) -> Float[Tensor, "batch c h w"]:

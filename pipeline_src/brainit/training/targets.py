@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from brainit.data.images import images_on
 from brainit.features.registry import load_backbone
 from brainit.features.token_cache import TokenCache, tokens_on
 from brainit.features.vgg import VggTokenLayout, maps_to_tokens, tokens_at
-from brainit.training.examples import BatchImages, ExampleBatch
+from brainit.training.examples import BatchImages, ExampleBatch, are_cached, cached_into
 from brainit.training.inputs import TokenFiles
 from brainit.training.loader import Slot
 
@@ -55,15 +54,11 @@ class SemanticTargets:
 
     def read(self, batch: ExampleBatch, slot: Slot) -> Tensor:
         """Return what the host holds of a batch: its rows of the cache, or its pixels."""
-        if not self._is_cached(batch):
+        if not are_cached(batch, self.cached):
             return self.images.pixels(batch, slot)
         first = next(iter(self.cached.values()))
         out = slot.empty("tokens", (len(batch), *first.row_shape), first.dtype)
-        for kind, cache in self.cached.items():
-            rows = np.flatnonzero(batch.is_external == kind)
-            if len(rows):
-                cache.rows_into(batch.image[rows], out.numpy(), rows)
-        return out
+        return cached_into(batch, self.cached, out)
 
     @torch.no_grad()
     def of(
@@ -75,14 +70,11 @@ class SemanticTargets:
         in its own precision, also inside another autocast.
         """
         rows = self.read(batch, Slot()) if rows is None else rows
-        if self._is_cached(batch):
+        if are_cached(batch, self.cached):
             return tokens_on(rows, device)
         assert self.network is not None
         with torch.autocast(device.type, enabled=False):
             return self.network(images_on(rows, device))
-
-    def _is_cached(self, batch: ExampleBatch) -> bool:
-        return {bool(kind) for kind in batch.is_external} <= set(self.cached)
 
 
 class LowlevelTargets:
