@@ -23,6 +23,7 @@ from brainit.evaluation.checks.clusters import (
     _blocks,
     area_agreement,
     check_clusters,
+    explained_variance,
     profile_correlation,
 )
 from brainit.evaluation.checks.nearest_scene import nearest_scenes, scene_labels
@@ -138,7 +139,7 @@ def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good:
     truths, voxels = [], {}
     for i, subject in enumerate(subjects):
         mine = area[i * N_VOXELS : (i + 1) * N_VOXELS]
-        prf = np.abs(rng.normal(size=(N_VOXELS, 3))) + 0.1
+        prf = np.exp(mine[:, None] + 0.1 * np.abs(rng.normal(size=(N_VOXELS, 3))))
         truths.append(VoxelTruth(subject, ("a", "b", "c", "d"), mine, prf, np.full(N_VOXELS, 40.0)))
         voxels[subject] = tmp_path / f"{subject}.safetensors"
         write_voxels(voxels[subject], np.zeros(N_VOXELS), np.arange(N_VOXELS))
@@ -158,12 +159,38 @@ def test_clusters_against_the_truth(tmp_path: Path, settings: Settings, is_good:
     better = found["clusters_vs_areas_ami_above_coordinates"]
     assert better.value == pytest.approx(ami.value, abs=0.1)  # positions carry nothing
     assert better.verdict == (HOLDS if is_good else UNDECIDED)
+    fields = found["clusters_vs_fields_above_coordinates"]
+    assert fields.value == pytest.approx(1.0 if is_good else 0.0, abs=0.1)
+    assert fields.verdict == (HOLDS if is_good else UNDECIDED)
     profile = found["clusters_area_profile_r"]
     assert (profile.verdict == HOLDS) == is_good  # four clusters: shuffled, it is undecided
     assert profile.null < 0.9
     with pytest.raises(PipelineError) as error:
         check_clusters(clusters, encoder, voxels, truths[::-1], settings)
     assert error.value.code == "inconsistent-inputs" and "subj01, subj02" in error.value.fix
+
+
+def test_explained_variance_by_loops() -> None:
+    rng = np.random.default_rng(5)
+    labels, values = rng.choice([2, 3, 7], 40), rng.normal(size=(40, 2))
+    values[:, 0] += labels
+    within = sum(
+        (values[row, column] - values[labels == labels[row], column].mean()) ** 2
+        for row in range(40)
+        for column in range(2)
+    )
+    whole = sum(
+        (values[row, column] - values[:, column].mean()) ** 2
+        for row in range(40)
+        for column in range(2)
+    )
+    expected = 1 - (within / 37) / (whole / 39)
+    assert explained_variance(labels, values) == pytest.approx(expected)
+    by_chance = [explained_variance(rng.permutation(labels), values) for _ in range(400)]
+    assert np.mean(by_chance) == pytest.approx(0.0, abs=0.01)
+    assert np.isnan(explained_variance(np.arange(40), values))
+    assert np.isnan(explained_variance(labels[:0], values[:0]))
+    assert np.isnan(explained_variance(labels, np.ones((40, 2))))
 
 
 def test_profile_correlation_by_loops() -> None:

@@ -1,4 +1,4 @@
-"""Check that functional clusters match the true areas, in all subjects alike (section 3.1)."""
+"""Check that functional clusters match the true areas and fields, in all subjects alike (3.1)."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -36,7 +36,7 @@ def check_clusters(
     truths: Sequence[VoxelTruth],
     settings: Settings,
 ) -> list[Check]:
-    """Compare the clusters with the true areas, with shuffled embeddings and with coordinates.
+    """Compare the clusters with true areas and fields, shuffled embeddings and coordinates.
 
     That each cluster has voxels of every subject is no check: clusters of 3-D coordinates have,
     too. `truths` and `voxels` must be of the subjects of `clusters`, in its order: else raises
@@ -57,6 +57,7 @@ def check_clusters(
     return [
         _check_areas(functional, is_responsive, area, block, seed),
         _check_above_coordinates(*pair, area, block),
+        _check_fields(*pair, prf, block),
         for_comparison(
             "clusters_vs_areas_ami_true_fields",
             fields,
@@ -104,6 +105,49 @@ def _check_above_coordinates(
     )
     interval = jackknife(advantage, block)
     return above("clusters_vs_areas_ami_above_coordinates", interval, 0.0, text)
+
+
+def _check_fields(
+    functional: NDArray[np.integer[Any]],
+    by_position: NDArray[np.int64],
+    prf: NDArray[np.float64],
+    block: NDArray[np.int64],
+) -> Check:
+    """Check that a cluster's voxels see the same part of an image, more than neighbours do."""
+    is_known, fields = _standard_fields(prf)
+    pair = functional[is_known], by_position[is_known]
+
+    def advantage(kept: NDArray[np.bool_]) -> float:
+        first, second = (explained_variance(c[kept], fields[kept]) for c in pair)
+        return first - second
+
+    values = [explained_variance(labels, fields) for labels in pair]
+    text = (
+        "variance of true receptive fields (x, y, log size; adjusted for the number of clusters) "
+        f"that clusters explain ({values[0]:.3f}) minus what a mixture on 3-D coordinates does "
+        f"({values[1]:.3f}), over {int(is_known.sum())} responsive voxels with a field; interval: "
+        "jackknife over the same blocks of cortex"
+    )
+    interval = jackknife(advantage, block[is_known])
+    return above("clusters_vs_fields_above_coordinates", interval, 0.0, text)
+
+
+def explained_variance(labels: NDArray[np.integer[Any]], values: NDArray[np.float64]) -> float:
+    """Return the share of the variance of (voxels, columns) that labels explain: 0 by chance.
+
+    It is adjusted for the number k of labels among n voxels: one minus the quotient of the mean
+    squares within, over n - k, and of all, over n - 1. NaN for as many labels as voxels, and
+    without variance.
+    """
+    cluster = np.unique(labels, return_inverse=True)[1]
+    n, k = len(values), int(cluster.max(initial=-1)) + 1
+    if n <= k:
+        return float("nan")
+    counts = np.bincount(cluster, minlength=k)
+    means = np.stack([np.bincount(cluster, column, k) / counts for column in values.T], axis=1)
+    within = float(np.square(values - means[cluster]).sum())
+    whole = float(np.square(values - values.mean(axis=0)).sum())
+    return 1 - (within / (n - k)) / (whole / (n - 1)) if whole > 0 else float("nan")
 
 
 def _blocks(positions: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
@@ -209,15 +253,22 @@ def _field_agreement(
     prf: NDArray[np.float64], area: NDArray[np.int64], n_clusters: int, seed: int
 ) -> float:
     """Return the area agreement of k-means on position and log size of true receptive fields."""
-    is_known = np.isfinite(prf).all(axis=1) & (prf[:, 2] > 0)
-    if is_known.sum() < n_clusters:
+    is_known, fields = _standard_fields(prf)
+    if len(fields) < n_clusters:
         return float("nan")
-    fields = prf[is_known].copy()
-    fields[:, 2] = np.log(fields[:, 2])
-    fields = (fields - fields.mean(axis=0)) / fields.std(axis=0)
     state = derived_seed(seed, "true_fields") % 2**32
     labels = KMeans(n_clusters, n_init=4, random_state=state).fit_predict(fields)
     return area_agreement(labels, area[is_known])
+
+
+def _standard_fields(prf: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which voxels have a receptive field, and those: x, y, log size, standardised."""
+    is_known = np.isfinite(prf).all(axis=1) & (prf[:, 2] > 0)
+    fields = prf[is_known].copy()
+    if not len(fields):
+        return is_known, fields
+    fields[:, 2] = np.log(fields[:, 2])
+    return is_known, (fields - fields.mean(axis=0)) / fields.std(axis=0)
 
 
 def _shuffled_agreement(
