@@ -5,12 +5,16 @@ those of a batch retrieve better. A projector maps each predicted token; all tok
 after the other, are its feature. Its examples' true tokens are the candidates.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from brainit.core.errors import PipelineError
+from brainit.models.brain_transformer import BitDecoder
 from brainit.training.examples import ExampleBatch
 from brainit.training.peers.losses import mixco_nce
 
@@ -40,3 +44,15 @@ def contrastive_loss(
     with torch.autocast(features.device.type, enabled=False):
         asked, candidates = (F.normalize(v.float().flatten(1), dim=-1) for v in (features, true))
         return mixco_nce(asked, candidates, temperature, shares.to(features.device))
+
+
+def require_projector(path: Path, base: BitDecoder) -> None:
+    """Raise `PipelineError` where a BIT lacks the projector of the contrastive term."""
+    if base.model.projector is None:
+        raise PipelineError(
+            path,
+            "a BIT with a projector, as bit_semantic.contrastive_weight asks",
+            "one without",
+            "set bit_semantic.contrastive_weight to 0, or train the other subjects' BIT with it",
+            code="wrong-settings",
+        )

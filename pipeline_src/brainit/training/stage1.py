@@ -23,7 +23,6 @@ from torch.nn import functional as F
 
 from brainit.core.artifacts import read_artifact, write_table
 from brainit.core.device import run_device
-from brainit.core.errors import PipelineError
 from brainit.core.seeds import torch_generator
 from brainit.core.settings import (
     LowlevelSettings,
@@ -43,7 +42,7 @@ from brainit.models.decoders import new_decoder
 from brainit.models.subject_voxels import require_same_subjects, subject_slices
 from brainit.models.token_calibration import Calibration
 from brainit.training.calibration import CalibrationTask, fit_calibration
-from brainit.training.contrast import contrastive_loss, image_shares
+from brainit.training.contrast import contrastive_loss, image_shares, require_projector
 from brainit.training.examples import (
     DrawnExamples,
     ExampleBatch,
@@ -198,8 +197,9 @@ class Stage1Task:
     def _contrast(self) -> SemanticSettings | None:
         """The settings of the contrastive term; None where there is none."""
         settings = self.settings
-        is_on = isinstance(settings, SemanticSettings) and settings.contrastive_weight > 0
-        return settings if is_on and isinstance(settings, SemanticSettings) else None
+        if not isinstance(settings, SemanticSettings) or settings.contrastive_weight == 0:
+            return None
+        return settings
 
     def _semantic_loss(
         self,
@@ -428,7 +428,7 @@ def run_adapt_bit(
     base = load_bit(inputs.base_bit)
     require_same_sizes(inputs.base_bit, base, settings.bit, kind)
     if kind == "semantic" and settings.bit_semantic.contrastive_weight > 0:
-        _require_projector(inputs.base_bit, base)
+        require_projector(inputs.base_bit, base)
     source, fmri = new.load(settings)
     clusters = read_artifact(inputs.clusters, "clusters")
     model = new_subject_bit(base.model, clusters, inputs.clusters).to(device)
@@ -444,15 +444,3 @@ def run_adapt_bit(
         slices = subject_slices({new.subject: fmri.n_voxels})
         BitDecoder(model, slices, kind, base.calibration).save(out.bit, seed)
         write_table(out.history, history)
-
-
-def _require_projector(path: Path, base: BitDecoder) -> None:
-    """Raise `PipelineError` where a BIT lacks the projector of the contrastive term."""
-    if base.model.projector is None:
-        raise PipelineError(
-            path,
-            "a BIT with a projector, as bit_semantic.contrastive_weight asks",
-            "one without",
-            "set bit_semantic.contrastive_weight to 0, or train the other subjects' BIT with it",
-            code="wrong-settings",
-        )

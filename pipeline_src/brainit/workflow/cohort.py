@@ -26,6 +26,9 @@ COHORT = "group/cohort"
 N_EVALUATED = 8
 """Members that are evaluated where `cohort.evaluated` names none: as many as NSD has subjects."""
 
+SECONDS_PER_TRIAL, HAS_SESSIONS = "seconds_per_trial", "has_sessions"
+"""Of `subject.json`: seconds that a trial takes, and false where sessions are unknown."""
+
 _CHOICES = ("subjects", "evaluated", "transfer")
 
 
@@ -122,8 +125,8 @@ def require_time(subject: str, folder: Path, duration: Duration) -> None:
         about = json.loads((folder / "subject.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return
-    is_known = not isinstance(about, dict) or about.get("seconds_per_trial") is not None
-    if not is_known and about.get("has_sessions") is False:
+    is_known = not isinstance(about, dict) or about.get(SECONDS_PER_TRIAL) is not None
+    if not is_known and about.get(HAS_SESSIONS) is False:
         raise no_time_error(duration, f" of {subject}")
 
 

@@ -17,11 +17,11 @@ from brainit.features.registry import load_backbone
 from brainit.models.brain_decoder import DecoderSpec
 from brainit.models.brain_transformer import BitDecoder, BrainInteractionTransformer, load_bit
 from brainit.models.decoders import new_decoder
-from brainit.training.contrast import contrastive_loss, image_shares
+from brainit.training.contrast import contrastive_loss, image_shares, require_projector
 from brainit.training.examples import BatchImages, ExampleBatch, ExampleSource
 from brainit.training.loader import Slot
 from brainit.training.loop import LoopPlan, fit
-from brainit.training.stage1 import Stage1Batch, Stage1Task, _require_projector, adapt_bit
+from brainit.training.stage1 import Stage1Batch, Stage1Task, adapt_bit
 from brainit.training.targets import SemanticTargets
 from brainit.training.transfer import new_subject_bit
 
@@ -174,7 +174,7 @@ def test_a_tiny_training_makes_the_features_find_their_images(
     assert torch.equal(
         again.model.retrieval_features(tokens), made.model.retrieval_features(tokens)
     )
-    _require_projector(tmp_path / "bit.safetensors", again)
+    require_projector(tmp_path / "bit.safetensors", again)
 
 
 def test_a_new_subject_shares_the_projector_and_trains_voxels_alone(
@@ -195,7 +195,7 @@ def test_a_new_subject_shares_the_projector_and_trains_voxels_alone(
 
 def test_a_bit_without_projector_cannot_be_adapted_with_the_term(tmp_path: Path) -> None:
     with refused("wrong-settings", "bit.safetensors", "contrastive_weight"):
-        _require_projector(tmp_path / "bit.safetensors", decoder())
+        require_projector(tmp_path / "bit.safetensors", decoder())
 
 
 def test_without_projector_the_features_are_the_tokens() -> None:

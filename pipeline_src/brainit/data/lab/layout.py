@@ -23,14 +23,13 @@ from brainit.core.files import atomic_path, is_side_file, release_pages
 from brainit.core.reading import foreign_error, open_npy, read_json, reading
 from brainit.data.image_files import IMAGE_ERRORS
 from brainit.data.lab.image_identity import ImageId, image_id
+from brainit.workflow.cohort import HAS_SESSIONS, SECONDS_PER_TRIAL
 
 logger = logging.getLogger(__name__)
 
 BETAS, TRIALS, VOXELS = "betas.npy", "trials.csv", "voxels.csv"
 ABOUT = "subject.json"
 """What an importer says of the subject: origin, licence, splits, quality; `zscored`, timing."""
-SECONDS_PER_TRIAL, HAS_SESSIONS = "seconds_per_trial", "has_sessions"
-"""Of `subject.json`: seconds of recording that a trial takes; false where sessions are unknown."""
 IMAGE_FOLDER, IMAGE_ARRAY = "images", "images.npy"
 FILES = (BETAS, TRIALS, VOXELS, ABOUT, IMAGE_FOLDER, IMAGE_ARRAY)
 

@@ -43,6 +43,7 @@ from brainit.data.open.mosaic_file import (
 from brainit.data.open.mosaic_geometry import vertex_table
 from brainit.data.open.session_store import SessionStore, work_folder
 from brainit.data.open.terms import MOSAIC, require_open_terms
+from brainit.workflow.cohort import HAS_SESSIONS, SECONDS_PER_TRIAL
 from brainit.workflow.sources import is_remote
 from brainit.workflow.terms import AGREEMENT_FORM, TERMS
 
@@ -309,8 +310,8 @@ def _about(wanted: MosaicImport, file: MosaicFile, ceiling: str | None) -> dict[
         "zscored": True,
         "unit": "z-scores as published: by session or by groups of sessions",
         "space": "fsLR 32k, vertices of cortex",
-        "has_sessions": wanted.shown is not None,
-        **({} if seconds is None else {"seconds_per_trial": seconds}),
+        HAS_SESSIONS: wanted.shown is not None,
+        **({} if seconds is None else {SECONDS_PER_TRIAL: seconds}),
         "sessions": "one, not the scanner's" if wanted.shown is None else "from the trial tables",
         "splits": lists or "phase in the file (no lists)",
         "test_repeats": wanted.test_repeats or "all",

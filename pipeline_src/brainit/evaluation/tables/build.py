@@ -38,7 +38,6 @@ from brainit.evaluation.tables.records import Results, table_records
 from brainit.evaluation.tables.rows import (
     ENCODER_TABLE,
     FAILURES,
-    RETRIEVAL,
     PaperTable,
     Rows,
     paper_table,
@@ -46,7 +45,7 @@ from brainit.evaluation.tables.rows import (
     unpublished_table,
 )
 from brainit.workflow.runs import CONTRASTIVE, NSDSYNTHETIC, Duration, Run
-from brainit.workflow.study import PEER_TABLE
+from brainit.workflow.study import PEER_TABLE, RETRIEVAL_TABLE
 
 
 def make_tables(names: Sequence[str], results: Results, settings: Settings) -> list[Table]:
@@ -67,11 +66,11 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
     blocks += [_paper_block(published)] if published.rows else []
     title = published.title + (" (simulation)" if simulated else "")
     notes = table_notes(name, published, records, settings)
-    if name in ("t6", RETRIEVAL):
+    if name in ("t6", RETRIEVAL_TABLE):
         found = results.identification
         heading = "Retrieval by tokens, among all test images"
         blocks += [identification_block(found, heading)] if found else []
-        others = paper_table(RETRIEVAL)
+        others = paper_table(RETRIEVAL_TABLE)
         blocks.append(_paper_block(others))
         told = (TOKEN_NOTE, *([OTHERS_NOTE] if name == "t6" else [])) if found else ()
         notes = (*notes, *told, published_note(others.title, others))
@@ -79,9 +78,9 @@ def _make_table(name: str, results: Results, settings: Settings) -> Table:
         blocks += [identification_block(results.identification)] if results.identification else []
         blocks += [cost_block(results.costs)] if results.costs else []
         blocks += [_paper_block(paper_table("table1"))]
-        run = [Run.parse(name) for name in results.images.runs()]
-        searched = (SEARCH_CLAIM,) if any(one.is_searched for one in run) else ()
-        contrastive = any(one.variant.name == CONTRASTIVE for one in run)
+        runs = [Run.parse(name) for name in results.images.runs()]
+        searched = (SEARCH_CLAIM,) if any(one.is_searched for one in runs) else ()
+        contrastive = any(one.variant.name == CONTRASTIVE for one in runs)
         claims = (*CLAIMS, *searched, *((CONTRASTIVE_CLAIM,) if contrastive else ()))
         costs = (COST_NOTE,) if results.costs else ()
         notes = (*claims, *settings_notes(settings), *costs, *notes)

@@ -18,7 +18,6 @@ from brainit.data.trials import has_duration, in_duration, read_trials
 from brainit.evaluation.metrics.names import OBJECT_AUC, direction_of
 from brainit.evaluation.metrics.statistics import compare_paired, mean_interval
 from brainit.evaluation.tables.rows import (
-    RETRIEVAL,
     Condition,
     PaperTable,
     Rows,
@@ -26,6 +25,7 @@ from brainit.evaluation.tables.rows import (
 )
 from brainit.evaluation.tables.run_scores import ImageScores, Summaries
 from brainit.workflow.runs import NSDSYNTHETIC, Run
+from brainit.workflow.study import RETRIEVAL_TABLE
 
 RECORD_COLUMNS = (
     "condition",
@@ -116,7 +116,7 @@ def table_metrics(
     Metrics of retrieval carry the number of images, which differs between runs.
     """
     known = images.metrics()
-    if name == RETRIEVAL:
+    if name == RETRIEVAL_TABLE:
         return [m for m in known if "_retrieval_" in m]
     if name == NSDSYNTHETIC:
         known = images.metrics(NSDSYNTHETIC)

@@ -103,8 +103,6 @@ def paper_table(name: str) -> PaperTable:
     )
 
 
-RETRIEVAL = RETRIEVAL_TABLE
-"""Our table of retrieval, and MindEye2's published one."""
 ENCODER_TABLE, FAILURES = "encoder", "failures"
 """Tables without rows of runs."""
 DURATIONS = ("15min", "30min", "450trials", "1h", "2h", "5h", "10h", "40h")
@@ -341,7 +339,7 @@ BEYOND: dict[str, Rows] = {
         title="Other seeds of BITs, stage 2 and sampling",
         n_seeds=2,
     ),
-    RETRIEVAL: Rows(
+    RETRIEVAL_TABLE: Rows(
         (Condition("Brain-IT", "40h", "fused"), Condition("Brain-IT", "1h", "fused")),
         target="everything",
         title="Retrieval, subject by subject",

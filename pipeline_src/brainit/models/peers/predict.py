@@ -81,10 +81,11 @@ def predict_by_peer(job: PeerJob, settings: Settings) -> tuple[Predictions, Pred
         raw = decoder.predict_tokens(job.subject, betas)
         tokens = _averaged(raw, counts)
         if job.peer in OWN:
-            projected = _averaged(decoder.model.retrieval_features(raw), counts)
             if decoder.calibration is not None:
                 tokens = decoder.calibration.apply(tokens)
-            features = tokens if decoder.model.projector is None else projected
+            features = tokens
+            if decoder.model.projector is not None:
+                features = _averaged(decoder.model.retrieval_features(raw), counts)
         else:
             features = _averaged(decoder.retrieval_features(job.subject, betas), counts)
         parts["semantic"].append(_half(tokens))
