@@ -65,7 +65,7 @@ class Generator(nn.Module):
         SDXL's condition (height, width, top, left) in pixels for the U-Net; () for none.
     """
 
-    alphas_cumprod: Tensor
+    _alphas_cumprod: Tensor
     latent_position: Tensor
     token_position: Tensor
     size_condition: Tensor
@@ -91,13 +91,18 @@ class Generator(nn.Module):
         side = image_size // factor
         self.latent_shape = (int(config.latent_channels), side, side)
         self.scaling_factor = float(config.scaling_factor)
-        self.register_buffer("alphas_cumprod", cumulative_alphas().float(), persistent=False)
+        self.register_buffer("_alphas_cumprod", cumulative_alphas().float(), persistent=False)
         latent_position = position_channels(side, n_frequencies)
         token_position = position_channels(math.isqrt(n_tokens), n_frequencies).flatten(1).T
         self.register_buffer("latent_position", latent_position, persistent=False)
         self.register_buffer("token_position", token_position.contiguous(), persistent=False)
         sizes = torch.tensor(size_condition, dtype=torch.float32)
         self.register_buffer("size_condition", sizes, persistent=False)
+
+    @property
+    def alphas_cumprod(self) -> Float[Tensor, "steps"]:
+        """The share of signal variance at each training step; `isinstance` sees no buffers."""
+        return self._alphas_cumprod
 
     def use_precision(self, dtype: torch.dtype) -> None:
         """Convert the U-Net to `dtype`; the VAE, which overflows float16, stays float32."""

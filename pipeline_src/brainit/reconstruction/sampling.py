@@ -78,12 +78,12 @@ class HasLatents(Protocol):
 
 @runtime_checkable
 class LatentDiffusion(HasLatents, Protocol):
-    """A network that predicts noise in a VAE's latents; also the VAE.
+    """A network that predicts noise in a VAE's latents; also the VAE."""
 
-    `alphas_cumprod` is the share of signal variance at each training step.
-    """
-
-    alphas_cumprod: Tensor
+    @property
+    def alphas_cumprod(self) -> Float[Tensor, "steps"]:
+        """The share of signal variance at each training step."""
+        ...
 
     def encode(
         self, images: Float[Tensor, "batch 3 height width"]

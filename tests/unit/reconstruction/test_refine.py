@@ -20,7 +20,7 @@ class ToyRefiner(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("alphas_cumprod", torch.from_numpy(alphas_cumprod()))
+        self.alphas_cumprod = torch.from_numpy(alphas_cumprod())
         self.moments: list[int] = []
 
     def encode(self, images: Tensor) -> Tensor:

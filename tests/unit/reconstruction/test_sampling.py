@@ -28,8 +28,7 @@ class ToyGenerator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        shares = torch.from_numpy(alphas_cumprod())
-        self.register_buffer("alphas_cumprod", shares, persistent=False)
+        self.alphas_cumprod = torch.from_numpy(alphas_cumprod())
         self.moments: list[int] = []
         self.batches: list[int] = []
         self.n_unconditional = 0
