@@ -17,7 +17,7 @@ try:
     from brainit.workflow.files import Files, table_files
     from brainit.workflow.folders import expand_folders
     from brainit.workflow.inputs import Inputs, of_subjects
-    from brainit.workflow.one_run import hold_results, join_runs, sweep
+    from brainit.workflow.one_run import clear_killed, hold_results, join_runs, sweep
     from brainit.workflow.params import Params, labelled
     from brainit.workflow.rates import Rates, RehearsedRequests
     from brainit.workflow.requests import require_extra_kept, require_submitter
@@ -171,6 +171,7 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
     try:
         for other in join_runs():
             logger.info(f"The workflow runs in this folder already: {other}")
+        clear_killed(RESULTS, STORE)
     except PipelineError as error:
         raise WorkflowError(str(error)) from None
 

@@ -13,7 +13,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from brainit.core.errors import PipelineError
@@ -63,6 +63,19 @@ def hold_results(results: Path) -> None:
         _HELD.enter_context(locked(results / "run"))
     except OSError as error:
         raise _machine_error(results, error) from error
+
+
+def clear_killed(results: Path, store: Path) -> None:
+    """Remove what a killed run left in a results folder, its lock too.
+
+    Where all is made, the next run has no job, so that it neither holds the folder nor sweeps it.
+    Does nothing where no run was killed, and in a folder that cannot be written to.
+    """
+    lock = results / _OWN
+    with suppress(OSError, PipelineError):
+        if lock.exists() and holder_of(lock) is None:
+            with locked(results / "run"):
+                sweep(results, store)
 
 
 def sweep(results: Path, store: Path) -> None:

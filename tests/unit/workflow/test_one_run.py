@@ -14,7 +14,7 @@ import pytest
 from brainit.core import locks
 from brainit.core.errors import PipelineError
 from brainit.workflow import one_run
-from brainit.workflow.one_run import hold_results, join_runs, sweep
+from brainit.workflow.one_run import clear_killed, hold_results, join_runs, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +109,22 @@ def test_the_sweep_removes_what_killed_jobs_left(tmp_path: Path, ended: int) -> 
     sweep(results, store)
     assert not any((results / name).exists() for name in gone)
     assert all((results / name).exists() for name in (*kept, ".run.lock"))
+
+
+@pytest.mark.parametrize("is_alive", [False, True])
+def test_a_run_without_jobs_clears_what_a_killed_one_left(
+    tmp_path: Path, ended: int, is_alive: bool
+) -> None:
+    results = tmp_path / "results"
+    clear_killed(results, results / ".store")  # nothing is there yet
+    partial = results / f"tables/.t1.csv.{ended}.part.csv"
+    partial.parent.mkdir(parents=True)
+    partial.touch()
+    clear_killed(results, results / ".store")  # no run was killed
+    assert partial.exists()
+    leave(results / ".run.lock", os.getpid() if is_alive else ended)
+    clear_killed(results, results / ".store")
+    assert partial.exists() == (results / ".run.lock").exists() == is_alive
 
 
 def test_the_sweep_leaves_other_writers_alone(tmp_path: Path, ended: int) -> None:
