@@ -16,6 +16,7 @@ from brainit.data.fmri import SubjectFmri
 from brainit.features.registry import load_backbone
 from brainit.models.brain_decoder import Decoder
 from brainit.models.decoders import load_decoder
+from brainit.reconstruction.batches import N_THREADS
 from brainit.reconstruction.diffusion import diffusion_images, open_generator, refined_pixels
 from brainit.reconstruction.lowlevel import lowlevel_images
 
@@ -54,10 +55,10 @@ class Reconstructor:
         `betas` (images, voxels) are z-scored, voxels in the order of the subject's betas. `nsd_id`
         names each image's random streams; None counts from 0. For any of the run's own test betas
         and ids the images equal the run's, byte for byte on the same machine; torch therefore uses
-        the run's number of threads. Raises `PipelineError` for other voxels, other numbers of
+        one thread from then on. Raises `PipelineError` for other voxels, other numbers of
         images, ids that are no whole numbers, and betas that are not finite.
         """
-        use_threads(self.settings.run.threads)
+        use_threads(N_THREADS)
         fmri = self._fmri(betas, nsd_id)
         ids = fmri.nsd_id
         lowlevel = lowlevel_images(self._lowlevel, self._vgg, fmri, ids, self.settings)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
+from brainit.reconstruction.batches import N_THREADS
 from brainit.reconstruction.diffusion import FusedInputs, reconstruct_fused
 from brainit.reconstruction.parts import write_part
 from brainit.reconstruction.predictions import DecodingJob, ReconOutput
@@ -12,7 +13,7 @@ from brainit.reconstruction.predictions import DecodingJob, ReconOutput
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the step."""
     args = parse_step(argv, "reconstruct_fused", __doc__, DecodingJob, FusedInputs, ReconOutput)
-    use_threads(args.settings.run.threads)
+    use_threads(N_THREADS)
     part = reconstruct_fused(args[DecodingJob], args[FusedInputs], args.settings)
     write_part(args[ReconOutput].out, part)
 

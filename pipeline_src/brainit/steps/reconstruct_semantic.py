@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from brainit.core.cli import parse_step, run_step
 from brainit.core.seeds import use_threads
+from brainit.reconstruction.batches import N_THREADS
 from brainit.reconstruction.diffusion import SemanticInputs, reconstruct_semantic
 from brainit.reconstruction.parts import write_part
 from brainit.reconstruction.predictions import DecodingJob, ReconOutput
@@ -14,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_step(
         argv, "reconstruct_semantic", __doc__, DecodingJob, SemanticInputs, ReconOutput
     )
-    use_threads(args.settings.run.threads)
+    use_threads(N_THREADS)
     part = reconstruct_semantic(args[DecodingJob], args[SemanticInputs], args.settings)
     write_part(args[ReconOutput].out, part)
 

@@ -1,5 +1,8 @@
+from collections import defaultdict
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from brainit.core.settings import (
     ReconSettings,
     RunSettings,
     Settings,
+    parse_sections,
 )
 from brainit.data.images import to_uint8
 from brainit.features.registry import load_backbone
@@ -384,3 +388,24 @@ def test_bits_that_do_not_fit_are_refused(job, tmp_path):
     wider = SETTINGS.model_copy(update={"bit": BitSettings(width=16, n_heads=2, n_blocks=1)})
     with refused("wrong-settings", "'width': 16", "'width': 8"):
         load_job_decoder(job, "lowlevel", N_VOXELS, wider)
+
+
+@pytest.mark.parametrize("kind", ["lowlevel", "semantic", "fused", "searched"])
+def test_steps_that_make_images_use_one_thread_whatever_the_settings_say(kind, monkeypatch):
+    step = import_module(f"brainit.steps.reconstruct_{kind}")
+    seen = []
+
+    class Parsed(defaultdict):
+        settings = parse_sections({"run": {"threads": 8}})
+
+    def make(*_):
+        seen.append(torch.get_num_threads())
+        return MagicMock(), MagicMock()
+
+    monkeypatch.setattr(step, "parse_step", lambda *_: Parsed(MagicMock))
+    monkeypatch.setattr(step, f"reconstruct_{kind}", make)
+    for name in ("write_part", "write_table"):
+        monkeypatch.setattr(step, name, lambda *_: None, raising=False)
+    torch.set_num_threads(2)
+    step.main([])
+    assert seen == [1]

@@ -13,7 +13,7 @@ class RunSettings(Section):
     seed: int = 42
     """Seed of the run; each random stream is derived from it and the stream's name."""
     threads: Positive = 8
-    """Torch threads of each step; results are byte-identical only with the same number."""
+    """Torch threads of a step; same bytes only with the same number. Images: always one."""
     device: Literal["cpu", "cuda", "auto"] = "auto"
     """Device of the torch steps; auto uses a GPU if there is one."""
     tf32: Literal["off", "convolutions", "all"] = "convolutions"
