@@ -1,7 +1,7 @@
 """Every training of the pipeline, on made-up data, as short as it can be."""
 
 import copy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -184,11 +184,17 @@ def joint_by_adafactor(
     save(out / "joint.safetensors", task.model, task.generator.unet)
 
 
-def joint(data: Path, checkpoints: Checkpointer, out: Path, loading: Loading = UNTHREADED) -> None:
+def joint(
+    data: Path,
+    checkpoints: Checkpointer,
+    out: Path,
+    loading: Loading = UNTHREADED,
+    moments_on: str = "device",
+) -> None:
     """Stage 2: epochs of 3 batches accumulated by 2; the gradients of the last one stay."""
     task = joint_task(data, 5, batch=6, accumulation=2)
     task.loading = loading
-    write_table(out / "history.csv", train_joint(task, checkpoints))
+    write_table(out / "history.csv", train_joint(task, checkpoints, moments_on))
     save(out / "joint.safetensors", task.model, task.generator.unet)
 
 
@@ -239,6 +245,7 @@ def encoder_of_new_subject(
 TRAININGS: dict[str, tuple[Training, int]] = {
     "stage1": (stage1, 15),
     "joint": (joint, 5),
+    "joint_with_host_states": (partial(joint, moments_on="host"), 5),
     "joint_by_adafactor": (joint_by_adafactor, 5),
     "joint_of_new_subject": (joint_of_new_subject, 5),
     "encoder": (encoder, 18),

@@ -5,7 +5,7 @@ tokens, one per output feature, read them. Two BITs of this class exist: semanti
 and low-level (VGG tokens). They share only the map from voxels to clusters (V2C).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,6 +89,7 @@ class BrainInteractionTransformer(TokenNetwork):
         self.transformer = CrossTransformer(width, n_heads, n_blocks)
         self.head = nn.Linear(width, out_width)
         self.projector = token_projector(out_width) if has_projector else None
+        self.read_rows: Callable[[Tensor, Sequence[slice]], Tensor] = rows_of
         self._groups: dict[tuple[Any, ...], VoxelGroups] = {}
         self.register_load_state_dict_post_hook(_forget_groups)  # type: ignore[no-untyped-call]
 
@@ -120,7 +121,7 @@ class BrainInteractionTransformer(TokenNetwork):
         return self.tokenizer.mixed(
             [group.betas for group in groups],
             [group.keep for group in groups],
-            _rows_of(self.voxel_embedding, voxels),
+            self.read_rows(self.voxel_embedding, voxels),
             self._grouping(voxels),
         )
 
@@ -194,7 +195,7 @@ def _require_voxels(betas: Tensor, voxels: slice) -> None:
         )
 
 
-def _rows_of(table: Tensor, slices: Sequence[slice]) -> Tensor:
+def rows_of(table: Tensor, slices: Sequence[slice]) -> Tensor:
     """Return the rows of the slices one after the other; the whole table itself if they are it."""
     ends = [0, *(rows.stop for rows in slices)]
     if ends[-1] == len(table) and all(

@@ -36,6 +36,7 @@ from brainit.models.brain_transformer import (
 from brainit.models.generator_file import load_generator, save_generator
 from brainit.models.subject_voxels import subject_slices
 from brainit.models.token_calibration import Calibration
+from brainit.training.embedding_states import states_of
 from brainit.training.examples import (
     BatchImages,
     DrawnExamples,
@@ -273,16 +274,21 @@ def diffusion_loss(
     return F.mse_loss(predicted.float(), noise)
 
 
-def train_joint(task: JointTask, checkpoints: Checkpointer | None = None) -> pd.DataFrame:
+def train_joint(
+    task: JointTask, checkpoints: Checkpointer | None = None, moments_on: str = "device"
+) -> pd.DataFrame:
     """Train BIT and U-Net and return the history; both keep their best state on validation.
 
     Raises `PipelineError` where weights, gradients and optimiser alone exceed the GPU's memory.
     """
     trained = [*task.model.parameters(), *trained_weights(task.generator.unet, task.settings)]
     kept = [*task.model.parameters(), *task.generator.parameters()]
-    require_memory(task.device, training_bytes(kept, trained, task.settings.optimizer))
-    task.network = average_gradients(task.network)
-    return fit(trained, task, joint_plan(task.settings), label="joint", checkpoints=checkpoints)
+    plan, subjects = joint_plan(task.settings), task.train.voxels
+    with states_of(moments_on, task.model, subjects, plan.optimizer) as states:
+        dense = [p for p in trained if states is None or p is not task.model.voxel_embedding]
+        require_memory(task.device, training_bytes(kept, dense, task.settings.optimizer))
+        task.network = average_gradients(task.network)
+        return fit(trained, task, plan, label="joint", checkpoints=checkpoints, states=states)
 
 
 def trained_weights(unet: nn.Module, settings: JointSettings) -> list[nn.Parameter]:
@@ -369,20 +375,14 @@ def run_joint(
     )
     model, images = bit.model.to(device), files.open(data)
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens, bit.calibration)
+    cached, loading = latents.open(name, generator), loading_of(work, device)
     task = JointTask(
-        model,
-        generator,
-        train,
-        validation,
-        images,
-        *parts,
-        loading=loading_of(work, device),
-        cached=latents.open(name, generator),
+        model, generator, train, validation, images, *parts, loading=loading, cached=cached
     )
     network = files.inputs("generator", settings)
     sources = {**vars(data), **network, **vars(latents), **vars(inputs)}
     with resumable(work, settings, sources, out.history) as checkpoints:
-        history = train_joint(task, checkpoints)
+        history = train_joint(task, checkpoints, settings.cohort.embedding_states)
         if not is_first():
             return
         slices = subject_slices(pool.n_voxels)
@@ -427,16 +427,8 @@ def run_adapt_joint(
     model, images = adapted.model.to(device), files.open(new)
     stage1, joint = settings.bit_semantic, settings.joint
     parts = (stage1, joint, seed, device, settings.recon.unconditional_tokens, base.calibration)
-    task = JointTask(
-        model,
-        generator,
-        source,
-        None,
-        images,
-        *parts,
-        loading=loading_of(work, device),
-        cached=latents.open(name, generator),
-    )
+    cached, loading = latents.open(name, generator), loading_of(work, device)
+    task = JointTask(model, generator, source, None, images, *parts, loading=loading, cached=cached)
     network = files.inputs("generator", settings)
     sources = {**vars(new), **network, **vars(latents), **vars(inputs)}
     with resumable(work, settings, sources, out.history) as checkpoints:

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from brainit.training.embedding_states import EmbeddingStates
 from brainit.training.one_cycle import OneCycle
 from brainit.training.optimizers import (
     OptimizerName,
@@ -102,17 +103,19 @@ def fit(
     label: str,
     checkpoints: Checkpointer | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    states: EmbeddingStates | None = None,
 ) -> pd.DataFrame:
     """Train `parameters` and return the history, one row per epoch.
 
-    `optimizer` None makes the one that the plan names. Afterwards the parameters are those of the
+    `optimizer` None makes the one that the plan names; `states`, where given, steps the voxel
+    embeddings instead. Afterwards the parameters are those of the
     best epoch, or the last ones where `plan.keep` says so or there is no validation. Raises
     `Interrupted` after a signal, once its checkpoint is written.
     """
     if optimizer is None:
         optimizer = make_optimizer(plan.optimizer, parameters, plan.lr, plan.weight_decay)
     ramp: Callable[[int, float], float] = cubic_warmup if plan.warmup == "cubic" else linear_warmup
-    state = LoopState(parameters, optimizer, replace(plan.plateau or Plateau(0, 0.0)))
+    state = LoopState(parameters, optimizer, replace(plan.plateau or Plateau(0, 0.0)), states)
     keeper = checkpoints or Checkpointer()
     n_batches, accumulation = task.n_batches(), plan.accumulation
     columns = ["epoch", "train_loss", *task.score_columns, "lr"]
@@ -153,6 +156,8 @@ def fit(
                         group["lr"] = plan.lr * factor
                     if plan.cycle is not None:
                         plan.cycle.apply(optimizer, state.step)
+                    if states is not None:
+                        states.step(optimizer.param_groups[0])
                     optimizer.step()
                     optimizer.zero_grad(set_to_none=True)
                     state.step += 1
@@ -180,6 +185,7 @@ def _is_done(state: LoopState, plan: LoopPlan) -> bool:
 
 def _end_epoch(state: LoopState, plan: LoopPlan, train_loss: float, task: Task) -> None:
     """Validate, keep the best state (on the host), add the epoch's row, start the next epoch."""
+    state.settle()
     scores = task.validate()
     if scores is not None:
         cost = scores[-1] if plan.best == "lowest" else -scores[-1]

@@ -21,6 +21,7 @@ from brainit.core.checkpoints import Checkpoint, CheckpointFolder
 from brainit.core.device import run_device
 from brainit.core.interruption import SIGNALS, Interrupted, deferred_signals
 from brainit.core.settings import Settings
+from brainit.training.embedding_states import EmbeddingStates
 from brainit.training.event_files import EventFiles
 from brainit.training.optimizers import Plateau
 from brainit.training.parallel import any_rank_stop_reason, is_first, require_same, wait_for_all
@@ -100,6 +101,7 @@ class LoopState:
     parameters: Sequence[nn.Parameter]
     optimizer: torch.optim.Optimizer
     plateau: Plateau
+    states: EmbeddingStates | None = None
     rows: list[list[float]] = field(default_factory=list)
     lowest_cost: float = float("inf")
     best_state: list[Tensor] | None = None
@@ -108,14 +110,21 @@ class LoopState:
     losses: list[Tensor] = field(default_factory=list)
     is_finished: bool = False
 
+    def settle(self) -> None:
+        """Bring embeddings whose moments are on the host to the newest step."""
+        if self.states is not None:
+            self.states.settle()
+
     def checkpoint(self, position: EpochPosition | None) -> Checkpoint:
         """Return the state; `position` None is the start of the epoch."""
+        self.settle()
         gradients = {k: p.grad for k, p in enumerate(self.parameters) if p.grad is not None}
         tensors = {
             **_named("model", dict(enumerate(self.parameters))),
             **_named("gradient", gradients),
             **_named("best", dict(enumerate(self.best_state or []))),
             **_named("optimizer", _optimizer_tensors(self.optimizer)),
+            **_named("embedding", self.states.tensors() if self.states else {}),
             **_named("generator", position.states() if position else {}),
             **({"losses": torch.stack(self.losses)} if self.losses else {}),
         }
@@ -141,6 +150,8 @@ class LoopState:
         self.plateau = Plateau(**values["plateau"])
         for name in _LOOP_VALUES:
             setattr(self, name, values[name])
+        if self.states is not None:
+            self.states.restore(_of_kind("embedding", tensors), self.step)
         return _of_kind("generator", tensors)
 
 

@@ -43,12 +43,8 @@ from brainit.models.subject_voxels import require_same_subjects, subject_slices
 from brainit.models.token_calibration import Calibration
 from brainit.training.calibration import CalibrationTask, fit_calibration
 from brainit.training.contrast import contrastive_loss, image_shares, require_projector
-from brainit.training.examples import (
-    DrawnExamples,
-    ExampleBatch,
-    ExampleSource,
-    VoxelDropout,
-)
+from brainit.training.embedding_states import states_of
+from brainit.training.examples import DrawnExamples, ExampleBatch, ExampleSource, VoxelDropout
 from brainit.training.inputs import (
     BitOutput,
     ImageFiles,
@@ -281,11 +277,16 @@ def plan_of(settings: Stage1Settings, n_batches: int) -> LoopPlan:
 
 
 def train_stage1(
-    task: Stage1Task, label: str, checkpoints: Checkpointer | None = None
+    task: Stage1Task,
+    label: str,
+    checkpoints: Checkpointer | None = None,
+    moments_on: str = "device",
 ) -> pd.DataFrame:
     """Train a BIT and return its history; the model keeps its best state on validation."""
     plan = plan_of(task.settings, task.n_batches())
-    return fit(list(task.model.parameters()), task, plan, label=label, checkpoints=checkpoints)
+    parameters, subjects = list(task.model.parameters()), task.train.voxels
+    with states_of(moments_on, task.model, subjects, plan.optimizer) as states:
+        return fit(parameters, task, plan, label=label, checkpoints=checkpoints, states=states)
 
 
 def adapt_bit(
@@ -321,7 +322,8 @@ class Stage1Data:
     def train(self, network: TokenNetwork) -> pd.DataFrame:
         """Train a network by gradient steps; return its history."""
         task = self._task(network.to(self.device))
-        return train_stage1(task, label=f"{self.kind} BIT", checkpoints=self.checkpoints)
+        where, kept = self.settings.cohort.embedding_states, self.checkpoints
+        return train_stage1(task, label=f"{self.kind} BIT", checkpoints=kept, moments_on=where)
 
     def calibrate(self, network: TokenNetwork) -> Calibration | None:
         """Return the calibration of a network where the settings of its kind ask for one."""
@@ -347,10 +349,8 @@ class Stage1Data:
 
     def _task(self, network: TokenNetwork) -> Stage1Task:
         settings = stage1_settings(self.settings, self.kind)
-        parts = (self.source, self.validation, self.targets, settings)
-        return Stage1Task(
-            network, *parts, self.settings.run.seed, self.device, loading=self.loading
-        )
+        parts = (self.source, self.validation, self.targets, settings, self.settings.run.seed)
+        return Stage1Task(network, *parts, self.device, loading=self.loading)
 
 
 def stage1_settings(settings: Settings, kind: str) -> LowlevelSettings | SemanticSettings:

@@ -27,8 +27,8 @@ _MASK = ("nsd.space", "nsd.mask", "nsd.mask_files")
 """The voxels; the settings check these keys together."""
 _TRIALS = ("nsd.average_training_repeats", "nsd.pairing")
 """Settings by which trainings use a pool's trials."""
-_POOL = (*_TRIALS, "cohort.subjects_per_batch")
-"""Those by which the trainings of a BIT draw a pool's examples."""
+_POOL = (*_TRIALS, "cohort.subjects_per_batch", "cohort.embedding_states")
+"""Those by which the trainings of a BIT draw a pool's examples and keep its voxels' moments."""
 _ENCODER_SIZES = (
     "encoder.feature_width",
     "encoder.voxel_width",

@@ -46,7 +46,7 @@ from brainit.commands.rehearse.verdict import (
 )
 from brainit.core import progress as shared_progress
 from brainit.core.errors import PipelineError
-from brainit.core.settings import FeatureSettings, JointSettings, Settings
+from brainit.core.settings import CohortSettings, FeatureSettings, JointSettings, Settings
 from brainit.core.shards import ShardedArray
 from brainit.features.registry import load_backbone
 from brainit.features.registry_entries import find_entry
@@ -268,6 +268,10 @@ def test_stage_2_is_counted_before_it_starts() -> None:
     frozen = JointSettings(unet_weights="cross_attention", optimizer="adafactor")
     less = least_bytes("train_joint", Settings(joint=frozen), 8 * 39548)
     assert less == pytest.approx(4 * 2.5013e9 + 8 * 0.2e9, rel=0.02)
+    host = CohortSettings(embedding_states="host")
+    table = 4 * 8 * 39548 * 512
+    on_host = least_bytes("train_joint", Settings(cohort=host), 8 * 39548)
+    assert on_host == least - 3 * table, "gradients and moments are of few subjects"
     job = Job("train_joint", POOL)
     assert too_large(job, least, least, is_device=True) is None
     verdict = too_large(job, least, 24e9, is_device=False)

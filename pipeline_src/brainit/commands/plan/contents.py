@@ -7,6 +7,7 @@ from typing import Any
 from brainit.commands.dry_run import Job
 from brainit.commands.plan.disk import disk_events, peak, peak_at_once
 from brainit.commands.plan.hours import EFFECTIVE_TFLOPS, Hours, wall_seconds
+from brainit.commands.plan.memory import largest_trainings
 from brainit.commands.plan.ridge import memory_bytes
 from brainit.commands.plan.savings import UNITS, savings
 from brainit.commands.plan.sizes import Sizes
@@ -56,6 +57,7 @@ def make_plan(
         "peak_disk_bytes": most,
         "peak_disk_during": where,
         "ridge_memory_bytes": max(of_ridge, default=0.0),
+        "training_memory_bytes": {} if sizes.is_simulated else largest_trainings(sizes, jobs),
         "n_at_once": n_at_once,
         "peak_disk_at_once_bytes": max(most, peak_at_once(prepared, trained, n_at_once)),
     }
@@ -119,6 +121,9 @@ def as_lines(target: str, plan: dict[str, Any]) -> list[str]:
         lines[-1] += f"; at most {at_once} with {plan['n_at_once']} jobs training at once"
     if plan.get("ridge_memory_bytes"):
         lines.append(f"  memory of ridge: {_gb(plan['ridge_memory_bytes'])}")
+    if of_trainings := plan.get("training_memory_bytes"):
+        parts = ", ".join(f"{rule} {_gb(n_bytes)}" for rule, n_bytes in of_trainings.items())
+        lines.append(f"  GPU memory without activations, counted: {parts}")
     if plan.get("gpu_hours"):
         lines += _gpu_lines(plan)
     if plan.get("semantic_tokens"):

@@ -13,6 +13,7 @@ from brainit.core.settings import Settings
 
 _OVERLAYS = ((24, "config/gpu_24gb.yaml"), (48, "config/gpu_48gb.yaml"))
 _INPUT_MINUTES = 20
+_FLOAT32 = 4
 _SLACK = 0.97
 """Share of a card that a program can use; the driver's context takes the rest."""
 _DEVICE_SETTINGS = {
@@ -49,16 +50,19 @@ class Verdict:
 def least_bytes(step: str, settings: Settings, n_voxels: int) -> float:
     """Return the bytes that a step takes without activations, counted; 0 where nobody counted.
 
-    Stage 2: weights, gradients and AdamW's two moments of what it trains. A step that needs more
-    than there is is not started: on a CPU it would fill the memory of the whole machine.
+    Stage 2: weights, gradients and AdamW's two moments of what it trains; of voxel embeddings whose
+    moments are on the host, the weights alone. A step that needs more than there is is not started:
+    on a CPU it would fill the memory of the whole machine.
     """
     if step != "train_joint":
         return 0.0
     joint = settings.joint
     n_states = 2 if joint.optimizer == "adafactor" else 4
-    bit = bit_bytes(settings, settings.features.semantic_tokens, n_voxels)
+    bit = n_states * bit_bytes(settings, settings.features.semantic_tokens, n_voxels)
+    if settings.cohort.embedding_states == "host":
+        bit -= (n_states - 1) * _FLOAT32 * n_voxels * settings.bit.width
     unet = generator_bytes(settings)
-    return n_states * bit + unet * (n_states if joint.unet_weights == "all" else 1)
+    return bit + unet * (n_states if joint.unet_weights == "all" else 1)
 
 
 def too_large(job: Job, least: float, capacity: float, is_device: bool) -> Verdict | None:

@@ -8,7 +8,7 @@ the project's reference names.
 import json
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from brainit.core.errors import PipelineError
 from brainit.core.settings.base import Section, told_to
@@ -114,6 +114,24 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     ablations: AblationSettings = AblationSettings()
     seeds: SeedSettings = SeedSettings()
+
+    @model_validator(mode="after")
+    def _check_embedding_states(self) -> "Settings":
+        """Refuse the host's moments where a training has others; a step's defaults are fine."""
+        if self.cohort.embedding_states == "host":
+            optimizers = {
+                "bit_lowlevel.optimizer": self.bit_lowlevel.optimizer,
+                "bit_semantic.optimizer": self.bit_semantic.optimizer,
+                "joint.optimizer": self.joint.optimizer,
+            }
+            others = [key for key, name in optimizers.items() if name != "adamw"]
+            if self.joint.processes > 1:
+                others.append("joint.processes")
+            if others:
+                raise ValueError(
+                    f"cohort.embedding_states host needs adamw and one process: {', '.join(others)}"
+                )
+        return self
 
 
 def parse_sections(sections: dict[str, Any], step: str | None = None) -> Settings:

@@ -97,6 +97,8 @@ class CohortSettings(Section):
     """Those decoded as new subjects; one outside the pool is decoded from the whole pool."""
     subjects_per_batch: Annotated[int, Field(ge=2)] = 8
     """Subjects that a BIT's batch mixes at most, about; without effect in pools of so many."""
+    embedding_states: Literal["device", "host"] = "device"
+    """host: the BITs keep AdamW's moments of voxel embeddings off the GPU (large cohorts)."""
     near_copy_bits: Annotated[int, Field(ge=0, le=16)] = 6
     """Bits of 63 in which the hashes of two pictures may differ that are taken for one."""
 
