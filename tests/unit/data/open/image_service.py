@@ -21,6 +21,8 @@ class Service:
     refusal: tuple[int, Any] | None = None
     bytes_per_link: int | None = None
     """The connection breaks after these, and the link is refused from then on."""
+    refuse_after: int | None = None
+    """Links after which the request is revoked."""
     n_links: int = 0
     spent: set[str] = field(default_factory=set)
     wrong_sha256: bool = False
@@ -43,6 +45,8 @@ def serving(folder: Path) -> Iterator[tuple[str, Service]]:
                 return self.answer_json(state.refusal[1], state.refusal[0])
             if body["request_id"] != REQUEST:
                 return self.answer_json({"detail": "request_id not found"}, 404)
+            if state.n_links == state.refuse_after:
+                return self.answer_json({"detail": "access revoked"}, 403)
             state.n_links += 1
             files = [self.file(path) for path in sorted(folder.iterdir())]
             self.answer_json({"expires_at": "2026-01-01T00:00:00Z", "files": files}, 200)
