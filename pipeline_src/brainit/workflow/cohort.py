@@ -114,6 +114,30 @@ def with_members(config: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
+def unfit_for_host_states(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the settings that `cohort.embedding_states: host` cannot train with, by their names.
+
+    None where it is "device".
+    """
+    if settings["cohort"]["embedding_states"] == "device":
+        return []
+    keys = [f"{section}.optimizer" for section in ("bit_lowlevel", "bit_semantic", "joint")]
+    unfit = [key for key in keys if settings[key.partition(".")[0]]["optimizer"] != "adamw"]
+    return unfit + ["joint.processes"] * (settings["joint"]["processes"] > 1)
+
+
+def require_host_states(variant: str, settings: Mapping[str, Any]) -> None:
+    """Raise `PipelineError` where a variant cannot keep moments on the host as it is told to."""
+    if unfit := unfit_for_host_states(settings):
+        raise PipelineError(
+            f"cohort.embedding_states host, in {variant}",
+            "AdamW in both stages, and one process",
+            f"another {', '.join(unfit)}",
+            "set the optimizers to adamw and joint.processes to 1, or embedding_states to device",
+            code="invalid-setting",
+        )
+
+
 def require_time(subject: str, folder: Path, duration: Duration) -> None:
     """Raise `PipelineError` for a time where `subject.json` tells no sessions and no seconds.
 

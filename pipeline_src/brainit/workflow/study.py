@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from brainit.core.errors import PipelineError
-from brainit.workflow.cohort import COHORT, MOSAIC, NSD, dataset_of, is_nsd
+from brainit.workflow.cohort import COHORT, MOSAIC, NSD, dataset_of, is_nsd, require_host_states
 from brainit.workflow.runs import (
     CONTRASTIVE,
     FULL,
@@ -82,6 +82,8 @@ class Study:
         _require_subjects(nsd["subjects"], nsd["evaluated"], nsd["transfer"], config["lab"])
         study = cls(config, Variants.of(config))
         _require_cohort(study)
+        for name, settings in study.variants.settings.items():
+            require_host_states(name, settings)
         return study
 
     @property

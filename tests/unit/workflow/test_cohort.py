@@ -181,6 +181,26 @@ def test_cohorts_that_cannot_be_run(
     assert error.value.code == code and fact in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("overlay", "fact"),
+    [
+        ({"joint": {"optimizer": "adafactor"}}, "joint.optimizer"),
+        ({"joint": {"processes": 2}}, "joint.processes"),
+        ({"ablations": {"short": {"bit_semantic": {"optimizer": "muon"}}}}, "in short"),
+    ],
+)
+def test_moments_on_the_host_are_refused_before_any_job(
+    paper: dict[str, Any], overlay: dict[str, Any], fact: str
+) -> None:
+    """In ablations, too; with AdamW and one process they are taken."""
+    host = {**MIXED, "embedding_states": "host"}
+    assert study_of(paper, host).config["cohort"]["embedding_states"] == "host"
+    study_of(paper, MIXED, **overlay)
+    with pytest.raises(PipelineError) as error:
+        study_of(paper, host, **overlay)
+    assert error.value.code == "invalid-setting" and fact in str(error.value)
+
+
 def test_clusters_by_place_need_one_space(paper: dict[str, Any]) -> None:
     """Ablations by place are refused where a job asks for them: their defaults name some."""
     variant = {"pool": "all", "variant": "coordinates"}

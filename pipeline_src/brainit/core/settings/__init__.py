@@ -46,6 +46,7 @@ from brainit.core.settings.peers import (
     PeersSettings,
 )
 from brainit.core.settings.run import PathSettings, RunSettings
+from brainit.workflow.cohort import unfit_for_host_states
 
 __all__ = [
     "AblationSettings",
@@ -118,19 +119,14 @@ class Settings(Section):
     @model_validator(mode="after")
     def _check_embedding_states(self) -> "Settings":
         """Refuse the host's moments where a training has others; a step's defaults are fine."""
-        if self.cohort.embedding_states == "host":
-            optimizers = {
-                "bit_lowlevel.optimizer": self.bit_lowlevel.optimizer,
-                "bit_semantic.optimizer": self.bit_semantic.optimizer,
-                "joint.optimizer": self.joint.optimizer,
-            }
-            others = [key for key, name in optimizers.items() if name != "adamw"]
-            if self.joint.processes > 1:
-                others.append("joint.processes")
-            if others:
-                raise ValueError(
-                    f"cohort.embedding_states host needs adamw and one process: {', '.join(others)}"
-                )
+        sections = {
+            name: getattr(self, name).model_dump()
+            for name in ("cohort", "bit_lowlevel", "bit_semantic", "joint")
+        }
+        if unfit := unfit_for_host_states(sections):
+            raise ValueError(
+                f"cohort.embedding_states host needs adamw and one process: {', '.join(unfit)}"
+            )
         return self
 
 
