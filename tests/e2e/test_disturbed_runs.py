@@ -1,7 +1,7 @@
 """The whole smallest run, killed and out of disk at random moments, ends as an undisturbed one.
 
-The one command starts it again each time: no lock is removed by hand. About an hour on two cores,
-as root, for disks of its own.
+The one command starts it again each time: no lock is removed by hand. It takes 16 minutes on two
+cores, and root for disks of its own.
 """
 
 import os
@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         "BRAINIT_FAULTS" not in os.environ or os.geteuid() != 0,
-        reason="an hour as root; set BRAINIT_FAULTS=1",
+        reason="16 minutes as root; set BRAINIT_FAULTS=1",
     ),
 ]
 N_KILLS, N_FULL_DISKS, MEAN_S = 30, 10, 12.0
