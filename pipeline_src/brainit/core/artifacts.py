@@ -25,6 +25,8 @@ _SAFETENSORS_ERRORS = (SafetensorError, ValueError, RecursionError)
 TABLE_ERRORS = (ValueError, OverflowError, LookupError, RecursionError)
 """Exceptions of pandas for text that is no table."""
 _N_SHOWN = 12
+_MAPPED_BYTES = 64 << 20
+"""Bytes to read of a file before it is mapped anew."""
 
 
 @dataclass(frozen=True)
@@ -168,17 +170,33 @@ def read_artifact(path: Path, kind: str, contract: Contract | None = None) -> Ar
     made_by = contract.made_by
     fix = f"delete it and rerun {made_by}"
     readable = f"a readable '{kind}' artifact"
-    with (
-        reading(path, readable, fix, *_SAFETENSORS_ERRORS, missing=f"run {made_by}"),
-        safe_open(path, framework="numpy") as handle,
-    ):
-        header = _header_of(handle)
-        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    with reading(path, readable, fix, *_SAFETENSORS_ERRORS, missing=f"run {made_by}"):
+        header, tensors = _read(path)
     if header.get("artifact") != kind:
         found = f"'{header.get('artifact')}'"
         raise PipelineError(path, expected, found, fix, code="wrong-kind")
     _check(path, contract, tensors, header)
     return Artifact(tensors, header)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the attributes and tensors of a file, of which little is mapped at any time.
+
+    What was read of a mapped file counts as this process's memory until it is closed: a U-Net of
+    10 GB would take 20.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+    with safe_open(path, framework="numpy") as handle:
+        header, names = _header_of(handle), iter(handle.keys())
+    name = next(names, None)
+    while name is not None:
+        with safe_open(path, framework="numpy") as handle:
+            n_bytes = 0
+            while name is not None and n_bytes < _MAPPED_BYTES:
+                tensors[name] = handle.get_tensor(name)
+                n_bytes += tensors[name].nbytes
+                name = next(names, None)
+    return header, tensors
 
 
 def artifact_kind(path: Path) -> str:
