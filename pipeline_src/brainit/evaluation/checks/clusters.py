@@ -1,6 +1,6 @@
 """Check that functional clusters match the true areas and fields, in all subjects alike (3.1)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -93,18 +93,13 @@ def _check_above_coordinates(
     block: NDArray[np.int64],
 ) -> Check:
     """Check that clusters match the true areas better than clusters of 3-D coordinates do."""
-
-    def advantage(kept: NDArray[np.bool_]) -> float:
-        first, second = (area_agreement(c[kept], area[kept]) for c in (functional, by_position))
-        return first - second
-
+    pair, name = (functional, by_position), "clusters_vs_areas_ami_above_coordinates"
     text = (
         "adjusted mutual information with the true areas of clusters minus that of a mixture on "
         f"3-D coordinates ({area_agreement(by_position, area):.3f}); interval: jackknife over "
         "the same blocks of cortex"
     )
-    interval = jackknife(advantage, block)
-    return above("clusters_vs_areas_ami_above_coordinates", interval, 0.0, text)
+    return above(name, _advantage(pair, area_agreement, area, block), 0.0, text)
 
 
 def _check_fields(
@@ -116,11 +111,6 @@ def _check_fields(
     """Check that a cluster's voxels see the same part of an image, more than neighbours do."""
     is_known, fields = _standard_fields(prf)
     pair = functional[is_known], by_position[is_known]
-
-    def advantage(kept: NDArray[np.bool_]) -> float:
-        first, second = (explained_variance(c[kept], fields[kept]) for c in pair)
-        return first - second
-
     values = [explained_variance(labels, fields) for labels in pair]
     text = (
         "variance of true receptive fields (x, y, log size; adjusted for the number of clusters) "
@@ -128,8 +118,23 @@ def _check_fields(
         f"({values[1]:.3f}), over {int(is_known.sum())} responsive voxels with a field; interval: "
         "jackknife over the same blocks of cortex"
     )
-    interval = jackknife(advantage, block[is_known])
+    interval = _advantage(pair, explained_variance, fields, block[is_known])
     return above("clusters_vs_fields_above_coordinates", interval, 0.0, text)
+
+
+def _advantage(
+    pair: tuple[NDArray[np.integer[Any]], NDArray[np.int64]],
+    agreement: Callable[[NDArray[Any], NDArray[Any]], float],
+    truth: NDArray[Any],
+    block: NDArray[np.int64],
+) -> Interval:
+    """Return the first labels' agreement with the truth minus the second's, and its interval."""
+
+    def difference(kept: NDArray[np.bool_]) -> float:
+        first, second = (agreement(labels[kept], truth[kept]) for labels in pair)
+        return first - second
+
+    return jackknife(difference, block)
 
 
 def explained_variance(labels: NDArray[np.integer[Any]], values: NDArray[np.float64]) -> float:
